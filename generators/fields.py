@@ -1,0 +1,330 @@
+"""The contract: every array a shard may hold, with its type, shape, unit, frame and invalid value.
+
+Storage, checks, pictures, heads and losses follow from a field's *kind*, so a new label is one `Field`
+here (or one entry point in the group ``freelabels.fields``) and one generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+IMAGE_AXES = ("y", "x")
+CONFIDENCE_SUFFIX = "_confidence"
+
+
+class Kind(StrEnum):
+    """What sort of quantity a field is: decides how it is checked, drawn, resampled and learned."""
+
+    IMAGE = "image"  # sRGB colour
+    PROBABILITY = "probability"  # probability × 255
+    CONFIDENCE = "confidence"  # trust × 255, 0 = ignore
+    RELATIVE = "relative"  # real numbers up to a positive scale and a shift per frame
+    METRIC = "metric"  # positive lengths
+    DIRECTION = "direction"  # unit vectors
+    DISPLACEMENT = "displacement"  # vectors in pixels
+    COORDINATE = "coordinate"  # positions in an object's own frame
+    IDENTITY = "identity"  # ids without order, 0 = none
+    CATEGORY = "category"  # ids with a table of names
+    BITS = "bits"  # one packed bit per pixel and object
+    TABLE = "table"  # numbers that belong to a frame or to an object in it
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of the contract; the leading axis is always ``frame`` and is left out of `axes`.
+
+    `axes` names the other axes; `sizes` gives their lengths where these are fixed (None: the frame's height
+    or width, or the number of objects). `invalid` is the stored value that means *no label here* (None: every
+    value is a label, and distrust is said by the confidence field alone). `names` is the table of a category.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str
+    axes: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+    meaning: str
+    unit: str = "1"
+    frame: str = "image"
+    invalid: float | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the field has one value per pixel."""
+        return self.axes[:2] == IMAGE_AXES
+
+    @property
+    def is_label(self) -> bool:
+        """Whether the field is a per-pixel label (neither the image, nor a confidence, nor a table)."""
+        return self.is_map and self.kind not in (Kind.IMAGE, Kind.CONFIDENCE)
+
+    def valid(self, values: Array) -> NDArray[np.bool_]:
+        """Where `values` (frame, y, x[, channel]) hold a label, as (frame, y, x) booleans."""
+        if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
+            return np.asarray(np.any(values != 0, axis=-1))
+        if self.kind is Kind.DISPLACEMENT:
+            return np.asarray(np.isfinite(values).all(axis=-1))
+        if self.kind in (Kind.METRIC, Kind.RELATIVE):
+            return np.asarray(np.isfinite(values))
+        if self.kind is Kind.CATEGORY and self.invalid is not None:
+            return np.asarray(values != self.invalid)
+        return np.ones(values.shape[:3], bool)
+
+    def check(self, values: Array) -> None:
+        """Raise ValueError naming the field and the rule if `values` break the contract."""
+        for problem in _problems(self, values):
+            raise ValueError(f"{self.name}: {problem}")
+
+
+def _map(name: str, kind: Kind, dtype: str, meaning: str, channels: int = 0, **extra: Any) -> Field:
+    axes, sizes = (*IMAGE_AXES, "channel")[: 2 + bool(channels)], (None, None, channels)[: 2 + bool(channels)]
+    return Field(name, kind, dtype, axes, sizes, meaning, **extra)
+
+
+EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
+VISIBILITY = ("undefined", "visible", "occluded", "out of view")
+DOMAINS = ("real", "synthetic")
+NAN = float("nan")
+
+BUILT_IN = (
+    _map("image", Kind.IMAGE, "uint8", "the frame, sRGB", 3, unit="sRGB"),
+    _map(
+        "edges", Kind.PROBABILITY, "uint8", "probability × 255 that an object or surface boundary passes here"
+    ),
+    _map("edge_type", Kind.CATEGORY, "uint8", "what makes the boundary", names=EDGE_TYPES),
+    _map(
+        "motion",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the surface moves independently of the camera",
+    ),
+    _map(
+        "foreground",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the pixel is part of a foreground object",
+    ),
+    _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
+    _map(
+        "disparity",
+        Kind.RELATIVE,
+        "float16",
+        "relative inverse depth: nearer is larger; up to a positive scale and a shift per frame",
+        invalid=NAN,
+    ),
+    _map(
+        "depth",
+        Kind.METRIC,
+        "float32",
+        "z-depth along the optical axis; +inf: background, NaN: unknown",
+        unit="m",
+        frame="camera",
+        invalid=NAN,
+    ),
+    _map(
+        "normals",
+        Kind.DIRECTION,
+        "float16",
+        "unit geometric surface normal facing the camera",
+        3,
+        frame="camera (x right, y down, z forward)",
+        invalid=0,
+    ),
+    _map(
+        "flow",
+        Kind.DISPLACEMENT,
+        "float16",
+        "(u, v) displacement to the next frame",
+        2,
+        unit="px",
+        invalid=NAN,
+    ),
+    _map(
+        "flow_backward",
+        Kind.DISPLACEMENT,
+        "float16",
+        "(u, v) displacement to the previous frame",
+        2,
+        unit="px",
+        invalid=NAN,
+    ),
+    _map(
+        "flow_visibility",
+        Kind.CATEGORY,
+        "uint8",
+        "whether the surface point is seen in the next frame",
+        names=VISIBILITY,
+        invalid=0,
+    ),
+    _map(
+        "flow_backward_visibility",
+        Kind.CATEGORY,
+        "uint8",
+        "whether the surface point is seen in the previous frame",
+        names=VISIBILITY,
+        invalid=0,
+    ),
+    _map("instance", Kind.IDENTITY, "uint16", "object id, stable over a clip; 0: background"),
+    _map("part", Kind.IDENTITY, "uint16", "link id within the object, 1 = base; 0: background"),
+    _map(
+        "semantic", Kind.CATEGORY, "uint8", "class id; its names stand in the array's attributes", invalid=255
+    ),
+    _map(
+        "object_coordinates",
+        Kind.COORDINATE,
+        "float16",
+        "position in the object's own frame, scaled into (0, 1) by its bounding box",
+        3,
+        frame="object",
+        invalid=0,
+    ),
+    Field(
+        "amodal",
+        Kind.BITS,
+        "uint8",
+        ("object", "y", "x_byte"),
+        (None, None, None),
+        "full extent of each object, seen or not; bits packed along x, most significant first",
+    ),
+    Field("object_visible", Kind.TABLE, "float32", ("object",), (None,), "visible share of the amodal mask"),
+    Field(
+        "object_box",
+        Kind.TABLE,
+        "float32",
+        ("object", "corner"),
+        (None, 4),
+        "visible box (x0, y0, x1, y1), upper ends exclusive; NaN: not seen",
+        unit="px",
+    ),
+    Field(
+        "object_pose",
+        Kind.TABLE,
+        "float64",
+        ("object", "row", "column"),
+        (None, 4, 4),
+        "object → world; NaN: no such object",
+        frame="world (z up, metres)",
+    ),
+    Field(
+        "object_contact",
+        Kind.TABLE,
+        "uint8",
+        ("object", "other"),
+        (None, None),
+        "1 where two objects touch; entry 0 stands for the static scene",
+    ),
+    Field(
+        "camera_K",
+        Kind.TABLE,
+        "float64",
+        ("row", "column"),
+        (3, 3),
+        "intrinsics; the centre of the pixel in row i, column j is (j + 0.5, i + 0.5)",
+        unit="px",
+    ),
+    Field(
+        "camera_pose",
+        Kind.TABLE,
+        "float64",
+        ("row", "column"),
+        (4, 4),
+        "camera → world, OpenCV axes; NaN: unknown",
+        frame="world",
+    ),
+    Field("clip", Kind.TABLE, "int32", (), (), "index of the frame's clip in the shard's clip table"),
+    Field("frame", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
+    Field("time", Kind.TABLE, "float64", (), (), "time of the frame in its source", unit="s"),
+    Field("domain", Kind.TABLE, "uint8", (), (), "0 real, 1 synthetic", names=DOMAINS),
+)
+
+
+@cache
+def fields() -> Mapping[str, Field]:
+    """All known fields by name: the built-in ones and those of installed plug-ins, without confidences."""
+    known = {field.name: field for field in BUILT_IN}
+    for plugin in entry_points(group="freelabels.fields"):
+        field = plugin.load()
+        if field.name in known:
+            raise ValueError(
+                f"the plug-in {plugin.value} defines the field {field.name!r}, which exists already"
+            )
+        known[field.name] = field
+    return known
+
+
+def field(name: str) -> Field:
+    """The field called `name`; ``x_confidence`` is derived from field ``x``. Raises KeyError if unknown."""
+    known = fields()
+    if name in known:
+        return known[name]
+    label = name.removesuffix(CONFIDENCE_SUFFIX)
+    if label != name and label in known and known[label].is_label:
+        return _map(
+            name, Kind.CONFIDENCE, "uint8", f"how far {label} can be trusted, × 255; 0 = ignore", invalid=0
+        )
+    raise KeyError(f"there is no field called {name!r}")
+
+
+def confidence_name(label: str) -> str:
+    """The name of the confidence field of a label."""
+    return label + CONFIDENCE_SUFFIX
+
+
+def as_stored(name: str, values: DTypeLike | Array) -> Array:
+    """`values` in the dtype the contract stores for field `name`, contiguous."""
+    return np.ascontiguousarray(values, dtype=field(name).dtype)
+
+
+def as_bytes(probability: Array) -> NDArray[np.uint8]:
+    """Probabilities in [0, 1] as stored (× 255, rounded)."""
+    return np.asarray(np.clip(np.rint(np.asarray(probability) * 255.0), 0, 255).astype(np.uint8))
+
+
+UNIT_TOLERANCE = 2e-3  # float16 rounding of a unit vector's length
+
+
+def _problems(field: Field, values: Array) -> Iterator[str]:
+    """What is wrong with `values` of one shard, most basic first."""
+    if values.dtype != np.dtype(field.dtype):
+        yield f"dtype is {values.dtype}, the contract says {field.dtype}"
+        return
+    if values.ndim != 1 + len(field.axes):
+        yield f"has {values.ndim} axes, the contract says (frame, {', '.join(field.axes)})"
+        return
+    for axis, have, want in zip(field.axes, values.shape[1:], field.sizes, strict=True):
+        if want is not None and have != want:
+            yield f"axis {axis} has length {have}, the contract says {want}"
+            return
+    if field.kind is Kind.DIRECTION:
+        length = np.linalg.norm(values.astype(np.float32), axis=-1)
+        if not np.isfinite(length).all():
+            yield "holds values that are not finite"
+        elif np.any((np.abs(length - 1) > UNIT_TOLERANCE) & (length != 0)):
+            yield "holds vectors that are neither of unit length nor zero"
+    elif field.kind is Kind.METRIC:
+        if np.any(values <= 0):
+            yield "holds lengths that are not positive"
+    elif field.kind is Kind.DISPLACEMENT:
+        if np.any(np.isnan(values[..., 0]) != np.isnan(values[..., 1])) or np.isinf(values).any():
+            yield "holds vectors that are half NaN, or infinite"
+    elif field.kind is Kind.RELATIVE:
+        if np.isinf(values).any():
+            yield "holds infinite values"
+    elif field.kind is Kind.COORDINATE:
+        if not np.isfinite(values).all() or np.any((values < 0) | (values > 1)):
+            yield "holds coordinates outside [0, 1]"
+    elif field.kind is Kind.CATEGORY and field.names:
+        worst = int(values.max(initial=0))
+        if worst >= len(field.names) and worst != field.invalid:
+            yield f"holds the id {worst}, its table ends at {len(field.names) - 1}"
