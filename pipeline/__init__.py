@@ -1,0 +1,1 @@
+"""Stages on Ray, shards on zarr: from sources to committed, verified, inspectable label shards."""
