@@ -18,6 +18,7 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from generators.fields import Array, Field, Kind, field
+from pipeline.errors import UserError
 
 blosc.use_threads = False  # one worker, one core; also safe after a fork
 
@@ -27,7 +28,7 @@ CRC_BYTES = 4
 COMPRESSION = {"fast": ("lz4", 5), "small": ("zstd", 1)}
 
 
-class CorruptShard(Exception):
+class CorruptShard(UserError):
     """Stored bytes that are missing or don't match their checksum."""
 
 

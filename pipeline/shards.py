@@ -20,6 +20,7 @@ from typing import Any
 
 from generators.fields import Array, field
 from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
+from pipeline.errors import UserError
 from pipeline.statistics import confidence_of, statistics
 from pipeline.storage import STAGING, LocalStorage
 
@@ -29,7 +30,7 @@ GROUP = "zarr.json"
 MAX_ROWS = 64
 
 
-class NotADataset(Exception):
+class NotADataset(UserError):
     """A folder that holds something other than a Freelabels dataset."""
 
 
@@ -171,7 +172,7 @@ class Dataset:
     def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
         """Open the dataset at `path`, or begin one with `attributes` that hold for all its shards.
 
-        Raises NotADataset if the folder holds something else, ValueError if it was begun with others.
+        Raises NotADataset if the folder holds something else, UserError if it was begun with others.
         """
         root = Path(path)
         marker = root / GROUP
@@ -193,7 +194,7 @@ class Dataset:
         for name, value in attributes.items():
             have = dataset.attributes.get(name)
             if have != value:
-                raise ValueError(
+                raise UserError(
                     f"{root} was begun with {name} {have}, not {value}: use that, or another --out"
                 )
         return dataset

@@ -15,6 +15,7 @@ import zarr
 
 from generators.fields import fields
 from pipeline.columns import CorruptShard
+from pipeline.errors import UserError
 from pipeline.shards import Dataset, NotADataset, commit_shard
 
 ROWS, HEIGHT, WIDTH = 5, 24, 32
@@ -187,7 +188,7 @@ def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_a_dataset_keeps_the_size_it_began_with(dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="begun with size"):
+    with pytest.raises(UserError, match="begun with size"):
         Dataset.create(dataset.path, {"size": [64, 64]})
 
 
@@ -197,7 +198,8 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
         import sys, numpy as np
         sys.path.insert(0, sys.argv[2])
         from tests.test_shards import some_columns, CLIPS
-        from pipeline.shards import Dataset, commit_shard
+        from pipeline.errors import UserError
+from pipeline.shards import Dataset, commit_shard
         dataset = Dataset(sys.argv[1])
         columns = some_columns()
         made_by = {name: {"generator": "test"} for name in columns}
