@@ -42,6 +42,7 @@ AnyClass = TypeVar("AnyClass", bound=type[Any])
 _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
 MODULES: tuple[str, ...] = (
+    "generators.flow",
     "generators.sensor_depth",
     "generators.stereo",
     "generators.video_disparity",
