@@ -140,4 +140,4 @@ def _layers(packed: Array) -> Picture:
     colours = id_colours(np.arange(1, masks.shape[1] + 1)).astype(np.float32)
     covering = masks.sum(1)[..., None]
     mean = np.einsum("tnyx,nc->tyxc", masks, colours) / np.maximum(covering, 1)
-    return np.rint(np.where(covering > 0, mean, id_colours(np.array(0)))).astype(np.uint8)
+    return _as_bytes(np.where(covering > 0, mean, id_colours(np.array(0))) / 255)
