@@ -99,7 +99,7 @@ def _coloured(kind_of: Field, frames: Array) -> Picture:
 
 
 def _as_bytes(unit: NDArray[np.floating]) -> Picture:
-    return np.clip(np.rint(np.nan_to_num(unit) * 255), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(np.nan_to_num(unit) * 255), 0, 255), np.uint8)
 
 
 def _scale(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Picture:
