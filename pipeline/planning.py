@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -120,7 +121,7 @@ def recipes(plan: Plan, seed: int) -> dict[str, Recipe]:
     """What makes each column of a plan: detector, version, parameters and digests of what goes in."""
     made: dict[str, Recipe] = {name: dict(DECODE) for name in FRAME_FIELDS}
     for detector in plan.detectors:
-        recipe = provenance(detector)
+        recipe = json.loads(json.dumps(provenance(detector)))  # as it will be read back
         recipe["inputs"] = {name: digest(made[name])[:16] for name in ("image", *inputs(detector, made))}
         if SEED in detector.needs:
             recipe["seed"] = seed
