@@ -18,7 +18,7 @@ MAX_CLIP = 64  # frames of one shard, so of one clip
 DEFAULT_FPS = (
     10.0  # frames a second taken from a video: enough motion between frames to measure, no near-copies
 )
-ASSUMED_FPS = 24.0  # of numbered images, which carry no time
+ASSUMED_FPS = 30.0  # of numbered images, which carry no time
 ASSUMED_FOV = 60.0  # degrees across the longer side where nothing tells
 GIVEN, EXIF, ASSUMED = "given", "exif", "assumed"
 
@@ -49,6 +49,11 @@ class SourceOptions:
             raise ValueError("give --camera or --fov, not both")
         if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
             raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user said anything about intrinsics."""
+        return self.camera is not None or self.fov is not None
 
     def camera_of(
         self, size: tuple[int, int], focal: float | None = None
@@ -135,7 +140,8 @@ class ClipSpec:
     def from_json(cls, values: dict[str, Any]) -> ClipSpec:
         """The inverse of `to_json`; unknown names raise TypeError."""
         tuples = {f.name for f in fields(cls) if str(f.type).startswith("tuple")}
-        return cls(**{name: tuple(v) if name in tuples else v for name, v in values.items()})
+        arguments: dict[str, Any] = {name: tuple(v) if name in tuples else v for name, v in values.items()}
+        return cls(**arguments)
 
 
 def camera_numbers(K: NDArray[np.float64]) -> tuple[float, float, float, float]:

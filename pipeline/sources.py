@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.files import SourceError, file_system, is_remote, read_bytes
-from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIXES, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
+from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIX, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
 
 __all__ = ["Item", "Refusal", "find"]
 
@@ -110,9 +110,7 @@ def _walk(path: str, seen: set[str]) -> Found:
         try:
             if entry.is_dir():
                 inner.append((entry.is_symlink(), entry.path))
-            elif suffix_of(entry.name) in NOTE_SUFFIXES:
-                yield _File(entry.path, "")
-            elif _known(entry.name) or _is_loop(entry):
+            elif _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
                 yield _File(entry.path, _stamp(entry.stat()))
         except OSError as error:
             yield Refusal(entry.path, _why(error))
@@ -120,7 +118,7 @@ def _walk(path: str, seen: set[str]) -> Found:
         yield from _walk(folder, seen)
 
 
-def _is_loop(entry: os.DirEntry[str]) -> bool:
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     """Whether a link without a media suffix leads nowhere, so that its refusal is worth a sentence."""
     return entry.is_symlink() and not os.path.exists(entry.path)
 
@@ -135,7 +133,7 @@ def _remote(uri: str, seen: set[str]) -> Found:
         listing = system.glob(path, detail=True) if glob.has_magic(path) else system.find(path, detail=True)
         names = {system.unstrip_protocol(name): info for name, info in listing.items()}
         media = {
-            name: info for name, info in names.items() if _known(name) or suffix_of(name) in NOTE_SUFFIXES
+            name: info for name, info in names.items() if _known(name) or suffix_of(name) == NOTE_SUFFIX
         }
         if not names:
             raise SourceError("does not exist, or is an empty folder")

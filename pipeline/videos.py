@@ -19,28 +19,40 @@ from pipeline.files import SourceError, is_remote, open_file
 RGB = NDArray[np.uint8]
 HD_HEIGHT = 720  # untagged video is BT.709 from here on, BT.601 below, as players take it
 SEEK_MARGIN = 10  # seconds to go further back when the first seek landed behind the frame asked for
+MIN_ASPECT = 0.25  # narrower pixels than this are a mistake in the file
 UNSPECIFIED = 2  # colour matrix code of ISO/IEC 23091-2
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame: its number since decoding began and its time stamp (None: the file has none)."""
+    """A decoded frame: its number since decoding began, its time stamp (None: none), its pixels' shape."""
 
     index: int
     pts: int | None
     seconds: float
     picture: av.VideoFrame
+    pixel_aspect: float
 
     @property
-    def upright_size(self) -> tuple[int, int]:
-        """(height, width) after rotation."""
-        shape = self.picture.height, self.picture.width
-        return shape if round(self.picture.rotation / 90) % 2 == 0 else shape[::-1]
+    def size(self) -> tuple[int, int]:
+        """(height, width), upright and with square pixels."""
+        height, width = self._square
+        return (height, width) if self._turns % 2 == 0 else (width, height)
+
+    @property
+    def _turns(self) -> int:
+        """Quarter turns anticlockwise that make the frame upright."""
+        return round(self.picture.rotation / 90) % 4
+
+    @property
+    def _square(self) -> tuple[int, int]:
+        """(height, width) as decoded, widened to square pixels."""
+        return self.picture.height, max(1, round(self.picture.width * self.pixel_aspect))
 
     def rgb(self, size: tuple[int, int] | None = None) -> RGB:
-        """(h, w, 3) uint8 sRGB, upright; at `size` = (height, width) before rotation, area-filtered, if given."""
+        """(h, w, 3) uint8 sRGB, upright; area-filtered to `size` = (height, width) before it is turned, if given."""
         frame = self.picture
-        height, width = size or (frame.height, frame.width)
+        height, width = size or self._square
         untagged = int(frame.colorspace) == UNSPECIFIED
         matrix = (Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601) if untagged else None
         plain = frame.reformat(
@@ -48,14 +60,19 @@ class Frame:
             height=height,
             format="rgb24",
             src_colorspace=matrix,
-            interpolation=Interpolation.AREA if size else None,
+            interpolation=Interpolation.AREA if size else Interpolation.BICUBIC,
         ).to_ndarray()
-        return np.ascontiguousarray(np.rot90(plain, round(frame.rotation / 90) % 4))
+        return np.ascontiguousarray(np.rot90(plain, self._turns))
+
+
+def frame_rate(stream: Any) -> float:
+    """Frames a second as far as the file knows, else 25."""
+    return float(stream.guessed_rate or stream.average_rate or 25)
 
 
 def checksum_of(thumb: RGB) -> int:
     """What tells a frame decoded after a seek from the same frame decoded wrongly: the CRC-32 of its thumb."""
-    return zlib.crc32(thumb)
+    return zlib.crc32(thumb.tobytes())
 
 
 @contextmanager
@@ -90,15 +107,17 @@ def frames(container: Any, stream: Any) -> Iterator[Frame]:
 
     A damaged frame raises SourceError once the whole ones before it are out.
     """
-    rate = float(stream.guessed_rate or stream.average_rate or 25)
-    index = 0
+    rate, index = frame_rate(stream), 0
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if not MIN_ASPECT <= aspect <= 1 / MIN_ASPECT:
+        aspect = 1.0
     try:
         for picture in container.decode(stream):
             if picture.is_corrupt:
                 raise SourceError("is damaged")
             pts = picture.pts
             seconds = float(pts * stream.time_base) if pts is not None else index / rate
-            yield Frame(index, pts, seconds, picture)
+            yield Frame(index, pts, seconds, picture, aspect)
             index += 1
     except av.FFmpegError as error:
         raise SourceError(_sentence(error)) from error
