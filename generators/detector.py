@@ -39,7 +39,11 @@ AnyClass = TypeVar("AnyClass", bound=type[Any])
 
 _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = (
+    "generators.edges",
+    "generators.regions",
+    "generators.foreground",
+)
 
 
 def register(detector: AnyClass) -> AnyClass:
