@@ -47,6 +47,9 @@ MODULES: tuple[str, ...] = (
     "generators.stereo",
     "generators.video_disparity",
     "generators.normals",
+    "generators.edges",
+    "generators.regions",
+    "generators.foreground",
 )
 
 
