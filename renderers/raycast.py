@@ -122,7 +122,7 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
 
 
 def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
-    """First hits of rays from `origins` (N, 3) or (3,), world metres, along `directions` (N, 3), world axes."""
+    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
     hits = surfaces.caster.cast_rays(_rays(surfaces, origins, directions), nthreads=1)
     return Hits(
         t=hits["t_hit"].numpy(),
@@ -143,6 +143,6 @@ def occluded(
 
 
 def layers(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> tuple[NDArray[np.int64], Ints]:
-    """Everything rays as in `cast` pass through: ray index and geometry id of each crossing, two (M,) arrays."""
+    """All crossings of rays as in `cast`: ray index and geometry id of each, two (M,) arrays."""
     found = surfaces.caster.list_intersections(_rays(surfaces, origins, directions), nthreads=1)
     return found["ray_ids"].numpy().astype(np.int64), found["geometry_ids"].numpy().view(np.int32)
