@@ -16,6 +16,7 @@ import pybullet_data
 import trimesh
 from numpy.typing import NDArray
 
+from generators.geometry import invert_pose
 from renderers import bullet, meshes
 from renderers.raycast import Mesh
 
@@ -75,11 +76,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Link:
-    """One rigid part with something to see: its PyBullet link index (−1 = base) and mesh in the link frame."""
+    """One rigid part with something to see.
+
+    index: PyBullet's link index, −1 = base. mesh: in the link's frame. rest: (4, 4) link → base frame with all
+    joints at zero.
+    """
 
     index: int
     name: str
     mesh: Mesh
+    rest: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -248,7 +254,7 @@ def _single(entry: Entry, mesh: trimesh.Trimesh, collision: str | None) -> Asset
     urdf = _URDF.format(centre=" ".join(f"{x:.9g}" for x in convex.center_mass), collision=collision)
     path = meshes.write_cached("body.urdf", urdf.encode())
     half = (upper - lower) / 2
-    return Asset(entry.name, entry.cls, str(path), (Link(-1, "base", meshes.as_mesh(mesh)),), (), -half, half)
+    return Asset(entry.name, entry.cls, str(path), (Link(-1, "base", meshes.as_mesh(mesh), np.eye(4)),), (), -half, half)
 
 
 _URDF = """<robot name="body"><link name="base">
@@ -309,8 +315,9 @@ def _from_urdf(entry: Entry) -> Asset:
         if not parts:
             continue
         mesh = trimesh.util.concatenate(parts)
-        links.append(Link(index, names[index], meshes.as_mesh(mesh)))
-        corners.append(trimesh.transform_points(mesh.vertices, poses[index + 1]))
+        rest = invert_pose(poses[0]) @ poses[index + 1]
+        links.append(Link(index, names[index], meshes.as_mesh(mesh), rest))
+        corners.append(trimesh.transform_points(mesh.vertices, rest))
     if not links:
         raise ValueError(f"{entry.path}: has no link with anything to see")
     points = np.concatenate(corners)

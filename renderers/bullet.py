@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pybullet
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from generators.geometry import invert_pose
 
@@ -70,6 +71,11 @@ def matrix(position: Sequence[float], orientation: Sequence[float]) -> NDArray[n
     )
     out[:3, 3] = position
     return out
+
+
+def quaternion(pose: NDArray[np.float64]) -> list[float]:
+    """Quaternion (x, y, z, w) of the rotation in a rigid transform (4, 4)."""
+    return [float(value) for value in Rotation.from_matrix(pose[:3, :3]).as_quat()]
 
 
 def inertial_offset(body: int, number: int) -> NDArray[np.float64]:
