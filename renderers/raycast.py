@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import open3d as o3d
@@ -27,6 +28,23 @@ class Mesh:
     vertices: Floats
     triangles: NDArray[np.uint32]
     patch: Ints
+
+    @cached_property
+    def corner_normal(self) -> NDArray[np.float32]:
+        """(F, corner, 3) unit normals for smooth shading: the mean, by area, over the patch around a corner."""
+        corner = np.asarray(self.vertices, np.float64)[self.triangles]
+        face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        shared = np.asarray(self.patch, np.int64)[:, None] * len(self.vertices) + self.triangles
+        _, index = np.unique(shared, return_inverse=True)
+        index = index.reshape(shared.shape)
+        total = np.zeros((int(index.max(initial=-1)) + 1, 3))
+        np.add.at(total, index, face[:, None])
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        normal = (total / np.where(length > 0, length, 1))[index]
+        # Where the mean leans far off the face (a thin sheet, a fold) the face's own normal is better.
+        flat = face / np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-300)
+        leans = np.einsum("fci,fi->fc", normal, flat) < 0.5
+        return np.where(leans[..., None], flat[:, None], normal).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,8 @@ class Surfaces:
     frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3) world
     and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's
     first triangle in the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the
-    face's plane is face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`.
+    face's plane is face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal:
+    (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -66,6 +85,7 @@ class Surfaces:
     face_normal: Floats
     face_offset: Floats
     face_patch: Ints
+    corner_normal: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         face_normal=np.concatenate(normals),
         face_offset=np.concatenate(offsets),
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
+        corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
     )
 
 
