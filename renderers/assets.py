@@ -254,7 +254,15 @@ def _single(entry: Entry, mesh: trimesh.Trimesh, collision: str | None) -> Asset
     urdf = _URDF.format(centre=" ".join(f"{x:.9g}" for x in convex.center_mass), collision=collision)
     path = meshes.write_cached("body.urdf", urdf.encode())
     half = (upper - lower) / 2
-    return Asset(entry.name, entry.cls, str(path), (Link(-1, "base", meshes.as_mesh(mesh), np.eye(4)),), (), -half, half)
+    return Asset(
+        entry.name,
+        entry.cls,
+        str(path),
+        (Link(-1, "base", meshes.as_mesh(mesh), np.eye(4)),),
+        (),
+        -half,
+        half,
+    )
 
 
 _URDF = """<robot name="body"><link name="base">

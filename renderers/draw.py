@@ -150,7 +150,9 @@ def _draw_clutter(
         centre = np.array([distance * np.cos(azimuth), distance * np.sin(azimuth), half[2]])
         if _is_free(centre, np.linalg.norm(half), taken):
             taken.append((centre, float(np.linalg.norm(half))))
-            body = Body(asset.name, _number(size), _vector(centre), orientation, fixed=True, behaviour="stand")
+            body = Body(
+                asset.name, _number(size), _vector(centre), orientation, fixed=True, behaviour="stand"
+            )
             placed.append(body)
     return tuple(placed)
 
@@ -208,9 +210,9 @@ def _draw_motion(
     away = np.arctan2(centre[1], centre[0]) + np.pi + rng.normal(0, 0.5)
     ahead = np.array([np.cos(away), np.sin(away), 0.0])
     if behaviour == "throw":
-        return _vector(rng.uniform(*ranges.throw_speed) * _unit(ahead + (0, 0, rng.uniform(0, 0.8)))), _vector(
-            spin
-        )
+        return _vector(
+            rng.uniform(*ranges.throw_speed) * _unit(ahead + (0, 0, rng.uniform(0, 0.8)))
+        ), _vector(spin)
     if behaviour == "roll":
         speed = rng.uniform(*ranges.roll_speed)
         return _vector(speed * ahead), _vector(speed / radius * np.cross((0, 0, 1), ahead))

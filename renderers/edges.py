@@ -12,7 +12,11 @@ from generators.fields import EDGE_TYPES
 OCCLUDING, CREASE, CONTACT, SHADOW, TEXTURE = (
     EDGE_TYPES.index(name) for name in ("occluding", "crease", "contact", "shadow", "texture")
 )
-SURFACE_EDGES = (OCCLUDING, CREASE, CONTACT)  # what the field "edges" tells; shadow and texture lie on surfaces
+SURFACE_EDGES = (
+    OCCLUDING,
+    CREASE,
+    CONTACT,
+)  # what the field "edges" tells; shadow and texture lie on surfaces
 PRIORITY = (TEXTURE, SHADOW, CREASE, CONTACT, OCCLUDING)  # the strongest last, where several meet in a pixel
 GAP = 1.5  # pixel footprints by which two surfaces may miss one another and still meet
 STEEPEST = 6.0  # slope, in pixel footprints per pixel, up to which two *things* are extended to meet

@@ -122,13 +122,10 @@ def label_frame(
         "part": part.astype(np.uint16),
         "semantic": np.where(hit, parts.semantic[geometry], 0).astype(np.uint8),
         "object_coordinates": _canonical(seen, point, now, instance, known),
-        "edge_type": kind,
-        "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8),
+        "edge_type": kind.ravel(),
+        "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8).ravel(),
     }
-    labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()} | {
-        "edge_type": kind,
-        "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8),
-    }
+    labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
     labels["object_visible"], labels["object_box"] = _shares(instance.reshape(size), amodal)
     return labels
@@ -170,9 +167,7 @@ def _flow(
     usable = in_front & (np.abs(flow).max(axis=-1) < FAR)
     flow = np.where(usable[:, None], flow, np.nan).astype(np.float16)
     hits = cast(other.surfaces, other.surfaces.origin, there[inside] @ other.camera_pose[:3, :3].T)
-    face = np.where(
-        hits.geometry != NOTHING, other.surfaces.first_face[hits.geometry] + hits.primitive, -1
-    )
+    face = np.where(hits.geometry != NOTHING, other.surfaces.first_face[hits.geometry] + hits.primitive, -1)
     first = np.where(
         seen.hit[inside],
         (hits.t > 1 - SAME_POINT) | (face == seen.face[inside]),
@@ -208,9 +203,7 @@ def _canonical(
     return out
 
 
-def _seen(
-    seen: Points, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]
-) -> Seen:
+def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]) -> Seen:
     """What edges are told from."""
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
@@ -301,9 +294,7 @@ def _object_region(now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np
     return region
 
 
-def _shares(
-    instance: Ints, amodal: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _shares(instance: Ints, amodal: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen)."""
     objects = len(amodal)
     visible = np.bincount(instance.ravel(), minlength=objects)

@@ -78,7 +78,16 @@ class SceneRanges:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             _check(entry.name, getattr(self, entry.name))
-        for name in ("objects", "walls", "clutter", "size", "articulated_size", "arena", "density", "distance"):
+        for name in (
+            "objects",
+            "walls",
+            "clutter",
+            "size",
+            "articulated_size",
+            "arena",
+            "density",
+            "distance",
+        ):
             if getattr(self, name)[0] < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} reaches below 0")
         for name in ("size", "articulated_size", "clutter_size", "density", "distance"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,14 +26,14 @@ class Simulation:
 
     geometry_pose: (T + 2, G, 4, 4) part → world. body_pose: (T + 2, N, 4, 4) base frame → world. velocity:
     (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, N + 1, N + 1) bool, 0 is
-    the static scene. problems: what makes the run useless, empty if nothing does.
+    the static scene. problems: what makes the run useless, by the index of the body to blame; empty if nothing.
     """
 
     geometry_pose: NDArray[np.float64]
     body_pose: NDArray[np.float64]
     velocity: NDArray[np.float64]
     contact: NDArray[np.bool_]
-    problems: tuple[str, ...]
+    problems: Mapping[int, str]
 
 
 def simulate(scene: Scene, world: World, frames: int) -> Simulation:
@@ -168,25 +169,22 @@ class _Recorder:
     ) -> None:
         self.scene, self.world, self.engine = scene, world, engine
         self.bodies, self.offsets = bodies, offsets
-        self.object_of = {number: 0 for number in static} | {b: i + 1 for i, b in enumerate(bodies)}
+        self.object_of = dict.fromkeys(static, 0) | {b: i + 1 for i, b in enumerate(bodies)}
         self.geometry: list[NDArray[np.float64]] = []
         self.base: list[NDArray[np.float64]] = []
         self.velocity: list[NDArray[np.float64]] = []
         self.contact: list[NDArray[np.bool_]] = []
 
-    def overlaps(self) -> list[str]:
+    def overlaps(self) -> dict[int, str]:
         """Things that stand inside one another at the start."""
         pybullet.performCollisionDetection(physicsClientId=self.engine)
-        found = []
+        found = {}
         for point in pybullet.getContactPoints(physicsClientId=self.engine) or ():
-            one, other, distance = point[1], point[2], point[8]
-            if distance < -SUNK and one != other:
-                found.append(f"{self._name(one)} and {self._name(other)} overlap by {-distance:.3f} m")
+            one, other = sorted((self.object_of[point[1]], self.object_of[point[2]]))
+            if point[8] < -SUNK and one != other:
+                met = self.scene.bodies[one - 1].asset if one else "the static scene"
+                found[other - 1] = f"starts {-point[8]:.3f} m inside {met}"
         return found
-
-    def _name(self, number: int) -> str:
-        index = self.object_of[number]
-        return self.scene.bodies[index - 1].asset if index else "the static scene"
 
     def record(self) -> None:
         poses = np.array(self.world.static_pose)
@@ -209,16 +207,14 @@ class _Recorder:
         self.velocity.append(velocity)
         self.contact.append(contact)
 
-    def finished(self, problems: list[str]) -> Simulation:
+    def finished(self, problems: dict[int, str]) -> Simulation:
         base, velocity = np.array(self.base), np.array(self.velocity)
         for index, body in enumerate(self.scene.bodies):
-            place = base[:, index, :3, 3]
+            place, speed = base[:, index, :3, 3], np.linalg.norm(velocity[:, index, :3], axis=-1)
             if not np.isfinite(base[:, index]).all():
-                problems.append(f"{body.asset} has no finite pose")
+                problems[index] = "has no finite pose"
             elif place[:, 2].min() < -body.size:
-                problems.append(f"{body.asset} fell through the floor")
-            elif np.abs(place).max() > REACH or np.abs(velocity[:, index, :3]).max() > SPEED:
-                problems.append(f"{body.asset} flew off")
-        return Simulation(
-            np.array(self.geometry), base, velocity, np.array(self.contact), tuple(dict.fromkeys(problems))
-        )
+                problems[index] = "fell through the floor"
+            elif np.abs(place).max() > REACH or speed.max() > SPEED:
+                problems[index] = "flew off"
+        return Simulation(np.array(self.geometry), base, velocity, np.array(self.contact), problems)
