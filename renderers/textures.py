@@ -67,8 +67,13 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
 def mean_albedo(material: Material) -> Floats:
     """One colour (3,) for the whole material, as light that bounces off it takes along."""
     if material.photo:
-        return _pyramid(material.photo)[-1].reshape(-1, 3).mean(0)
+        return mean_photo(material.photo)
     return np.asarray(material.colours, np.float32)[:2].mean(0)
+
+
+def mean_photo(path: str) -> Floats:
+    """The mean linear colour (3,) of a photo."""
+    return np.asarray(_pyramid(path)[-1].reshape(-1, 3).mean(0))
 
 
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:

@@ -1,0 +1,312 @@
+"""What light a surface sends to the camera: albedo, direct light with soft shadows, indirect light, gloss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers import environment, textures
+from renderers.appearance import Appearance, Light
+from renderers.lights import arriving, disc_samples, light_rays, reflected
+from renderers.raycast import Surfaces, cast, occluded
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.integer]
+
+SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
+GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
+TILE = 8  # the directions of indirect light repeat after this many pixels both ways
+
+
+@dataclass(frozen=True)
+class Points:
+    """N places on surfaces.
+
+    pixel: (N,) row-major index. geometry: (N,). at: (N, 3) world, metres. normal: (N, 3) unit, for shading;
+    flat: (N, 3) the triangle's own; both face the camera. viewer: (N, 3) unit, towards the camera. distance:
+    (N,) metres from it. across: (2, N, 3) world vectors to what the next pixel right and down sees.
+    """
+
+    pixel: Ints
+    geometry: Ints
+    at: Floats
+    normal: Floats
+    flat: Floats
+    viewer: Floats
+    distance: Floats
+    across: Floats
+
+    @property
+    def above(self) -> Floats:
+        """(N, 3) starts for rays that leave the surface without meeting it again."""
+        return self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
+
+
+def join(points: Sequence[Points]) -> Points:
+    """All points in order."""
+    whole = {entry.name: [getattr(part, entry.name) for part in points] for entry in fields(Points)}
+    across = whole.pop("across")
+    return Points(*(np.concatenate(parts) for parts in whole.values()), np.concatenate(across, axis=1))
+
+
+def shade(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    points: Points,
+    whole: int,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> Floats:
+    """Linear sRGB radiance (N, 3) from points to the camera.
+
+    The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width).
+    """
+    materials = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
+    base = albedo(surfaces, appearance, points.geometry, points.at, points.flat, points.across)
+    roughness = np.array([m.roughness for m in materials], np.float32)[points.geometry]
+    specular = np.array([m.specular for m in materials], np.float32)[points.geometry, None] * np.ones(
+        3, np.float32
+    )
+    metal = np.array([m.metal for m in materials])[points.geometry]
+    specular[metal] = base[metal]
+    base[metal] = 0
+
+    turn = _dither(points.pixel, size[1], rng)
+    total = np.zeros_like(base)
+    for light in appearance.lights:
+        towards, given, apparent = arriving(light, points.at)
+        # A light of some size widens the highlight (Karis 2013).
+        wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
+        cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
+        lit = visibility(surfaces, light, points, cosine > 0, turn, whole, size) * cosine
+        total += (
+            given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
+        )
+
+    scene = _Bounce(surfaces, appearance)
+    around = indirect(scene, points, turn, whole, size)
+    grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
+    # Schlick's reflectance, damped for rough surfaces (Lagarde 2011).
+    fresnel = specular + np.maximum((1 - roughness)[:, None] - specular, 0) * (grazing**5)[:, None]
+    total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
+    total += fresnel * mirrored(scene, points, roughness, around)
+    return total
+
+
+def albedo(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    geometry: Ints,
+    at: Floats,
+    normal: Floats,
+    across: Floats | None = None,
+) -> Floats:
+    """Linear albedo (N, 3) of surface points (N, 3), world metres, with unit normals (N, 3), world axes.
+
+    geometry: (N,) ids. across: (2, N, 3) world vectors between neighbouring pixels' points, over which the
+    texture is filtered; None gives it un-antialiased.
+    """
+    made = np.empty((len(at), 3), np.float32)
+    for number, chosen in by_geometry(geometry):
+        pose = surfaces.geometry_pose[number]
+        turn = pose[:3, :3].astype(np.float32)
+        footprint = np.zeros((len(chosen), 3), np.float32)
+        if across is not None:
+            footprint = np.hypot(across[0, chosen] @ turn, across[1, chosen] @ turn)
+        material = appearance.materials[surfaces.part_of_geometry.material[number]]
+        local = (at[chosen] - pose[:3, 3].astype(np.float32)) @ turn
+        extent = float(surfaces.geometry_extent[number])
+        made[chosen] = textures.albedo(material, local, normal[chosen] @ turn, footprint, extent)
+    return made
+
+
+def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:
+    """Each geometry id that occurs with the indices of its points."""
+    order = np.argsort(geometry, kind="stable")
+    bounds = np.flatnonzero(np.diff(geometry[order], prepend=-1, append=np.iinfo(np.int32).max))
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        yield int(geometry[order[start]]), order[start:stop]
+
+
+def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
+    """A number in [0, 1) per pixel, far from its neighbours' (Roberts' R2 sequence)."""
+    row, column = np.divmod(pixel, width)
+    return np.asarray((column * 0.7548776662 + row * 0.5698402910 + rng.random()) % 1, np.float32)
+
+
+def visibility(
+    surfaces: Surfaces,
+    light: Light,
+    points: Points,
+    facing: NDArray[np.bool_],
+    turn: Floats,
+    whole: int,
+    size: tuple[int, int],
+) -> Floats:
+    """The share (N,) of a light that points see; 0 where they don't face it.
+
+    One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to all over the light, for whole
+    pixels where a neighbour's ray went the other way.
+    """
+    seen = np.zeros(len(points.at), np.float32)
+    disc = disc_samples(SHADOW_RAYS, turn)
+    start = points.above
+    first = np.flatnonzero(facing)
+    number = points.pixel[first] % SHADOW_RAYS if False else np.zeros(len(first), np.int64)
+    seen[first] = _free(surfaces, light, start[first], disc[number, first])
+    edge = first[first < whole]
+    edge = edge[_differs(seen[edge], points.pixel[edge], size)]
+    counted = seen[edge]
+    for k in range(1, SHADOW_RAYS):
+        x, y = _SPREAD[k]
+        place = start[edge] + x * points.across[0, edge] + y * points.across[1, edge]
+        counted += _free(surfaces, light, place, disc[k, edge])
+    seen[edge] = counted / SHADOW_RAYS
+    return seen
+
+
+# Where on the pixel each shadow ray leaves: a Latin square, so that level shadow edges get all steps too.
+_SPREAD = (np.stack([np.arange(8), np.array([3, 6, 1, 4, 7, 2, 5, 0])], 1).astype(np.float32) - 3.5) / 8
+_SPREAD = _SPREAD[[3, 7, 0, 4, 2, 6, 1, 5]]
+
+
+def _free(surfaces: Surfaces, light: Light, points: Floats, disc: Floats) -> Floats:
+    towards, far = light_rays(light, points, disc)
+    return 1 - occluded(surfaces, points, towards, 0.0, far).astype(np.float32)
+
+
+def _differs(values: Floats, pixel: Ints, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether any of the 3×3 pixels around, as far as they have a value, has another one."""
+    low, high = np.ones((2, size[0] * size[1]), np.float32)
+    high[:] = 0
+    low[pixel] = high[pixel] = values
+    square = np.ones((3, 3), np.uint8)
+    lowest, highest = cv2.erode(low.reshape(size), square), cv2.dilate(high.reshape(size), square)
+    return np.asarray((lowest < highest).reshape(-1)[pixel])
+
+
+class _Bounce:
+    """Radiance of the scene along rays that start on it, with every surface in its mean colour."""
+
+    def __init__(self, surfaces: Surfaces, appearance: Appearance) -> None:
+        self.surfaces, self.appearance = surfaces, appearance
+        mean = [textures.mean_albedo(material) for material in appearance.materials]
+        self.albedo = np.array(mean, np.float32)[surfaces.part_of_geometry.material]
+
+    def along(self, start: Floats, towards: Floats, disc: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """Whether each ray meets a surface, and the radiance (M, 3) of those surfaces."""
+        hits = cast(self.surfaces, start, towards)
+        met = hits.geometry >= 0
+        towards, normal = towards[met], hits.normal[met]
+        normal = normal * -np.sign(np.einsum("ni,ni->n", normal, towards))[:, None]
+        at = start[met] + towards * hits.t[met, None] + normal * np.float32(1e-3)
+        look = self.appearance
+        arrived = environment.irradiance(look.background, look.lights, normal) * np.float32(0.6)
+        for light in look.lights:
+            where, given, _ = arriving(light, at)
+            cosine = np.einsum("ni,ni->n", normal, where)
+            facing = np.flatnonzero(cosine > 0)
+            free = _free(self.surfaces, light, at[facing], disc[met][facing])
+            arrived[facing] += given[facing] * (cosine[facing] * free)[:, None]
+        return met, arrived * self.albedo[hits.geometry[met]] * np.float32(1 / np.pi)
+
+
+def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tuple[int, int]) -> Floats:
+    """Irradiance (N, 3) from the background, as far as it is not hidden, and from other surfaces.
+
+    One ray per point, its direction one of `TILE`² that cover the hemisphere; the mean over a tile of the same
+    surface then holds them all.
+    """
+    row, column = np.divmod(points.pixel, size[1])
+    stratum = _TILED[row % TILE, column % TILE]
+    towards = _about(points.normal, stratum + turn[:, None] * np.asarray((1 / TILE**2, 0), np.float32))
+    # Directions under the flat triangle of a smooth normal would start inside.
+    under = np.einsum("ni,ni->n", towards, points.flat)
+    towards -= points.flat * (np.minimum(under, 0) * np.float32(2))[:, None]
+    disc = disc_samples(1, turn)[0]
+    met, bounced = scene.along(points.above, towards, disc)
+    look = scene.appearance
+    arrived = environment.irradiance(look.background, look.lights, points.normal)
+    arrived[met] = bounced * np.float32(np.pi)
+    arrived[:whole] = _smoothed(arrived[:whole], points, whole, size)
+    return arrived
+
+
+def _hemisphere_tile() -> Floats:
+    """(TILE, TILE, 2) places in the unit square: a Hammersley set, far ones side by side."""
+    count = TILE**2
+    index = np.arange(count)
+    reverse = np.array([int(f"{k:06b}"[::-1], 2) for k in range(count)]) / count
+    points = np.stack([index / count, reverse], 1)
+    order = np.random.Generator(np.random.PCG64(3)).permutation(count)
+    return points[order].reshape(TILE, TILE, 2).astype(np.float32)
+
+
+_TILED = _hemisphere_tile()
+
+
+def _about(normal: Floats, square: Floats) -> Floats:
+    """Unit directions (N, 3) about normals, by cosine; square: (N, 2) in [0, 1].
+
+    The frame is that of Duff et al., "Building an Orthonormal Basis, Revisited" (JCGT 2017).
+    """
+    sign = np.where(normal[:, 2] < 0, np.float32(-1), np.float32(1))
+    a = -1 / (sign + normal[:, 2])
+    b = normal[:, 0] * normal[:, 1] * a
+    first = np.stack([1 + sign * normal[:, 0] ** 2 * a, sign * b, -sign * normal[:, 0]], 1)
+    second = np.stack([b, sign + normal[:, 1] ** 2 * a, -normal[:, 1]], 1)
+    share = np.minimum(square[:, :1], 1)
+    angle = np.float32(2 * np.pi) * square[:, 1:]
+    flat = np.sqrt(share)
+    return np.asarray(
+        first * (flat * np.cos(angle)) + second * (flat * np.sin(angle)) + normal * np.sqrt(1 - share),
+        np.float32,
+    )
+
+
+def _smoothed(values: Floats, points: Points, whole: int, size: tuple[int, int]) -> Floats:
+    """The mean of (whole, 3) values over a tile, rows then columns, of pixels of the same surface."""
+    pixel = points.pixel[:whole]
+    layers = np.zeros((7, size[0] * size[1]), np.float32)  # value, weight, normal
+    layers[:3, pixel], layers[3, pixel], layers[4:, pixel] = values.T, 1, points.normal[:whole].T
+    surface = np.full(size[0] * size[1], -1, np.int32)
+    surface[pixel] = points.geometry[:whole]
+    layers, surface = layers.reshape(7, *size), surface.reshape(size)
+    for axis in (0, 1):
+        total = layers[:4].copy()
+        for step in range(-(TILE // 2) + 1, TILE // 2 + 1):
+            if step == 0 or abs(step) >= size[axis]:
+                continue
+            here = [slice(None), slice(None)]
+            there = [slice(None), slice(None)]
+            here[axis] = slice(max(0, -step), size[axis] - max(0, step))
+            there[axis] = slice(max(0, step), size[axis] - max(0, -step))
+            h, t = tuple(here), tuple(there)
+            alike = np.einsum("kyx,kyx->yx", layers[(slice(4, 7), *h)], layers[(slice(4, 7), *t)]) > 0.8
+            alike &= surface[h] == surface[t]
+            total[(slice(None), *h)] += layers[(slice(0, 4), *t)] * alike
+        layers[:4] = total
+    flat = layers.reshape(7, -1)[:, pixel]
+    return np.asarray((flat[:3] / np.maximum(flat[3], 1)).T)
+
+
+def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats) -> Floats:
+    """Radiance (N, 3) from where a mirror would show it; rough surfaces see the indirect light's mean."""
+    look = scene.appearance
+    facing = np.einsum("ni,ni->n", points.normal, points.viewer)
+    towards = points.normal * (2 * facing)[:, None] - points.viewer
+    seen = around * np.float32(1 / np.pi)
+    glossy = np.flatnonzero(roughness < GLOSSY)
+    if len(glossy):
+        rays = np.ascontiguousarray(towards[glossy])
+        met, bounced = scene.along(points.above[glossy], rays, np.zeros((len(glossy), 2), np.float32))
+        found = environment.radiance(look.background, look.lights, rays, 0.05)
+        found[met] = bounced
+        # Towards the limit of gloss the mirror image gives way to the mean.
+        share = (np.float32(1) - (roughness[glossy] / np.float32(GLOSSY)) ** 2)[:, None]
+        seen[glossy] = seen[glossy] * (1 - share) + found * share
+    return seen
