@@ -45,6 +45,11 @@ class Points:
         """(N, 3) starts for rays that leave the surface without meeting it again."""
         return self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
 
+    @property
+    def bend(self) -> Floats:
+        """(N,) how far the shading normal leans off the triangle's, as a length of unit vectors' difference."""
+        return np.asarray(np.linalg.norm(self.normal - self.flat, axis=1))
+
 
 def join(points: Sequence[Points]) -> Points:
     """All points in order."""
@@ -76,13 +81,15 @@ def shade(
     base[metal] = 0
 
     turn = _dither(points.pixel, size[1], rng)
+    # Smoothly shaded facets must not shadow each other: their rays count from where they leave the facets.
+    past = points.bend * surfaces.geometry_extent.astype(np.float32)[points.geometry]
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, points, cosine > 0, turn, whole, size) * cosine
+        lit = visibility(surfaces, light, points, past, cosine > 0, turn, whole, size) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
@@ -142,6 +149,7 @@ def visibility(
     surfaces: Surfaces,
     light: Light,
     points: Points,
+    past: Floats,
     facing: NDArray[np.bool_],
     turn: Floats,
     whole: int,
@@ -150,14 +158,15 @@ def visibility(
     """The share (N,) of a light that points see; 0 where they don't face it.
 
     One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to all over the light, for whole
-    pixels where a neighbour's ray went the other way.
+    pixels where a neighbour's ray went the other way. past: (N,) metres before which nothing hides the light.
     """
     seen = np.zeros(len(points.at), np.float32)
     disc = disc_samples(SHADOW_RAYS, turn)
     start = points.above
     first = np.flatnonzero(facing)
-    number = points.pixel[first] % SHADOW_RAYS if False else np.zeros(len(first), np.int64)
-    seen[first] = _free(surfaces, light, start[first], disc[number, first])
+    towards = arriving(light, points.at)[0]
+    start = start + towards * past[:, None]
+    seen[first] = _free(surfaces, light, start[first], disc[0, first])
     edge = first[first < whole]
     edge = edge[_differs(seen[edge], points.pixel[edge], size)]
     counted = seen[edge]
@@ -205,7 +214,10 @@ class _Bounce:
         normal = normal * -np.sign(np.einsum("ni,ni->n", normal, towards))[:, None]
         at = start[met] + towards * hits.t[met, None] + normal * np.float32(1e-3)
         look = self.appearance
-        arrived = environment.irradiance(look.background, look.lights, normal) * np.float32(0.6)
+        # Two surfaces close to each other hide each other's sky.
+        extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[met]]
+        near = hits.t[met] / (hits.t[met] + np.float32(0.3) * np.minimum(extent, 1))
+        arrived = environment.irradiance(look.background, look.lights, normal) * near[:, None]
         for light in look.lights:
             where, given, _ = arriving(light, at)
             cosine = np.einsum("ni,ni->n", normal, where)
