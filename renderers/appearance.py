@@ -167,7 +167,7 @@ class AppearanceRanges:
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
     photo_background: float = 0.5  # chance, where there are photos
     clouds: Interval = (0.0, 0.7)
-    exposure: Interval = (-0.6, 0.5)  # stops
+    exposure: Interval = (-0.8, 0.4)  # stops
     adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away
     blur: Interval = (0.25, 0.7)  # pixels
     vignetting: Interval = (0.0, 0.35)
@@ -275,7 +275,7 @@ def draw_material(
     )
 
 
-MATT = {"fabric": 0.85, "brick": 0.75, "noise": 0.5}  # least roughness of textures that are never glossy
+MATT = {"fabric": 0.85, "brick": 0.75, "noise": 0.65}  # least roughness of textures that are never glossy
 
 
 def _palettes_of() -> dict[tuple[Role, str], dict[str, float]]:

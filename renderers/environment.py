@@ -101,7 +101,8 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
         sky = sky + (white * thick[:, None] * np.asarray((1, 1, 1.02), np.float32) - sky) * share
     # Far ground vanishes in haze, in front of hills or trees.
     far = np.clip(1 + up * 8, 0, 1)[:, None] ** 3
-    earth = ground + (np.float32(0.75) * horizon - ground) * far
+    hills = np.float32(0.35) * ground + np.float32(0.45) * horizon * np.asarray((0.9, 0.97, 1.05), np.float32)
+    earth = ground + (hills * np.float32(1.15) - ground) * far
     ring = np.zeros_like(turned)
     ring[:, :2] = (
         turned[:, :2] / np.maximum(np.hypot(turned[:, 0], turned[:, 1]), np.float32(1e-3))[:, None] * 4
@@ -111,7 +112,6 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
         ring, np.full(len(up), 4 * spread, np.float32), 6
     )
     soft = np.float32(max(spread, 0.004))
-    hills = np.float32(0.35) * ground + np.float32(0.45) * horizon * np.asarray((0.9, 0.97, 1.05), np.float32)
     scene = sky + (hills - sky) * np.clip((ridge - up) / soft + np.float32(0.5), 0, 1)[:, None]
     return np.asarray(
         scene + (earth - scene) * np.clip(np.float32(0.5) - up / soft, 0, 1)[:, None], np.float32

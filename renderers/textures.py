@@ -37,7 +37,7 @@ class Points:
     @property
     def spread(self) -> Floats:
         """(N,) one footprint for patterns without direction."""
-        return np.asarray(self.footprint.max(axis=1) * np.float32(0.75))
+        return np.asarray(self.footprint.max(axis=1) * np.float32(0.5))
 
     def scaled(self, *factors: float) -> Points:
         """Stretched along the axes."""
@@ -103,10 +103,12 @@ def _square_wave(x: Floats, footprint: Floats) -> Floats:
 
 def _grooves(x: Floats, width: float, footprint: Floats) -> Floats:
     """1 between and 0 within grooves of a width at every integer, box-filtered over the footprint."""
-    to_groove = np.float32(0.5) - np.abs(x - np.floor(x) - np.float32(0.5)) - np.float32(width / 2)
-    sharp = _step(to_groove, footprint)
+    off_middle = np.abs(x - np.rint(x))
+    span = np.maximum(footprint, np.float32(1e-6))
+    inside = np.minimum(off_middle + span / 2, np.float32(width / 2))
+    inside = inside - np.maximum(off_middle - span / 2, np.float32(-width / 2))
     keep = kept(footprint)  # the mean, where a pixel spans whole cells
-    return np.asarray(sharp * keep + np.float32(1 - width) * (1 - keep))
+    return np.asarray(1 - np.clip(inside / span, 0, 1) * keep - np.float32(width) * (1 - keep))
 
 
 def _unit_hash(seed: int, *ids: Floats) -> Floats:
@@ -181,7 +183,7 @@ def _marble(material: Material, points: Points) -> Floats:
 
 def _speckle(material: Material, points: Points) -> Floats:
     first, second, third = _colours(material)
-    rough = layered_noise(points.at, points.spread, 6, 0.65)
+    rough = layered_noise(points.at, points.spread, 6, 0.8)
     fine = points.scaled(24, 24, 24)
     grain = layered_noise(fine.at, fine.spread, 2, 0.8)
     tone = rough * np.float32(0.8) + grain * np.float32(0.35)
