@@ -85,5 +85,15 @@ def reflected(
     lobe = alpha2 / (np.float32(4 * np.pi) * spread * spread)
     lobe /= (facing_light * (1 - k) + k) * (facing_viewer * (1 - k) + k)
     square = grazing * grazing
-    fresnel = specular + (1 - specular) * (square * square * grazing)[:, None]
+    fresnel = grown(specular, roughness, square * square * grazing)
     return facing_light, fresnel, lobe
+
+
+def grown(specular: Floats, roughness: Floats, grazing5: Floats) -> Floats:
+    """Fresnel reflectance (N, 3) where 1 − cosine to the fifth power is `grazing5` (N,).
+
+    Schlick's approximation, its grazing limit lowered on rough surfaces (after Lagarde 2011), which in truth
+    shadow themselves there.
+    """
+    limit = ((1 - roughness) ** 2)[:, None]
+    return np.asarray(specular + np.maximum(limit - specular, 0) * grazing5[:, None])

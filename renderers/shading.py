@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
-from renderers.lights import arriving, disc_samples, light_rays, reflected
+from renderers.lights import arriving, disc_samples, grown, light_rays, reflected
 from renderers.raycast import Surfaces, cast, occluded
 
 Floats = NDArray[np.float32]
@@ -45,6 +45,11 @@ class Points:
         """(N, 3) starts for rays that leave the surface without meeting it again."""
         return self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
 
+    @property
+    def bend(self) -> Floats:
+        """(N,) how far the shading normal leans off the triangle's, as a length of unit vectors' difference."""
+        return np.asarray(np.linalg.norm(self.normal - self.flat, axis=1))
+
 
 def join(points: Sequence[Points]) -> Points:
     """All points in order."""
@@ -76,13 +81,15 @@ def shade(
     base[metal] = 0
 
     turn = _dither(points.pixel, size[1], rng)
+    # Smoothly shaded facets must not shadow each other: their rays count from where they leave the facets.
+    past = points.bend * surfaces.geometry_extent.astype(np.float32)[points.geometry]
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, points, cosine > 0, turn, whole, size) * cosine
+        lit = visibility(surfaces, light, points, past, cosine > 0, turn, whole, size) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
@@ -90,8 +97,7 @@ def shade(
     scene = _Bounce(surfaces, appearance)
     around = indirect(scene, points, turn, whole, size)
     grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
-    # Schlick's reflectance, damped for rough surfaces (Lagarde 2011).
-    fresnel = specular + np.maximum((1 - roughness)[:, None] - specular, 0) * (grazing**5)[:, None]
+    fresnel = grown(specular, roughness, grazing**5)
     total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
     total += fresnel * mirrored(scene, points, roughness, around)
     return total
@@ -142,6 +148,7 @@ def visibility(
     surfaces: Surfaces,
     light: Light,
     points: Points,
+    past: Floats,
     facing: NDArray[np.bool_],
     turn: Floats,
     whole: int,
@@ -150,14 +157,15 @@ def visibility(
     """The share (N,) of a light that points see; 0 where they don't face it.
 
     One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to all over the light, for whole
-    pixels where a neighbour's ray went the other way.
+    pixels where a neighbour's ray went the other way. past: (N,) metres before which nothing hides the light.
     """
     seen = np.zeros(len(points.at), np.float32)
     disc = disc_samples(SHADOW_RAYS, turn)
     start = points.above
     first = np.flatnonzero(facing)
-    number = points.pixel[first] % SHADOW_RAYS if False else np.zeros(len(first), np.int64)
-    seen[first] = _free(surfaces, light, start[first], disc[number, first])
+    towards = arriving(light, points.at)[0]
+    start = start + towards * past[:, None]
+    seen[first] = _free(surfaces, light, start[first], disc[first % SHADOW_RAYS * (first >= whole), first])
     edge = first[first < whole]
     edge = edge[_differs(seen[edge], points.pixel[edge], size)]
     counted = seen[edge]
@@ -205,7 +213,10 @@ class _Bounce:
         normal = normal * -np.sign(np.einsum("ni,ni->n", normal, towards))[:, None]
         at = start[met] + towards * hits.t[met, None] + normal * np.float32(1e-3)
         look = self.appearance
-        arrived = environment.irradiance(look.background, look.lights, normal) * np.float32(0.6)
+        # Two surfaces close to each other hide each other's sky.
+        extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[met]]
+        near = hits.t[met] / (hits.t[met] + np.float32(0.3) * np.minimum(extent, 1))
+        arrived = environment.irradiance(look.background, look.lights, normal) * near[:, None]
         for light in look.lights:
             where, given, _ = arriving(light, at)
             cosine = np.einsum("ni,ni->n", normal, where)
@@ -222,7 +233,9 @@ def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tup
     surface then holds them all.
     """
     row, column = np.divmod(points.pixel, size[1])
-    stratum = _TILED[row % TILE, column % TILE]
+    number = (row % TILE) * TILE + column % TILE
+    number[whole:] = np.arange(len(number) - whole) * 29 % TILE**2
+    stratum = _TILED[number]
     towards = _about(points.normal, stratum + turn[:, None] * np.asarray((1 / TILE**2, 0), np.float32))
     # Directions under the flat triangle of a smooth normal would start inside.
     under = np.einsum("ni,ni->n", towards, points.flat)
@@ -232,18 +245,17 @@ def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tup
     look = scene.appearance
     arrived = environment.irradiance(look.background, look.lights, points.normal)
     arrived[met] = bounced * np.float32(np.pi)
-    arrived[:whole] = _smoothed(arrived[:whole], points, whole, size)
-    return arrived
+    return _smoothed(arrived, points, whole, size)
 
 
 def _hemisphere_tile() -> Floats:
-    """(TILE, TILE, 2) places in the unit square: a Hammersley set, far ones side by side."""
+    """(TILE², 2) places in the unit square, row by row of the tile: a Hammersley set in random order."""
     count = TILE**2
     index = np.arange(count)
     reverse = np.array([int(f"{k:06b}"[::-1], 2) for k in range(count)]) / count
     points = np.stack([index / count, reverse], 1)
     order = np.random.Generator(np.random.PCG64(3)).permutation(count)
-    return points[order].reshape(TILE, TILE, 2).astype(np.float32)
+    return points[order].astype(np.float32)
 
 
 _TILED = _hemisphere_tile()
@@ -269,29 +281,42 @@ def _about(normal: Floats, square: Floats) -> Floats:
 
 
 def _smoothed(values: Floats, points: Points, whole: int, size: tuple[int, int]) -> Floats:
-    """The mean of (whole, 3) values over a tile, rows then columns, of pixels of the same surface."""
+    """Values (N, 3) averaged over a tile of pixels, rows then columns, of the same surface.
+
+    Points that are no whole pixel get the mean of the whole ones around that show their surface, if any.
+    """
+    height, width = size
     pixel = points.pixel[:whole]
-    layers = np.zeros((7, size[0] * size[1]), np.float32)  # value, weight, normal
-    layers[:3, pixel], layers[3, pixel], layers[4:, pixel] = values.T, 1, points.normal[:whole].T
-    surface = np.full(size[0] * size[1], -1, np.int32)
+    layers = np.zeros((7, height * width), np.float32)  # value, weight, normal
+    layers[:3, pixel], layers[3, pixel], layers[4:, pixel] = values[:whole].T, 1, points.normal[:whole].T
+    surface = np.full(height * width, -1, np.int32)
     surface[pixel] = points.geometry[:whole]
-    layers, surface = layers.reshape(7, *size), surface.reshape(size)
+    grid, of = layers.reshape(7, height, width), surface.reshape(size)
     for axis in (0, 1):
-        total = layers[:4].copy()
-        for step in range(-(TILE // 2) + 1, TILE // 2 + 1):
+        total = grid[:4].copy()
+        for step in range(1 - TILE // 2, TILE // 2 + 1):
             if step == 0 or abs(step) >= size[axis]:
                 continue
-            here = [slice(None), slice(None)]
-            there = [slice(None), slice(None)]
+            here, there = [slice(None)] * 2, [slice(None)] * 2
             here[axis] = slice(max(0, -step), size[axis] - max(0, step))
             there[axis] = slice(max(0, step), size[axis] - max(0, -step))
             h, t = tuple(here), tuple(there)
-            alike = np.einsum("kyx,kyx->yx", layers[(slice(4, 7), *h)], layers[(slice(4, 7), *t)]) > 0.8
-            alike &= surface[h] == surface[t]
-            total[(slice(None), *h)] += layers[(slice(0, 4), *t)] * alike
-        layers[:4] = total
-    flat = layers.reshape(7, -1)[:, pixel]
-    return np.asarray((flat[:3] / np.maximum(flat[3], 1)).T)
+            alike = np.einsum("kyx,kyx->yx", grid[(slice(4, 7), *h)], grid[(slice(4, 7), *t)]) > 0.8
+            alike &= of[h] == of[t]
+            total[(slice(None), *h)] += grid[(slice(0, 4), *t)] * alike
+        grid[:4] = total
+    smooth = values.copy()
+    smooth[:whole] = (layers[:3, pixel] / layers[3, pixel]).T
+
+    row, column = np.divmod(points.pixel[whole:], width)
+    geometry, normal = points.geometry[whole:], points.normal[whole:].T
+    near = np.concatenate([values[whole:].T, np.ones((1, len(row)), np.float32)]) * np.float32(1e-3)
+    for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        around = np.clip(row + down, 0, height - 1) * width + np.clip(column + right, 0, width - 1)
+        alike = (surface[around] == geometry) & (np.einsum("kn,kn->n", layers[4:, around], normal) > 0.6)
+        near += layers[:4, around] * alike
+    smooth[whole:] = (near[:3] / near[3]).T
+    return smooth
 
 
 def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats) -> Floats:
