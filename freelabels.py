@@ -27,6 +27,7 @@ def label(
     size: str = "256",
     fps: float | None = 10.0,
     clip_length: int = 64,
+    shard_frames: int = 64,
     camera: tuple[float, float, float, float] | None = None,
     fov: float | None = None,
     seed: int = 0,
@@ -49,6 +50,7 @@ def label(
         size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
         fps: Frames a second taken from videos, by their time stamps; None takes every frame.
         clip_length: Most frames of a clip, 2 to 64.
+        shard_frames: Most frames of a shard, 1 to 64; clips are no longer than that.
         camera: Intrinsics fx fy cx cy in pixels of the full-size image, for all sources.
         fov: Field of view across the longer side in degrees, for all sources; instead of --camera.
         seed: Seed of detectors that draw random numbers.
@@ -68,6 +70,9 @@ def label(
 
     if compression not in COMPRESSION:
         raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {compression!r}")
+    if not 1 <= shard_frames <= 64:
+        raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
+    clip_length = min(clip_length, max(shard_frames, 2))
     try:
         options = SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
     except ValueError as error:
@@ -78,6 +83,7 @@ def label(
         labels=[name for item in labels for name in item.split(",") if name] or None,
         size=_size(size),
         options=options,
+        shard_frames=shard_frames,
         seed=seed,
         detectors=_configured(set),
         compression=compression,

@@ -44,8 +44,8 @@ class ShardPlan:
         return self.clips[0].provides | {SEED}
 
 
-def pack(clips: Sequence[ClipSpec]) -> list[ShardPlan]:
-    """Pack whole clips into shards of up to 64 frames, in order, clips that offer the same together."""
+def pack(clips: Sequence[ClipSpec], rows: int = MAX_ROWS) -> list[ShardPlan]:
+    """Pack whole clips into shards of up to `rows` frames, in order, clips that offer the same together."""
 
     def group(clip: ClipSpec) -> tuple[str, list[str]]:
         return clip.kind, sorted(clip.provides)
@@ -54,7 +54,7 @@ def pack(clips: Sequence[ClipSpec]) -> list[ShardPlan]:
     for _, members in groupby(sorted(clips, key=group), key=group):
         shard: list[ClipSpec] = []
         for clip in members:
-            if shard and sum(c.frames for c in shard) + clip.frames > MAX_ROWS:
+            if shard and sum(c.frames for c in shard) + clip.frames > rows:
                 plans.append(ShardPlan(tuple(shard)))
                 shard = []
             shard.append(clip)

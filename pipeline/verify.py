@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, field
+from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.planning import FRAME_FIELDS
@@ -158,5 +158,6 @@ def _drop(dataset: Dataset, name: str, problems: Sequence[Problem]) -> int:
         dataset.storage.drop(name)
         return 1
     shard = dataset.open(name)
-    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken))
+    orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
+    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken | orphaned))
     return len(broken)
