@@ -19,6 +19,7 @@ JUMP = 1.6  # times the baseline from which on a difference is looked into
 SPIKE = 2.0  # times its neighbours from which on a difference is a cut even in the middle of a fast pan
 CONNECTED = 0.25  # share of the texture that must be found again for two frames to be of one shot
 ALIKE = 0.5  # standard deviations of the picture that matching pixels may differ by
+SHIFTED = 0.2  # height of the phase correlation peak from which on the whole picture has shifted
 TEXTURE = 3.0  # grey levels; where an image varies less there is nothing to find again
 TEXTURED = 0.02  # share of the picture below which texture is not asked for
 BLANK = 4.0  # grey levels of contrast; a frame with less is black, or faded out
@@ -61,7 +62,9 @@ def match(before: RGB, after: RGB) -> Match:
     if found.share >= CONNECTED:
         return found
     edge = cv2.createHanningWindow(THUMB[::-1], cv2.CV_32F)
-    shift, _ = cv2.phaseCorrelate(first.astype(np.float32), second.astype(np.float32), edge)
+    shift, clear = cv2.phaseCorrelate(first.astype(np.float32), second.astype(np.float32), edge)
+    if clear < SHIFTED:
+        return found
     shifted = Match(*_search(first, second, (shift[0], shift[1])), textured)
     return max(found, shifted, key=lambda m: m.share)
 
@@ -80,14 +83,11 @@ def _search(
     returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(1e3, 1e3))
     error = np.linalg.norm(there + returned, axis=-1)
     agrees = error < 0.5 + 0.05 * np.linalg.norm(there, axis=-1)
-    looks = np.abs(_standard(first) - cv2.remap(_standard(second), x, y, cv2.INTER_LINEAR))
-    return there, agrees & (looks < ALIKE)
-
-
-def _standard(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Grey values with mean 0 and standard deviation 1, so that a flash changes little."""
-    values = grey.astype(np.float32)
-    return np.asarray((values - values.mean()) / max(float(values.std()), 1.0), np.float32)
+    warped = cv2.remap(second, x, y, cv2.INTER_LINEAR).astype(np.float32)
+    contrast = max(float(first.std()), 1.0)
+    brighter = (warped - second.mean()) * (contrast / max(float(second.std()), 1.0)) + first.mean()
+    differs = np.minimum(np.abs(warped - first), np.abs(brighter - first))  # as it is, or through a flash
+    return there, agrees & (differs < ALIKE * contrast)
 
 
 class CutFinder:
