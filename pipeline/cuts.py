@@ -18,6 +18,8 @@ FLOOR = 0.25  # a difference below this share of the contrast is never a cut
 JUMP = 1.6  # times the baseline from which on a difference is looked into
 SPIKE = 2.0  # times its neighbours from which on a difference is a cut even in the middle of a fast pan
 CONNECTED = 0.25  # share of the texture that must be found again for two frames to be of one shot
+ALIKE = 0.5  # standard deviations of the picture that matching pixels may differ by
+SHIFTED = 0.2  # height of the phase correlation peak from which on the whole picture has shifted
 TEXTURE = 3.0  # grey levels; where an image varies less there is nothing to find again
 TEXTURED = 0.02  # share of the picture below which texture is not asked for
 BLANK = 4.0  # grey levels of contrast; a frame with less is black, or faded out
@@ -32,7 +34,7 @@ def thumb(image: RGB) -> RGB:
 class Match:
     """Where the pixels of one thumb lie in another.
 
-    flow: (72, 128, 2) (u, v) in thumb pixels. found: where flow there and back agree. textured: where there is
+    flow: (72, 128, 2) (u, v) in thumb pixels. found: where flow there and back agree and the pixels look alike. textured: where there is
     something to find at all.
     """
 
@@ -47,21 +49,45 @@ class Match:
 
 
 def match(before: RGB, after: RGB) -> Match:
-    """Find the pixels of one thumb again in another (dense inverse search there and back)."""
+    """Find the pixels of one thumb again in another: dense inverse search there and back.
+
+    The search starts from no motion and, if that finds too little, from the shift of the whole picture that
+    phase correlation sees, so that fast pans are followed.
+    """
     first, second = _grey(before), _grey(after)
+    textured = _texture(first) > TEXTURE
+    if textured.mean() < TEXTURED:
+        textured[:] = True
+    found = Match(*_search(first, second, (0.0, 0.0)), textured)
+    if found.share >= CONNECTED:
+        return found
+    edge = cv2.createHanningWindow(THUMB[::-1], cv2.CV_32F)
+    shift, clear = cv2.phaseCorrelate(first.astype(np.float32), second.astype(np.float32), edge)
+    if clear < SHIFTED:
+        return found
+    shifted = Match(*_search(first, second, (shift[0], shift[1])), textured)
+    return max(found, shifted, key=lambda m: m.share)
+
+
+def _search(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], shift: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Flow from the first image to the second, and where the flow back agrees."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(0)
-    start = np.zeros((*first.shape, 2), np.float32)
+    start = np.broadcast_to(np.array(shift, np.float32), (*first.shape, 2))
     there = np.asarray(search.calc(first, second, start.copy()), np.float32)
-    back = np.asarray(search.calc(second, first, start.copy()), np.float32)
+    back = np.asarray(search.calc(second, first, -start), np.float32)
     rows, columns = np.indices(first.shape, dtype=np.float32)
     x, y = columns + there[..., 0], rows + there[..., 1]
     returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(1e3, 1e3))
     error = np.linalg.norm(there + returned, axis=-1)
-    textured = _texture(first) > TEXTURE
-    if textured.mean() < TEXTURED:
-        textured[:] = True
-    return Match(there, error < 0.5 + 0.05 * np.linalg.norm(there, axis=-1), textured)
+    agrees = error < 0.5 + 0.05 * np.linalg.norm(there, axis=-1)
+    warped = cv2.remap(second, x, y, cv2.INTER_LINEAR).astype(np.float32)
+    contrast = max(float(first.std()), 1.0)
+    brighter = (warped - second.mean()) * (contrast / max(float(second.std()), 1.0)) + first.mean()
+    differs = np.minimum(np.abs(warped - first), np.abs(brighter - first))  # as it is, or through a flash
+    return there, agrees & (differs < ALIKE * contrast)
 
 
 class CutFinder:

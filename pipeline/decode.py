@@ -53,7 +53,9 @@ def fit(image: RGB, size: tuple[int, int]) -> RGB:
     """The central part of an image (h, w, 3) at `size` = (height, width)."""
     x, y, width, height = window((image.shape[0], image.shape[1]), size)
     how = cv2.INTER_AREA if height >= size[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image[y : y + height, x : x + width], size[::-1], interpolation=how), np.uint8)
+    return np.asarray(
+        cv2.resize(image[y : y + height, x : x + width], size[::-1], interpolation=how), np.uint8
+    )
 
 
 def _images(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> tuple[RGB, NDArray[np.float64]]:
@@ -97,6 +99,6 @@ def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float3
     rows = y + ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
     columns = x + ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
     nearest = values[np.ix_(rows, columns)]
-    metres = nearest.astype(np.float32) * np.float32(spec.depth_unit)
+    metres: NDArray[np.float32] = (nearest * spec.depth_unit).astype(np.float32)
     metres[np.isin(nearest, NO_DEPTH)] = np.nan
     return metres

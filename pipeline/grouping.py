@@ -8,8 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"))
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+)
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+)
 NOTE_SUFFIX = ".txt"  # text beside images: poses, intrinsics
 
 MIN_SEQUENCE = 3  # numbered images from which on a folder may be a sequence
@@ -81,7 +85,9 @@ def _item(
     def uris(chosen: Iterable[str]) -> tuple[str, ...]:
         return tuple(f"{folder}/{name}" for name in chosen)
 
-    return Item(kind, uris(names), stamp, uris(depth), uris(poses), "".join(uris([calibration] * bool(calibration))))
+    return Item(
+        kind, uris(names), stamp, uris(depth), uris(poses), "".join(uris([calibration] * bool(calibration)))
+    )
 
 
 def _runs(names: list[str]) -> list[list[str]]:
@@ -101,7 +107,9 @@ def _runs(names: list[str]) -> list[list[str]]:
                 run = []
             run.append(name)
         runs.append(run)
-    return [part for run in runs for part in ([run] if len(run) >= MIN_SEQUENCE else [[name] for name in run])]
+    return [
+        part for run in runs for part in ([run] if len(run) >= MIN_SEQUENCE else [[name] for name in run])
+    ]
 
 
 def _right_of(stem: str) -> str | None:
@@ -168,8 +176,14 @@ def _folder_pairs(folders: Folders, known: dict[str, str], kind: str) -> Iterato
                 continue
             base = "/".join(parts[:position])
             first, second = folder[len(base) + 1 :], other[len(base) + 1 :]
-            partner = {name.rpartition(".")[0]: name for name in folders[other] if suffix_of(name) in IMAGE_SUFFIXES}
-            names = sorted(n for n in folders[folder] if suffix_of(n) in IMAGE_SUFFIXES and n.rpartition(".")[0] in partner)
+            partner = {
+                name.rpartition(".")[0]: name for name in folders[other] if suffix_of(name) in IMAGE_SUFFIXES
+            }
+            names = sorted(
+                n
+                for n in folders[folder]
+                if suffix_of(n) in IMAGE_SUFFIXES and n.rpartition(".")[0] in partner
+            )
             files = {f"{first}/{name}": folders[folder][name] for name in names}
             files |= {f"{second}/{name}": stamp for name, stamp in folders[other].items()}
             files |= {name: stamp for name, stamp in folders.get(base, {}).items() if name in CALIBRATIONS}

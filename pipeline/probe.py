@@ -13,7 +13,7 @@ from pipeline.images import animation, check_size
 from pipeline.sampling import parts_of, sample
 from pipeline.sources import Refusal
 from pipeline.stills import Still, load, rgbd, sequence, stereo
-from pipeline.videos import checksum_of, frame_rate, frames, opened
+from pipeline.videos import checksum_of, frame_rate, frames, opened, promised_seconds
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
 
@@ -86,7 +86,11 @@ def _refusal(uri: str, error: Exception) -> Refusal:
 def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:
     data = read_bytes(uri)
     still = load(uri, data)
-    return _clips(uri, still.sha256, _scan_animation(data), options) if still.animated else [still.photo(options)]
+    return (
+        _clips(uri, still.sha256, _scan_animation(data), options)
+        if still.animated
+        else [still.photo(options)]
+    )
 
 
 def _video(uri: str, options: SourceOptions) -> list[ClipSpec]:
@@ -125,7 +129,7 @@ def _scan_video(uri: str) -> _Scan:
     pts: list[int] = []
     checksums: list[int] = []
     with opened(uri) as (container, stream):
-        promised = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+        promised = promised_seconds(container, stream)
         rate = frame_rate(stream)
         try:
             for frame in frames(container, stream):
@@ -151,7 +155,7 @@ def _scan_video(uri: str) -> _Scan:
         pts, times = [], [index / rate for index in indices]
     lasts = times[-1] - times[0] + 1 / rate
     if not note and lasts < SHORT * promised - 1:
-        note = f"breaks off after {lasts:.1f} of {promised:.1f} s; what is there was used"
+        note = f"ends after {lasts:.1f} of {promised:.1f} s; what is there was used"
     return _Scan(indices, times, pts, checksums, cuts.shots(), size, note)
 
 

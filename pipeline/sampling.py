@@ -18,7 +18,7 @@ def sample(times: Sequence[float], fps: float | None) -> list[int]:
     tick = 0
     for index, time in enumerate(times):
         due = times[0] + tick / fps
-        following = times[index + 1] if index + 1 < len(times) else math.inf
+        following = times[index + 1] if index + 1 < len(times) else 2 * time - times[index - 1]
         if abs(time - due) <= abs(following - due) and time - due > -0.5 / fps:
             taken.append(index)
             tick = max(tick, math.floor((time - times[0]) * fps + 0.5)) + 1

@@ -132,9 +132,7 @@ def _remote(uri: str, seen: set[str]) -> Found:
     else:
         listing = system.glob(path, detail=True) if glob.has_magic(path) else system.find(path, detail=True)
         names = {system.unstrip_protocol(name): info for name, info in listing.items()}
-        media = {
-            name: info for name, info in names.items() if _known(name) or suffix_of(name) == NOTE_SUFFIX
-        }
+        media = {name: info for name, info in names.items() if _known(name) or suffix_of(name) == NOTE_SUFFIX}
         if not names:
             raise SourceError("does not exist, or is an empty folder")
         if not media and len(names) == 1:

@@ -122,7 +122,9 @@ def rgbd(item: Item, stills: Sequence[Still | None], options: SourceOptions) -> 
         decode_depth(data)
         rows.append(Row(still, None, depth, pose, sha256_of(data)) if still else None)
     camera = read_calibration(item.calibration) if item.calibration else None
-    return [clip for segment in _segments(rows, CONNECTED) for clip in _parts("rgbd", segment, options, camera)]
+    return [
+        clip for segment in _segments(rows, CONNECTED) for clip in _parts("rgbd", segment, options, camera)
+    ]
 
 
 def _segments(rows: Sequence[Row | None], connected: float) -> list[dict[int, Row]]:

@@ -70,6 +70,13 @@ def frame_rate(stream: Any) -> float:
     return float(stream.guessed_rate or stream.average_rate or 25)
 
 
+def promised_seconds(container: Any, stream: Any) -> float:
+    """How long the file says it lasts, 0 if it doesn't."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / av.time_base
+
+
 def checksum_of(thumb: RGB) -> int:
     """What tells a frame decoded after a seek from the same frame decoded wrongly: the CRC-32 of its thumb."""
     return zlib.crc32(thumb.tobytes())
