@@ -43,6 +43,7 @@ _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
 MODULES: tuple[str, ...] = (
     "generators.flow",
+    "generators.motion",
     "generators.sensor_depth",
     "generators.stereo",
     "generators.video_disparity",
