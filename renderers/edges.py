@@ -45,7 +45,8 @@ class Seen:
 def edge_types(seen: Seen, focal: float) -> NDArray[np.uint8]:
     """(H, W) edge types: a boundary between two neighbours is marked on one of the two.
 
-    Occluding boundaries are marked on the nearer side, others on the right or lower pixel. Two neighbours hit
+    Occluding boundaries are marked on the nearer side, contacts on the thing with the higher id (an object rather
+    than the floor it stands on), others on the right or lower pixel. Two neighbours hit
     one continuous surface if their planes meet between them, or miss by less than `GAP` pixel footprints;
     otherwise the boundary is occluding. A continuous one is a contact between two things, a crease between
     faces that bend, a shadow's border where a light begins to be seen, a texture edge where albedo steps.
@@ -95,4 +96,4 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     kind[~one_thing] = CONTACT
     kind[~meets] = OCCLUDING
     kind[(geometry < 0) & (other_geometry < 0)] = 0
-    return kind, (kind == OCCLUDING) & (near > far)
+    return kind, ((kind == OCCLUDING) & (near > far)) | ((kind == CONTACT) & (entity > other_entity))
