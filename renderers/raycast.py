@@ -67,7 +67,8 @@ class Surfaces:
 
     caster holds the triangles relative to `origin` (world, metres; the camera's centre, so that float32 rays
     are most exact where they matter). geometry_pose: (G, 4, 4) part → world; textures live in the part's
-    frame. geometry_extent: (G,) longest side of the part in metres. first_face: (G,) row of each geometry's
+    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3) world
+    and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's
     first triangle in the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the
     face's plane is face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal:
     (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
@@ -78,6 +79,8 @@ class Surfaces:
     part_of_geometry: Parts
     geometry_pose: Floats
     geometry_extent: Floats
+    geometry_centre: Floats
+    geometry_radius: Floats
     first_face: NDArray[np.int64]
     face_normal: Floats
     face_offset: Floats
@@ -105,7 +108,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
     origin = np.asarray(origin, np.float64)
     caster = o3d.t.geometry.RaycastingScene(nthreads=1)
-    normals, offsets, extents = [], [], []
+    normals, offsets, extents, centres, radii = [], [], [], [], []
     for mesh, pose in zip(meshes, poses, strict=True):
         vertices = transform(pose, mesh.vertices) - origin
         caster.add_triangles(
@@ -118,6 +121,9 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         normals.append(normal)
         offsets.append(np.einsum("fi,fi->f", normal, corner[:, 0]))
         extents.append(np.ptp(mesh.vertices, axis=0).max())
+        lower, upper = vertices.min(axis=0), vertices.max(axis=0)
+        centres.append((lower + upper) / 2 + origin)
+        radii.append(np.linalg.norm(upper - lower) / 2)
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,
@@ -125,6 +131,8 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         part_of_geometry=parts,
         geometry_pose=np.asarray(poses, np.float64),
         geometry_extent=np.array(extents),
+        geometry_centre=np.array(centres),
+        geometry_radius=np.array(radii),
         first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
         face_normal=np.concatenate(normals),
         face_offset=np.concatenate(offsets),
@@ -143,7 +151,7 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
 
 
 def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
-    """First hits of rays from `origins` (N, 3) or (3,), world metres, along `directions` (N, 3), world axes."""
+    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
     hits = surfaces.caster.cast_rays(_rays(surfaces, origins, directions), nthreads=1)
     return Hits(
         t=hits["t_hit"].numpy(),
@@ -164,6 +172,6 @@ def occluded(
 
 
 def layers(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> tuple[NDArray[np.int64], Ints]:
-    """Everything rays as in `cast` pass through: ray index and geometry id of each crossing, two (M,) arrays."""
+    """All crossings of rays as in `cast`: ray index and geometry id of each, two (M,) arrays."""
     found = surfaces.caster.list_intersections(_rays(surfaces, origins, directions), nthreads=1)
     return found["ray_ids"].numpy().astype(np.int64), found["geometry_ids"].numpy().view(np.int32)
