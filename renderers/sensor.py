@@ -43,7 +43,7 @@ def vignette(height: int, width: int, loss: float) -> Floats:
     return np.asarray(1 - np.float32(loss) * square, np.float32)
 
 
-SHOULDER = 0.7  # radiance from where highlights are compressed
+SHOULDER = 0.4  # radiance from where highlights are compressed
 
 
 def tone_curve(light: Floats, contrast: float) -> Floats:
