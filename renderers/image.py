@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from generators.geometry import rays
 from renderers import environment
@@ -58,9 +59,7 @@ def render_radiance(
     centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0))
     unsure = np.flatnonzero(_borders(centre, view, size))
     samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
-    same = np.ones(len(unsure), bool)
-    for sample in samples:
-        same &= _same_surface(centre, unsure, sample, np.arange(len(unsure)), view)
+    same = _same_pixel(centre, samples, view)
     split = np.zeros(len(centre.pixel), bool)
     split[unsure[~same]] = True
 
@@ -134,33 +133,43 @@ def _seen(surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, fl
     return _Seen(pixels, towards, met, depth, hits.geometry, hits.primitive, hits.uv, hits.normal, sight)
 
 
-def _same_surface(one: _Seen, of_one: ArrayLike, other: _Seen, of_other: ArrayLike, view: _View) -> Mask:
-    """Whether pairs of rays, given by their indices, saw one smooth surface (or both nothing)."""
-    a, b = np.asarray(of_one), np.asarray(of_other)
-    same = one.geometry[a] == other.geometry[b]
-    check = np.flatnonzero(same & (one.primitive[a] != other.primitive[b]))
-    a, b = a[check], b[check]
+def _same_surface(one: _Seen, a: Ints, other: _Seen, b: Ints, view: _View) -> Mask:
+    """Whether pairs of rays, given by their indices, that met one geometry saw one smooth surface of it."""
     alike = np.einsum("ni,ni->n", one.normal[a], other.normal[b]) > SMOOTH
     # Where a surface hides part of itself, one point lies off the other's plane.
     off_plane = np.abs(np.einsum("ni,ni->n", other.sight[b] - one.sight[a], one.normal[a]))
-    same[check] = alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step))
-    return np.asarray(same)
+    return np.asarray(alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step)))
+
+
+def _same_pixel(centre: _Seen, samples: Sequence[_Seen], view: _View) -> Mask:
+    """Whether the samples of the pixels they share all saw what the centre saw."""
+    pixel = samples[0].pixel
+    same = np.ones(len(pixel), bool)
+    for sample in samples:
+        same &= centre.geometry[pixel] == sample.geometry
+        check = np.flatnonzero(same & (centre.primitive[pixel] != sample.primitive))
+        same[check] = _same_surface(centre, pixel[check], sample, check, view)
+    return same
 
 
 def _borders(seen: _Seen, view: _View, size: tuple[int, int]) -> Mask:
     """Whether any of the eight pixels around shows another surface, (N,)."""
     index = np.arange(size[0] * size[1]).reshape(size)
-    border = np.zeros(index.size, bool)
-    for first, second in (
-        (index[:, :-1], index[:, 1:]),
-        (index[:-1], index[1:]),
-        (index[:-1, :-1], index[1:, 1:]),
-        (index[:-1, 1:], index[1:, :-1]),
+    geometry, primitive = seen.geometry.reshape(size), seen.primitive.reshape(size)
+    border = np.zeros(size, bool)
+    all_but_last, all_but_first, every = slice(None, -1), slice(1, None), slice(None)
+    for here, there in (
+        ((every, all_but_last), (every, all_but_first)),
+        ((all_but_last, every), (all_but_first, every)),
+        ((all_but_last, all_but_last), (all_but_first, all_but_first)),
+        ((all_but_last, all_but_first), (all_but_first, all_but_last)),
     ):
-        a, b = first.reshape(-1), second.reshape(-1)
-        other = np.flatnonzero(~_same_surface(seen, a, seen, b, view))
-        border[a[other]] = border[b[other]] = True
-    return border
+        other = geometry[here] != geometry[there]
+        check = ~other & (primitive[here] != primitive[there])
+        other[check] = ~_same_surface(seen, index[here][check], seen, index[there][check], view)
+        border[here] |= other
+        border[there] |= other
+    return border.reshape(-1)
 
 
 def _background(appearance: Appearance, towards: Floats, spread: float) -> Floats:
@@ -176,9 +185,11 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
     flat = seen.normal[chosen]
     facing = np.einsum("ni,ni->n", flat, viewer)
     flat = flat * np.where(facing < 0, np.float32(-1), np.float32(1))[:, None]
-    normal = _smooth_normals(surfaces, geometry, seen.primitive[chosen], seen.uv[chosen], flat)
-    away = np.flatnonzero(np.einsum("ni,ni->n", normal, viewer) < 0.02)
-    normal[away] = flat[away]
+    normal = flat.copy()
+    curved = np.flatnonzero(surfaces.curved[geometry])
+    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat[curved])
+    turned = np.einsum("ni,ni->n", smooth, viewer[curved]) > 0.02
+    normal[curved[turned]] = smooth[turned]
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
     across = [
@@ -188,14 +199,16 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
     return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
 
 
-def _smooth_normals(surfaces: Surfaces, geometry: Ints, primitive: Ints, uv: Floats, flat: Floats) -> Floats:
-    """Unit normals (N, 3), world, interpolated over each triangle, on the side of `flat` (N, 3)."""
-    corner = surfaces.corner_normal[surfaces.first_face[geometry] + primitive]
-    u, v = uv[:, :1], uv[:, 1:]
-    local = corner[:, 0] + (corner[:, 1] - corner[:, 0]) * u + (corner[:, 2] - corner[:, 0]) * v
+def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:
+    """Unit normals (N, 3), world, interpolated over the triangles of some hits, on the side of `flat` (N, 3)."""
+    geometry, uv = seen.geometry[chosen], seen.uv[chosen]
+    corner = surfaces.corner_normal[surfaces.first_face[geometry] + seen.primitive[chosen]]
+    local = (
+        corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1] + (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
+    )
     normal = np.empty_like(local)
-    for number, chosen in by_geometry(geometry):
-        normal[chosen] = local[chosen] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
+    for number, those in by_geometry(geometry):
+        normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
     length = np.sqrt(np.einsum("ni,ni->n", normal, normal))
     sign = np.where(np.einsum("ni,ni->n", normal, flat) < 0, np.float32(-1), np.float32(1))
     return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:
     """Each geometry id that occurs with the indices of its points."""
     order = np.argsort(geometry, kind="stable")
     bounds = np.flatnonzero(np.diff(geometry[order], prepend=-1, append=np.iinfo(np.int32).max))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         yield int(geometry[order[start]]), order[start:stop]
 
 

@@ -83,11 +83,12 @@ def albedo(
         turn = pose[:3, :3].astype(np.float32)
         footprint = np.zeros((len(chosen), 3), np.float32)
         if across is not None:
-            footprint = np.hypot(across[0, chosen] @ turn, across[1, chosen] @ turn)
+            right, down = across[0].take(chosen, 0) @ turn, across[1].take(chosen, 0) @ turn
+            footprint = np.sqrt(right * right + down * down)
         material = appearance.materials[surfaces.part_of_geometry.material[number]]
-        local = (at[chosen] - pose[:3, 3].astype(np.float32)) @ turn
+        local = (at.take(chosen, 0) - pose[:3, 3].astype(np.float32)) @ turn
         extent = float(surfaces.geometry_extent[number])
-        made[chosen] = textures.albedo(material, local, normal[chosen] @ turn, footprint, extent)
+        made[chosen] = textures.albedo(material, local, normal.take(chosen, 0) @ turn, footprint, extent)
     return made
 
 
@@ -115,8 +116,11 @@ def visibility(
     seen = np.zeros(len(points.at), np.float32)
     first = np.flatnonzero(facing)
     # Smoothly shaded facets must not shadow each other: rays start where they have left the facets behind.
-    bend = np.linalg.norm(points.normal[first] - points.flat[first], axis=1)
-    past = bend * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
+    lean = np.einsum("ni,ni->n", points.normal, points.flat)[first]
+    past = (
+        np.sqrt(np.maximum(2 - 2 * lean, 0))
+        * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
+    )
     start = points.above[first] + towards[first] * past[:, None]
     number = np.where(first < whole, 0, first % SHADOW_RAYS)
     seen[first] = _free(surfaces, light, start, disc_sample(number, SHADOW_RAYS, turn[first]))
