@@ -10,7 +10,6 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
-from generators.geometry import transform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -28,6 +27,19 @@ class Mesh:
     vertices: Floats
     triangles: NDArray[np.uint32]
     patch: Ints
+
+    @cached_property
+    def planes(self) -> tuple[Floats, Floats]:
+        """Unit normals (F, 3) of the faces and their planes' distances (F,) from the frame's origin."""
+        corner = self.vertices[self.triangles]  # (F, corner, 3)
+        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        return normal, np.einsum("fi,fi->f", normal, corner[:, 0])
+
+    @cached_property
+    def box(self) -> tuple[Floats, Floats]:
+        """Lower and upper corner of the bounding box, two (3,)."""
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
 
     @cached_property
     def corner_normal(self) -> NDArray[np.float32]:
@@ -73,11 +85,11 @@ class Surfaces:
 
     caster holds the triangles relative to `origin` (world, metres; the camera's centre, so that float32 rays
     are most exact where they matter). geometry_pose: (G, 4, 4) part → world; textures live in the part's
-    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3) world
-    and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's
-    first triangle in the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the
-    face's plane is face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal:
-    (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
+    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3)
+    world and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's first triangle in
+    the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is
+    face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3)
+    float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -117,19 +129,18 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     caster = o3d.t.geometry.RaycastingScene(nthreads=1)
     normals, offsets, extents, centres, radii = [], [], [], [], []
     for mesh, pose in zip(meshes, poses, strict=True):
-        vertices = transform(pose, mesh.vertices) - origin
+        turn, shift = pose[:3, :3], pose[:3, 3] - origin
+        vertices = mesh.vertices @ turn.T + shift
         caster.add_triangles(
             o3d.core.Tensor.from_numpy(vertices.astype(np.float32)),
             o3d.core.Tensor.from_numpy(mesh.triangles),
         )
-        corner = vertices[mesh.triangles]  # (F, corner, 3)
-        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        normals.append(normal)
-        offsets.append(np.einsum("fi,fi->f", normal, corner[:, 0]))
-        extents.append(np.ptp(mesh.vertices, axis=0).max())
-        lower, upper = vertices.min(axis=0), vertices.max(axis=0)
-        centres.append((lower + upper) / 2 + origin)
+        normal, distance = mesh.planes
+        normals.append(normal @ turn.T)
+        offsets.append(distance + normals[-1] @ shift)
+        lower, upper = mesh.box
+        extents.append((upper - lower).max())
+        centres.append(turn @ (lower + upper) / 2 + pose[:3, 3])
         radii.append(np.linalg.norm(upper - lower) / 2)
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from generators.fields import Array, as_stored, confidence_name, field
+from generators.fields import Array, as_stored
 from generators.geometry import intrinsics_from_fov
 from renderers.assets import Library
 from renderers.draw import draw_scene
@@ -149,7 +149,6 @@ def render_clip(
             )
     columns |= _tables(scene, world, motion, poses, K, frames)
     columns = {name: as_stored(name, values) for name, values in columns.items()}
-    columns |= _confidences(columns)
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
 
 
@@ -183,19 +182,10 @@ def _tables(
         "object_pose": object_pose,
         "part_pose": part_pose,
         "object_contact": motion.contact[inner],
-        "frame": np.arange(frames),
+        "frame_index": np.arange(frames),
         "time": np.arange(frames) / scene.fps,
         "domain": np.ones(frames),
     }
-
-
-def _confidences(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """255 where a label is valid: a render knows."""
-    made = {}
-    for name, values in columns.items():
-        if field(name).is_label:
-            made[confidence_name(name)] = np.where(field(name).valid(values), 255, 0).astype(np.uint8)
-    return made
 
 
 def _record(
