@@ -167,7 +167,7 @@ class AppearanceRanges:
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
     photo_background: float = 0.5  # chance, where there are photos
     clouds: Interval = (0.0, 0.7)
-    exposure: Interval = (-0.6, 0.5)  # stops
+    exposure: Interval = (-0.8, 0.4)  # stops
     adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away
     blur: Interval = (0.25, 0.7)  # pixels
     vignetting: Interval = (0.0, 0.35)
@@ -230,7 +230,10 @@ def draw_appearance(
     lights, ambient = _draw_lights(for_lights, lighting, ranges)
     background = _draw_background(for_background, lighting, ambient, photos, ranges)
     light_colour = np.sum([light.irradiance for light in lights], axis=0) + np.pi * np.asarray(ambient)
-    return Appearance(materials, lights, background, _draw_sensor(for_sensor, light_colour, ranges))
+    around = [m for m, role in zip(materials, geometries, strict=True) if role != "object"]
+    reflects = [luminance(np.mean(m.colours[:2], axis=0)) for m in around if m.texture != PHOTO]
+    sensor = _draw_sensor(for_sensor, light_colour, float(np.mean(reflects or [0.25])), ranges)
+    return Appearance(materials, lights, background, sensor)
 
 
 def appearance_from_dict(stored: Mapping[str, Any]) -> Appearance:
@@ -272,7 +275,7 @@ def draw_material(
     )
 
 
-MATT = {"fabric": 0.85, "brick": 0.75, "noise": 0.5}  # least roughness of textures that are never glossy
+MATT = {"fabric": 0.85, "brick": 0.75, "noise": 0.65}  # least roughness of textures that are never glossy
 
 
 def _palettes_of() -> dict[tuple[Role, str], dict[str, float]]:
@@ -373,13 +376,20 @@ def _draw_background(
     )
 
 
-def _draw_sensor(rng: np.random.Generator, light: NDArray[np.floating], ranges: AppearanceRanges) -> Sensor:
+METERING = 0.6
+
+
+def _draw_sensor(
+    rng: np.random.Generator, light: NDArray[np.floating], reflects: float, ranges: AppearanceRanges
+) -> Sensor:
+    # The camera meters the floor and walls, as far as cameras do: dark ones stay darker than bright ones.
+    metered = METERING * np.log2(0.25 / max(reflects, 0.03))
     # Von Kries: gains that make the scene's mean light grey, as far as this camera adapts.
     gains = (luminance(light) / np.maximum(light, 1e-3)) ** rng.uniform(*ranges.adaptation)
     compressed = rng.random() < ranges.jpeg_share
     quality = int(rng.integers(ranges.jpeg[0], ranges.jpeg[1] + 1))
     return Sensor(
-        exposure=_number(rng.uniform(*ranges.exposure)),
+        exposure=_number(metered + rng.uniform(*ranges.exposure)),
         white_balance=_vector(gains * np.exp(rng.normal(0, 0.03, 3))),
         blur=_number(rng.uniform(*ranges.blur)),
         vignetting=_number(rng.uniform(*ranges.vignetting)),

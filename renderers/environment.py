@@ -99,10 +99,23 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
         white = np.float32(luminance(background.horizon)) * np.float32(1.1)
         share = (cover * _ramp(up, 0.0, 0.12) * np.float32(0.9))[:, None]
         sky = sky + (white * thick[:, None] * np.asarray((1, 1, 1.02), np.float32) - sky) * share
-    # Far ground vanishes in haze.
-    far = np.clip(1 + up * 6, 0, 1)[:, None] ** 2
-    earth = ground + (horizon * np.float32(0.8) - ground) * far * np.float32(0.7)
-    return np.asarray(earth + (sky - earth) * _ramp(up, -0.012, 0.012)[:, None], np.float32)
+    # Far ground vanishes in haze, in front of hills or trees.
+    far = np.clip(1 + up * 8, 0, 1)[:, None] ** 3
+    hills = np.float32(0.35) * ground + np.float32(0.45) * horizon * np.asarray((0.9, 0.97, 1.05), np.float32)
+    earth = ground + (hills * np.float32(1.15) - ground) * far
+    ring = np.zeros_like(turned)
+    ring[:, :2] = (
+        turned[:, :2] / np.maximum(np.hypot(turned[:, 0], turned[:, 1]), np.float32(1e-3))[:, None] * 4
+    )
+    ring[:, 2] = background.seed % 997
+    ridge = np.float32(0.035) + np.float32(0.018) * layered_noise(
+        ring, np.full(len(up), 4 * spread, np.float32), 6
+    )
+    soft = np.float32(max(spread, 0.004))
+    scene = sky + (hills - sky) * np.clip((ridge - up) / soft + np.float32(0.5), 0, 1)[:, None]
+    return np.asarray(
+        scene + (earth - scene) * np.clip(np.float32(0.5) - up / soft, 0, 1)[:, None], np.float32
+    )
 
 
 def _room(background: Background, towards: Floats) -> Floats:
@@ -135,13 +148,13 @@ def _room(background: Background, towards: Floats) -> Floats:
 
 
 def _photo(background: Background, towards: Floats, spread: float) -> Floats:
-    """A photo wrapped around the scene, four times with every second mirrored, its horizon at the middle."""
+    """A photo wrapped around the scene, four times with every second mirrored, most of it above the horizon."""
     wanted = np.mean([background.zenith, background.horizon, background.ground], axis=0)
     grey = luminance(mean_photo(background.photo))
     azimuth = np.arctan2(towards[:, 1], towards[:, 0]) + np.float32(background.turn)
     elevation = np.arcsin(np.clip(towards[:, 2], -1, 1))
     per_radian = np.float32(2 / np.pi)
-    place = np.stack([azimuth * per_radian, np.float32(0.5) - elevation * per_radian], 1)
+    place = np.stack([azimuth * per_radian, np.float32(0.8) - elevation * per_radian], 1)
     found = photo_colours(
         background.photo, place, np.full(len(place), max(spread, 0.008) * per_radian, np.float32)
     )

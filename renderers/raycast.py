@@ -58,6 +58,12 @@ class Mesh:
         leans = np.einsum("fci,fi->fc", normal, flat) < 0.5
         return np.where(leans[..., None], flat[:, None], normal).astype(np.float32)
 
+    @cached_property
+    def curved(self) -> bool:
+        """Whether smooth shading changes anything."""
+        normal = self.corner_normal
+        return bool(np.abs(normal - normal[:, :1]).max(initial=0) > 1e-3)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -83,7 +89,7 @@ class Surfaces:
     world and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's first triangle in
     the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is
     face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3)
-    float32 as `Mesh.corner_normal`, in the part's frame.
+    float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -98,6 +104,7 @@ class Surfaces:
     face_offset: Floats
     face_patch: Ints
     corner_normal: NDArray[np.float32]
+    curved: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         face_offset=np.concatenate(offsets),
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
         corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
+        curved=np.array([mesh.curved for mesh in meshes]),
     )
 
 
@@ -156,7 +164,7 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
     """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
-    rays[:, :3] = np.asarray(origins, np.float64) - surfaces.origin
+    np.subtract(origins, surfaces.origin, out=rays[:, :3], casting="same_kind")
     rays[:, 3:] = directions
     return o3d.core.Tensor.from_numpy(rays)
 

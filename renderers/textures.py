@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.appearance import Material
-from renderers.noise import kept, layered_noise
+from renderers.noise import kept, layered_noise, stones
 from renderers.palette import srgb_to_linear
 
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ class Points:
     @property
     def spread(self) -> Floats:
         """(N,) one footprint for patterns without direction."""
-        return np.asarray(self.footprint.max(axis=1) * np.float32(0.75))
+        return np.asarray(self.footprint.max(axis=1) * np.float32(0.5))
 
     def scaled(self, *factors: float) -> Points:
         """Stretched along the axes."""
@@ -103,10 +103,12 @@ def _square_wave(x: Floats, footprint: Floats) -> Floats:
 
 def _grooves(x: Floats, width: float, footprint: Floats) -> Floats:
     """1 between and 0 within grooves of a width at every integer, box-filtered over the footprint."""
-    to_groove = np.float32(0.5) - np.abs(x - np.floor(x) - np.float32(0.5)) - np.float32(width / 2)
-    sharp = _step(to_groove, footprint)
+    off_middle = np.abs(x - np.rint(x))
+    span = np.maximum(footprint, np.float32(1e-6))
+    inside = np.minimum(off_middle + span / 2, np.float32(width / 2))
+    inside = inside - np.maximum(off_middle - span / 2, np.float32(-width / 2))
     keep = kept(footprint)  # the mean, where a pixel spans whole cells
-    return np.asarray(sharp * keep + np.float32(1 - width) * (1 - keep))
+    return np.asarray(1 - np.clip(inside / span, 0, 1) * keep - np.float32(width) * (1 - keep))
 
 
 def _unit_hash(seed: int, *ids: Floats) -> Floats:
@@ -124,9 +126,10 @@ def _unit_hash(seed: int, *ids: Floats) -> Floats:
 def _planar(points: Points) -> tuple[Points, Floats]:
     """Flat coordinates on the side of a cube each point faces: (u, v, other), v upwards on walls; the side."""
     side = np.argmax(np.abs(points.normal), axis=1)
-    order = np.array([(1, 2, 0), (0, 2, 1), (0, 1, 2)])[side]
-    at = np.take_along_axis(points.at, order, 1)
-    footprint = np.take_along_axis(points.footprint, order, 1)
+    at, footprint = np.empty_like(points.at), np.empty_like(points.footprint)
+    for axis, order in enumerate(((1, 2, 0), (0, 2, 1), (0, 1, 2))):
+        chosen = np.flatnonzero(side == axis)
+        at[chosen], footprint[chosen] = points.at[chosen][:, order], points.footprint[chosen][:, order]
     return Points(at, points.normal, footprint), side.astype(np.float32)
 
 
@@ -181,7 +184,7 @@ def _marble(material: Material, points: Points) -> Floats:
 
 def _speckle(material: Material, points: Points) -> Floats:
     first, second, third = _colours(material)
-    rough = layered_noise(points.at, points.spread, 6, 0.65)
+    rough = layered_noise(points.at, points.spread, 6, 0.8)
     fine = points.scaled(24, 24, 24)
     grain = layered_noise(fine.at, fine.spread, 2, 0.8)
     tone = rough * np.float32(0.8) + grain * np.float32(0.35)
@@ -242,14 +245,15 @@ def _planks(material: Material, points: Points) -> Floats:
 def _terrazzo(material: Material, points: Points) -> Floats:
     colours = _colours(material)
     ground = colours[0] * (1 + np.float32(0.03) * layered_noise(points.at, points.spread, 4)[:, None])
-    for number, (colour, frequency) in enumerate(
-        ((colours[1], 3.0), (colours[2], 5.0), (colours[1] * 0.5, 6.5))
-    ):
+    choice = np.stack([colours[1], colours[2], colours[1] * np.float32(0.5), colours[2] * np.float32(1.3)])
+    for frequency, margin in ((9.0, 0.16), (4.0, 0.12)):
         fine = points.scaled(*([frequency] * 3))
-        height = layered_noise(fine.at + np.float32(4.7 * number), np.zeros(len(points.at), np.float32), 1)
-        chip = _step(height - np.float32(1.05), fine.spread * np.float32(1.5))
+        inside, number = stones(fine.at + np.float32(frequency))
         keep = kept(fine.spread)
-        ground = _mix(ground, np.asarray(colour, np.float32), chip * keep + np.float32(0.14) * (1 - keep))
+        chip = _step(inside - np.float32(margin), fine.spread) * (number < 0.7)
+        tone = np.float32(0.8) + np.float32(0.4) * (number * 37 % 1)
+        colour = choice[(number * 997).astype(np.int64) % len(choice)] * tone[:, None]
+        ground = _mix(ground, colour, chip * keep + np.float32(0.2) * (1 - keep))
     return ground
 
 
