@@ -148,13 +148,13 @@ def _room(background: Background, towards: Floats) -> Floats:
 
 
 def _photo(background: Background, towards: Floats, spread: float) -> Floats:
-    """A photo wrapped around the scene, four times with every second mirrored, its horizon at the middle."""
+    """A photo wrapped around the scene, four times with every second mirrored, most of it above the horizon."""
     wanted = np.mean([background.zenith, background.horizon, background.ground], axis=0)
     grey = luminance(mean_photo(background.photo))
     azimuth = np.arctan2(towards[:, 1], towards[:, 0]) + np.float32(background.turn)
     elevation = np.arcsin(np.clip(towards[:, 2], -1, 1))
     per_radian = np.float32(2 / np.pi)
-    place = np.stack([azimuth * per_radian, np.float32(0.5) - elevation * per_radian], 1)
+    place = np.stack([azimuth * per_radian, np.float32(0.8) - elevation * per_radian], 1)
     found = photo_colours(
         background.photo, place, np.full(len(place), max(spread, 0.008) * per_radian, np.float32)
     )

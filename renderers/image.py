@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,18 @@ from numpy.typing import NDArray
 from generators.geometry import rays
 from renderers import environment
 from renderers.appearance import Appearance
-from renderers.raycast import Hits, Surfaces, cast
+from renderers.points import Points, by_geometry
+from renderers.raycast import Surfaces, cast
 from renderers.sensor import develop
-from renderers.shading import Floats, Ints, Points, join, shade
+from renderers.shading import shade
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.integer]
+Mask = NDArray[np.bool_]
 
 # Four samples a pixel on a turned grid: no two share a row or column, so near-level edges get all steps.
-SAMPLES = np.array([(-1, -3), (3, -1), (-3, 1), (1, 3)], np.float32) / 8
+SAMPLES = ((-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375))
+SMOOTH = 0.92  # least cosine between neighbouring normals of one smooth surface
 
 
 def render_image(
@@ -29,7 +36,7 @@ def render_image(
     """A photograph uint8 (H, W, 3), sRGB, of the world at one instant.
 
     camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). The same
-    generator state gives the same bytes.
+    generator state gives the same bytes. Raises ValueError for a photo that can't be read.
     """
     light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng)
     return develop(light, appearance.sensor, rng)
@@ -45,39 +52,43 @@ def render_radiance(
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
 
-    Every pixel is sampled four times; where all four see one smooth surface it is shaded once, with texture
-    and shadows filtered to the pixel, elsewhere each sample by itself.
+    A pixel among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a
+    neighbour shows something else, four samples a pixel are.
     """
     view = _View.of(camera_K, camera_pose, size)
-    hits = [cast(surfaces, view.centre, view.directions(offset)) for offset in SAMPLES]
-    whole, mixed = _sorted_pixels(hits, view)
-    points = [_whole_points(surfaces, hits, whole, view)]
-    points += [
-        _sample_points(surfaces, hit, mixed, view, offset) for hit, offset in zip(hits, SAMPLES, strict=True)
-    ]
-    everything = join(points)
-    colours = shade(surfaces, appearance, everything, len(whole), size, rng)
+    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0))
+    unsure = np.flatnonzero(_borders(centre, view, size))
+    samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
+    same = _same_pixel(centre, samples, view)
+    split = np.zeros(len(centre.pixel), bool)
+    split[unsure[~same]] = True
+
+    whole = np.flatnonzero(~split & centre.met)
+    parts = [_points(surfaces, view, centre, whole)]
+    parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
+    colours = shade(surfaces, appearance, Points.joined(parts), len(whole), size, rng)
 
     spread = float(1 / camera_K[0, 0])
-    out = np.empty((size[0] * size[1], 3), np.float32)
-    empty = np.ones(len(out), bool)
-    empty[whole] = empty[mixed] = False
-    background = np.flatnonzero(empty)
-    out[background] = _behind(appearance, view.directions((0, 0))[background], spread)
+    out = np.zeros((size[0] * size[1], 3), np.float32)
+    empty = np.flatnonzero(~split & ~centre.met)
+    out[empty] = _background(appearance, centre.towards[empty], spread)
     out[whole] = colours[: len(whole)]
-    out[mixed] = 0
     start = len(whole)
-    for hit, offset, part in zip(hits, SAMPLES, points[1:], strict=True):
+    for sample, part in zip(samples, parts[1:], strict=True):
         out[part.pixel] += colours[start : start + len(part.pixel)] / len(SAMPLES)
-        missed = mixed[hit.geometry[mixed] < 0]
-        out[missed] += _behind(appearance, view.directions(offset)[missed], spread) / len(SAMPLES)
         start += len(part.pixel)
+        missed = np.flatnonzero(~same & ~sample.met)
+        out[sample.pixel[missed]] += _background(appearance, sample.towards[missed], spread) / len(SAMPLES)
     return out.reshape(*size, 3)
 
 
 @dataclass(frozen=True)
 class _View:
-    """The camera's rays: `middle` (N, 3) world directions with z-depth 1 through all pixel centres."""
+    """The camera's rays.
+
+    centre: (3,) world. middle: (N, 3) world directions of z-depth 1 through all pixel centres. right, down:
+    (3,) steps from one pixel's direction to the next.
+    """
 
     centre: NDArray[np.float64]
     middle: Floats
@@ -91,90 +102,113 @@ class _View:
         right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
         return _View(pose[:3, 3], middle, right, down)
 
-    def directions(self, offset: tuple[float, float] | Floats) -> Floats:
-        """(N, 3) through places (x, y) pixels off the centres."""
-        return np.asarray(self.middle + (offset[0] * self.right + offset[1] * self.down))
+    @property
+    def step(self) -> float:
+        """The distance between neighbouring pixels at depth 1."""
+        return float(np.linalg.norm(self.right))
 
 
-def _behind(appearance: Appearance, towards: Floats, spread: float) -> Floats:
+@dataclass(frozen=True)
+class _Seen:
+    """What N rays met: their pixels and directions, and the hits (`sight` (N, 3): camera → point, world)."""
+
+    pixel: Ints
+    towards: Floats
+    met: Mask
+    depth: Floats
+    geometry: Ints
+    primitive: Ints
+    uv: Floats
+    normal: Floats
+    sight: Floats
+
+
+def _seen(surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float]) -> _Seen:
+    """Cast rays through places `offset` = (x, y) pixels from the centres of some pixels."""
+    towards = view.middle[pixels] + (np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down)
+    hits = cast(surfaces, view.centre, towards)
+    met = hits.geometry >= 0
+    depth = np.where(met, hits.t, np.float32(0))
+    sight = towards * depth[:, None]
+    return _Seen(pixels, towards, met, depth, hits.geometry, hits.primitive, hits.uv, hits.normal, sight)
+
+
+def _same_surface(one: _Seen, a: Ints, other: _Seen, b: Ints, view: _View) -> Mask:
+    """Whether pairs of rays, given by their indices, that met one geometry saw one smooth surface of it."""
+    alike = np.einsum("ni,ni->n", one.normal[a], other.normal[b]) > SMOOTH
+    # Where a surface hides part of itself, one point lies off the other's plane.
+    off_plane = np.abs(np.einsum("ni,ni->n", other.sight[b] - one.sight[a], one.normal[a]))
+    return np.asarray(alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step)))
+
+
+def _same_pixel(centre: _Seen, samples: Sequence[_Seen], view: _View) -> Mask:
+    """Whether the samples of the pixels they share all saw what the centre saw."""
+    pixel = samples[0].pixel
+    same = np.ones(len(pixel), bool)
+    for sample in samples:
+        same &= centre.geometry[pixel] == sample.geometry
+        check = np.flatnonzero(same & (centre.primitive[pixel] != sample.primitive))
+        same[check] = _same_surface(centre, pixel[check], sample, check, view)
+    return same
+
+
+def _borders(seen: _Seen, view: _View, size: tuple[int, int]) -> Mask:
+    """Whether any of the eight pixels around shows another surface, (N,)."""
+    index = np.arange(size[0] * size[1]).reshape(size)
+    geometry, primitive = seen.geometry.reshape(size), seen.primitive.reshape(size)
+    border = np.zeros(size, bool)
+    all_but_last, all_but_first, every = slice(None, -1), slice(1, None), slice(None)
+    for here, there in (
+        ((every, all_but_last), (every, all_but_first)),
+        ((all_but_last, every), (all_but_first, every)),
+        ((all_but_last, all_but_last), (all_but_first, all_but_first)),
+        ((all_but_last, all_but_first), (all_but_first, all_but_last)),
+    ):
+        other = geometry[here] != geometry[there]
+        check = ~other & (primitive[here] != primitive[there])
+        other[check] = ~_same_surface(seen, index[here][check], seen, index[there][check], view)
+        border[here] |= other
+        border[there] |= other
+    return border.reshape(-1)
+
+
+def _background(appearance: Appearance, towards: Floats, spread: float) -> Floats:
     unit = towards / np.linalg.norm(towards, axis=1, keepdims=True)
     return environment.radiance(appearance.background, appearance.lights, unit, spread)
 
 
-SAME_NORMAL = 0.92  # cosine between normals of one smooth surface within a pixel
-
-
-def _sorted_pixels(hits: list[Hits], view: _View) -> tuple[Ints, Ints]:
-    """Pixels whose samples all see one smooth surface, and those whose samples differ; both (N,) indices."""
-    first = hits[0]
-    same = np.ones(len(first.t), bool)
-    seen = first.geometry >= 0
-    for hit in hits[1:]:
-        same &= hit.geometry == first.geometry
-        seen |= hit.geometry >= 0
-    face = same.copy()
-    for hit in hits[1:]:
-        face &= hit.primitive == first.primitive
-    curved = np.flatnonzero(same & seen & ~face)
-    along = view.middle[curved]
-    for hit in hits[1:]:
-        alike = np.einsum("ni,ni->n", hit.normal[curved], first.normal[curved]) > SAME_NORMAL
-        # A fold that hides part of itself: the second point lies off the first one's plane.
-        step = (hit.t[curved] - first.t[curved])[:, None] * along
-        off_plane = np.abs(np.einsum("ni,ni->n", step, first.normal[curved]))
-        slope = np.abs(np.einsum("ni,ni->n", along, first.normal[curved]))
-        reach = first.t[curved] * np.float32(np.linalg.norm(view.right)) * 2
-        same[curved] &= alike & (off_plane < reach * np.maximum(slope, 0.3) * 2)
-    return np.flatnonzero(same & seen), np.flatnonzero(~same)
-
-
-def _whole_points(surfaces: Surfaces, hits: list[Hits], pixels: Ints, view: _View) -> Points:
-    """One point in the middle of what the samples of each pixel see."""
-    at = np.zeros((len(pixels), 3), np.float32)
-    for hit, offset in zip(hits, SAMPLES, strict=True):
-        at += view.directions(offset)[pixels] * (hit.t[pixels] / len(hits))[:, None]
-    return _points(surfaces, hits[0], pixels, at, view)
-
-
-def _sample_points(surfaces: Surfaces, hit: Hits, mixed: Ints, view: _View, offset: Floats) -> Points:
-    """The points that one sample sees in those of the pixels where it hits anything."""
-    pixels = mixed[hit.geometry[mixed] >= 0]
-    return _points(surfaces, hit, pixels, view.directions(offset)[pixels] * hit.t[pixels, None], view)
-
-
-def _points(surfaces: Surfaces, hit: Hits, pixels: Ints, sight: Floats, view: _View) -> Points:
-    """Points at `sight` (N, 3) from the camera, with the normals of the hits."""
-    geometry, depth = hit.geometry[pixels], hit.t[pixels]
+def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Points:
+    """Some of the hits as points to be shaded."""
+    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight[chosen]
     distance = np.sqrt(np.einsum("ni,ni->n", sight, sight))
     viewer = sight / -distance[:, None]
-    flat = hit.normal[pixels]
+    flat = seen.normal[chosen]
     facing = np.einsum("ni,ni->n", flat, viewer)
     flat = flat * np.where(facing < 0, np.float32(-1), np.float32(1))[:, None]
-    normal = smooth_normals(surfaces, geometry, hit.primitive[pixels], hit.uv[pixels], flat)
-    away = np.einsum("ni,ni->n", normal, viewer) < 0.02
-    normal[away] = flat[away]
-    # On the surface's plane the neighbouring pixel sees the point sight + z·(step − sight·(n·step)/(n·sight)).
-    slope = np.maximum(np.abs(facing), np.float32(0.03))
-    across = []
-    for step in (view.right, view.down):
-        lean = (flat @ step) / slope * depth
-        across.append(step * depth[:, None] + viewer * lean[:, None])
+    normal = flat.copy()
+    curved = np.flatnonzero(surfaces.curved[geometry])
+    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat[curved])
+    turned = np.einsum("ni,ni->n", smooth, viewer[curved]) > 0.02
+    normal[curved[turned]] = smooth[turned]
+    # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
+    slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
+    across = [
+        step * depth[:, None] + viewer * ((flat @ step) * slope)[:, None] for step in (view.right, view.down)
+    ]
     at = sight + view.centre.astype(np.float32)
-    return Points(pixels, geometry, at, normal, flat, viewer, distance, np.stack(across))
+    return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
 
 
-def smooth_normals(surfaces: Surfaces, geometry: Ints, primitive: Ints, uv: Floats, flat: Floats) -> Floats:
-    """Unit normals (N, 3), world, interpolated over each triangle, on the side of `flat` (N, 3)."""
-    corner = surfaces.corner_normal[surfaces.first_face[geometry] + primitive]
-    u, v = uv[:, :1], uv[:, 1:]
-    local = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
-    turn = surfaces.geometry_pose[:, :3, :3].astype(np.float32)
+def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:
+    """Unit normals (N, 3), world, interpolated over the triangles of some hits, on the side of `flat` (N, 3)."""
+    geometry, uv = seen.geometry[chosen], seen.uv[chosen]
+    corner = surfaces.corner_normal[surfaces.first_face[geometry] + seen.primitive[chosen]]
+    local = (
+        corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1] + (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
+    )
     normal = np.empty_like(local)
-    order = np.argsort(geometry, kind="stable")
-    bounds = np.flatnonzero(np.diff(geometry[order], prepend=-1, append=np.iinfo(np.int32).max))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        chosen = order[start:stop]
-        normal[chosen] = local[chosen] @ turn[geometry[chosen[0]]].T
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), np.float32(1e-6))
-    side = np.where(np.einsum("ni,ni->n", normal, flat) < 0, np.float32(-1), np.float32(1))
-    return np.asarray(normal * side[:, None])
+    for number, those in by_geometry(geometry):
+        normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
+    length = np.sqrt(np.einsum("ni,ni->n", normal, normal))
+    sign = np.where(np.einsum("ni,ni->n", normal, flat) < 0, np.float32(-1), np.float32(1))
+    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.fields import VISIBILITY, Array
+from generators.fields import VISIBILITY, Array, confidence_name
 from generators.geometry import invert_pose, rays
-from renderers.appearance import Light
-from renderers.edges import SURFACE_EDGES, Seen, edge_types
+from renderers.appearance import Appearance, Light
+from renderers.edges import SURFACE_EDGES, Seen, edge_types, near_steps
 from renderers.raycast import NOTHING, Floats, Ints, Surfaces, cast, layers, occluded
+from renderers.shading import albedo
 
 MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
+INFINITY = 1e4  # metres: farther than anything in a scene
 FAR = 6e4  # pixels: a displacement beyond float16
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
-NOT_A_CLASS = 255
+PATTERNED = frozenset(("checker", "stripes", "brick", "tiles", "planks", "terrazzo", "photo"))  # with borders
 VISIBLE, OCCLUDED, OUT_OF_VIEW = (VISIBILITY.index(v) for v in ("visible", "occluded", "out of view"))
 
 
@@ -40,13 +42,15 @@ class Known:
     """What is known about the geometries beside `Surfaces`.
 
     objects: how many instance ids there are, the static scene's 0 included. entity: (G,) thing it belongs to
-    (see `World`). canonical: (G, 4, 4) part → object's box. lights: for cast shadows.
+    (see `World`). canonical: (G, 4, 4) part → object's box. appearance: for edges of shadows and textures; None
+    leaves them out. textured: whether to tell edges of textures.
     """
 
     objects: int
     entity: Ints
     canonical: Floats
-    lights: tuple[Light, ...] = ()
+    appearance: Appearance | None = None
+    textured: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Points:
     @property
     def hit(self) -> NDArray[np.bool_]:
         """Where something is hit."""
-        return self.geometry != NOTHING
+        return np.asarray(self.geometry != NOTHING)
 
 
 def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
@@ -93,19 +97,19 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
 def label_frame(
     before: Instant, now: Instant, after: Instant, K: Floats, size: tuple[int, int], known: Known
 ) -> dict[str, Array]:
-    """All labels of one frame by field name, in the contract's shapes and dtypes, without confidences.
+    """All labels of one frame by field name with their confidences, in the contract's shapes and dtypes.
 
     before, after: the neighbouring frames. K: (3, 3) pixels. size: (height, width). Tables about objects have a
     row for every instance id; row 0 is the static scene.
     """
-    surfaces, parts = now.surfaces, now.surfaces.part_of_geometry
+    parts = now.surfaces.part_of_geometry
     seen = look(now, K, size)
     hit, geometry = seen.hit, seen.geometry
     point = np.where(hit[:, None], np.where(hit, seen.depth, 1.0)[:, None] * seen.ray, seen.ray)
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
-    flow, visibility = _flow(seen, point, now, after, K, size)
-    backward, backward_visibility = _flow(seen, point, now, before, K, size)
+    flow, visibility, known_flow = _flow(seen, point, now, after, K, size)
+    backward, backward_visibility, known_backward = _flow(seen, point, now, before, K, size)
     kind = edge_types(_seen(seen, point, now, known, K, size), float(K[0, 0]))
     amodal = _amodal(seen, now, instance, K, size, known.objects)
     labels: dict[str, Array] = {
@@ -125,6 +129,16 @@ def label_frame(
         "edge_type": kind.ravel(),
         "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8).ravel(),
     }
+    known_where = {
+        "depth": hit,
+        "normals": hit,
+        "flow": known_flow,
+        "flow_backward": known_backward,
+        "object_coordinates": instance > 0,
+    }
+    for name in list(labels):
+        certain = np.where(known_where.get(name, True), 255, 0).astype(np.uint8)
+        labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
     labels["object_visible"], labels["object_box"] = _shares(instance.reshape(size), amodal)
@@ -155,8 +169,8 @@ def _moved(transforms: Floats, index: Ints, point: Floats) -> Floats:
 
 def _flow(
     seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
-) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    """Displacement (N, 2) of every surface point to the other instant's image, and whether it is seen there."""
+) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _moved(_between(now, other), seen.geometry, point)
     in_front = there[:, 2] > 1e-6
     z = np.where(in_front, there[:, 2], 1.0)
@@ -164,18 +178,14 @@ def _flow(
     inside = in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
     start = K[[0, 1], [0, 1]] * seen.ray[:, :2] + K[:2, 2]
     flow = np.stack([x, y], axis=-1) - start
-    usable = in_front & (np.abs(flow).max(axis=-1) < FAR)
+    usable = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
     flow = np.where(usable[:, None], flow, np.nan).astype(np.float16)
-    hits = cast(other.surfaces, other.surfaces.origin, there[inside] @ other.camera_pose[:3, :3].T)
-    face = np.where(hits.geometry != NOTHING, other.surfaces.first_face[hits.geometry] + hits.primitive, -1)
-    first = np.where(
-        seen.hit[inside],
-        (hits.t > 1 - SAME_POINT) | (face == seen.face[inside]),
-        hits.geometry == NOTHING,
-    )
+    towards = there[inside] @ other.camera_pose[:3, :3].T
+    towards[~seen.hit[inside]] *= INFINITY
+    hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
-    visibility[inside] = np.where(first, VISIBLE, OCCLUDED)
-    return flow, visibility
+    visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
+    return flow, visibility, usable
 
 
 def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]) -> NDArray[np.uint8]:
@@ -210,7 +220,11 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image.
     offset = np.where(hit, np.einsum("ni,ni->n", seen.normal, point), 1.0)
     slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
-    lit, facing = _lit(seen, point, now, known.lights)
+    appearance = known.appearance
+    lit, facing = _lit(seen, point, now, appearance.lights if appearance is not None else ())
+    bare = filtered = None
+    if appearance is not None and known.textured:
+        bare, filtered = _albedo(seen, point, now, appearance, K, size)
     return Seen(
         inverse_depth=inverse.reshape(size),
         slope=slope.reshape(*size, 2),
@@ -219,7 +233,38 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
         patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
         lit=lit.reshape(*size, -1),
         facing=facing.reshape(*size, -1),
+        albedo=bare,
+        filtered=filtered,
     )
+
+
+def _albedo(
+    seen: Points, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Linear albedo (H, W, 3) at the points hit and, where it steps there, filtered over the pixels.
+
+    0 on surfaces whose texture has no borders, and where nothing is hit.
+    """
+    surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
+    patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
+    index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
+    at = (point[index] @ turn.T + surfaces.origin).astype(np.float32)
+    normal = (seen.normal[index] @ turn.T).astype(np.float32)
+    bare = np.zeros((*size, 3), np.float32)
+    bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
+    chosen = np.flatnonzero(near_steps(bare).ravel()[index])
+    filtered = bare.copy()
+    index = index[chosen]
+    # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
+    slant = np.einsum("ni,ni->n", seen.normal[index], seen.ray[index])
+    depth = seen.depth[index, None]
+    lean = depth * seen.normal[index, :2] / K[[0, 1], [0, 1]] / np.minimum(slant, -0.03)[:, None]
+    steps = -lean.T[:, :, None] * seen.ray[index]
+    steps[[0, 1], :, [0, 1]] += (depth / K[[0, 1], [0, 1]]).T
+    filtered.reshape(-1, 3)[index] = albedo(
+        surfaces, appearance, seen.geometry[index], at[chosen], normal[chosen], (steps @ turn.T).astype(np.float32)
+    )
+    return bare, filtered
 
 
 def _lit(
@@ -229,29 +274,35 @@ def _lit(
 
     Lights too large or too faint to cast a shadow with a border are left out.
     """
-    pose, origin = now.camera_pose, now.surfaces.origin
     total = sum(sum(light.irradiance) for light in lights)
-    index = np.flatnonzero(seen.hit)
-    world = point[index] @ pose[:3, :3].T + origin
-    normal = seen.normal[index] @ pose[:3, :3].T
-    start = world + LIFT * seen.depth[index, None] * normal
-    lit, facing = [], []
-    for light in lights:
-        place = np.asarray(light.place)
-        distance = 1.0 if light.kind == "sun" else float(np.linalg.norm(place))
-        if light.size / distance > SMALL_LIGHT or sum(light.irradiance) < FAINT_LIGHT * total:
-            continue
-        towards = np.broadcast_to(place, start.shape) if light.kind == "sun" else place - start
-        faces = np.einsum("ni,ni->n", towards, normal) > 0
-        sees = np.zeros(len(index), bool)
-        reach = np.inf if light.kind == "sun" else 1.0
-        sees[faces] = ~occluded(now.surfaces, start[faces], towards[faces], 0.0, reach)
-        for column, values in ((lit, sees), (facing, faces)):
-            column.append(np.zeros(len(point), bool))
-            column[-1][index] = values
-    if not lit:
-        return np.zeros((len(point), 0), bool), np.zeros((len(point), 0), bool)
-    return np.stack(lit, axis=-1), np.stack(facing, axis=-1)
+    told = [
+        light
+        for light in lights
+        if light.size <= SMALL_LIGHT * _reach(light) and sum(light.irradiance) >= FAINT_LIGHT * total
+    ]
+    lit = np.zeros((len(point), len(told)), bool)
+    facing = np.zeros((len(point), len(told)), bool)
+    # Camera axes and float32 throughout: only the rays themselves are turned into the world.
+    start = (point + LIFT * np.where(seen.hit, seen.depth, 0.0)[:, None] * seen.normal).astype(np.float32)
+    normal = seen.normal.astype(np.float32)
+    turn = now.camera_pose[:3, :3].astype(np.float32)
+    for column, light in enumerate(told):
+        if light.kind == "sun":
+            towards = np.broadcast_to(np.asarray(light.place, np.float32) @ turn, start.shape)
+        else:
+            place = (np.asarray(light.place) - now.surfaces.origin) @ now.camera_pose[:3, :3]
+            towards = place.astype(np.float32) - start
+        facing[:, column] = np.einsum("ni,ni->n", towards, normal) > 0  # false where nothing is hit
+        index = np.flatnonzero(facing[:, column])
+        far = np.inf if light.kind == "sun" else 1.0
+        origins = start[index] @ turn.T + now.surfaces.origin.astype(np.float32)
+        lit[index, column] = ~occluded(now.surfaces, origins, towards[index] @ turn.T, 0.0, far)
+    return lit, facing
+
+
+def _reach(light: Light) -> float:
+    """Distance from the world's origin, at which a light's size counts."""
+    return 1.0 if light.kind == "sun" else float(np.linalg.norm(light.place))
 
 
 def _amodal(
@@ -298,7 +349,7 @@ def _shares(instance: Ints, amodal: NDArray[np.bool_]) -> tuple[NDArray[np.float
     """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen)."""
     objects = len(amodal)
     visible = np.bincount(instance.ravel(), minlength=objects)
-    full = amodal.sum(axis=1)
+    full = np.count_nonzero(amodal, axis=1)
     share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
     share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
     boxes = np.full((objects, 4), np.nan, np.float32)

@@ -55,13 +55,12 @@ def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
     return towards / distance[:, None], given * fall[:, None], np.float32(light.size) / distance
 
 
-def disc_samples(count: int, turn: Floats) -> Floats:
-    """(count, N, 2) points that cover the unit disc evenly for each of N pixels; turn: (N,) in [0, 1)."""
-    k = np.arange(count, dtype=np.float32)
-    radius = np.sqrt((k[:, None] + turn * np.float32(0.9) + np.float32(0.05)) / count)
-    angle = np.float32(2 * np.pi) * (k[:, None] * np.float32(0.6180340) + turn)
-    across, up = cv2.polarToCart(radius, angle)
-    return np.stack([across, up], axis=-1)
+def disc_sample(number: int | NDArray[np.integer], count: int, turn: Floats) -> Floats:
+    """Point `number` of `count` (N, 2) that cover the unit disc evenly; turn: (N,) in [0, 1) sets them apart."""
+    ring = np.asarray(number, np.float32)
+    radius = np.sqrt((ring + turn * np.float32(0.9) + np.float32(0.05)) / np.float32(count))
+    angle = np.float32(2 * np.pi) * (ring * np.float32(0.6180340) + turn)
+    return np.stack(cv2.polarToCart(radius, angle), axis=-1).reshape(-1, 2)
 
 
 def reflected(

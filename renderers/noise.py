@@ -14,12 +14,13 @@ Floats = NDArray[np.float32]
 _CELLS = 16  # the lattice repeats after this many cells
 _FINE = 4  # texels per cell
 _SIDE = _CELLS * _FINE
-_ROW = 8  # slices side by side in the atlas
+_ROW_BITS = 3
+_ROW = 1 << _ROW_BITS  # slices side by side in the atlas
 
 
 @cache
 def _atlas() -> Floats:
-    """One period of noise, z-slices side by side in one picture, so that OpenCV's remap can look it up.
+    """One period of noise, as a picture that OpenCV's remap can look up.
 
     Random values on a lattice, smoothed by the cubic B-spline: no creases at cell borders and hardly anything
     above one cycle per cell.
@@ -36,9 +37,11 @@ def _atlas() -> Floats:
 
 
 def _as_atlas(solid: NDArray[np.float64]) -> Floats:
-    solid = np.pad(solid.reshape(_SIDE, _SIDE, _SIDE), ((0, 0), (0, 1), (0, 1)), mode="wrap")
-    rows = solid.reshape(-1, _ROW, _SIDE + 1, _SIDE + 1).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(rows.reshape(-1, _ROW * (_SIDE + 1)), np.float32)
+    """Slices of constant z side by side in one picture, each with the next one as its second channel."""
+    solid = np.pad(solid.reshape(_SIDE, _SIDE, _SIDE), ((0, 1), (0, 1), (0, 1)), mode="wrap")
+    pairs = np.stack([solid[:-1], solid[1:]], axis=-1)
+    rows = pairs.reshape(-1, _ROW, _SIDE + 1, _SIDE + 1, 2).swapaxes(1, 2)
+    return np.ascontiguousarray(rows.reshape(-1, _ROW * (_SIDE + 1), 2), np.float32)
 
 
 def noise(points: Floats) -> Floats:
@@ -51,27 +54,20 @@ def _lookup(atlas: Floats, texels: Floats, nearest: bool = False) -> Floats:
     count = len(texels)
     width = 4096  # remap takes no picture longer than a short
     height = -(-count // width)
-    cell = np.zeros((3, height * width), np.float32)
-    cell[:, :count] = texels.T
+    part = np.zeros((3, height * width), np.float32)
+    part[:, :count] = texels.T
     if nearest:
-        cell = np.rint(cell)
-    cell -= np.floor(cell / _SIDE) * _SIDE
-    np.minimum(cell, np.float32(_SIDE) * np.float32(1 - 2**-23), out=cell)
-    x, y, z = cell
-    low = np.floor(z)
-    near = _slice(atlas, x, y, low, (height, width))
-    if nearest:
-        return near[:count]
-    far = _slice(atlas, x, y, np.where(low < _SIDE - 1, low + 1, 0), (height, width))
-    return np.asarray((near + (far - near) * (z - low))[:count], np.float32)
-
-
-def _slice(atlas: Floats, x: Floats, y: Floats, z: Floats, shape: tuple[int, int]) -> Floats:
-    row = np.floor(z / _ROW)
-    column = z - row * _ROW
-    across, down = x + column * (_SIDE + 1), y + row * (_SIDE + 1)
-    found = cv2.remap(atlas, across.reshape(shape), down.reshape(shape), cv2.INTER_LINEAR)
-    return np.asarray(found, np.float32).reshape(-1)
+        np.rint(part, out=part)
+    whole = np.floor(part)
+    part -= whole
+    texel = whole.astype(np.int32)
+    texel &= _SIDE - 1
+    x, y, z = texel
+    y += (z >> _ROW_BITS) * (_SIDE + 1)
+    x += (z & (_ROW - 1)) * (_SIDE + 1)
+    across, down = (part[:2] + texel[:2].astype(np.float32)).reshape(2, height, width)
+    low, high = cv2.remap(atlas, across, down, cv2.INTER_LINEAR).reshape(-1, 2)[:count].T
+    return np.asarray(low + (high - low) * part[2, :count], np.float32)
 
 
 def layered_noise(points: Floats, footprint: Floats, octaves: int, gain: float = 0.5) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from generators.fields import Array, as_stored, confidence_name, field
+from generators.fields import Array, as_stored
 from generators.geometry import intrinsics_from_fov
 from renderers.assets import Library
 from renderers.draw import draw_scene
@@ -122,7 +122,7 @@ def render_clip(
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
     K = intrinsics_from_fov(scene.camera.fov, width, height)
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
-    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance.lights)
+    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance, image is not None)
     rows: list[dict[str, Array]] = []
     window = [_instant(world, motion, poses, row) for row in (0, 1)]
     for frame in range(frames):
@@ -149,7 +149,6 @@ def render_clip(
             )
     columns |= _tables(scene, world, motion, poses, K, frames)
     columns = {name: as_stored(name, values) for name, values in columns.items()}
-    columns |= _confidences(columns)
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
 
 
@@ -183,19 +182,10 @@ def _tables(
         "object_pose": object_pose,
         "part_pose": part_pose,
         "object_contact": motion.contact[inner],
-        "frame": np.arange(frames),
+        "frame_index": np.arange(frames),
         "time": np.arange(frames) / scene.fps,
         "domain": np.ones(frames),
     }
-
-
-def _confidences(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """255 where a label is valid: a render knows."""
-    made = {}
-    for name, values in columns.items():
-        if field(name).is_label:
-            made[confidence_name(name)] = np.where(field(name).valid(values), 255, 0).astype(np.uint8)
-    return made
 
 
 def _record(

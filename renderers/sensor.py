@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,7 @@ def develop(radiance: Floats, sensor: Sensor, rng: np.random.Generator) -> NDArr
         variance = variance + np.clip(light, 0, 2) / np.float32(sensor.full_well)
     if sensor.full_well > 0 or sensor.read_noise > 0:
         light = light + np.sqrt(variance) * rng.standard_normal(light.shape, np.float32)
-    encoded = linear_to_srgb(tone_curve(light * gains, sensor.contrast))
-    picture = np.rint(encoded * 255).astype(np.uint8)
+    picture = _bytes(sensor.contrast)[_entries(light * gains)]
     return _compressed(picture, sensor.jpeg) if sensor.jpeg else picture
 
 
@@ -43,7 +44,7 @@ def vignette(height: int, width: int, loss: float) -> Floats:
     return np.asarray(1 - np.float32(loss) * square, np.float32)
 
 
-SHOULDER = 0.7  # radiance from where highlights are compressed
+SHOULDER = 0.4  # radiance from where highlights are compressed
 
 
 def tone_curve(light: Floats, contrast: float) -> Floats:
@@ -54,6 +55,24 @@ def tone_curve(light: Floats, contrast: float) -> Floats:
     head = np.float32(1 - SHOULDER)
     over = np.maximum(light - np.float32(SHOULDER), 0)
     return np.asarray(np.minimum(light, np.float32(SHOULDER)) + head * (1 - np.exp(-over / head)), np.float32)
+
+
+_STEPS = 1 << 13  # entries of the table of bytes: at most half a byte apart
+_WHITEST = 4.0  # radiance that is white under every tone curve
+
+
+def _entries(light: Floats) -> NDArray[np.int16]:
+    """Rows in the table of bytes, evenly spaced in the square root of radiance."""
+    root = np.sqrt(np.clip(light, 0, np.float32(_WHITEST)))
+    root *= np.float32((_STEPS - 1) / np.sqrt(_WHITEST))
+    return np.asarray(np.rint(root), np.int16)
+
+
+@lru_cache(maxsize=64)
+def _bytes(contrast: float) -> NDArray[np.uint8]:
+    """The sRGB byte of each entry: tone curve and transfer function."""
+    light = (np.arange(_STEPS, dtype=np.float32) / np.float32(_STEPS - 1)) ** 2 * np.float32(_WHITEST)
+    return np.asarray(np.rint(linear_to_srgb(tone_curve(light, contrast)) * 255), np.uint8)
 
 
 def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

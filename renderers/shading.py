@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
-from renderers.lights import arriving, disc_samples, grown, light_rays, reflected
+from renderers.lights import arriving, disc_sample, grown, light_rays, reflected
+from renderers.points import Points, by_geometry, smoothed
 from renderers.raycast import Surfaces, cast, occluded
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
+Mask = NDArray[np.bool_]
 
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
-
-
-@dataclass(frozen=True)
-class Points:
-    """N places on surfaces.
-
-    pixel: (N,) row-major index. geometry: (N,). at: (N, 3) world, metres. normal: (N, 3) unit, for shading;
-    flat: (N, 3) the triangle's own; both face the camera. viewer: (N, 3) unit, towards the camera. distance:
-    (N,) metres from it. across: (2, N, 3) world vectors to what the next pixel right and down sees.
-    """
-
-    pixel: Ints
-    geometry: Ints
-    at: Floats
-    normal: Floats
-    flat: Floats
-    viewer: Floats
-    distance: Floats
-    across: Floats
-
-    @property
-    def above(self) -> Floats:
-        """(N, 3) starts for rays that leave the surface without meeting it again."""
-        return self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
-
-    @property
-    def bend(self) -> Floats:
-        """(N,) how far the shading normal leans off the triangle's, as a length of unit vectors' difference."""
-        return np.asarray(np.linalg.norm(self.normal - self.flat, axis=1))
-
-
-def join(points: Sequence[Points]) -> Points:
-    """All points in order."""
-    whole = {entry.name: [getattr(part, entry.name) for part in points] for entry in fields(Points)}
-    across = whole.pop("across")
-    return Points(*(np.concatenate(parts) for parts in whole.values()), np.concatenate(across, axis=1))
 
 
 def shade(
@@ -81,15 +44,13 @@ def shade(
     base[metal] = 0
 
     turn = _dither(points.pixel, size[1], rng)
-    # Smoothly shaded facets must not shadow each other: their rays count from where they leave the facets.
-    past = points.bend * surfaces.geometry_extent.astype(np.float32)[points.geometry]
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, points, past, cosine > 0, turn, whole, size) * cosine
+        lit = visibility(surfaces, light, points, towards, cosine > 0, turn, whole, size) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
@@ -99,7 +60,7 @@ def shade(
     grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
     fresnel = grown(specular, roughness, grazing**5)
     total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
-    total += fresnel * mirrored(scene, points, roughness, around)
+    total += fresnel * mirrored(scene, points, roughness, around, turn)
     return total
 
 
@@ -122,20 +83,13 @@ def albedo(
         turn = pose[:3, :3].astype(np.float32)
         footprint = np.zeros((len(chosen), 3), np.float32)
         if across is not None:
-            footprint = np.hypot(across[0, chosen] @ turn, across[1, chosen] @ turn)
+            right, down = across[0].take(chosen, 0) @ turn, across[1].take(chosen, 0) @ turn
+            footprint = np.sqrt(right * right + down * down)
         material = appearance.materials[surfaces.part_of_geometry.material[number]]
-        local = (at[chosen] - pose[:3, 3].astype(np.float32)) @ turn
+        local = (at.take(chosen, 0) - pose[:3, 3].astype(np.float32)) @ turn
         extent = float(surfaces.geometry_extent[number])
-        made[chosen] = textures.albedo(material, local, normal[chosen] @ turn, footprint, extent)
+        made[chosen] = textures.albedo(material, local, normal.take(chosen, 0) @ turn, footprint, extent)
     return made
-
-
-def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:
-    """Each geometry id that occurs with the indices of its points."""
-    order = np.argsort(geometry, kind="stable")
-    bounds = np.flatnonzero(np.diff(geometry[order], prepend=-1, append=np.iinfo(np.int32).max))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        yield int(geometry[order[start]]), order[start:stop]
 
 
 def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
@@ -148,31 +102,36 @@ def visibility(
     surfaces: Surfaces,
     light: Light,
     points: Points,
-    past: Floats,
-    facing: NDArray[np.bool_],
+    towards: Floats,
+    facing: Mask,
     turn: Floats,
     whole: int,
     size: tuple[int, int],
 ) -> Floats:
     """The share (N,) of a light that points see; 0 where they don't face it.
 
-    One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to all over the light, for whole
-    pixels where a neighbour's ray went the other way. past: (N,) metres before which nothing hides the light.
+    towards: (N, 3) unit, to the light. One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to
+    all over the light, for whole pixels where a neighbour's ray went the other way.
     """
     seen = np.zeros(len(points.at), np.float32)
-    disc = disc_samples(SHADOW_RAYS, turn)
-    start = points.above
     first = np.flatnonzero(facing)
-    towards = arriving(light, points.at)[0]
-    start = start + towards * past[:, None]
-    seen[first] = _free(surfaces, light, start[first], disc[first % SHADOW_RAYS * (first >= whole), first])
-    edge = first[first < whole]
-    edge = edge[_differs(seen[edge], points.pixel[edge], size)]
+    # Smoothly shaded facets must not shadow each other: rays start where they have left the facets behind.
+    lean = np.einsum("ni,ni->n", points.normal, points.flat)[first]
+    past = (
+        np.sqrt(np.maximum(2 - 2 * lean, 0))
+        * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
+    )
+    start = points.above[first] + towards[first] * past[:, None]
+    number = np.where(first < whole, 0, first % SHADOW_RAYS)
+    seen[first] = _free(surfaces, light, start, disc_sample(number, SHADOW_RAYS, turn[first]))
+    here = np.flatnonzero(first < whole)
+    here = here[_differs(seen[first[here]], points.pixel[first[here]], size)]
+    edge, start = first[here], start[here]
     counted = seen[edge]
     for k in range(1, SHADOW_RAYS):
         x, y = _SPREAD[k]
-        place = start[edge] + x * points.across[0, edge] + y * points.across[1, edge]
-        counted += _free(surfaces, light, place, disc[k, edge])
+        place = start + (x * points.across[0, edge] + y * points.across[1, edge])
+        counted += _free(surfaces, light, place, disc_sample(k, SHADOW_RAYS, turn[edge]))
     seen[edge] = counted / SHADOW_RAYS
     return seen
 
@@ -229,30 +188,31 @@ class _Bounce:
 def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tuple[int, int]) -> Floats:
     """Irradiance (N, 3) from the background, as far as it is not hidden, and from other surfaces.
 
-    One ray per point, its direction one of `TILE`² that cover the hemisphere; the mean over a tile of the same
-    surface then holds them all.
+    One ray for every second of the whole pixels, like the black fields of a chess board, its direction one of
+    those that cover the hemisphere; the mean over a tile of the same surface then holds them all.
     """
-    row, column = np.divmod(points.pixel, size[1])
-    number = (row % TILE) * TILE + column % TILE
-    number[whole:] = np.arange(len(number) - whole) * 29 % TILE**2
-    stratum = _TILED[number]
-    towards = _about(points.normal, stratum + turn[:, None] * np.asarray((1 / TILE**2, 0), np.float32))
-    # Directions under the flat triangle of a smooth normal would start inside.
-    under = np.einsum("ni,ni->n", towards, points.flat)
-    towards -= points.flat * (np.minimum(under, 0) * np.float32(2))[:, None]
-    disc = disc_samples(1, turn)[0]
-    met, bounced = scene.along(points.above, towards, disc)
     look = scene.appearance
     arrived = environment.irradiance(look.background, look.lights, points.normal)
-    arrived[met] = bounced * np.float32(np.pi)
-    return _smoothed(arrived, points, whole, size)
+    row, column = np.divmod(points.pixel[:whole], size[1])
+    black = np.flatnonzero((row + column) % 2 == 0)
+    row, column = row[black] % TILE, column[black] % TILE
+    square = _TILED[(row * TILE + column) // 2]
+    towards = _about(
+        points.normal[black], square + turn[black, None] * np.asarray((2 / TILE**2, 0), np.float32)
+    )
+    # Directions below the flat triangle of a smooth normal would start inside: turn them over.
+    under = np.einsum("ni,ni->n", towards, points.flat[black])
+    towards -= points.flat[black] * (np.minimum(under, 0) * np.float32(2))[:, None]
+    met, bounced = scene.along(points.above[black], towards, disc_sample(0, 1, turn[black]))
+    arrived[black[met]] = bounced * np.float32(np.pi)
+    return smoothed(arrived, black, points, whole, size)
 
 
 def _hemisphere_tile() -> Floats:
-    """(TILE², 2) places in the unit square, row by row of the tile: a Hammersley set in random order."""
-    count = TILE**2
+    """(TILE² / 2, 2) places in the unit square, a Hammersley set in random order, for a tile's black fields."""
+    count = TILE**2 // 2
     index = np.arange(count)
-    reverse = np.array([int(f"{k:06b}"[::-1], 2) for k in range(count)]) / count
+    reverse = np.array([int(f"{k:05b}"[::-1], 2) for k in range(count)]) / count
     points = np.stack([index / count, reverse], 1)
     order = np.random.Generator(np.random.PCG64(3)).permutation(count)
     return points[order].astype(np.float32)
@@ -280,46 +240,7 @@ def _about(normal: Floats, square: Floats) -> Floats:
     )
 
 
-def _smoothed(values: Floats, points: Points, whole: int, size: tuple[int, int]) -> Floats:
-    """Values (N, 3) averaged over a tile of pixels, rows then columns, of the same surface.
-
-    Points that are no whole pixel get the mean of the whole ones around that show their surface, if any.
-    """
-    height, width = size
-    pixel = points.pixel[:whole]
-    layers = np.zeros((7, height * width), np.float32)  # value, weight, normal
-    layers[:3, pixel], layers[3, pixel], layers[4:, pixel] = values[:whole].T, 1, points.normal[:whole].T
-    surface = np.full(height * width, -1, np.int32)
-    surface[pixel] = points.geometry[:whole]
-    grid, of = layers.reshape(7, height, width), surface.reshape(size)
-    for axis in (0, 1):
-        total = grid[:4].copy()
-        for step in range(1 - TILE // 2, TILE // 2 + 1):
-            if step == 0 or abs(step) >= size[axis]:
-                continue
-            here, there = [slice(None)] * 2, [slice(None)] * 2
-            here[axis] = slice(max(0, -step), size[axis] - max(0, step))
-            there[axis] = slice(max(0, step), size[axis] - max(0, -step))
-            h, t = tuple(here), tuple(there)
-            alike = np.einsum("kyx,kyx->yx", grid[(slice(4, 7), *h)], grid[(slice(4, 7), *t)]) > 0.8
-            alike &= of[h] == of[t]
-            total[(slice(None), *h)] += grid[(slice(0, 4), *t)] * alike
-        grid[:4] = total
-    smooth = values.copy()
-    smooth[:whole] = (layers[:3, pixel] / layers[3, pixel]).T
-
-    row, column = np.divmod(points.pixel[whole:], width)
-    geometry, normal = points.geometry[whole:], points.normal[whole:].T
-    near = np.concatenate([values[whole:].T, np.ones((1, len(row)), np.float32)]) * np.float32(1e-3)
-    for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        around = np.clip(row + down, 0, height - 1) * width + np.clip(column + right, 0, width - 1)
-        alike = (surface[around] == geometry) & (np.einsum("kn,kn->n", layers[4:, around], normal) > 0.6)
-        near += layers[:4, around] * alike
-    smooth[whole:] = (near[:3] / near[3]).T
-    return smooth
-
-
-def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats) -> Floats:
+def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats, turn: Floats) -> Floats:
     """Radiance (N, 3) from where a mirror would show it; rough surfaces see the indirect light's mean."""
     look = scene.appearance
     facing = np.einsum("ni,ni->n", points.normal, points.viewer)
@@ -328,7 +249,7 @@ def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats) 
     glossy = np.flatnonzero(roughness < GLOSSY)
     if len(glossy):
         rays = np.ascontiguousarray(towards[glossy])
-        met, bounced = scene.along(points.above[glossy], rays, np.zeros((len(glossy), 2), np.float32))
+        met, bounced = scene.along(points.above[glossy], rays, disc_sample(0, 1, turn[glossy]))
         found = environment.radiance(look.background, look.lights, rays, 0.05)
         found[met] = bounced
         # Towards the limit of gloss the mirror image gives way to the mean.

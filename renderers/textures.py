@@ -126,9 +126,10 @@ def _unit_hash(seed: int, *ids: Floats) -> Floats:
 def _planar(points: Points) -> tuple[Points, Floats]:
     """Flat coordinates on the side of a cube each point faces: (u, v, other), v upwards on walls; the side."""
     side = np.argmax(np.abs(points.normal), axis=1)
-    order = np.array([(1, 2, 0), (0, 2, 1), (0, 1, 2)])[side]
-    at = np.take_along_axis(points.at, order, 1)
-    footprint = np.take_along_axis(points.footprint, order, 1)
+    at, footprint = np.empty_like(points.at), np.empty_like(points.footprint)
+    for axis, order in enumerate(((1, 2, 0), (0, 2, 1), (0, 1, 2))):
+        chosen = np.flatnonzero(side == axis)
+        at[chosen], footprint[chosen] = points.at[chosen][:, order], points.footprint[chosen][:, order]
     return Points(at, points.normal, footprint), side.astype(np.float32)
 
 
