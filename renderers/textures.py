@@ -134,9 +134,13 @@ def _planar(points: Points) -> tuple[Points, Floats]:
 
 
 def _plain(material: Material, points: Points) -> Floats:
+    return np.broadcast_to(_colours(material)[0], points.at.shape)
+
+
+def _worn(material: Material, points: Points) -> Floats:
     first, _, _ = _colours(material)
-    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 3)
-    return np.asarray(first * (1 + np.float32(0.035) * stain[:, None]))
+    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 4, 0.6)
+    return np.asarray(first * (1 + np.float32(0.05) * stain[:, None]))
 
 
 def _checker(material: Material, points: Points) -> Floats:
@@ -291,6 +295,7 @@ def _photo(material: Material, points: Points) -> Floats:
 
 _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
     "plain": _plain,
+    "worn": _worn,
     "checker": _checker,
     "stripes": _stripes,
     "wood": _wood,
