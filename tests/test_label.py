@@ -32,7 +32,7 @@ def run(sources: list[Path], out: Path, **options: Any) -> Any:
 
 def contents(out: Path) -> dict[str, str]:
     """sha256 of every file of every shard, by path."""
-    files = [p for p in out.glob("*.*/**/*") if p.is_file()]
+    files = [p for p in out.glob("[!.]*.*/**/*") if p.is_file()]
     return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
