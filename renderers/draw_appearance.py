@@ -53,8 +53,8 @@ class AppearanceRanges:
         plain=0.5, worn=2, stripes=0.7, noise=1, brick=1, tiles=0.7, planks=0.7, fabric=0.5, photo=1
     )
     object_textures: Mapping[str, float] = _weights(
-        plain=2, worn=1.5, checker=0.6, stripes=0.8, wood=1.5, marble=0.8, noise=1, brick=0.2, terrazzo=0.6, fabric=1,
-        photo=2,
+        plain=2, worn=1.5, checker=0.6, stripes=0.8, wood=1.5, marble=0.8, noise=1, brick=0.2, terrazzo=0.6,
+        fabric=1, photo=2,
     )  # fmt: skip
     floor_scale: Interval = (0.08, 0.5)
     wall_scale: Interval = (0.1, 0.6)

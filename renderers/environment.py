@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Background, Light
 from renderers.noise import layered_noise
 from renderers.palette import luminance
 from renderers.textures import mean_photo, photo_colours
-
-Floats = NDArray[np.float32]
 
 
 def radiance(background: Background, lights: tuple[Light, ...], towards: Floats, spread: float) -> Floats:
