@@ -7,7 +7,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -65,11 +65,8 @@ def label(
         json: Print progress and summary as JSON lines on standard output.
     """
     from pipeline.clips import SourceOptions
-    from pipeline.columns import COMPRESSION
     from pipeline.label import label as run_label
 
-    if compression not in COMPRESSION:
-        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {compression!r}")
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
     clip_length = min(clip_length, max(shard_frames, 2))
@@ -86,7 +83,7 @@ def label(
         shard_frames=shard_frames,
         seed=seed,
         detectors=_configured(set),
-        compression=compression,
+        compression=_compression(compression),
         strict=strict,
         cluster=_cluster(workers, address, memory, attempts, time_limit),
         reporter=_reporter(json),
@@ -101,6 +98,84 @@ def label(
     return 0 if summary.complete else 1
 
 
+def render(
+    *,
+    out: str = "",
+    clips: int = 16,
+    frames: int = 16,
+    size: str = "256",
+    seed: int = 0,
+    ranges: str | None = None,
+    meshes: str | None = None,
+    photos: str | None = None,
+    split: Literal["all", "train", "test"] = "all",
+    image: Literal["ray", "tiny", "egl"] = "ray",
+    scene: str | None = None,
+    preview: str | None = None,
+    compression: str = "fast",
+    workers: int | None = None,
+    address: str | None = None,
+    memory: str = "1.5G",
+    attempts: int = 3,
+    time_limit: float | None = None,
+    json: bool = False,
+) -> int:
+    """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
+
+    Args:
+        out: Folder of the dataset; it is made, or completed.
+        clips: How many clips; clip numbers are part of the seed, so that more can be added later.
+        frames: Frames of a clip, 1 to 64.
+        size: Side of the frames in pixels, or WIDTHxHEIGHT.
+        seed: Seed of everything random; 0 is a seed like any other.
+        ranges: A TOML file that overrides what scenes are drawn from.
+        meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
+        photos: A folder of your own photos, for textures and backgrounds.
+        split: Which share of the assets, so that test objects are never trained on.
+        image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
+        scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
+        preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
+        compression: fast (LZ4) or small (zstd).
+        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
+        address: Address of a running Ray cluster; default: one of its own.
+        memory: Memory a task may need; Ray starts no more tasks than fit.
+        attempts: How often a shard is tried before it is recorded in failures.jsonl.
+        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from pipeline.render import RenderOptions, draw_preview, load_ranges, load_scene
+    from pipeline.render import render as run_render
+
+    options = RenderOptions(
+        seed, frames, _size(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+    )
+    if scene is not None:
+        stored, beside = load_scene(scene)
+        known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}
+        if "size" in beside:
+            known["size"] = tuple(beside["size"])
+        options = dataclasses.replace(options, scene=stored, **known)
+        clips = 1
+    if preview is not None:
+        drawn = draw_preview(preview, options)
+        Console(highlight=False).print(f"preview: {drawn}", markup=False, soft_wrap=True)
+        return 0
+    if not out:
+        raise UserError("name the folder of the dataset with --out, or a picture with --preview")
+    summary = run_render(
+        out,
+        clips,
+        options,
+        compression=_compression(compression),
+        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        reporter=_reporter(json),
+    )
+    failed = f"; {summary.failed} failed" if summary.failed else ""
+    made = f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+    _conclude(json, summary, made + failed)
+    return 0 if summary.complete else 1
+
+
 def inspect(
     dataset: Positional[str],
     /,
@@ -109,6 +184,7 @@ def inspect(
     picture: str | None = None,
     frames: int = 10,
     fields: tuple[str, ...] = (),
+    scenes: str | None = None,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
@@ -118,8 +194,9 @@ def inspect(
         picture: Draw a contact sheet with every label beside its frame into this PNG.
         frames: How many frames the contact sheet shows.
         fields: Which labels the contact sheet shows, default all.
+        scenes: Write the scene of every rendered clip into this folder, for render --scene.
     """
-    from pipeline.inspect import draw_contact_sheet, print_table
+    from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
     from pipeline.inspect import inspect as figures_of
     from pipeline.progress import print_json
 
@@ -131,6 +208,9 @@ def inspect(
     if picture is not None:
         drawn = draw_contact_sheet(dataset, picture, frames=frames, fields=fields)
         Console(stderr=True).print(f"contact sheet: {drawn}", markup=False, soft_wrap=True)
+    if scenes is not None:
+        written = write_scenes(dataset, scenes)
+        Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -164,12 +244,22 @@ def verify(
     for problem in summary.problems:
         reporter.say(str(problem), **dataclasses.asdict(problem))
     verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
+    if summary.residual is not None:
+        reporter.say(
+            f"renders: depth, poses and object motion meet the stored flow within {summary.residual:.4f} px (p99)",
+            residual=summary.residual,
+        )
     repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
     _conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
     return 1 if summary.problems and not repair else 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"label": label, "inspect": inspect, "verify": verify}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "label": label,
+    "render": render,
+    "inspect": inspect,
+    "verify": verify,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -229,6 +319,14 @@ def _cluster(
     return Cluster(workers, address, _bytes(memory), attempts, time_limit)
 
 
+def _compression(name: str) -> str:
+    from pipeline.columns import COMPRESSION
+
+    if name not in COMPRESSION:
+        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
+    return name
+
+
 def _bytes(text: str) -> int:
     """Bytes of a size such as 500M or 1.5G."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -239,12 +337,14 @@ def _bytes(text: str) -> int:
         raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}") from None
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str, smallest: int = 16) -> tuple[int, int]:
     """(height, width) of SIDE or WIDTHxHEIGHT."""
     parts = text.lower().split("x")
-    if len(parts) <= 2 and all(part.isdigit() and 16 <= int(part) <= 8192 for part in parts):
+    if len(parts) <= 2 and all(part.isdigit() and smallest <= int(part) <= 8192 for part in parts):
         return int(parts[-1]), int(parts[0])
-    raise UserError(f"--size is a side such as 256, or WIDTHxHEIGHT, of 16 to 8192 pixels, not {text!r}")
+    raise UserError(
+        f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
+    )
 
 
 def _configured(settings: Sequence[str]) -> list[Any]:

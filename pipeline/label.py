@@ -33,6 +33,7 @@ from pipeline.runner import Cluster, run
 from pipeline.scan import scan, write_lines
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
 from pipeline.sources import find
+from pipeline.stage import begin, failure_entry, write_failed
 
 SCAN_CACHE = ".sources.jsonl"
 
@@ -92,7 +93,8 @@ def label(
     """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
 
     sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
-    size: (height, width) of the stored frames. shard_frames: most frames of a shard. detectors: instances that replace default parameters.
+    size: (height, width) of the stored frames. shard_frames: most frames of a shard.
+    detectors: instances that replace default parameters.
     strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
     """
     options = options or SourceOptions()
@@ -112,7 +114,7 @@ def label(
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
-    dataset = _begin(out, size, seed)
+    dataset = begin(out, {"size": list(size), "seed": seed})
     clips, more = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
     refused = sorted([*refused, *more], key=lambda r: r.uri)
     write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
@@ -136,19 +138,6 @@ def label(
         cluster,
         reporter,
     )
-
-
-def _begin(out: str | os.PathLike[str], size: tuple[int, int], seed: int) -> Dataset:
-    try:
-        dataset = Dataset.create(out, {"size": list(size), "seed": seed})
-        dataset.storage.sweep()
-    except OSError as error:
-        raise UserError(
-            f"can't write to {out} ({error.strerror}); free or name another place with --out"
-        ) from error
-    for name in dataset.superseded():
-        dataset.storage.drop(name)
-    return dataset
 
 
 # --- labelling ----------------------------------------------------------------------------------------------
@@ -195,14 +184,10 @@ def _label_clips(
         for outcome in run(label_shard, work, lambda w: f"label {w.shard.id}", cluster):
             tick(outcome.work.shard.frames, failed=outcome.result is None)
             if outcome.fatal:
-                raise UserError(
-                    f"can't write to {dataset.path} ({outcome.error}); {made} shards were made, free space or "
-                    "permissions and run again to go on"
-                )
+                raise write_failed(dataset, outcome.error, made)
             if outcome.result is None:
                 sources = sorted({clip.uris[0] for clip in outcome.work.shard.clips})
-                failures.append({"shard": outcome.work.shard.id, "error": outcome.error, "sources": sources,
-                                 "traceback": outcome.traceback})  # fmt: skip
+                failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
             else:
                 made += 1
     write_lines(dataset.failures_log(), failures)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.cuts import THUMB, CutFinder, thumb
-from pipeline.files import SourceError, read_bytes, sha256_of, sha256_of_file
+from pipeline.files import SourceError, read_bytes, sha256_of_file
 from pipeline.grouping import Item
 from pipeline.images import animation, check_size
 from pipeline.sampling import parts_of, sample

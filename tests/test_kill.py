@@ -34,7 +34,7 @@ class Watcher(threading.Thread):
             for name in Dataset(self.out).shards() if (self.out / "zarr.json").exists() else []:
                 if name not in self.seen:
                     self.seen.add(name)
-                    self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name))]
+                    self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
             time.sleep(0.02)
 
 
