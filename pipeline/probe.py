@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.cuts import THUMB, CutFinder, thumb
-from pipeline.files import SourceError, read_bytes, sha256_of, sha256_of_file
+from pipeline.files import SourceError, read_bytes, sha256_of_file
 from pipeline.grouping import Item
 from pipeline.images import animation, check_size
 from pipeline.sampling import parts_of, sample
@@ -29,8 +29,8 @@ class Probed:
 def probe(item: Item, options: SourceOptions) -> Probed:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
-    A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one whose
-    index is missing is refused. Of a shot with a single frame comes a clip without consecutive frames.
+    A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one
+    whose index is missing is refused. Of a shot with a single frame comes a clip without consecutive frames.
     """
     if item.kind == "video":
         return _each(item.uris, lambda uri: _video(uri, options))

@@ -1,4 +1,4 @@
-"""Single images → photos, or the frames of a sequence, a stereo pair or an RGB-D sequence where pixels agree."""
+"""Single images → photos, or frames of a sequence, a stereo pair or an RGB-D sequence if pixels agree."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load(uri: str, data: bytes) -> Still:
 
 
 def not_a_photo(picture: Picture, uri: str) -> str:
-    """Why an image can't be a photo: one colour, a mask or label map, a map of depth by name; "" if it can."""
+    """Why an image can't be a photo: one colour, a label map, a depth map by name; "" if it can."""
     image = picture.image
     if (image == image[0, 0]).all():
         return "shows one flat colour"

@@ -131,11 +131,12 @@ def frames(container: Any, stream: Any) -> Iterator[Frame]:
 
 
 def pick(uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int) -> Iterator[Frame]:
-    """The frames numbered `indices` of a video, the same pixels however often and in whatever order asked for.
+    """The frames numbered `indices` of a video, the same pixels however often and in whatever order asked
+    for.
 
     pts: their time stamps if the file has usable ones; then the keyframe before is sought and only a group of
-    pictures is decoded. `checksum` of the first frame tells whether that gave the same picture as decoding from
-    the start (it may not, where groups are open); if not, the file is decoded from the start.
+    pictures is decoded. `checksum` of the first frame tells whether that gave the same picture as decoding
+    from the start (it may not, where groups are open); if not, the file is decoded from the start.
     """
     with opened(uri) as (container, stream):
         for back in (0, SEEK_MARGIN) if pts else ():
