@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files import SourceError, file_system, is_remote, read_bytes
+from pipeline.files import SourceError, file_system, is_remote, plain_errors, read_bytes, why
 from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIX, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
 
 __all__ = ["Item", "Refusal", "find"]
@@ -62,14 +62,13 @@ def _expand(source: str, seen: set[str]) -> Found:
     """All files behind one source. seen: real paths of the folders and lists looked into so far."""
     try:
         if is_remote(source):
-            yield from _remote(source, seen)
+            with plain_errors(source):
+                yield from _remote(source, seen)
         else:
             path = os.path.abspath(Path(source).expanduser())  # noqa: PTH100  (resolve() would follow links)
             yield from _local(path, seen)
-    except SourceError as error:
-        yield Refusal(source, str(error))
-    except (OSError, ValueError) as error:
-        yield Refusal(source, _why(error))
+    except (SourceError, OSError, ValueError) as error:
+        yield Refusal(source, why(error))
 
 
 def _local(path: str, seen: set[str]) -> Found:
@@ -103,7 +102,7 @@ def _walk(path: str, seen: set[str]) -> Found:
         with os.scandir(path) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        yield Refusal(path, _why(error))
+        yield Refusal(path, why(error))
         return
     inner: list[tuple[bool, str]] = []
     for entry in found:
@@ -115,7 +114,7 @@ def _walk(path: str, seen: set[str]) -> Found:
             elif _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
                 yield _File(entry.path, _stamp(entry.stat()))
         except OSError as error:
-            yield Refusal(entry.path, _why(error))
+            yield Refusal(entry.path, why(error))
     for _, folder in sorted(inner):
         yield from _walk(folder, seen)
 
@@ -167,11 +166,6 @@ def _known(name: str) -> bool:
 def _unknown(name: str) -> str:
     suffix = suffix_of(name) or "no suffix"
     return f"is of no known kind ({suffix}): expected an image, a video, a folder or a .txt list"
-
-
-def _why(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return f"can't be read ({reason})"
 
 
 def _stamp(status: os.stat_result) -> str:

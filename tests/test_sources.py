@@ -590,6 +590,13 @@ def test_black_between_shots_belongs_to_none() -> None:
     assert shots_of(black + pan(1, 9)) == [-1] * 8 + [0] * 9
 
 
+def test_a_dissolve_belongs_to_no_shot() -> None:
+    before, after = scene(1, 96, 128), scene(2, 96, 128)
+    weights = [0.0] * 22 + [k / 9 for k in range(1, 9)] + [1.0] * 22
+    shots = shots_of([((1 - w) * before.astype(float) + w * after).astype(np.uint8) for w in weights])
+    assert set(shots[:21]) == {0} and set(shots[31:]) == {1} and set(shots[23:29]) == {-1}
+
+
 def test_no_clip_spans_a_cut(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", pan(1, 33) + pan(2, 27))
     clips = one(path, SourceOptions(fps=10)).clips
