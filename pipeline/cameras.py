@@ -15,8 +15,9 @@ CENTRE = 0.5  # such files count pixel centres from 0, the contract from 0.5
 
 
 def read_calibration(uri: str) -> tuple[NDArray[np.float64], float | None]:
-    """K (3, 3) and the stereo baseline in metres, if any, of a Middlebury calib.txt or a file with one matrix.
+    """K (3, 3) and the stereo baseline in metres (None: not told) from a text file.
 
+    The file is a Middlebury calib.txt or holds one 3 × 3 or 4 × 4 matrix, pixel centres counted from 0.
     Raises SourceError if the file holds neither.
     """
     text = read_bytes(uri).decode("utf-8", "replace")

@@ -22,6 +22,12 @@ ALIKE = 0.5  # standard deviations of the picture that matching pixels may diffe
 SHIFTED = 0.2  # height of the phase correlation peak from which on the whole picture has shifted
 TEXTURE = 3.0  # grey levels; where an image varies less there is nothing to find again
 TEXTURED = 0.02  # share of the picture below which texture is not asked for
+COARSE = (18, 32)  # (height, width) mixtures are looked for at, where small motion blurs away
+DISSOLVES = (6, 9, 13, 18, 25)  # frames from the picture before a dissolve to the one after it
+DISSOLVE_STEP = 2  # frames between two looks
+MIXED_CHANGE = 0.4  # of the contrast that the pictures before and after must differ
+MIXED_REST = 0.5  # share of its way from either that may be left unexplained by the mixture
+MIXED_FRAMES = 2  # so many mixtures make a dissolve
 BLANK = 4.0  # grey levels of contrast; a frame with less is black, or faded out
 
 
@@ -34,8 +40,8 @@ def thumb(image: RGB) -> RGB:
 class Match:
     """Where the pixels of one thumb lie in another.
 
-    flow: (72, 128, 2) (u, v) in thumb pixels. found: where flow there and back agree and the pixels look alike. textured: where there is
-    something to find at all.
+    flow: (72, 128, 2) (u, v) in thumb pixels. found: where flow there and back agree and the pixels look
+    alike. textured: where there is something to find at all.
     """
 
     flow: NDArray[np.float32]
@@ -93,9 +99,10 @@ def _search(
 class CutFinder:
     """Takes the thumbs of a video in order (`feed`), then says which shot every frame belongs to (`shots`).
 
-    A frame opens a shot if it differs from the last one far more than is usual just there, nothing of the last
-    frames is found again in the next ones (a flash passes), and it isn't simply one more step of a fast pan.
-    Blank stretches longer than a flash belong to no shot (-1). Holds a handful of thumbs, whatever the length.
+    A frame opens a shot if it differs from the last one far more than is usual just there, nothing of the
+    last frames is found again in the next ones (a flash passes), and it isn't simply one more step of a fast
+    pan. Blank stretches longer than a flash belong to no shot (-1). Holds a handful of thumbs, whatever the
+    length.
     """
 
     def __init__(self) -> None:
@@ -103,6 +110,8 @@ class CutFinder:
         self._differences: list[float] = []
         self._blank: list[bool] = []
         self._cuts: list[int] = []
+        self._blended: set[int] = set()
+        self._past: deque[tuple[RGB, NDArray[np.float32]]] = deque(maxlen=max(DISSOLVES) + 1)
         self._decided = 0
 
     def feed(self, image: RGB) -> None:
@@ -113,6 +122,11 @@ class CutFinder:
         self._differences.append(float(np.mean(cv2.absdiff(last, image))) / level)
         self._blank.append(contrast < BLANK)
         self._window.append((len(self._differences) - 1, image))
+        self._past.append(
+            (image, cv2.resize(image, COARSE[::-1], interpolation=cv2.INTER_AREA).astype(np.float32))
+        )
+        if len(self._differences) % DISSOLVE_STEP == 0:
+            self._find_dissolve(len(self._differences) - 1)
         if len(self._differences) > FLASH:
             self._decide(len(self._differences) - 1 - FLASH)
 
@@ -121,16 +135,46 @@ class CutFinder:
         for index in range(self._decided, len(self._differences)):
             self._decide(index)
         blank = np.array(self._blank, bool)
+        blended = np.isin(np.arange(len(blank)), list(self._blended))
         edges = np.flatnonzero(np.diff(np.concatenate([[False], blank, [False]]).astype(np.int8)))
         starts = set(self._cuts)
         dropped = np.zeros(len(blank), bool)
         for start, stop in edges.reshape(-1, 2):
             if stop - start > FLASH or stop - start == len(blank):
                 dropped[start:stop] = True
-                starts.add(int(stop))
+        dropped |= blended
+        starts |= {int(k) + 1 for k in np.flatnonzero(dropped)}
         shot = np.cumsum([index in starts for index in range(len(blank))])
         _, shot = np.unique(np.where(dropped, -1, shot), return_inverse=True)
         return [int(s) for s in (shot - 1 if dropped.any() else shot)]
+
+    def _find_dissolve(self, index: int) -> None:
+        """Note the frames lately seen that are a mixture of one before and one after, which share nothing."""
+        past = list(self._past)
+        after, last = past[-1]
+        for length in DISSOLVES:
+            if length >= len(past):
+                return
+            before, first = past[-1 - length]
+            change = last - first
+            if np.abs(change).mean() < MIXED_CHANGE * max(10.0, float(first.std())):
+                continue
+            between = np.stack([small for _, small in past[-length:-1]]) - first
+            weight = (between * change).sum(axis=(1, 2, 3)) / (change**2).sum()
+            rest = np.linalg.norm(
+                (between - weight[:, None, None, None] * change).reshape(len(weight), -1), axis=1
+            )
+            own = np.minimum(np.abs(weight), np.abs(1 - weight)) * np.linalg.norm(change)
+            mixed = (weight > 0.1) & (weight < 0.9) & (rest < MIXED_REST * own)
+            if (
+                mixed.sum() >= MIXED_FRAMES
+                and np.all(np.diff(weight[mixed]) > 0)
+                and match(before, after).share < CONNECTED
+            ):
+                self._blended |= {
+                    index - length + 1 + int(k) for k in np.flatnonzero((weight > 0.02) & (weight < 0.98))
+                }
+                return
 
     def _decide(self, index: int) -> None:
         self._decided = index + 1

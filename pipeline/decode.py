@@ -25,8 +25,9 @@ NO_DEPTH = (0, 65535)  # what depth cameras store where they saw nothing
 def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
     """The frames of a clip at `size` = (height, width): scaled to cover it, the middle cut out.
 
-    Shrinking averages over areas, enlarging is bilinear, depth takes the nearest sample. Intrinsics follow. The
-    same pixels however often it is asked for. Raises SourceError or OSError if the source isn't what it was.
+    Shrinking averages over areas, enlarging is bilinear, depth takes the nearest sample. Intrinsics follow.
+    The same pixels however often it is asked for. Raises SourceError or OSError if the source isn't what it
+    was.
     """
     left = spec.uris[: spec.frames] if spec.kind != "video" else spec.uris
     image, K = _images(spec, left, size)

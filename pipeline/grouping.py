@@ -34,8 +34,8 @@ Folders = dict[str, dict[str, str]]  # folder → file name → stamp
 class Item:
     """One thing to probe.
 
-    kind: "image", "video", "sequence", "stereo" or "rgbd". uris: its frames in order; of a stereo pair all left
-    ones, then as many right ones. depth, poses: of an RGB-D sequence, one a frame (poses may be absent).
+    kind: "image", "video", "sequence", "stereo" or "rgbd". uris: its frames in order; of a stereo pair all
+    left ones, then as many right ones. depth, poses: of an RGB-D sequence, one a frame (poses may be absent).
     calibration: a file with intrinsics, or "". stamp: a fingerprint of sizes and modification times.
     """
 

@@ -37,10 +37,10 @@ TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height
 class Picture:
     """A decoded image.
 
-    image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution, upright;
-    `image` may be coarser by the exact factor `reduced`. focal: in pixels of `size`, None if EXIF has none.
-    lossless: whether pixel values are exact (then a label map shows by its few flat colours). grey: whether it has
-    one channel. frames: how many follow in time, 1 for a photo.
+    image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution,
+    upright; `image` may be coarser by the exact factor `reduced`. focal: in pixels of `size`, None if EXIF
+    has none. lossless: whether pixel values are exact (then a label map shows by its few flat colours). grey:
+    whether it has one channel. frames: how many follow in time, 1 for a photo.
     """
 
     image: RGB
@@ -55,10 +55,10 @@ class Picture:
 def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
     """Decode the first frame of an image file held in `data`, completely.
 
-    at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8 by
-    its own transform, which is an area average and several times faster. Alpha is composited on mid-grey; CMYK
-    goes through the embedded profile; 16-bit values are scaled by the smallest of the 8-, 10-, 12-, 14- and
-    16-bit ranges that holds them all. Raises SourceError.
+    at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8
+    by its own transform, which is an area average and several times faster. Alpha is composited on mid-grey;
+    CMYK goes through the embedded profile; 16-bit values are scaled by the smallest of the 8-, 10-, 12-, 14-
+    and 16-bit ranges that holds them all. Raises SourceError.
     """
     with _opened(data) as file:
         width, height = file.size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.cuts import THUMB, CutFinder, thumb
-from pipeline.files import SourceError, read_bytes, sha256_of_file
+from pipeline.files import SourceError, read_bytes, sha256_of_file, why
 from pipeline.grouping import Item
 from pipeline.images import animation, check_size
 from pipeline.sampling import parts_of, sample
@@ -29,8 +29,8 @@ class Probed:
 def probe(item: Item, options: SourceOptions) -> Probed:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
-    A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one whose
-    index is missing is refused. Of a shot with a single frame comes a clip without consecutive frames.
+    A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one
+    whose index is missing is refused. Of a shot with a single frame comes a clip without consecutive frames.
     """
     if item.kind == "video":
         return _each(item.uris, lambda uri: _video(uri, options))
@@ -43,14 +43,14 @@ def probe(item: Item, options: SourceOptions) -> Probed:
             stills.append(load(uri, read_bytes(uri)))
         except (SourceError, OSError) as error:
             stills.append(None)
-            refused.append(_refusal(uri, error))
+            refused.append(Refusal(uri, why(error)))
     if any(still and still.animated for still in stills):
         return _each(item.uris, lambda uri: _image(uri, options))
     make = {"sequence": sequence, "stereo": stereo, "rgbd": rgbd}[item.kind]
     try:
         return Probed(tuple(make(item, stills, options)), tuple(refused))
     except (SourceError, OSError) as error:
-        return Probed((), (*refused, _refusal(item.uris[0], error)))
+        return Probed((), (*refused, Refusal(item.uris[0], why(error))))
 
 
 def unique(probed: Iterable[Probed]) -> Probed:
@@ -73,14 +73,8 @@ def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Pro
         try:
             clips += clips_of(uri)
         except (SourceError, OSError) as error:
-            refused.append(_refusal(uri, error))
+            refused.append(Refusal(uri, why(error)))
     return Probed(tuple(clips), tuple(refused))
-
-
-def _refusal(uri: str, error: Exception) -> Refusal:
-    if isinstance(error, OSError):
-        return Refusal(uri, f"can't be read ({error.strerror or error})")
-    return Refusal(uri, str(error))
 
 
 def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:

@@ -1,4 +1,4 @@
-"""Single images → photos, or the frames of a sequence, a stereo pair or an RGB-D sequence where pixels agree."""
+"""Single images → photos, or frames of a sequence, a stereo pair or an RGB-D sequence if pixels agree."""
 
 from __future__ import annotations
 
@@ -69,15 +69,16 @@ def load(uri: str, data: bytes) -> Still:
 
 
 def not_a_photo(picture: Picture, uri: str) -> str:
-    """Why an image can't be a photo: one colour, a mask or label map, a map of depth by name; "" if it can."""
+    """Why an image can't be a photo: one colour, a label map, a depth map by name; "" if it can."""
     image = picture.image
-    if (image == image[0, 0]).all():
+    coarse = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
+    if (coarse == coarse[0, 0]).all() and (image == image[0, 0]).all():
         return "shows one flat colour"
     if picture.grey and any(COMPANION.match(part) for part in uri.split("/")[-2:]):
         return "is a map of depth, disparity or masks by its name, not a photo"
     label_map = "is a mask or label map (few distinct values in flat areas), not a photo"
     if not picture.lossless:
-        extreme = np.mean((image < 12).all(axis=-1) | (image > 243).all(axis=-1))
+        extreme = np.mean((coarse < 12).all(axis=-1) | (coarse > 243).all(axis=-1))
         return label_map if extreme >= BINARY_SHARE else ""
     codes = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     same = (codes[:-1, :-1] == codes[1:, :-1]) & (codes[:-1, :-1] == codes[:-1, 1:])

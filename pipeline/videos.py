@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from pipeline.cuts import THUMB
-from pipeline.files import SourceError, is_remote, open_file
+from pipeline.files import SourceError, is_remote, open_file, plain_errors
 
 RGB = NDArray[np.uint8]
 HD_HEIGHT = 720  # untagged video is BT.709 from here on, BT.601 below, as players take it
@@ -50,7 +50,7 @@ class Frame:
         return self.picture.height, max(1, round(self.picture.width * self.pixel_aspect))
 
     def rgb(self, size: tuple[int, int] | None = None) -> RGB:
-        """(h, w, 3) uint8 sRGB, upright; area-filtered to `size` = (height, width) before it is turned, if given."""
+        """(h, w, 3) uint8 sRGB, upright; size: (height, width) to shrink to before it is turned."""
         frame = self.picture
         height, width = size or self._square
         untagged = int(frame.colorspace) == UNSPECIFIED
@@ -78,17 +78,18 @@ def promised_seconds(container: Any, stream: Any) -> float:
 
 
 def checksum_of(thumb: RGB) -> int:
-    """What tells a frame decoded after a seek from the same frame decoded wrongly: the CRC-32 of its thumb."""
+    """The CRC-32 of a thumb: tells whether a frame decoded after a seek is the one it should be."""
     return zlib.crc32(thumb.tobytes())
 
 
 @contextmanager
 def opened(uri: str) -> Iterator[tuple[Any, Any]]:
     """The PyAV container and video stream of `uri`. Raises SourceError."""
-    file = open_file(uri) if is_remote(uri) else None
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(plain_errors(uri))
+        file = stack.enter_context(open_file(uri)) if is_remote(uri) else uri
         try:
-            container = av.open(file or uri)
+            container = av.open(file)
         except av.FFmpegError as error:
             raise SourceError(_sentence(error)) from error
         with container:
@@ -98,9 +99,6 @@ def opened(uri: str) -> Iterator[tuple[Any, Any]]:
             stream.thread_type = "NONE"  # parallelism belongs to the runner
             stream.codec_context.thread_count = 1
             yield container, stream
-    finally:
-        if file:
-            file.close()
 
 
 def _sentence(error: av.FFmpegError) -> str:
@@ -131,11 +129,11 @@ def frames(container: Any, stream: Any) -> Iterator[Frame]:
 
 
 def pick(uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int) -> Iterator[Frame]:
-    """The frames numbered `indices` of a video, the same pixels however often and in whatever order asked for.
+    """The frames numbered `indices` of a video, the same pixels however often they are asked for.
 
     pts: their time stamps if the file has usable ones; then the keyframe before is sought and only a group of
-    pictures is decoded. `checksum` of the first frame tells whether that gave the same picture as decoding from
-    the start (it may not, where groups are open); if not, the file is decoded from the start.
+    pictures is decoded. `checksum` of the first frame tells whether that gave the same picture as decoding
+    from the start (it may not, where groups are open); if not, the file is decoded from the start.
     """
     with opened(uri) as (container, stream):
         for back in (0, SEEK_MARGIN) if pts else ():

@@ -9,7 +9,6 @@ import math
 import os
 import pickle
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,15 +18,13 @@ import fsspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from generators.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from generators.geometry import intrinsics
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.cuts import CutFinder, match, thumb
 from pipeline.decode import fit, read, window
-from pipeline.files import SourceError
-from pipeline.grouping import Item
 from pipeline.probe import Probed, probe, unique
 from pipeline.sampling import parts_of, sample
 from pipeline.sources import find
@@ -76,7 +73,11 @@ def film(
 ) -> str:
     """A video of `pictures`; stamps: time stamps in milliseconds instead of a constant rate."""
     with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=rate, options={k.replace('_', '-') if k.startswith('x26') else k: v for k, v in options.items()})
+        stream = file.add_stream(
+            codec,
+            rate=rate,
+            options={k.replace("_", "-") if k.startswith("x26") else k: v for k, v in options.items()},
+        )
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         if turn:
@@ -587,6 +588,13 @@ def test_black_between_shots_belongs_to_none() -> None:
     black = [np.zeros((96, 128, 3), np.uint8)] * 8
     assert shots_of(pan(1, 9) + black + pan(2, 9)) == [0] * 9 + [-1] * 8 + [1] * 9
     assert shots_of(black + pan(1, 9)) == [-1] * 8 + [0] * 9
+
+
+def test_a_dissolve_belongs_to_no_shot() -> None:
+    before, after = scene(1, 96, 128), scene(2, 96, 128)
+    weights = [0.0] * 22 + [k / 9 for k in range(1, 9)] + [1.0] * 22
+    shots = shots_of([((1 - w) * before.astype(float) + w * after).astype(np.uint8) for w in weights])
+    assert set(shots[:21]) == {0} and set(shots[31:]) == {1} and set(shots[23:29]) == {-1}
 
 
 def test_no_clip_spans_a_cut(tmp_path: Path) -> None:
