@@ -9,8 +9,8 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from renderers.appearance import draw_appearance
 from renderers.assets import Asset, Group, Library
+from renderers.draw_appearance import draw_appearance
 from renderers.ranges import SceneRanges
 from renderers.scene import Body, Camera, Drive, Physics, Scene, Vector, Wall
 from renderers.world import material_roles

@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Background, Light
 from renderers.noise import layered_noise
 from renderers.palette import luminance
 from renderers.textures import mean_photo, photo_colours
-
-Floats = NDArray[np.float32]
 
 
 def radiance(background: Background, lights: tuple[Light, ...], towards: Floats, spread: float) -> Floats:
@@ -85,8 +83,7 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
     for light in lights:
         if light.kind == "sun":  # the air scatters the sun's light forwards
             facing = np.clip(towards @ np.asarray(light.place, np.float32), 0, 1)[:, None]
-            glow = np.float32(0.12) * facing**8 + np.float32(0.35) * facing**64
-            sky = sky + glow * np.asarray(light.irradiance, np.float32) / np.float32(np.pi)
+            sky = sky + horizon * (np.float32(0.4) * facing**8 + np.float32(1.2) * facing**64)
     if background.clouds > 0:
         # A flat layer of clouds, drawn together towards the horizon.
         layer = np.empty_like(turned)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.geometry import rays
+from generators.geometry import Floats, rays
 from renderers import environment
 from renderers.appearance import Appearance
 from renderers.points import Points, by_geometry
@@ -16,7 +16,6 @@ from renderers.raycast import Surfaces, cast
 from renderers.sensor import develop
 from renderers.shading import shade
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 

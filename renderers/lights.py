@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Light
-
-Floats = NDArray[np.float32]
 
 
 def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tuple[Floats, float]:
@@ -60,7 +59,8 @@ def disc_sample(number: int | NDArray[np.integer], count: int, turn: Floats) -> 
     ring = np.asarray(number, np.float32)
     radius = np.sqrt((ring + turn * np.float32(0.9) + np.float32(0.05)) / np.float32(count))
     angle = np.float32(2 * np.pi) * (ring * np.float32(0.6180340) + turn)
-    return np.stack(cv2.polarToCart(radius, angle), axis=-1).reshape(-1, 2)
+    across, up = cv2.polarToCart(radius, angle)
+    return np.asarray(np.stack([across, up], axis=-1).reshape(-1, 2), np.float32)
 
 
 def reflected(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float32]
+from generators.geometry import Floats
 
 _CELLS = 16  # the lattice repeats after this many cells
 _FINE = 4  # texels per cell
@@ -37,11 +37,14 @@ def _atlas() -> Floats:
 
 
 def _as_atlas(solid: NDArray[np.float64]) -> Floats:
-    """Slices of constant z side by side in one picture, each with the next one as its second channel."""
+    """(2, rows, columns): slices of constant z side by side in one picture, and another of the next slices.
+
+    Two pictures rather than two channels, for which OpenCV 5.0 rounds places to 1/32 texel.
+    """
     solid = np.pad(solid.reshape(_SIDE, _SIDE, _SIDE), ((0, 1), (0, 1), (0, 1)), mode="wrap")
-    pairs = np.stack([solid[:-1], solid[1:]], axis=-1)
-    rows = pairs.reshape(-1, _ROW, _SIDE + 1, _SIDE + 1, 2).swapaxes(1, 2)
-    return np.ascontiguousarray(rows.reshape(-1, _ROW * (_SIDE + 1), 2), np.float32)
+    pair = np.stack([solid[:-1], solid[1:]])
+    rows = pair.reshape(2, -1, _ROW, _SIDE + 1, _SIDE + 1).swapaxes(2, 3)
+    return np.ascontiguousarray(rows.reshape(2, -1, _ROW * (_SIDE + 1)), np.float32)
 
 
 def noise(points: Floats) -> Floats:
@@ -52,6 +55,8 @@ def noise(points: Floats) -> Floats:
 def _lookup(atlas: Floats, texels: Floats, nearest: bool = False) -> Floats:
     """Values (N,) of a solid at places (N, 3) in texels, interpolated or those of the nearest texel."""
     count = len(texels)
+    if not count:
+        return np.zeros(0, np.float32)
     width = 4096  # remap takes no picture longer than a short
     height = -(-count // width)
     part = np.zeros((3, height * width), np.float32)
@@ -59,14 +64,16 @@ def _lookup(atlas: Floats, texels: Floats, nearest: bool = False) -> Floats:
     if nearest:
         np.rint(part, out=part)
     whole = np.floor(part)
-    part -= whole
+    part -= whole  # where in the texel
     texel = whole.astype(np.int32)
     texel &= _SIDE - 1
     x, y, z = texel
     y += (z >> _ROW_BITS) * (_SIDE + 1)
     x += (z & (_ROW - 1)) * (_SIDE + 1)
+    if nearest:
+        return np.asarray(atlas[0, y, x][:count])
     across, down = (part[:2] + texel[:2].astype(np.float32)).reshape(2, height, width)
-    low, high = cv2.remap(atlas, across, down, cv2.INTER_LINEAR).reshape(-1, 2)[:count].T
+    low, high = (cv2.remap(slices, across, down, cv2.INTER_LINEAR).reshape(-1)[:count] for slices in atlas)
     return np.asarray(low + (high - low) * part[2, :count], np.float32)
 
 
@@ -92,7 +99,7 @@ def layered_noise(points: Floats, footprint: Floats, octaves: int, gain: float =
 
 def kept(footprint: Floats) -> Floats:
     """The share of a pattern of period 1 to keep (N,), where pixels are `footprint` (N,) apart: 1 → 0."""
-    return np.clip(np.float32(1.6) - np.float32(1.8) * footprint, 0, 1)
+    return np.asarray(np.clip(np.float32(1.6) - np.float32(1.8) * footprint, 0, 1))
 
 
 _STONES = 8  # cells along a period of `stones`

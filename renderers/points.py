@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from generators.geometry import Floats
+
 Ints = NDArray[np.integer]
 
 TILE = 8  # pixels both ways over which `smoothed` averages
@@ -36,16 +37,21 @@ class Points:
     @property
     def above(self) -> Floats:
         """(N, 3) starts for rays that leave the surface without meeting it again."""
-        return self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
+        start: Floats = (
+            self.at + self.flat * np.maximum(self.distance * np.float32(2e-4), np.float32(1e-4))[:, None]
+        )
+        return start
 
     @staticmethod
     def joined(parts: Sequence[Points]) -> Points:
         """All points in order."""
-        first = [np.concatenate([getattr(part, name) for part in parts]) for name in _FIRST_AXIS]
-        return Points(*first, across=np.concatenate([part.across for part in parts], axis=1))
-
-
-_FIRST_AXIS = [entry.name for entry in fields(Points) if entry.name != "across"]
+        whole = {
+            entry.name: np.concatenate(
+                [getattr(part, entry.name) for part in parts], axis=entry.name == "across"
+            )
+            for entry in fields(Points)
+        }
+        return Points(**whole)
 
 
 def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:

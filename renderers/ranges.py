@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from generators.detector import nearest
-from renderers.appearance import AppearanceRanges
+from renderers.draw_appearance import AppearanceRanges
 
 Interval = tuple[float, float]
 Ranges = TypeVar("Ranges", "SceneRanges", AppearanceRanges)

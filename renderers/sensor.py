@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Sensor
 from renderers.palette import linear_to_srgb
-
-Floats = NDArray[np.float32]
 
 
 def develop(radiance: Floats, sensor: Sensor, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -20,10 +19,10 @@ def develop(radiance: Floats, sensor: Sensor, rng: np.random.Generator) -> NDArr
     In the order of a real camera: lens (blur, vignetting), exposure, shot and read noise in the sensor, white
     balance, tone curve, sRGB, JPEG.
     """
-    light = np.asarray(radiance, np.float32) * np.float32(2.0**sensor.exposure)
+    light: Floats = np.asarray(radiance, np.float32) * np.float32(2.0**sensor.exposure)
     height, width = light.shape[:2]
     if sensor.blur > 0:
-        light = cv2.GaussianBlur(light, (0, 0), sensor.blur, borderType=cv2.BORDER_REPLICATE)
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), sensor.blur, borderType=cv2.BORDER_REPLICATE))
     if sensor.vignetting > 0:
         light = light * vignette(height, width, sensor.vignetting)[..., None]
     gains = np.asarray(sensor.white_balance, np.float32)
@@ -77,6 +76,7 @@ def _bytes(contrast: float) -> NDArray[np.uint8]:
 
 def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     done, code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
+    read = cv2.imdecode(code, cv2.IMREAD_COLOR) if done else None
+    if read is None:
         raise RuntimeError(f"OpenCV could not compress a picture of {picture.shape} at quality {quality}")
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(read[..., ::-1], np.uint8)

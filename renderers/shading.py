@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
 from renderers.lights import arriving, disc_sample, grown, light_rays, reflected
 from renderers.points import Points, by_geometry, smoothed
 from renderers.raycast import Surfaces, cast, occluded
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 

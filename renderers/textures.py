@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Material
 from renderers.noise import kept, layered_noise, stones
 from renderers.palette import srgb_to_linear
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,21 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
     )
-    return np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    return colours
 
 
 def mean_albedo(material: Material) -> Floats:
     """One colour (3,) for the whole material, as light that bounces off it takes along."""
     if material.photo:
         return mean_photo(material.photo)
-    return np.asarray(material.colours, np.float32)[:2].mean(0)
+    shown = 2 if material.texture in ("checker", "stripes") else 1
+    return np.asarray(material.colours, np.float32)[:shown].mean(0)
 
 
 def mean_photo(path: str) -> Floats:
     """The mean linear colour (3,) of a photo."""
-    return np.asarray(_pyramid(path)[-1].reshape(-1, 3).mean(0))
+    return np.asarray(_pyramid(path)[-1][0, 0])
 
 
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:
@@ -134,9 +135,13 @@ def _planar(points: Points) -> tuple[Points, Floats]:
 
 
 def _plain(material: Material, points: Points) -> Floats:
+    return np.broadcast_to(_colours(material)[0], points.at.shape)
+
+
+def _worn(material: Material, points: Points) -> Floats:
     first, _, _ = _colours(material)
-    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 3)
-    return np.asarray(first * (1 + np.float32(0.035) * stain[:, None]))
+    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 4, 0.6)
+    return np.asarray(first * (1 + np.float32(0.05) * stain[:, None]))
 
 
 def _checker(material: Material, points: Points) -> Floats:
@@ -174,10 +179,10 @@ def _wood(material: Material, points: Points) -> Floats:
 def _marble(material: Material, points: Points) -> Floats:
     first, second, third = _colours(material)
     fold = layered_noise(points.at, points.spread, 5, 0.6)
-    veins = 1 - np.abs(
-        layered_noise(points.at * np.float32(0.8) + 9 + fold[:, None] * np.float32(0.35), points.spread, 3)
-    )
-    vein = np.clip(veins * 3 - 2, 0, 1) ** 2
+    folded = points.at * np.float32(0.8) + 9 + fold[:, None] * np.float32(0.35)
+    ridge = 1 - np.abs(layered_noise(folded, points.spread, 3))
+    keep = kept(points.spread)
+    vein = np.clip(ridge * 3 - 2, 0, 1) ** 2 * keep + np.float32(0.12) * (1 - keep)
     cloud = np.clip(np.float32(0.5) + np.float32(0.25) * fold, 0, 1)
     return _mix(_mix(third, first, cloud), second, vein * np.float32(0.8))
 
@@ -187,9 +192,8 @@ def _speckle(material: Material, points: Points) -> Floats:
     rough = layered_noise(points.at, points.spread, 6, 0.8)
     fine = points.scaled(24, 24, 24)
     grain = layered_noise(fine.at, fine.spread, 2, 0.8)
-    tone = rough * np.float32(0.8) + grain * np.float32(0.35)
-    darker = _mix(first, second, np.clip(-tone * np.float32(0.7), 0, 1.3))
-    return _mix(darker, third, np.clip(tone * np.float32(0.7), 0, 1.3))
+    tone = rough * np.float32(0.32) + grain * np.float32(0.14)
+    return np.asarray(first + (third - second) * tone[:, None])
 
 
 def _laid(
@@ -253,6 +257,7 @@ def _terrazzo(material: Material, points: Points) -> Floats:
         chip = _step(inside - np.float32(margin), fine.spread) * (number < 0.7)
         tone = np.float32(0.8) + np.float32(0.4) * (number * 37 % 1)
         colour = choice[(number * 997).astype(np.int64) % len(choice)] * tone[:, None]
+        colour = _mix(choice.mean(0), colour, keep)
         ground = _mix(ground, colour, chip * keep + np.float32(0.2) * (1 - keep))
     return ground
 
@@ -286,11 +291,12 @@ def _photo(material: Material, points: Points) -> Floats:
             place = np.stack([points.at[seen, u], -points.at[seen, v]], 1)
             spread = np.maximum(points.footprint[seen, u], points.footprint[seen, v])
             total[seen] += photo_colours(material.photo, place, spread) * weight[seen, axis, None]
-    return total / np.maximum((weight * (weight > 0.02)).sum(1, keepdims=True), np.float32(1e-3))
+    return np.asarray(total / np.maximum((weight * (weight > 0.02)).sum(1, keepdims=True), np.float32(1e-3)))
 
 
 _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
     "plain": _plain,
+    "worn": _worn,
     "checker": _checker,
     "stripes": _stripes,
     "wood": _wood,
@@ -307,17 +313,20 @@ _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
 
 @lru_cache(maxsize=64)
 def _pyramid(path: str) -> tuple[Floats, ...]:
-    """Linear light of a photo of at most 512 pixels a side, and halved again and again down to 4 pixels."""
+    """Linear light of a photo of at most 512 pixels a side, and halved again and again down to one."""
     read = cv2.imread(str(Path(path)), cv2.IMREAD_COLOR)
     if read is None:
         raise ValueError(f"{path}: can't be read as a photo; replace it or take it out of the photo folder")
     shrink = 512 / max(read.shape[:2])
     if shrink < 1:
         read = cv2.resize(read, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    levels = [srgb_to_linear(read[..., ::-1] / np.float32(255))]
-    while min(levels[-1].shape[:2]) > 4:
+    levels: list[Floats] = [srgb_to_linear(read[..., ::-1] / np.float32(255))]
+    while max(levels[-1].shape[:2]) > 1:
         height, width = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        smaller = cv2.resize(
+            levels[-1], (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA
+        )
+        levels.append(np.asarray(smaller, np.float32))
     return tuple(np.ascontiguousarray(level) for level in levels)
 
 
