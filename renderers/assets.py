@@ -78,8 +78,8 @@ class Entry:
 class Link:
     """One rigid part with something to see.
 
-    index: PyBullet's link index, −1 = base. mesh: in the link's frame. rest: (4, 4) link → base frame with all
-    joints at zero.
+    index: PyBullet's link index, −1 = base. mesh: in the link's frame. rest: (4, 4) link → base frame with
+    all joints at zero.
     """
 
     index: int
@@ -247,27 +247,24 @@ def _single(entry: Entry, mesh: trimesh.Trimesh, collision: str | None) -> Asset
     lower, upper = mesh.bounds
     mesh = trimesh.Trimesh(mesh.vertices - (lower + upper) / 2, mesh.faces, process=False)
     convex = meshes.hull([mesh], entry.path or entry.name)
+    stem = Path(entry.name).stem.replace(" ", "_")
+    visual = meshes.write_cached(f"{stem}.obj", mesh.export(file_type="obj").encode())
     if collision is None:
-        stem = Path(entry.name).stem.replace(" ", "_")
-        file = meshes.write_cached(f"{stem}.obj", convex.export(file_type="obj").encode())
+        file = meshes.write_cached(f"{stem}-hull.obj", convex.export(file_type="obj").encode())
         collision = f'<mesh filename="{file}"/>'
-    urdf = _URDF.format(centre=" ".join(f"{x:.9g}" for x in convex.center_mass), collision=collision)
-    path = meshes.write_cached("body.urdf", urdf.encode())
+    centre = " ".join(f"{x:.9g}" for x in convex.center_mass)
+    urdf = _URDF.format(centre=centre, visual=visual, collision=collision)
+    path = meshes.write_cached(f"{stem}.urdf", urdf.encode())
     half = (upper - lower) / 2
-    return Asset(
-        entry.name,
-        entry.cls,
-        str(path),
-        (Link(-1, "base", meshes.as_mesh(mesh), np.eye(4)),),
-        (),
-        -half,
-        half,
-    )
+    link = Link(-1, "base", meshes.as_mesh(mesh), np.eye(4))
+    return Asset(entry.name, entry.cls, str(path), (link,), (), -half, half)
 
 
 _URDF = """<robot name="body"><link name="base">
 <inertial><origin xyz="{centre}"/><mass value="1"/><inertia ixx="1" ixy="0" ixz="0" iyy="1" iyz="0" izz="1"/>
-</inertial><collision><geometry>{collision}</geometry></collision></link></robot>
+</inertial>
+<visual><geometry><mesh filename="{visual}"/></geometry></visual>
+<collision><geometry>{collision}</geometry></collision></link></robot>
 """
 
 

@@ -17,6 +17,7 @@ from renderers.world import material_roles
 
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = ("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter")
+BOLTED = ("arm",)  # classes made to be fixed to the floor
 GAP = 0.004  # metres between things at the start
 PLACEMENTS = 12  # tries before a thing is put on top of all others
 
@@ -31,8 +32,8 @@ def draw_scene(
     """The scene of clip number `clip` under root `seed` (any integer ≥ 0).
 
     redraws: draws already turned down, by reason; "physics" moves the placements and "view" the camera on to
-    their next draws. Things overlap nowhere at the start: their bounding spheres are disjoint. Assets that can't
-    be used are replaced by others and named in `Scene.left_out`. Raises ValueError if none can be used.
+    their next draws. Things overlap nowhere at the start: their bounding spheres are disjoint. Assets that
+    can't be used are replaced by others and named in `Scene.left_out`. Raises ValueError if none can be used.
     """
     redraws = {"overlap": 0, "physics": 0, "view": 0, **(redraws or {})}
 
@@ -139,7 +140,7 @@ def _draw_clutter(
     taken: list[tuple[NDArray[np.float64], float]],
 ) -> tuple[Body, ...]:
     """Static boxes, ramps and posts on the floor; those that would overlap are left away."""
-    names = [name for name in ("cube", "brick", "slab", "pillar", "cylinder", "wedge")]
+    names = ("cube", "brick", "slab", "pillar", "cylinder", "wedge")
     placed = []
     for child in rng.spawn(int(rng.integers(ranges.clutter[0], ranges.clutter[1] + 1))):
         asset = assets.load(f"primitive/{names[int(child.integers(len(names)))]}")
@@ -197,6 +198,7 @@ def _place_bodies(
                 velocity=velocity,
                 spin=spin,
                 behaviour=behaviour,
+                fixed=asset.cls in BOLTED and bool(child.random() < ranges.bolted_share),
             )
         )
     return tuple(placed), overlaps
@@ -205,14 +207,13 @@ def _place_bodies(
 def _draw_motion(
     rng: np.random.Generator, behaviour: str, centre: NDArray[np.float64], radius: float, ranges: SceneRanges
 ) -> tuple[Vector, Vector]:
-    """Velocity (m/s) and spin (rad/s) at the start; what is thrown or rolls goes roughly through the middle."""
+    """Velocity (m/s) and spin (rad/s) at the start; what is thrown or rolls goes roughly to the middle."""
     spin = np.radians(rng.uniform(*ranges.spin)) * _unit(rng.normal(size=3))
     away = np.arctan2(centre[1], centre[0]) + np.pi + rng.normal(0, 0.5)
     ahead = np.array([np.cos(away), np.sin(away), 0.0])
     if behaviour == "throw":
-        return _vector(
-            rng.uniform(*ranges.throw_speed) * _unit(ahead + (0, 0, rng.uniform(0, 0.8)))
-        ), _vector(spin)
+        up = np.array([0.0, 0.0, rng.uniform(0, 0.8)])
+        return _vector(rng.uniform(*ranges.throw_speed) * _unit(ahead + up)), _vector(spin)
     if behaviour == "roll":
         speed = rng.uniform(*ranges.roll_speed)
         return _vector(speed * ahead), _vector(speed / radius * np.cross((0, 0, 1), ahead))

@@ -29,7 +29,8 @@ class Seen:
 
     inverse_depth: 1 / z, 0 where nothing is hit. slope: (H, W, 2) its change per pixel along x and y over the
     plane hit. entity, geometry, patch: ids, −1 where nothing is hit. lit: (H, W, L) whether light l is seen.
-    facing: (H, W, L) whether the surface is turned to light l. albedo: (H, W, 3) linear, or None.
+    facing: (H, W, L) whether the surface is turned to light l. albedo, filtered: (H, W, 3) linear, at the point
+    and over the pixel, or None.
     """
 
     inverse_depth: NDArray[np.float64]
@@ -40,12 +41,14 @@ class Seen:
     lit: NDArray[np.bool_]
     facing: NDArray[np.bool_]
     albedo: NDArray[np.float32] | None = None
+    filtered: NDArray[np.float32] | None = None
 
 
 def edge_types(seen: Seen, focal: float) -> NDArray[np.uint8]:
     """(H, W) edge types: a boundary between two neighbours is marked on one of the two.
 
-    Occluding boundaries are marked on the nearer side, others on the right or lower pixel. Two neighbours hit
+    Occluding boundaries are marked on the nearer side, contacts on the thing with the higher id (an object rather
+    than the floor it stands on), others on the right or lower pixel. Two neighbours hit
     one continuous surface if their planes meet between them, or miss by less than `GAP` pixel footprints;
     otherwise the boundary is occluding. A continuous one is a contact between two things, a crease between
     faces that bend, a shadow's border where a light begins to be seen, a texture edge where albedo steps.
@@ -84,9 +87,9 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     tolerance = GAP * footprint
     meets = (step >= low - tolerance) & (step <= high + tolerance) & (geometry >= 0) & (other_geometry >= 0)
     kind = np.zeros(step.shape, np.uint8)
-    if seen.albedo is not None:
-        before, after = _sides(seen.albedo, axis)
-        kind[np.abs(after - before).max(axis=-1) > ALBEDO_STEP] = TEXTURE
+    if seen.albedo is not None and seen.filtered is not None:
+        # The pattern steps between the two points, and is not too fine to be seen at this distance.
+        kind[_steps(seen.albedo, axis, ALBEDO_STEP) & _steps(seen.filtered, axis, ALBEDO_STEP / 3)] = TEXTURE
     for light in range(seen.lit.shape[-1]):
         lit, other_lit = _sides(seen.lit[..., light], axis)
         facing, other_facing = _sides(seen.facing[..., light], axis)
@@ -95,4 +98,21 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     kind[~one_thing] = CONTACT
     kind[~meets] = OCCLUDING
     kind[(geometry < 0) & (other_geometry < 0)] = 0
-    return kind, (kind == OCCLUDING) & (near > far)
+    return kind, ((kind == OCCLUDING) & (near > far)) | ((kind == CONTACT) & (entity > other_entity))
+
+
+def near_steps(albedo: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, W) the pixels between which albedo (H, W, 3) steps."""
+    near = np.zeros(albedo.shape[:2], bool)
+    for axis in (0, 1):
+        steps = _steps(albedo, axis, ALBEDO_STEP)
+        for side in _sides(near, axis):
+            side |= steps
+    return near
+
+
+def _steps(albedo: NDArray[np.float32], axis: int, least: float) -> NDArray[np.bool_]:
+    """Where albedo changes by more than `least`, in any channel, between neighbours."""
+    before, after = _sides(albedo, axis)
+    change = np.abs(after - before)
+    return np.asarray((change[..., 0] > least) | (change[..., 1] > least) | (change[..., 2] > least))

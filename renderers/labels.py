@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from generators.fields import VISIBILITY, Array, confidence_name
 from generators.geometry import invert_pose, rays
-from renderers.appearance import Light
-from renderers.edges import SURFACE_EDGES, Seen, edge_types
+from renderers.appearance import Appearance, Light
+from renderers.edges import SURFACE_EDGES, Seen, edge_types, near_steps
 from renderers.raycast import NOTHING, Floats, Ints, Surfaces, cast, layers, occluded
+from renderers.shading import albedo
 
 MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
@@ -21,7 +22,7 @@ FAR = 6e4  # pixels: a displacement beyond float16
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
-NOT_A_CLASS = 255
+PATTERNED = frozenset(("checker", "stripes", "brick", "tiles", "planks", "terrazzo", "photo"))  # with borders
 VISIBLE, OCCLUDED, OUT_OF_VIEW = (VISIBILITY.index(v) for v in ("visible", "occluded", "out of view"))
 
 
@@ -41,13 +42,15 @@ class Known:
     """What is known about the geometries beside `Surfaces`.
 
     objects: how many instance ids there are, the static scene's 0 included. entity: (G,) thing it belongs to
-    (see `World`). canonical: (G, 4, 4) part → object's box. lights: for cast shadows.
+    (see `World`). canonical: (G, 4, 4) part → object's box. appearance: for edges of shadows and textures; None
+    leaves them out. textured: whether to tell edges of textures.
     """
 
     objects: int
     entity: Ints
     canonical: Floats
-    lights: tuple[Light, ...] = ()
+    appearance: Appearance | None = None
+    textured: bool = True
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,11 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image.
     offset = np.where(hit, np.einsum("ni,ni->n", seen.normal, point), 1.0)
     slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
-    lit, facing = _lit(seen, point, now, known.lights)
+    appearance = known.appearance
+    lit, facing = _lit(seen, point, now, appearance.lights if appearance is not None else ())
+    bare = filtered = None
+    if appearance is not None and known.textured:
+        bare, filtered = _albedo(seen, point, now, appearance, K, size)
     return Seen(
         inverse_depth=inverse.reshape(size),
         slope=slope.reshape(*size, 2),
@@ -226,7 +233,38 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
         patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
         lit=lit.reshape(*size, -1),
         facing=facing.reshape(*size, -1),
+        albedo=bare,
+        filtered=filtered,
     )
+
+
+def _albedo(
+    seen: Points, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Linear albedo (H, W, 3) at the points hit and, where it steps there, filtered over the pixels.
+
+    0 on surfaces whose texture has no borders, and where nothing is hit.
+    """
+    surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
+    patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
+    index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
+    at = (point[index] @ turn.T + surfaces.origin).astype(np.float32)
+    normal = (seen.normal[index] @ turn.T).astype(np.float32)
+    bare = np.zeros((*size, 3), np.float32)
+    bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
+    chosen = np.flatnonzero(near_steps(bare).ravel()[index])
+    filtered = bare.copy()
+    index = index[chosen]
+    # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
+    slant = np.einsum("ni,ni->n", seen.normal[index], seen.ray[index])
+    depth = seen.depth[index, None]
+    lean = depth * seen.normal[index, :2] / K[[0, 1], [0, 1]] / np.minimum(slant, -0.03)[:, None]
+    steps = -lean.T[:, :, None] * seen.ray[index]
+    steps[[0, 1], :, [0, 1]] += (depth / K[[0, 1], [0, 1]]).T
+    filtered.reshape(-1, 3)[index] = albedo(
+        surfaces, appearance, seen.geometry[index], at[chosen], normal[chosen], (steps @ turn.T).astype(np.float32)
+    )
+    return bare, filtered
 
 
 def _lit(

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from renderers.raycast import Mesh
+from renderers.raycast import Floats, Mesh
 
 CREASE_DEGREES = 35.0  # faces that meet at a sharper angle belong to different smooth patches
 FACES = 1500  # of a part; a bigger mesh is thinned, so that posing it anew each frame stays cheap
+HUGE = 100_000  # faces beyond which a mesh is first clustered on a grid
 SUFFIXES = (".obj", ".glb", ".ply", ".stl")
 
 
@@ -64,11 +65,14 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
 
 def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
     """The mesh without unused, doubled or zero-area parts. Raises ValueError naming it if nothing is left."""
-    if not np.isfinite(mesh.vertices[np.unique(mesh.faces)]).all():
+    vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces)
+    if not np.isfinite(vertices[faces.ravel()]).all():
         raise ValueError(f"{name}: has vertices that are not numbers (NaN or infinite)")
-    mesh = trimesh.Trimesh(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces), process=False)
+    if len(faces) > HUGE:
+        vertices, faces = _clustered(vertices, faces)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    smallest = 1e-12 * float(np.ptp(mesh.vertices, axis=0).max()) ** 2
+    smallest = 1e-12 * float(np.ptp(vertices, axis=0).max()) ** 2
     mesh.update_faces(mesh.area_faces > smallest)
     mesh.remove_unreferenced_vertices()
     if len(mesh.faces) == 0:
@@ -76,18 +80,26 @@ def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
     return mesh
 
 
+def _clustered(vertices: Floats, faces: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Vertices in one cell of a fine grid become one: fast, where collapsing edges would take minutes."""
+    cell = float(np.ptp(vertices, axis=0).max()) / 100
+    dense = _open3d(vertices, faces).simplify_vertex_clustering(cell)
+    return np.array(dense.vertices), np.array(dense.triangles)
+
+
+def _open3d(vertices: Floats, faces: NDArray[np.int64]) -> o3d.geometry.TriangleMesh:
+    return o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(vertices), o3d.utility.Vector3iVector(faces.astype(np.int32))
+    )
+
+
 def thinned(mesh: trimesh.Trimesh, faces: int = FACES) -> trimesh.Trimesh:
-    """The mesh with at most about `faces` triangles (vertex clustering, then quadric collapse)."""
+    """The mesh with at most about `faces` triangles, by quadric edge collapse (Garland & Heckbert 1997)."""
     if len(mesh.faces) <= faces:
         return mesh
-    dense = o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(mesh.vertices), o3d.utility.Vector3iVector(mesh.faces)
-    )
-    if len(mesh.faces) > 40 * faces:  # collapsing edges one by one takes seconds per 100,000
-        dense = dense.simplify_vertex_clustering(float(np.ptp(mesh.vertices, axis=0).max()) / 128)
-    dense = dense.simplify_quadric_decimation(faces)
-    vertices, triangles = np.asarray(dense.vertices), np.asarray(dense.triangles)
-    return checked(trimesh.Trimesh(vertices, triangles, process=False), "the thinned mesh")
+    few = _open3d(np.array(mesh.vertices), np.array(mesh.faces)).simplify_quadric_decimation(faces)
+    made = trimesh.Trimesh(np.array(few.vertices), np.array(few.triangles), process=False)
+    return checked(made, "the thinned mesh")
 
 
 def smooth_patches(mesh: trimesh.Trimesh, degrees: float = CREASE_DEGREES) -> NDArray[np.int32]:

@@ -138,4 +138,4 @@ def projection_matrix(K: Floats, size: tuple[int, int], kind: str) -> list[float
     return [float(value) for value in out.T.ravel()]
 
 
-TINY_SHIFT = (-0.5, -0.5)
+TINY_SHIFT = (-0.5, 0.5)

@@ -30,14 +30,15 @@ class SceneRanges:
     # Objects
     objects: tuple[int, int] = (4, 10)
     groups: Mapping[str, float] = _weights(primitive=2, random=3, household=2.5, articulated=0.5, own=4)
-    size: Interval = (0.1, 0.45)  # longest side
+    size: Interval = (0.12, 0.5)  # longest side
     articulated_size: Interval = (0.5, 1.1)
-    arena: Interval = (0.4, 0.9)  # radius of the disc in which objects start
+    arena: Interval = (0.45, 0.9)  # radius of the disc in which objects start
     behaviours: Mapping[str, float] = _weights(drop=3, throw=1, roll=1, rest=2)
     drop_height: Interval = (0.02, 0.7)  # of the lowest point
     throw_speed: Interval = (0.8, 3.0)  # m/s
     roll_speed: Interval = (0.3, 1.5)  # m/s
     spin: Interval = (0.0, 360.0)  # degrees per second
+    bolted_share: float = 0.6  # of robot arms, their base fixed to the floor
     swing: Interval = (0.1, 0.5)  # share of a joint's range that its motor swings through
     swing_hertz: Interval = (0.2, 1.0)
     # Physics
@@ -56,8 +57,8 @@ class SceneRanges:
     clutter_size: Interval = (0.2, 0.8)
     clutter_distance: Interval = (0.3, 1.8)  # from the world's axis
     # Camera
-    fov: Interval = (35.0, 80.0)  # along the longer side
-    distance: Interval = (1.0, 2.6)  # from the point looked at
+    fov: Interval = (38.0, 75.0)  # along the longer side
+    distance: Interval = (0.9, 2.2)  # from the point looked at
     elevation: Interval = (6.0, 60.0)
     roll: Interval = (-10.0, 10.0)
     look_at: Interval = (0.0, 0.35)  # of the point looked at, from the world's axis
@@ -69,8 +70,8 @@ class SceneRanges:
     shake_angle: Interval = (0.2, 1.5)
     shake_hertz: Interval = (0.4, 1.6)
     # Views worth having: measured on a coarse grid of rays in three frames
-    seen_objects: int = 2  # at least so many objects in view
-    object_share: Interval = (0.03, 0.8)  # of the pixels
+    seen_objects: int = 3  # at least so many objects in view
+    object_share: Interval = (0.08, 0.8)  # of the pixels
     nearest: float = 0.25  # least distance of anything in view
     attempts: int = 20  # views drawn before the best of them is taken
     appearance: AppearanceRanges = field(default_factory=AppearanceRanges)
@@ -97,6 +98,10 @@ class SceneRanges:
             raise ValueError(f"fov: {self.fov} should lie between 1 and 150 degrees")
         if not -89 <= self.elevation[0] <= self.elevation[1] <= 89:
             raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
+        if not 0 <= self.bolted_share <= 1:
+            raise ValueError(f"bolted_share: {self.bolted_share} is no share; give a number from 0 to 1")
+        if self.attempts < 1:
+            raise ValueError(f"attempts: {self.attempts} leaves no view to choose; give 1 or more")
         if self.walls[1] > 4:
             raise ValueError(f"walls: {self.walls} asks for more than the 4 sides of a room")
         for fps in self.fps:

@@ -122,7 +122,7 @@ def render_clip(
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
     K = intrinsics_from_fov(scene.camera.fov, width, height)
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
-    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance.lights)
+    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance, image is not None)
     rows: list[dict[str, Array]] = []
     window = [_instant(world, motion, poses, row) for row in (0, 1)]
     for frame in range(frames):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Simulation:
 
     geometry_pose: (T + 2, G, 4, 4) part → world. body_pose: (T + 2, N, 4, 4) base frame → world. velocity:
     (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, N + 1, N + 1) bool, 0 is
-    the static scene. problems: what makes the run useless, by the index of the body to blame; empty if nothing.
+    the static scene. problems: what makes the run useless, by the index of the body to blame.
     """
 
     geometry_pose: NDArray[np.float64]
@@ -36,8 +36,14 @@ class Simulation:
     problems: Mapping[int, str]
 
 
-def simulate(scene: Scene, world: World, frames: int) -> Simulation:
+Watch = Callable[[int, Sequence[int], int], None]
+
+
+def simulate(scene: Scene, world: World, frames: int, watch: Watch | None = None) -> Simulation:
     """Step a scene's physics over a clip of `frames` frames. Raises ValueError if that is no positive number.
+
+    watch: called with the engine's id, the bodies' ids and the frame's number after each frame (−1 to `frames`);
+    the bodies then have the visual shapes of their files.
 
     The same scene gives the same poses bit for bit on one machine: a fresh engine, fixed solver settings,
     ordered contact pairs.
@@ -47,7 +53,7 @@ def simulate(scene: Scene, world: World, frames: int) -> Simulation:
     with bullet.client() as engine:
         static = _load_static(scene, world, engine)
         bodies = [
-            _load_body(body, asset.urdf, body.size / asset.extent, engine)
+            _load_body(body, asset.urdf, body.size / asset.extent, engine, visuals=watch is not None)
             for body, asset in zip(scene.bodies, world.assets, strict=True)
         ]
         offsets = [bullet.inertial_offset(body, engine) for body in bodies]
@@ -64,6 +70,8 @@ def simulate(scene: Scene, world: World, frames: int) -> Simulation:
                 pybullet.stepSimulation(physicsClientId=engine)
                 clock += 1
             recorder.record()
+            if watch is not None:
+                watch(engine, bodies, frame)
         return recorder.finished(problems)
 
 
@@ -109,8 +117,8 @@ def _load_static(scene: Scene, world: World, engine: int) -> list[int]:
     return found
 
 
-def _load_body(body: Body, urdf: str, scale: float, engine: int) -> int:
-    number = bullet.load_urdf(urdf, engine, scale, body.fixed)
+def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool = False) -> int:
+    number = bullet.load_urdf(urdf, engine, scale, body.fixed, visuals)
     start = bullet.matrix(body.position, body.orientation) @ bullet.inertial_offset(number, engine)
     pybullet.resetBasePositionAndOrientation(
         number, list(start[:3, 3]), bullet.quaternion(start), physicsClientId=engine
