@@ -1,4 +1,4 @@
-"""A small made-up world with exact labels, so that training can be measured without any data: spheres over a floor.
+"""A small made-up world with exact labels, to measure training without any data: spheres over a floor.
 
 Both domains show the same kind of scene in another style: synthetic is flat and saturated, real is textured,
 shaded, grey and noisy. Spheres with stripes move.
@@ -101,7 +101,7 @@ def _paint(
         image = 0.35 * image + 0.65 * image.mean(-1, keepdims=True)
         image = image * 0.7 + 0.12 * texture[..., None] + 0.1
         image = cv2.GaussianBlur(image, (0, 0), 0.7) + rng.normal(0, 0.03, image.shape)
-    return np.clip(image * 255, 0, 255)
+    return np.asarray(np.clip(image * 255, 0, 255))
 
 
 def write_dataset(

@@ -43,13 +43,13 @@ class Reverse(torch.autograd.Function):
     """Identity forward, gradient times −`factor` backward. Ganin and Lempitsky, 2015."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
         """`x` itself."""
         ctx.save_for_backward(factor)
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """The gradient turned round."""
         (factor,) = ctx.saved_tensors
         return -factor * gradient, None
@@ -57,7 +57,7 @@ class Reverse(torch.autograd.Function):
 
 def reverse(x: Tensor, factor: Tensor) -> Tensor:
     """Reverse the gradient through `x`."""
-    return cast(Tensor, Reverse.apply(x, factor))  # type: ignore[no-untyped-call]
+    return cast(Tensor, Reverse.apply(x, factor))
 
 
 def discriminator(channels: int, width: int) -> nn.Sequential:
@@ -320,30 +320,3 @@ def make_adversary(config: AdversaryConfig, channels: Sequence[int], outputs: Ma
     if not -len(channels) <= config.stage < len(channels):
         raise UserError(f"--adversary.stage {config.stage}: the backbone has {len(channels)} stages")
     return ADVERSARIES[config.name](config, channels, outputs)
-
-
-def domain_probe(
-    train: Tensor, train_domain: Tensor, test: Tensor, test_domain: Tensor, penalty: float = 1e-2
-) -> float:
-    """Balanced accuracy, on held-out features (n, C), of a fresh logistic regression that tells the domains.
-
-    0.5 = the domains can't be told apart, 1 = fully. Features are scaled by the training ones' spread.
-    """
-    mean, spread = train.double().mean(0), train.double().std(0) + EPSILON
-    x, t = (train.double() - mean) / spread, train_domain.double()
-    share = t.mean().clamp(EPSILON, 1 - EPSILON)
-    balance = torch.where(t > 0.5, 0.5 / share, 0.5 / (1 - share))
-    weight = torch.zeros(x.shape[1] + 1, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        logits = x @ weight[:-1] + weight[-1]
-        loss = (balance * F.binary_cross_entropy_with_logits(logits, t, reduction="none")).mean()
-        loss = loss + penalty * weight[:-1].square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    solver.step(closure)  # type: ignore[no-untyped-call]
-    logits = ((test.double() - mean) / spread) @ weight.detach()[:-1] + weight.detach()[-1]
-    return float(accuracy(logits.view(-1, 1, 1, 1), test_domain))

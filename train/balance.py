@@ -196,7 +196,9 @@ def gram_matrix(losses: Tensor, shared: Tensor) -> Tensor:
     """(k, k) inner products of the losses' gradients at the shared feature, on this rank."""
     gradients = []
     for one in losses:
-        (gradient,) = torch.autograd.grad(one, shared, retain_graph=True, allow_unused=True)
-        gradients.append((torch.zeros_like(shared) if gradient is None else gradient).float().flatten())
+        (gradient,) = torch.autograd.grad(
+            one, shared, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        gradients.append(gradient.float().flatten())
     stacked = torch.stack(gradients)
     return stacked @ stacked.T

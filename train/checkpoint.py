@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import UserError
 
@@ -55,6 +56,21 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
         raise UserError(f"{path} is damaged and can't be read: {error}") from error
     return state
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of torch's random numbers."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Go on with the random numbers of a state."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def _tensors(name: str, value: Any) -> Any:

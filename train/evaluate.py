@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from generators.fields import Array
 from generators.pictures import picture
@@ -91,14 +91,6 @@ def _scores(task: Task, columns: Sequence[Tensor]) -> list[Score]:
         name, unit = task.metric.name, task.metric.unit
         scores.append(Score(task.name, label, name, unit, score, constant, better, len(v)))
     return scores
-
-
-@torch.no_grad()
-def pooled_features(model: nn.Module, batch: Batch, stage: int, device: torch.device) -> Tensor:
-    """Mean (B, C) over places of a backbone stage, of each window's first frame."""
-    backbone = model.backbone
-    stages: list[Tensor] = backbone(batch["image"][:, 0].to(device))  # type: ignore[operator]
-    return stages[stage].float().mean((2, 3)).cpu()
 
 
 @torch.no_grad()

@@ -117,18 +117,15 @@ class Learner(nn.Module):
         world = parallel.world()
         with torch.autocast(inputs.domain.device.type, enabled=False):
             divisors = counts.clamp_min(1).to(torch.float32)
-            losses = torch.stack(
-                [
-                    loss(task, self.robust, outputs[name], *inputs.labels[name], teacher.get(name))
-                    * world
-                    / n
-                    for (name, task), n in zip(self.tasks.items(), divisors, strict=True)
-                ]
-            )
+            sums = [
+                loss(task, self.robust, outputs[name], *inputs.labels[name], teacher.get(name))
+                for name, task in self.tasks.items()
+            ]
+            losses = torch.stack(sums) * world / divisors
             seen = parallel.mean(losses.detach())
             gram = losses.new_zeros(len(losses), len(losses))
             if self.balance.wants_gram:
-                gram = parallel.mean(gram_matrix(losses, features.shared))
+                gram = parallel.mean(gram_matrix(losses, features.shared)) / world
             total = self.balance(losses, seen, gram, share)
             domain = inputs.domain.repeat_interleave(frames // len(inputs.domain))
             dense = {name: outputs[name] for name, t in self.tasks.items() if not t.whole and not t.pair}
@@ -138,7 +135,8 @@ class Learner(nn.Module):
         if self.measure:
             self.gradient_ratio = _ratio(adversarial, total, features.stages[self.adversary.config.stage])
         self.losses, self.adversarial = losses.detach(), adversarial.detach()
-        return total + adversarial
+        objective: Tensor = total + adversarial
+        return objective
 
 
 def paired(shared: Tensor, frames: int, pair: int) -> Tensor:
@@ -156,6 +154,9 @@ def _ratio(adversarial: Tensor, total: Tensor, stage: Tensor) -> Tensor:
         return torch.zeros(())
     norms = []
     for scalar in (adversarial, total):
-        (gradient,) = torch.autograd.grad(scalar, stage, retain_graph=True, allow_unused=True)
-        norms.append(torch.zeros(()) if gradient is None else gradient.detach().float().norm().cpu())
-    return norms[0] / norms[1].clamp_min(1e-12)
+        (gradient,) = torch.autograd.grad(
+            scalar, stage, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        norms.append(gradient.detach().float().norm())
+    ratio: Tensor = norms[0] / norms[1].clamp_min(1e-12)
+    return ratio

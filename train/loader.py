@@ -7,6 +7,7 @@ run resumes at the exact batch by its number alone.
 from __future__ import annotations
 
 import time
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,11 +23,12 @@ from generators.fields import Array, Kind, confidence_name
 from generators.fields import field as field_of
 from pipeline.errors import UserError
 from pipeline.shards import Dataset, Shard
-from train.augment import AugmentConfig, Resampler, View, centre_view, change_light, random_view
-from train.samples import DOMAINS, SYNTHETIC, Catalogue, Order, Window, held_out_groups
+from train.augment import AugmentConfig, Resampler, centre_view, change_light, random_view
+from train.samples import DOMAINS, SYNTHETIC, Catalogue, Order, Window, held_out_groups, spread
 
 Batch = dict[str, Tensor]
 WEIGHT_SUFFIX = "_weight"
+CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 OPEN_SHARDS = 24  # per thread; each holds a file open for every field
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
 
@@ -128,29 +130,19 @@ class Loader:
         sequence = np.random.SeedSequence(self.seed, spawn_key=(SAMPLE_STREAM, epoch, number))
         rng = np.random.default_rng(sequence)
         out = self._read(self.catalogue.windows[number], rng)
-        out |= {
-            "epoch": np.int64(epoch),
-            "window": np.int64(number),
-            "seed": rng.integers(2**31),
-        }
-        return out
+        return out | _numbers(epoch=epoch, window=number, seed=int(rng.integers(2**31)))
 
     def evaluation(self, most: int) -> Iterator[Batch]:
         """Centre views of up to `most` held-out windows, spread evenly, in batches; this rank's share."""
-        every = max(1, -(-len(self.held_out) // most)) if most else 1
-        chosen = self.held_out[::every][self.rank :: self.world]
+        chosen = spread(self.held_out, most)[self.rank :: self.world]
         for k in range(0, len(chosen), self.config.batch):
-            samples = [self._read(window, None) for window in chosen[k : k + self.config.batch]]
-            zero = {"epoch": np.int64(0), "window": np.int64(0)}
-            yield collate(
-                [
-                    s | zero | {"seed": np.int64(7919 * (k + i))} for i, s in enumerate(samples)
-                ]  # any, but fixed
-            )
+            yield self.centred(chosen[k : k + self.config.batch])
 
     def centred(self, windows: Sequence[Window]) -> Batch:
-        """Centre views of given windows as one batch."""
-        return collate([self._read(window, None) for window in windows])
+        """Centre views of given windows as one batch; their seeds are any, but always the same."""
+        samples = [self._read(window, None) for window in windows]
+        seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
+        return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
 
     def _shard(self, window: Window) -> Shard:
         """The window's shard, opened by this thread, among the last few that it used."""
@@ -183,13 +175,10 @@ class Loader:
         seen = resampler.image(image)
         if rng is not None:
             seen = change_light(self.config.augment, seen, rng)
-        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2), "domain": np.int64(window.domain)}
+        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2), **_numbers(domain=window.domain)}
         for name in self.fields:
-            out |= (
-                self._table(name, stored, resampler)
-                if name.startswith("camera_")
-                else (self._label(name, stored, resampler, view))
-            )
+            read = self._table if name in CAMERA else self._label
+            out |= read(name, stored, resampler)
         return out
 
     def _columns(self, shard: Shard) -> list[str]:
@@ -203,12 +192,10 @@ class Loader:
         carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
         return {name: carried(stored[name])}
 
-    def _label(
-        self, name: str, stored: dict[str, Array], resampler: Resampler, view: View
-    ) -> dict[str, Array]:
+    def _label(self, name: str, stored: dict[str, Array], resampler: Resampler) -> dict[str, Array]:
         """A label as float32 (T, C, H, W) and its weight (T, H, W)."""
         spec = field_of(name)
-        shape = (self.config.frames, view.size, view.size)
+        shape = (self.config.frames, self.config.size, self.config.size)
         if name not in stored:
             empty = np.zeros((shape[0], (spec.sizes[2:] or (1,))[0] or 1, *shape[1:]), np.float32)
             return {name: empty, name + WEIGHT_SUFFIX: np.zeros(shape, np.float32)}
@@ -222,6 +209,10 @@ class Loader:
             planes /= 255
         planes[~np.broadcast_to(weight[:, None] > 0, planes.shape)] = 0
         return {name: planes, name + WEIGHT_SUFFIX: weight}
+
+
+def _numbers(**values: int) -> dict[str, Array]:
+    return {name: np.asarray(value, np.int64) for name, value in values.items()}
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> Batch:

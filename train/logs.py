@@ -35,7 +35,7 @@ class Log:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         _forget(folder / METRICS, first)
         self._lines = (folder / METRICS).open("a")
-        self._board = SummaryWriter(str(folder), purge_step=first)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder), purge_step=first)
         if self.console.is_terminal and not quiet:
             self._bar = Progress(
                 TextColumn("train"),
@@ -59,7 +59,7 @@ class Log:
         if self._bar is not None:
             self._bar.stop()
         self._lines.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def say(self, sentence: str) -> None:
         """A line for people."""
@@ -76,7 +76,7 @@ class Log:
             return
         self._write({"step": step, "time": round(time.time(), 3), **facts})
         for name, value in _flat("", facts):
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
         losses = "  ".join(f"{name} {value:.3f}" for name, value in facts["losses"].items())
         if self._bar is not None:
             self._bar.update(self._task, completed=step, facts=losses)
@@ -88,7 +88,7 @@ class Log:
         if not self.active:
             return
         cv2.imwrite(str(self.folder / PICTURES / f"step-{step:06d}.png"), sheet[..., ::-1])
-        self._board.add_image("predictions", sheet, step, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._board.add_image("predictions", sheet, step, dataformats="HWC")
 
     def scores(self, step: int, scores: Iterable[Score]) -> None:
         """The held-out figures: a JSON line, TensorBoard scalars, a table for people."""
@@ -98,7 +98,7 @@ class Log:
         self._write({"step": step, "held_out": [score.as_dict() for score in scores]})
         table = Table("task", "domain", "metric", "model", "best constant", "", title="held-out clips")
         for s in scores:
-            self._board.add_scalar(f"held_out/{s.task}/{s.domain}", s.score, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"held_out/{s.task}/{s.domain}", s.score, step)
             verdict = "better" if s.better else "not better"
             numbers = (f"{s.score:.3f}{s.unit}", f"{s.constant:.3f}{s.unit}")
             table.add_row(s.task, s.domain, s.metric, *numbers, verdict)

@@ -7,6 +7,7 @@ the whole batch (all ranks, all accumulated parts), so that the gradient doesn't
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,9 +31,8 @@ def binary_generalised(prediction: Tensor, target: Tensor, weight: Tensor, q: fl
     """
     logits = torch.cat([-prediction, prediction], dim=1) / 2
     share = torch.cat([1 - target, target], dim=1)
-    powered = torch.exp(q * F.log_softmax(logits * 2, dim=1))
-    summed: Tensor = (share * (1 - powered) / q).sum(1)
-    return summed
+    powered = torch.exp(q * F.log_softmax(logits, dim=1))
+    return (share * (1 - powered)).sum(1) / q
 
 
 def categorical(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def angular(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 def absolute(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Length (N, H, W) of the difference, smooth at zero."""
-    return ((prediction - target).square().sum(1) + EPSILON).sqrt() - EPSILON**0.5
+    return ((prediction - target).square().sum(1) + EPSILON).sqrt() - math.sqrt(EPSILON)
 
 
 def align(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ constant knows the labels it is measured on, so beating it means more than havin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,10 +58,8 @@ def prevalence(target: Tensor, weight: Tensor) -> float:
 def unexplained(values: Tensor, target: Tensor, weight: Tensor) -> float:
     """Variance left after each frame's best scale ≥ 0 and shift, as a share of its variance; mean over frames."""
     values, target, w = values.double(), target.double(), weight.double()[:, None]
-    left = (
-        w
-        * (align(values[..., None], target[..., None], weight.double()[..., None])[..., 0] - target).square()
-    ).sum((1, 2))
+    fitted = align(values[..., None], target[..., None], weight.double()[..., None])[..., 0]
+    left = (w * (fitted - target).square()).sum((1, 2))
     mean = (w * target).sum((1, 2), keepdim=True) / w.sum((1, 2), keepdim=True).clamp_min(TINY)
     total = (w * (target - mean).square()).sum((1, 2))
     told = total > TINY
@@ -71,14 +70,14 @@ def log_error(values: Tensor, target: Tensor, weight: Tensor) -> float:
     """Root mean square of the difference of logarithms."""
     valid = target[:, 0] > 0
     gap = (values.clamp_min(EPSILON).log() - target.clamp_min(EPSILON).log())[:, 0]
-    return _mean(gap.square().double(), (weight * valid).double()) ** 0.5
+    return math.sqrt(_mean(gap.square().double(), (weight * valid).double()))
 
 
 def log_spread(target: Tensor, weight: Tensor) -> float:
     """The standard deviation of the targets' logarithms."""
     log = target.clamp_min(EPSILON).log()[:, 0].double()
     mean = _mean(log, weight.double())
-    return _mean((log - mean).square(), weight.double()) ** 0.5
+    return math.sqrt(_mean((log - mean).square(), weight.double()))
 
 
 def angle(values: Tensor, target: Tensor, weight: Tensor) -> float:

@@ -147,3 +147,8 @@ def _shuffled(order: Order, epoch: int) -> NDArray[np.int64]:
     buffers = [np.concatenate(members[k : k + order.buffer]) for k in range(0, len(members), order.buffer)]
     mixed = np.concatenate([rng.permutation(buffer) for buffer in buffers])
     return np.asarray(np.asarray(order.numbers)[mixed])
+
+
+def spread(items: Sequence[Window], most: int) -> list[Window]:
+    """Up to `most` items, evenly spread over the sequence."""
+    return [items[k * len(items) // most] for k in range(most)] if len(items) > most else list(items)

@@ -237,6 +237,10 @@ def _depth_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     )
 
 
+def _coordinates(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    return losses.absolute(torch.sigmoid(prediction), target, weight)
+
+
 def _disparity_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     mine, theirs = losses.unit_spread(prediction, weight), losses.unit_spread(target, weight)
     # Ranking also counts where disparity is right in order only (a detector's planes, a curve of gains).
@@ -290,7 +294,7 @@ BUILT_IN = (
         ("object_coordinates",),
         3,
         frames_of("object_coordinates"),
-        losses.absolute,
+        _coordinates,
         torch.sigmoid,
         metrics.DISTANCE,
         draws="object_coordinates",

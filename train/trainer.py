@@ -21,18 +21,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import UserError
 from train import checkpoint, parallel
-from train.adversary import AdversaryConfig, domain_probe
+from train.adversary import AdversaryConfig
 from train.balance import BalanceConfig
-from train.evaluate import draw, evaluate, pooled_features
+from train.domains import separability
+from train.evaluate import draw, evaluate
 from train.learner import Learner, prepare
 from train.loader import Batch, Loader, LoaderConfig, to_device
 from train.logs import Log
 from train.model import ModelConfig
 from train.precision import choose_precision
-from train.samples import DOMAINS, Catalogue, read_catalogue
+from train.samples import DOMAINS, Catalogue, read_catalogue, spread
 from train.tasks import RobustConfig, Task, choose
-
-PROBE_WINDOWS = 256  # of each split for the domain probe
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,8 @@ class _Run:
             missing = "synthetic" if 1 not in domains else "real"
             name = config.adversary.name
             raise UserError(f"the adversary {name} needs both domains, but there is no {missing} dataset")
+        if world > 1 and device.type == "cuda":
+            learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
         learner.to(device)
         ema = ModelEmaV3(learner.model, decay=config.ema, use_warmup=True)
         optimizer = create_optimizer_v2(
@@ -169,8 +170,6 @@ class _Run:
         )
         wrapped: nn.Module = learner
         if world > 1:
-            if device.type == "cuda":
-                learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
             # Some backbones end in layers that the intermediate features don't use.
             wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
         torch.manual_seed(config.seed + rank)
@@ -229,7 +228,9 @@ class _Run:
             log.say(f"stopped after step {self.step}; go on with --resume")
             return TrainSummary(str(self.folder), self.step, False, (), None, *speed.values())
         scores = self.show(log)
-        domains = self.probe_domains()
+        with self._averaged():
+            backbone, stage = self.learner.model.backbone, config.adversary.stage
+            domains = separability(backbone, self.loader, stage, self.device)
         if domains is not None:
             log.say(f"a fresh probe on frozen features tells the domains apart in {domains:.1%} of cases")
         done = tuple(score.as_dict() for score in scores)
@@ -308,40 +309,14 @@ class _Run:
             log.scores(self.step, scores)
             if parallel.rank() == 0:
                 pool = self.loader.held_out or self.catalogue.windows
-                shown = [w for d in DOMAINS for w in _spread([w for w in pool if w.domain == d], 3)]
+                shown = [w for d in DOMAINS for w in spread([w for w in pool if w.domain == d], 3)]
                 log.pictures(self.step, draw(self.learner, self.loader.centred(shown), self.device))
         parallel.barrier()
         return scores
 
-    def probe_domains(self) -> float | None:
-        """How well a fresh probe on the adapted stage tells the domains of held-out clips apart, or None."""
-        held = {w.group for w in self.loader.held_out}
-        features = []
-        for out in (False, True):
-            pool = [w for w in self.catalogue.windows if (w.group in held) == out]
-            sides = [_spread([w for w in pool if w.domain == d], PROBE_WINDOWS // 2) for d in DOMAINS]
-            if not all(sides):
-                return None
-            features += [self._features([*sides[0], *sides[1]])]
-        return domain_probe(*features[0], *features[1])
-
-    def _features(self, windows: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        with self._averaged():
-            size = self.config.loader.batch
-            parts = [
-                pooled_features(
-                    self.learner.model,
-                    self.loader.centred(windows[k : k + size]),
-                    self.config.adversary.stage,
-                    self.device,
-                )
-                for k in range(0, len(windows), size)
-            ]
-        return torch.cat(parts), torch.tensor([w.domain for w in windows])
-
     def save(self) -> None:
         """Write the checkpoint: rank 0's weights and every rank's random numbers."""
-        randoms = parallel.gather(_random_state(self.device))
+        randoms = parallel.gather(checkpoint.random_state(self.device))
         if parallel.rank() == 0:
             state = {
                 "step": self.step,
@@ -368,7 +343,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.step(self.step)
         self.learner.precision = torch.bfloat16 if state["precision"] == "bf16" else None
-        _set_random_state(randoms[parallel.rank()], self.device)
+        checkpoint.set_random_state(randoms[parallel.rank()], self.device)
 
     def _speed(self, before: tuple[float, float, int], now: tuple[float, float, int]) -> dict[str, float]:
         seconds = max(now[0] - before[0], 1e-9)
@@ -418,24 +393,6 @@ def _finite(facts: Mapping[str, Any], step: int) -> dict[str, Any]:
         name: _finite(value, step) if isinstance(value, Mapping) else float(value)
         for name, value in facts.items()
     }
-
-
-def _spread(items: Sequence[Any], most: int) -> list[Any]:
-    """Up to `most` items, evenly spread."""
-    return [items[k * len(items) // most] for k in range(most)] if len(items) > most else list(items)
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 @contextmanager
