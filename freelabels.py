@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from pipeline.errors import UserError
 
@@ -254,6 +254,67 @@ def verify(
     return 1 if summary.problems and not repair else 0
 
 
+def _train_command() -> Callable[..., int]:
+    """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from train.trainer import TrainConfig
+    from train.trainer import train as run_train
+
+    defaults = TrainConfig()
+
+    def train(
+        datasets: Positional[tuple[str, ...]],
+        /,
+        *,
+        out: str,
+        real: tuple[str, ...] = (),
+        synthetic: tuple[str, ...] = (),
+        config: OmitArgPrefixes[TrainConfig] = defaults,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Train a multitask model on label shards of both domains.
+
+        Args:
+            datasets: Datasets; which domain each holds is read from its shards.
+            out: Folder of the run: checkpoints, metrics.jsonl, pictures, train.toml.
+            real: Further datasets of real frames.
+            synthetic: Further datasets of rendered frames.
+            config: What to train and how.
+            resume: Go on exactly where the run in this folder stopped.
+            quiet: No progress bar.
+        """
+        found_real, found_synthetic = _by_domain(datasets)
+        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        for score in summary.scores:
+            print_line(str(score))
+        print_line(f"{summary.steps} steps, run folder {summary.run}")
+        return 0 if summary.finished else INTERRUPTED
+
+    return train
+
+
+def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Datasets of real frames and those of rendered ones. Raises UserError for one without frames."""
+    from pipeline.shards import Dataset
+
+    real: list[str] = []
+    synthetic: list[str] = []
+    for path in datasets:
+        shards = Dataset(path).shards()
+        if not shards:
+            raise UserError(f"{path} holds no shards yet; label or render into it first")
+        kinds = {clip["kind"] == "render" for name in shards for clip in Dataset(path).open(name).clips}
+        if True in kinds:
+            synthetic.append(path)
+        if False in kinds:
+            real.append(path)
+    return real, synthetic
+
+
+# Subcommands whose libraries take seconds to import are made when they are asked for.
+HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
+    "train": ("Train a multitask model on label shards of both domains.", _train_command),
+}
 COMMANDS: dict[str, Callable[..., int]] = {
     "label": label,
     "render": render,
@@ -267,9 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="freelabels", description="Training labels that no human drew.", args=arguments
-        )
+        status = _run(arguments)
     except UserError as error:
         _complain(str(error))
         status = 2
@@ -277,6 +336,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("interrupted; what is committed stays, run the same command again to go on")
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in HEAVY:
+        command = HEAVY[arguments[0]][1]()
+        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+    others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
+    return int(
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="freelabels",
+            description=f"Training labels that no human drew.\n\nAlso: {others}",
+            args=arguments,
+        )
+    )
+
+
+def print_line(text: str) -> None:
+    """A line on standard output, whole whatever the terminal's width."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def _terminate(*_: Any) -> None:

@@ -115,18 +115,18 @@ def label(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
     dataset = begin(out, {"size": list(size), "seed": seed})
-    clips, more = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
-    refused = sorted([*refused, *more], key=lambda r: r.uri)
+    scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+    refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
     write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
     if refused:
         files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
         reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
         if strict:
             raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
-    if not clips:
+    if not scanned.clips:
         raise UserError(f"no source could be used; first: {refused[0]}")
     return _label_clips(
-        clips,
+        scanned.clips,
         dataset,
         labels,
         configured,
