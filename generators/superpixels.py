@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from generators.fields import Array
 
 TEMPORAL_WEIGHT = 4.0  # a link along the flow against one across a shared border
-ALIKE_WEIGHT = 0.2  # a link to a superpixel that looks alike
+ALIKE_WEIGHT = 0.4  # a link to a superpixel that looks alike
 ALIKE_SCALE = (
     0.5,
     1.5,
@@ -78,8 +78,13 @@ class Graph:
         return np.clip(np.asarray(x, np.float64), 0, 1)
 
 
-def clip_graph(images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, step: int) -> Graph:
-    """The graph of a clip: sRGB `images` T × (H, W, 3), `flow` (T, H, W, 2) to the next, its trust in [0, 1]."""
+def clip_graph(
+    images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, drift: Array, step: int
+) -> Graph:
+    """The graph of a clip: sRGB `images` T × (H, W, 3), `flow` (T, H, W, 2) to the next, its trust in [0, 1].
+
+    drift: (T, H, W, 2) pixels of movement; neighbours that don't move alike are linked less.
+    """
     height, width = images[0].shape[:2]
     per_frame = len(_grid(height, step)) * len(_grid(width, step))
     nodes = np.stack([superpixels(image, step) + t * per_frame for t, image in enumerate(images)])
@@ -96,6 +101,11 @@ def clip_graph(images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, s
     )
     contrast = 1 + (float(np.median(_difference(beside, colour))) if beside.nnz else 0.0)
     links = _alike(beside, colour, contrast) / step
+    moves = np.stack([_mean(nodes, size, drift[..., axis]) for axis in range(2)], axis=-1)
+    apart = ((moves[beside.row] - moves[beside.col]) ** 2).sum(axis=1)
+    links = links.multiply(
+        coo_matrix((1 / (1 + apart), (beside.row, beside.col)), shape=beside.shape)
+    ).tocsr()
     if len(images) > 1:
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         to_x = np.rint(x + flow[:-1, ..., 0]).astype(np.intp)
