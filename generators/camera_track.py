@@ -150,9 +150,9 @@ def _resect(s: int, world: Floats, table: Floats, seen: NDArray[np.bool_], pose:
     ok, rvec, tvec, inlier = cv2.solvePnPRansac(
         world[known], table[known, s], K, None, rvec, tvec, True, 100, 2 * RANSAC_PIXELS, 0.999
     )
-    if not ok or inlier is None or len(inlier) < max(12, 0.4 * len(known)):
+    inlier = np.ravel(inlier) if ok else np.zeros(0, np.int64)
+    if len(inlier) < max(12, 0.4 * len(known)):
         return False
-    inlier = inlier.ravel()
     rvec, tvec = cv2.solvePnPRefineLM(world[known][inlier], table[known[inlier], s], K, None, rvec, tvec)
     pose[s] = np.eye(4)
     pose[s, :3, :3], pose[s, :3, 3] = cv2.Rodrigues(rvec)[0], tvec.ravel()
