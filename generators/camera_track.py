@@ -16,21 +16,26 @@ Floats = NDArray[np.float64]
 SEED = 0
 LEAST_TRACKS = 40  # fewer than these shared by two frames: a cut, noise, or nothing to see
 RANSAC_PIXELS = 1.0
-LEAST_PARALLAX = 1.5  # pixels of motion, in the median, that rotation and zoom don't explain
+LEAST_PARALLAX = 1.0  # pixels
 ENOUGH_PARALLAX = 6.0  # pixels beyond which two frames are as good as any
 ADJUST_EVERY = 12  # cameras
+NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
+FULL_TRUST = 0.3  # share of sightings explained, without noise, that gives full trust
 
 
 @dataclass(frozen=True)
 class CameraTrack:
     """Where the camera was: world → camera (T, 4, 4), NaN where it could not be told; scale is arbitrary.
 
-    noise: reprojection error in pixels, root mean square of the inliers. points: (P, 3) world points.
+    noise: reprojection error in pixels, root mean square of the inliers. points: (P, 3) world points, NaN
+    where a track has none. trust: 1 where most tracks reproject well and the error is small against the
+    parallax, near 0 where the motion in the frames is not a camera's (a crowd).
     """
 
     pose: Floats
     noise: float
     points: Floats
+    trust: float
 
 
 def camera_tracks(tracks: Tracks, frames: int, K: Floats) -> list[CameraTrack]:
@@ -69,7 +74,22 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
     bundle_adjust(pose, world, table, seen, K, 8)
     _triangulate(world, table, seen, pose, K, again=True)
     noise = bundle_adjust(pose, world, table, seen, K, 6)
-    return CameraTrack(pose, noise, world) if np.isfinite(noise) else None
+    if not np.isfinite(noise):
+        return None
+    shared = seen[:, i] & seen[:, j]
+    pixels = parallax(table[shared, i], table[shared, j], K)
+    views = seen & np.isfinite(pose[:, 0, 0])
+    views &= (views.sum(axis=1) > 1)[:, None]
+    trust = _explained(world, table, views, pose, K) * (1 - noise / (NOISE_LIMIT * pixels)) / FULL_TRUST
+    return CameraTrack(pose, noise, world, float(np.clip(trust, 0, 1)))
+
+
+def _explained(world: Floats, table: Floats, views: NDArray[np.bool_], pose: Floats, K: Floats) -> float:
+    """Share of the sightings that reproject within `RANSAC_PIXELS`."""
+    p, c = np.nonzero(views)
+    projected, _ = reproject(world[p], pose[c], K)
+    error = np.linalg.norm(projected - table[p, c], axis=1)
+    return float(np.mean(np.nan_to_num(error, nan=np.inf) < RANSAC_PIXELS))
 
 
 def _first_pair(table: Floats, seen: NDArray[np.bool_], K: Floats) -> tuple[int, int, Floats] | None:

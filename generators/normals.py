@@ -19,6 +19,7 @@ from generators.planes import Planes, fit_planes, links
 Map = NDArray[np.float32]
 
 JUMP = 0.04  # relative step of inverse depth between neighbours at which windows stop
+LEAST_RADIUS = 3.0  # pixels, of the first pass
 BEND = 0.5  # step of the unit normal at which windows stop in the second pass
 
 
@@ -89,9 +90,9 @@ class Normals:
         longer = max(inverse.shape)
         steps = np.log(np.where(known, inverse, inverse[known].min())).astype(np.float32) / np.float32(JUMP)
         directions = np.moveaxis(rays(K, *inverse.shape), -1, 0).astype(np.float32)
-        first = fit_planes(inverse, weight, *links([steps], max(1.0, self.radius * longer)))
+        first = fit_planes(inverse, weight, *links([steps], max(LEAST_RADIUS, self.radius * longer)))
         rough, _ = _facing(first, directions, K)
-        wide = links([steps, *(rough / np.float32(BEND))], max(1.5, self.wide_radius * longer))
+        wide = links([steps, *(rough / np.float32(BEND))], max(2 * LEAST_RADIUS, self.wide_radius * longer))
         planes = fit_planes(inverse, weight, *wide)
         normal, away = _facing(planes, directions, K)
         # The residual left over `support` pixels tilts the plane by so many radians.

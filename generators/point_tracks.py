@@ -68,7 +68,10 @@ def _follow_once(a: Grey, b: Grey, at: NDArray[np.float32]) -> tuple[NDArray[np.
 
 
 def parallax(a: Floats, b: Floats, K: Floats) -> float:
-    """Median motion in pixels between points a and b (N, 2) that no rotation and zoom explains."""
+    """Motion in pixels between points a and b (N, 2) that no rotation and zoom explains: 70th percentile.
+
+    Higher would take a few movers for parallax, lower would miss it where one plane fills most of the view.
+    """
     centre, focal = K[:2, 2], K[0, 0]
     p, q = (a - centre) / focal, (b - centre) / focal
     x, y = p.T
@@ -84,4 +87,4 @@ def parallax(a: Floats, b: Floats, K: Floats) -> float:
         residual = q - p - basis @ motion
         size = np.linalg.norm(residual, axis=1)
         weight = 1 / np.maximum(size, 0.5 / focal)
-    return float(np.median(np.linalg.norm(residual, axis=1)) * focal)
+    return float(np.percentile(np.linalg.norm(residual, axis=1), 70) * focal)

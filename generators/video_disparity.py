@@ -72,11 +72,9 @@ class VideoDisparity:
             for t, inverse, certainty in self._inverse_depths(frames, K):
                 disparity[t] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
                 score[t] = cv2.resize(certainty, (width, height), interpolation=cv2.INTER_LINEAR)
-        disparity[score <= 0] = np.nan
-        return {
-            "disparity": as_stored("disparity", disparity),
-            "disparity_confidence": calibrated(self.name, score),
-        }
+        confidence = calibrated(self.name, score)
+        disparity[confidence == 0] = np.nan
+        return {"disparity": as_stored("disparity", disparity), "disparity_confidence": confidence}
 
     def _inverse_depths(self, frames: Sequence[Colour], K: Floats) -> Iterator[tuple[int, Map, Map]]:
         """Frame index, inverse depth and raw score (H, W) of each frame whose camera is known."""
@@ -106,8 +104,9 @@ class VideoDisparity:
                     )
                     for s in choose_views(t, posed, camera, typical, K, self.views)
                 ]
-                inverse, weight = triangulate(sights, grey[t], camera.noise)
-                yield t, *self._smooth(inverse, weight, frames[t], typical)
+                inverse, weight, agreement = triangulate(sights, grey[t], camera.noise)
+                inverse, score = self._smooth(inverse, weight, frames[t], typical)
+                yield t, inverse, score * agreement * np.float32(camera.trust)
 
     def _smooth(self, inverse: Map, weight: Map, frame: Colour, typical: float) -> tuple[Map, Map]:
         """Inverse depth × typical depth and raw score after edge-aware plane fits."""
@@ -188,10 +187,11 @@ class Sight:
         return cls(lever.astype(np.float32), ((turned[:2] - u * turned[2]) * scale).astype(np.float32))
 
 
-def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map]:
-    """Inverse depth (H, W) on which the sights agree, and its weight: one over its expected variance.
+def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map, Map]:
+    """Inverse depth (H, W) on which the sights agree, its weight, and how far they agree, from 0 to 1.
 
-    Iteratively reweighted least squares, Cauchy weights; `noise` is the camera path's error in pixels.
+    The weight is one over the expected variance. Iteratively reweighted least squares, Cauchy weights;
+    `noise` is the camera path's error in pixels. Rays of pixels that move by themselves don't meet.
     """
     grey = cv2.GaussianBlur(here.astype(np.float32), (0, 0), 1)
     gradient = np.stack([cv2.Scharr(grey, -1, 1, 0), cv2.Scharr(grey, -1, 0, 1)]) / np.float32(32)
@@ -213,8 +213,13 @@ def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Ma
         sum(w * (p > 0) for w, p in zip(weight, power, strict=True)), 1e-6
     )
     precision = 1 / (1 / (texture + 1e-9) + np.float32(MISMATCH**2) / (lever + 1e-9))
-    precision = precision * np.exp(-mean_error / np.float32((2 * max(noise, 0.5)) ** 2))
-    return inverse.astype(np.float32), np.where((inverse > 0) & (seen > 0), precision, 0).astype(np.float32)
+    agreement = np.exp(-mean_error / np.float32((2 * max(noise, 0.5)) ** 2))
+    valid = (inverse > 0) & (seen > 0)
+    return (
+        inverse.astype(np.float32),
+        np.where(valid, precision * agreement, 0).astype(np.float32),
+        np.asarray(cv2.blur(np.where(valid, agreement, 0), (5, 5)), np.float32),
+    )
 
 
 def norm2(vectors: Map) -> Map:
