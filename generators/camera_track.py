@@ -20,7 +20,8 @@ LEAST_PARALLAX = 1.0  # pixels
 ENOUGH_PARALLAX = 6.0  # pixels beyond which two frames are as good as any
 ADJUST_EVERY = 12  # cameras
 NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
-FULL_TRUST = 0.3  # share of sightings explained, without noise, that gives full trust
+LEAST_EXPLAINED, ENOUGH_EXPLAINED = 0.4, 0.7  # share of sightings that reproject well: no trust, full trust
+LEAST_TRUST = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,12 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
     pixels = parallax(table[shared, i], table[shared, j], K)
     views = seen & np.isfinite(pose[:, 0, 0])
     views &= (views.sum(axis=1) > 1)[:, None]
-    trust = _explained(world, table, views, pose, K) * (1 - noise / (NOISE_LIMIT * pixels)) / FULL_TRUST
-    return CameraTrack(pose, noise, world, float(np.clip(trust, 0, 1)))
+    explained = (_explained(world, table, views, pose, K) - LEAST_EXPLAINED) / (
+        ENOUGH_EXPLAINED - LEAST_EXPLAINED
+    )
+    precise = 1.5 * (1 - noise / (NOISE_LIMIT * pixels))
+    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1))
+    return CameraTrack(pose, noise, world, trust)
 
 
 def _explained(world: Floats, table: Floats, views: NDArray[np.bool_], pose: Floats, K: Floats) -> float:
@@ -106,19 +111,24 @@ def _first_pair(table: Floats, seen: NDArray[np.bool_], K: Floats) -> tuple[int,
             if pixels > LEAST_PARALLAX:
                 candidates.append((min(pixels, ENOUGH_PARALLAX) * float(shared.sum()), i, j))
     best, pair = 0.0, None
-    for value, i, j in sorted(candidates, reverse=True)[:8]:
+    for _, i, j in sorted(candidates, reverse=True)[:8]:
         shared = seen[:, i] & seen[:, j]
         a, b = table[shared, i], table[shared, j]
         cv2.setRNGSeed(SEED)
         E, inlier = cv2.findEssentialMat(a, b, K, cv2.RANSAC, 0.999, RANSAC_PIXELS)
-        if np.shape(E) != (3, 3) or inlier.mean() < 0.5 or value * inlier.mean() <= best:
+        if np.shape(E) != (3, 3) or inlier.mean() < 0.5:
+            continue
+        kept = inlier.ravel() > 0
+        pixels = parallax(a[kept], b[kept], K)
+        value = min(pixels, ENOUGH_PARALLAX) * float(kept.sum()) if pixels > LEAST_PARALLAX else 0.0
+        if value <= best:
             continue
         _, R, t, mask, _ = cv2.recoverPose(E, a, b, K, distanceThresh=1e4, mask=inlier.copy())
         if (mask > 0).mean() < 0.4:
             continue
         motion = np.eye(4)
         motion[:3, :3], motion[:3, 3] = R, t.ravel()
-        best, pair = value * float(inlier.mean()), (i, j, motion)
+        best, pair = value, (i, j, motion)
     return pair
 
 

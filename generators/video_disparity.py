@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.calibration import calibrated
-from generators.camera_track import CameraTrack, camera_tracks
+from generators.camera_track import LEAST_TRUST, CameraTrack, camera_tracks
 from generators.clip import CONSECUTIVE, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
@@ -85,6 +85,8 @@ class VideoDisparity:
         flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
         directions = rays(K, *grey[0].shape).astype(np.float32)
         for camera in camera_tracks(follow(grey), len(grey), K):
+            if camera.trust < LEAST_TRUST:
+                continue
             posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))
             points = camera.points[np.isfinite(camera.points[:, 0])]
             for t in map(int, posed):

@@ -37,7 +37,7 @@ def test_a_plane_has_one_normal(down):
     assert seen.mean() > 0.5
     made = labelled(depth)
     error = degrees(made["normals"][0], normals)[seen]
-    assert np.median(error) < 0.1
+    assert np.median(error) < 0.2
     assert error.max() < 0.5  # what is left is the rounding of float16
 
 
