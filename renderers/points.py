@@ -47,7 +47,7 @@ class Points:
         """All points in order."""
         whole = {
             entry.name: np.concatenate(
-                [getattr(part, entry.name) for part in parts], axis=entry.name == "across"
+                [getattr(part, entry.name) for part in parts], axis=int(entry.name == "across")
             )
             for entry in fields(Points)
         }
