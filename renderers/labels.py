@@ -57,9 +57,9 @@ class Known:
 class Points:
     """What the rays through all N = H·W pixel centres hit; camera axes, float64.
 
-    ray: (N, 3) with z = 1; towards: the same in world axes, float32. geometry: (N,), `NOTHING` where nothing is hit. face: (N,) row of the face tables, 0
-    where nothing is hit. depth: (N,) z, +inf where nothing is hit. normal: (N, 3) facing the camera, 0 where
-    nothing is hit.
+    ray: (N, 3) with z = 1; towards: the same in world axes, float32. geometry: (N,), `NOTHING` where nothing is
+    hit. face: (N,) row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit.
+    normal: (N, 3) facing the camera, 0 where nothing is hit.
     """
 
     ray: Floats
@@ -277,7 +277,12 @@ def _albedo(
     steps = -lean.T[:, :, None] * seen.ray[index]
     steps[[0, 1], :, [0, 1]] += (depth / K[[0, 1], [0, 1]]).T
     filtered.reshape(-1, 3)[index] = albedo(
-        surfaces, appearance, seen.geometry[index], at[chosen], normal[chosen], (steps @ turn.T).astype(np.float32)
+        surfaces,
+        appearance,
+        seen.geometry[index],
+        at[chosen],
+        normal[chosen],
+        (steps @ turn.T).astype(np.float32),
     )
     return bare, filtered
 

@@ -10,7 +10,6 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 NOTHING = -1  # the geometry id of a ray that hits nothing
@@ -83,13 +82,14 @@ class Parts:
 class Surfaces:
     """The posed world at one instant.
 
-    casters: one scene for each object alone, by instance id, the static scene's first. caster holds the triangles relative to `origin` (world, metres; the camera's centre, so that float32 rays
-    are most exact where they matter). geometry_pose: (G, 4, 4) part → world; textures live in the part's
-    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3)
-    world and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's first triangle in
-    the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is
-    face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3)
-    float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
+    caster holds all triangles, relative to `origin` (world, metres; the camera's centre, so that float32 rays are
+    most exact where they matter); casters the same for each object alone, by instance id, the static scene first.
+    geometry_pose: (G, 4, 4) part → world; textures live in the part's frame. geometry_extent: (G,) longest side
+    of the part in metres. geometry_centre, geometry_radius: (G, 3) world and (G,), a sphere around each part,
+    metres. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit,
+    world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
+    (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
+    curved: (G,) as `Mesh.curved`.
     """
 
     caster: o3d.t.geometry.RaycastingScene
