@@ -60,8 +60,7 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
     )
-    colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
-    return colours
+    return np.asarray(np.clip(_PATTERNS[material.texture](material, where), 0, 1), np.float32)
 
 
 def mean_albedo(material: Material) -> Floats:
