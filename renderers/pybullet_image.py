@@ -99,19 +99,19 @@ class PyBulletCamera:
             )
         sun = self.scene.appearance.lights[0] if self.scene.appearance.lights else None
         shots = 2 if self.kind == "egl" else 1  # EGL's first picture lacks its shadows
+        drawer = pybullet.ER_TINY_RENDERER if self.kind == "tiny" else pybullet.ER_BULLET_HARDWARE_OPENGL
         for _ in range(shots):
-            _, _, colour, _, mask = pybullet.getCameraImage(
-                width,
-                height,
-                viewMatrix=view_matrix(camera_pose),
-                projectionMatrix=projection_matrix(K, size, self.kind),
-                lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
-                shadow=int(self.kind == "egl"),  # TinyRenderer's shadows are full of holes
-                renderer=pybullet.ER_TINY_RENDERER
-                if self.kind == "tiny"
-                else pybullet.ER_BULLET_HARDWARE_OPENGL,
-                physicsClientId=self.number,
-            )
+            with bullet.quiet():
+                _, _, colour, _, mask = pybullet.getCameraImage(
+                    width,
+                    height,
+                    viewMatrix=view_matrix(camera_pose),
+                    projectionMatrix=projection_matrix(K, size, self.kind),
+                    lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
+                    shadow=int(self.kind == "egl"),  # TinyRenderer's shadows are full of holes
+                    renderer=drawer,
+                    physicsClientId=self.number,
+                )
         picture = np.asarray(colour, np.uint8).reshape(height, width, 4)[..., :3]
         return np.ascontiguousarray(picture), np.asarray(mask, np.int64).reshape(height, width)
 
