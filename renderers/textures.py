@@ -60,7 +60,7 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
     )
-    return np.asarray(np.clip(_PATTERNS[material.texture](material, where), 0, 1), np.float32)
+    return np.minimum(np.maximum(_PATTERNS[material.texture](material, where), 0), 1)
 
 
 def mean_albedo(material: Material) -> Floats:
