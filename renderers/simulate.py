@@ -137,6 +137,8 @@ def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool =
             rollingFriction=body.rolling_friction,
             spinningFriction=body.rolling_friction,
             restitution=body.restitution,
+            linearDamping=0.0,
+            angularDamping=0.04,
             physicsClientId=engine,
         )
     return number
