@@ -60,7 +60,8 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
     )
-    return np.minimum(np.maximum(_PATTERNS[material.texture](material, where), 0), 1)
+    colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    return colours
 
 
 def mean_albedo(material: Material) -> Floats:
@@ -68,7 +69,7 @@ def mean_albedo(material: Material) -> Floats:
     if material.photo:
         return mean_photo(material.photo)
     shown = 2 if material.texture in ("checker", "stripes") else 1
-    return np.asarray(material.colours, np.float32)[:shown].mean(0)
+    return np.asarray(np.mean(material.colours[:shown], axis=0), np.float32)
 
 
 def mean_photo(path: str) -> Floats:
