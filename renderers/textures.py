@@ -77,6 +77,12 @@ def mean_photo(path: str) -> Floats:
     return np.asarray(_pyramid(path)[-1][0, 0])
 
 
+def photo_sides(path: str) -> tuple[float, float]:
+    """Width and height of a photo, the shorter one being 1."""
+    height, width = _pyramid(path)[0].shape[:2]
+    return width / min(height, width), height / min(height, width)
+
+
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:
     return first + (second - first) * share[:, None]
 
@@ -311,7 +317,7 @@ _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # about 4 MiB each
 def _pyramid(path: str) -> tuple[Floats, ...]:
     """Linear light of a photo of at most 512 pixels a side, and halved again and again down to one."""
     read = cv2.imread(str(Path(path)), cv2.IMREAD_COLOR)
