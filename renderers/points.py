@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -106,19 +107,24 @@ class Lattice:
         smooth[self.whole :] = self._around(layers, values)
         return smooth
 
-    def _around(self, layers: Floats, values: Floats) -> Floats:
+    @cached_property
+    def _neighbours(self) -> list[tuple[Ints, Mask]]:
+        """For each of the eight directions the pixel there (M,) and whether it shows the sample's surface."""
         height, width = self.size
         row, column = np.divmod(self.points.pixel[self.whole :], width)
         geometry, normal = self.points.geometry[self.whole :], self.points.normal[self.whole :].T
-        total = np.concatenate([values[self.whole :].T, np.ones((1, len(row)), np.float32)]) * np.float32(
-            1e-3
-        )
+        found = []
         for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
             pixel = np.clip(row + down, 0, height - 1) * width + np.clip(column + right, 0, width - 1)
-            alike = (self.surface[pixel] == geometry) & (
-                np.einsum("kn,kn->n", self.normal[:, pixel], normal) > 0.6
-            )
-            total += layers[:, pixel] * alike
+            alike = np.einsum("kn,kn->n", self.normal.take(pixel, 1), normal) > 0.6
+            found.append((pixel, alike & (self.surface[pixel] == geometry)))
+        return found
+
+    def _around(self, layers: Floats, values: Floats) -> Floats:
+        own = values[self.whole :].T * np.float32(1e-3)
+        total = np.concatenate([own, np.full((1, own.shape[1]), 1e-3, np.float32)])
+        for pixel, alike in self._neighbours:
+            total += layers.take(pixel, 1) * alike
         return np.asarray((total[:-1] / total[-1]).T)
 
     def map(self, values: Array, elsewhere: float) -> Array:

@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
+FAINT = 0.02  # share of a mirror image that is not worth a ray
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -61,7 +62,7 @@ def shade(
     grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
     fresnel = grown(specular, roughness, grazing**5)
     total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
-    total += fresnel * mirrored(scene, points, roughness, around, turn)
+    total += fresnel * mirrored(scene, points, roughness, fresnel, around, turn)
     return total
 
 
@@ -104,8 +105,8 @@ def visibility(
 ) -> Floats:
     """The share (N,) of a light that points see; 0 where they don't face it.
 
-    towards: (N, 3) unit, to the light. One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to
-    all over the light, for whole pixels where a neighbour's ray went the other way. Wide penumbras are smoothed.
+    towards: (N, 3) unit, to the light. One ray each, and `SHADOW_RAYS` from all over the pixel to all over the
+    light for whole pixels where a neighbour's ray went the other way. Wide penumbras are smoothed.
     """
     points, whole = lattice.points, lattice.whole
     seen = np.zeros(len(points.at), np.float32)
@@ -128,19 +129,21 @@ def visibility(
     lowest = cv2.erode(lattice.map(np.where(known, seen[:whole], 1), 1), _square(3))
     differs = (lowest < highest).astype(np.uint8)
     here = np.flatnonzero((first < whole) & (differs.reshape(-1)[points.pixel[first]] > 0))
-    edge, start, part = first[here], start[here], part[here]
+    edge, start = first[here], start[here]
     right, down = points.across[:, edge]
-    counted = seen[edge]
-    for k in range(1, SHADOW_RAYS):
-        other = (part + k) % SHADOW_RAYS
-        place = start + right * _SPREAD[other, :1] + down * _SPREAD[other, 1:]
-        counted += _free(surfaces, light, place, disc_sample(other, SHADOW_RAYS, turn[edge]))
+    counted = np.zeros(len(edge), np.float32)
+    for k, (x, y) in enumerate(_SPREAD):
+        counted += _free(
+            surfaces, light, start + x * right + y * down, disc_sample(k, SHADOW_RAYS, turn[edge])
+        )
     seen[edge] = counted / SHADOW_RAYS
 
-    # An opening leaves what is wide of the penumbras, and nothing of sharp edges.
-    wide = cv2.dilate(
-        cv2.erode(cv2.morphologyEx(differs, cv2.MORPH_CLOSE, _square(3)), _square(5)), _square(9)
+    # Of the pixels that see a part of the light an opening leaves wide penumbras, and nothing of sharp edges.
+    partly = lattice.map(((seen[:whole] > 0) & (seen[:whole] < 1)).astype(np.uint8), 0)
+    wide = cv2.morphologyEx(
+        cv2.morphologyEx(partly, cv2.MORPH_CLOSE, _square(3)), cv2.MORPH_ERODE, _square(3)
     )
+    wide = cv2.dilate(wide, _square(7))
     soft = np.flatnonzero((wide.reshape(-1)[points.pixel] > 0) & facing)
     if len(soft):
         seen[soft] = lattice.mean(seen[:, None], np.flatnonzero(known), 6)[soft, 0]
@@ -245,19 +248,20 @@ def _about(normal: Floats, square: Floats) -> Floats:
     )
 
 
-def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats, turn: Floats) -> Floats:
+def mirrored(
+    scene: _Bounce, points: Points, roughness: Floats, fresnel: Floats, around: Floats, turn: Floats
+) -> Floats:
     """Radiance (N, 3) from where a mirror would show it; rough surfaces see the indirect light's mean."""
     look = scene.appearance
-    facing = np.einsum("ni,ni->n", points.normal, points.viewer)
-    towards = points.normal * (2 * facing)[:, None] - points.viewer
     seen = around * np.float32(1 / np.pi)
-    glossy = np.flatnonzero(roughness < GLOSSY)
+    # Towards the limit of gloss the mirror image gives way to the mean.
+    share = 1 - np.minimum(roughness / np.float32(GLOSSY), 1) ** 2
+    glossy = np.flatnonzero(share * fresnel.max(axis=1) > FAINT)
     if len(glossy):
-        rays = np.ascontiguousarray(towards[glossy])
+        normal, viewer = points.normal[glossy], points.viewer[glossy]
+        rays = normal * (2 * np.einsum("ni,ni->n", normal, viewer))[:, None] - viewer
         met, bounced = scene.along(points.above[glossy], rays, disc_sample(0, 1, turn[glossy]))
         found = environment.radiance(look.background, look.lights, rays, 0.05)
         found[met] = bounced
-        # Towards the limit of gloss the mirror image gives way to the mean.
-        share = (np.float32(1) - (roughness[glossy] / np.float32(GLOSSY)) ** 2)[:, None]
-        seen[glossy] = seen[glossy] * (1 - share) + found * share
+        seen[glossy] += (found - seen[glossy]) * share[glossy, None]
     return seen
