@@ -7,11 +7,11 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
 from pipeline.errors import UserError
 
@@ -268,7 +268,7 @@ def _train_command() -> Callable[..., int]:
         out: str,
         real: tuple[str, ...] = (),
         synthetic: tuple[str, ...] = (),
-        config: OmitArgPrefixes[TrainConfig] = defaults,
+        config: TrainConfig = defaults,
         resume: bool = False,
         quiet: bool = False,
     ) -> int:
@@ -290,6 +290,8 @@ def _train_command() -> Callable[..., int]:
         print_line(f"{summary.steps} steps, run folder {summary.run}")
         return 0 if summary.finished else INTERRUPTED
 
+    # The name is local, so the annotation is given as a value.
+    train.__annotations__["config"] = Annotated[TrainConfig, tyro.conf.arg(name="")]
     return train
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pybullet
 import tyro
 
 from generators.geometry import intrinsics_from_fov
 from renderers.assets import Library, library
+from renderers.bullet import pybullet
 from renderers.check import reproject_residual
 from renderers.image import render_image
 from renderers.labels import Instant, Known, label_frame, look

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from renderers import bullet
+from renderers.bullet import pybullet
 from renderers.scene import Body, Scene
 from renderers.world import World, wall_box
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-import pybullet
 import pytest
 
 from generators.fields import field
 from generators.geometry import intrinsics_from_fov
 from renderers.appearance import Appearance, Background, Material
 from renderers.assets import Library, library
+from renderers.bullet import pybullet
 from renderers.check import reproject_residual
 from renderers.labels import Instant, look
 from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
