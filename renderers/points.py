@@ -35,7 +35,7 @@ class Points:
     distance: Floats
     across: Floats
 
-    @property
+    @cached_property
     def above(self) -> Floats:
         """(N, 3) starts for rays that leave the surface without meeting it again."""
         start: Floats = (
@@ -53,6 +53,11 @@ class Points:
             for entry in fields(Points)
         }
         return Points(**whole)
+
+
+def largest(vectors: Floats) -> Floats:
+    """The largest component (N,) of vectors (N, 3); NumPy's max along so short an axis is ten times slower."""
+    return np.maximum(np.maximum(vectors[:, 0], vectors[:, 1]), vectors[:, 2])
 
 
 def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:

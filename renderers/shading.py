@@ -10,7 +10,7 @@ from generators.geometry import Floats
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
 from renderers.lights import arriving, disc_sample, grown, light_rays, reflected
-from renderers.points import Lattice, Points, by_geometry
+from renderers.points import Lattice, Points, by_geometry, largest
 from renderers.raycast import Surfaces, cast, occluded
 
 Ints = NDArray[np.integer]
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
-FAINT = 0.02  # share of a mirror image that is not worth a ray
+FAINT = 0.03  # share of a mirror image that is not worth a ray
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -256,12 +256,13 @@ def mirrored(
     seen = around * np.float32(1 / np.pi)
     # Towards the limit of gloss the mirror image gives way to the mean.
     share = 1 - np.minimum(roughness / np.float32(GLOSSY), 1) ** 2
-    glossy = np.flatnonzero(share * fresnel.max(axis=1) > FAINT)
+    glossy = np.flatnonzero(share * largest(fresnel) > FAINT)
     if len(glossy):
         normal, viewer = points.normal[glossy], points.viewer[glossy]
         rays = normal * (2 * np.einsum("ni,ni->n", normal, viewer))[:, None] - viewer
         met, bounced = scene.along(points.above[glossy], rays, disc_sample(0, 1, turn[glossy]))
-        found = environment.radiance(look.background, look.lights, rays, 0.05)
+        found = np.empty_like(rays)
         found[met] = bounced
+        found[~met] = environment.radiance(look.background, look.lights, rays[~met], 0.05)
         seen[glossy] += (found - seen[glossy]) * share[glossy, None]
     return seen

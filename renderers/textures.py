@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -20,6 +20,7 @@ from generators.geometry import Floats
 from renderers.appearance import Material
 from renderers.noise import kept, layered_noise, stones
 from renderers.palette import srgb_to_linear
+from renderers.points import largest
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Points:
     normal: Floats
     footprint: Floats
 
-    @property
+    @cached_property
     def spread(self) -> Floats:
         """(N,) one footprint for patterns without direction."""
-        return np.asarray(self.footprint.max(axis=1) * np.float32(0.5))
+        return np.asarray(largest(self.footprint) * np.float32(0.5))
 
     def scaled(self, *factors: float) -> Points:
         """Stretched along the axes."""
