@@ -7,11 +7,11 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from pipeline.errors import UserError
 
@@ -27,6 +27,7 @@ def label(
     size: str = "256",
     fps: float | None = 10.0,
     clip_length: int = 64,
+    shard_frames: int = 64,
     camera: tuple[float, float, float, float] | None = None,
     fov: float | None = None,
     seed: int = 0,
@@ -49,6 +50,7 @@ def label(
         size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
         fps: Frames a second taken from videos, by their time stamps; None takes every frame.
         clip_length: Most frames of a clip, 2 to 64.
+        shard_frames: Most frames of a shard, 1 to 64; clips are no longer than that.
         camera: Intrinsics fx fy cx cy in pixels of the full-size image, for all sources.
         fov: Field of view across the longer side in degrees, for all sources; instead of --camera.
         seed: Seed of detectors that draw random numbers.
@@ -63,11 +65,11 @@ def label(
         json: Print progress and summary as JSON lines on standard output.
     """
     from pipeline.clips import SourceOptions
-    from pipeline.columns import COMPRESSION
     from pipeline.label import label as run_label
 
-    if compression not in COMPRESSION:
-        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {compression!r}")
+    if not 1 <= shard_frames <= 64:
+        raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
+    clip_length = min(clip_length, max(shard_frames, 2))
     try:
         options = SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
     except ValueError as error:
@@ -78,9 +80,10 @@ def label(
         labels=[name for item in labels for name in item.split(",") if name] or None,
         size=_size(size),
         options=options,
+        shard_frames=shard_frames,
         seed=seed,
         detectors=_configured(set),
-        compression=compression,
+        compression=_compression(compression),
         strict=strict,
         cluster=_cluster(workers, address, memory, attempts, time_limit),
         reporter=_reporter(json),
@@ -95,6 +98,84 @@ def label(
     return 0 if summary.complete else 1
 
 
+def render(
+    *,
+    out: str = "",
+    clips: int = 16,
+    frames: int = 16,
+    size: str = "256",
+    seed: int = 0,
+    ranges: str | None = None,
+    meshes: str | None = None,
+    photos: str | None = None,
+    split: Literal["all", "train", "test"] = "all",
+    image: Literal["ray", "tiny", "egl"] = "ray",
+    scene: str | None = None,
+    preview: str | None = None,
+    compression: str = "fast",
+    workers: int | None = None,
+    address: str | None = None,
+    memory: str = "1.5G",
+    attempts: int = 3,
+    time_limit: float | None = None,
+    json: bool = False,
+) -> int:
+    """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
+
+    Args:
+        out: Folder of the dataset; it is made, or completed.
+        clips: How many clips; clip numbers are part of the seed, so that more can be added later.
+        frames: Frames of a clip, 1 to 64.
+        size: Side of the frames in pixels, or WIDTHxHEIGHT.
+        seed: Seed of everything random; 0 is a seed like any other.
+        ranges: A TOML file that overrides what scenes are drawn from.
+        meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
+        photos: A folder of your own photos, for textures and backgrounds.
+        split: Which share of the assets, so that test objects are never trained on.
+        image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
+        scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
+        preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
+        compression: fast (LZ4) or small (zstd).
+        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
+        address: Address of a running Ray cluster; default: one of its own.
+        memory: Memory a task may need; Ray starts no more tasks than fit.
+        attempts: How often a shard is tried before it is recorded in failures.jsonl.
+        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from pipeline.render import RenderOptions, draw_preview, load_ranges, load_scene
+    from pipeline.render import render as run_render
+
+    options = RenderOptions(
+        seed, frames, _size(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+    )
+    if scene is not None:
+        stored, beside = load_scene(scene)
+        known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}
+        if "size" in beside:
+            known["size"] = tuple(beside["size"])
+        options = dataclasses.replace(options, scene=stored, **known)
+        clips = 1
+    if preview is not None:
+        drawn = draw_preview(preview, options)
+        Console(highlight=False).print(f"preview: {drawn}", markup=False, soft_wrap=True)
+        return 0
+    if not out:
+        raise UserError("name the folder of the dataset with --out, or a picture with --preview")
+    summary = run_render(
+        out,
+        clips,
+        options,
+        compression=_compression(compression),
+        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        reporter=_reporter(json),
+    )
+    failed = f"; {summary.failed} failed" if summary.failed else ""
+    made = f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+    _conclude(json, summary, made + failed)
+    return 0 if summary.complete else 1
+
+
 def inspect(
     dataset: Positional[str],
     /,
@@ -103,6 +184,7 @@ def inspect(
     picture: str | None = None,
     frames: int = 10,
     fields: tuple[str, ...] = (),
+    scenes: str | None = None,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
@@ -112,8 +194,9 @@ def inspect(
         picture: Draw a contact sheet with every label beside its frame into this PNG.
         frames: How many frames the contact sheet shows.
         fields: Which labels the contact sheet shows, default all.
+        scenes: Write the scene of every rendered clip into this folder, for render --scene.
     """
-    from pipeline.inspect import draw_contact_sheet, print_table
+    from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
     from pipeline.inspect import inspect as figures_of
     from pipeline.progress import print_json
 
@@ -125,6 +208,9 @@ def inspect(
     if picture is not None:
         drawn = draw_contact_sheet(dataset, picture, frames=frames, fields=fields)
         Console(stderr=True).print(f"contact sheet: {drawn}", markup=False, soft_wrap=True)
+    if scenes is not None:
+        written = write_scenes(dataset, scenes)
+        Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -158,12 +244,83 @@ def verify(
     for problem in summary.problems:
         reporter.say(str(problem), **dataclasses.asdict(problem))
     verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
+    if summary.residual is not None:
+        reporter.say(
+            f"renders: depth, poses and object motion meet the stored flow within {summary.residual:.4f} px (p99)",
+            residual=summary.residual,
+        )
     repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
     _conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
     return 1 if summary.problems and not repair else 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"label": label, "inspect": inspect, "verify": verify}
+def _train_command() -> Callable[..., int]:
+    """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from train.trainer import TrainConfig
+    from train.trainer import train as run_train
+
+    defaults = TrainConfig()
+
+    def train(
+        datasets: Positional[tuple[str, ...]],
+        /,
+        *,
+        out: str,
+        real: tuple[str, ...] = (),
+        synthetic: tuple[str, ...] = (),
+        config: OmitArgPrefixes[TrainConfig] = defaults,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Train a multitask model on label shards of both domains.
+
+        Args:
+            datasets: Datasets; which domain each holds is read from its shards.
+            out: Folder of the run: checkpoints, metrics.jsonl, pictures, train.toml.
+            real: Further datasets of real frames.
+            synthetic: Further datasets of rendered frames.
+            config: What to train and how.
+            resume: Go on exactly where the run in this folder stopped.
+            quiet: No progress bar.
+        """
+        found_real, found_synthetic = _by_domain(datasets)
+        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        for score in summary.scores:
+            print_line(str(score))
+        print_line(f"{summary.steps} steps, run folder {summary.run}")
+        return 0 if summary.finished else INTERRUPTED
+
+    return train
+
+
+def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Datasets of real frames and those of rendered ones. Raises UserError for one without frames."""
+    from pipeline.shards import Dataset
+
+    real: list[str] = []
+    synthetic: list[str] = []
+    for path in datasets:
+        shards = Dataset(path).shards()
+        if not shards:
+            raise UserError(f"{path} holds no shards yet; label or render into it first")
+        kinds = {clip["kind"] == "render" for name in shards for clip in Dataset(path).open(name).clips}
+        if True in kinds:
+            synthetic.append(path)
+        if False in kinds:
+            real.append(path)
+    return real, synthetic
+
+
+# Subcommands whose libraries take seconds to import are made when they are asked for.
+HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
+    "train": ("Train a multitask model on label shards of both domains.", _train_command),
+}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "label": label,
+    "render": render,
+    "inspect": inspect,
+    "verify": verify,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -171,9 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="freelabels", description="Training labels that no human drew.", args=arguments
-        )
+        status = _run(arguments)
     except UserError as error:
         _complain(str(error))
         status = 2
@@ -181,6 +336,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("interrupted; what is committed stays, run the same command again to go on")
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in HEAVY:
+        command = HEAVY[arguments[0]][1]()
+        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+    others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
+    return int(
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="freelabels",
+            description=f"Training labels that no human drew.\n\nAlso: {others}",
+            args=arguments,
+        )
+    )
+
+
+def print_line(text: str) -> None:
+    """A line on standard output, whole whatever the terminal's width."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def _terminate(*_: Any) -> None:
@@ -223,6 +398,14 @@ def _cluster(
     return Cluster(workers, address, _bytes(memory), attempts, time_limit)
 
 
+def _compression(name: str) -> str:
+    from pipeline.columns import COMPRESSION
+
+    if name not in COMPRESSION:
+        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
+    return name
+
+
 def _bytes(text: str) -> int:
     """Bytes of a size such as 500M or 1.5G."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -233,12 +416,14 @@ def _bytes(text: str) -> int:
         raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}") from None
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str, smallest: int = 16) -> tuple[int, int]:
     """(height, width) of SIDE or WIDTHxHEIGHT."""
     parts = text.lower().split("x")
-    if len(parts) <= 2 and all(part.isdigit() and 16 <= int(part) <= 8192 for part in parts):
+    if len(parts) <= 2 and all(part.isdigit() and smallest <= int(part) <= 8192 for part in parts):
         return int(parts[-1]), int(parts[0])
-    raise UserError(f"--size is a side such as 256, or WIDTHxHEIGHT, of 16 to 8192 pixels, not {text!r}")
+    raise UserError(
+        f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
+    )
 
 
 def _configured(settings: Sequence[str]) -> list[Any]:

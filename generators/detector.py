@@ -43,10 +43,14 @@ _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
 MODULES: tuple[str, ...] = (
     "generators.flow",
+    "generators.motion",
     "generators.sensor_depth",
     "generators.stereo",
     "generators.video_disparity",
     "generators.normals",
+    "generators.edges",
+    "generators.regions",
+    "generators.foreground",
 )
 
 

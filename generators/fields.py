@@ -99,6 +99,7 @@ VISIBILITY = ("undefined", "visible", "occluded", "out of view")
 DOMAINS = ("real", "synthetic")
 NAN = float("nan")
 
+# Axis "object" is indexed by instance id; row 0 is the static scene. Rows beyond a clip's objects are empty.
 BUILT_IN = (
     _map("image", Kind.IMAGE, "uint8", "the frame, sRGB", "rgb", unit="sRGB"),
     _map(
@@ -219,12 +220,21 @@ BUILT_IN = (
         frame="world (z up, metres)",
     ),
     Field(
+        "part_pose",
+        Kind.TABLE,
+        "float64",
+        ("object", "part", "row", "column"),
+        (None, None, 4, 4),
+        "part → world, indexed by part id; NaN: no such part",
+        frame="world (z up, metres)",
+    ),
+    Field(
         "object_contact",
         Kind.TABLE,
         "uint8",
         ("object", "other"),
         (None, None),
-        "1 where two objects touch; entry 0 stands for the static scene",
+        "1 where two objects touch",
     ),
     Field(
         "camera_K",

@@ -135,8 +135,11 @@ def _wheel(flow: NDArray[np.float32]) -> Picture:
 
 
 def _layers(packed: Array) -> Picture:
-    """Packed masks (frame, object, y, x_byte): the mean colour of all objects that cover a pixel."""
-    masks = np.unpackbits(packed, axis=-1).astype(np.float32)
+    """Packed masks (frame, object, y, x_byte): the mean colour of all objects that cover a pixel.
+
+    Row 0, the static scene, is the ground they stand on and is left dark.
+    """
+    masks = np.unpackbits(packed[:, 1:], axis=-1).astype(np.float32)
     colours = id_colours(np.arange(1, masks.shape[1] + 1)).astype(np.float32)
     covering = masks.sum(1)[..., None]
     mean = np.einsum("tnyx,nc->tyxc", masks, colours) / np.maximum(covering, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,17 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.calibration import calibrated
-from generators.camera_track import CameraTrack, follow, track_camera
+from generators.camera_track import CameraTrack, camera_tracks
 from generators.clip import CONSECUTIVE, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
 from generators.geometry import crop_resize_intrinsics, rays
+from generators.planes import fit_planes, links
+from generators.point_tracks import follow
 
 Floats = NDArray[np.float64]
 Map = NDArray[np.float32]
-Grey = NDArray[np.uint8]
+Colour = NDArray[np.uint8]
 
 LEAST_SIDE = 32  # pixels; smaller frames have nothing to track
+PARALLAX = 0.05  # aimed at, of the longer side: small enough for flow, large enough for depth
+NOISE = 3.0  # grey levels between two looks at one surface
+MISMATCH = 0.5  # pixels by which flow errs where texture is plenty
+COLOUR_STEP = 0.3  # summed over RGB in [0, 1]: a step that ends a smoothing window
+NEAREST, FARTHEST = 8.0, 0.02  # inverse depths taken seriously, in units of the points' median
 
 
 @register
@@ -29,14 +37,17 @@ class VideoDisparity:
     """Inverse depth by triangulating optical flow between frames whose cameras are known from the clip.
 
     Makes `disparity` (f16, inverse depth with its zero at infinity, larger is nearer, up to a positive scale
-    per frame: the clip's median is 1) and its confidence, from the clip's frames and camera_K (an assumed K
-    bends depth, its order hardly). The camera's path comes from point tracks and bundle adjustment; each
-    frame is matched (DIS flow) with a few others chosen by baseline, each pixel triangulated robustly, then
-    checked against the inverse depth of the other frames. Pixels that move by themselves, or whose rays
-    don't meet, are left out. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at
-    confidence 0, and so are the frames beyond a cut that can't be tied to the rest.
+    that is one for the clip: its points' median is about 1) and its confidence, from the frames and camera_K
+    (an assumed K bends depth, its order hardly). The camera's path comes from point tracks, resection and
+    bundle adjustment. Each frame is matched (DIS flow) with `views` others near a useful baseline, each pixel
+    triangulated robustly, and planes fitted in windows that stop at colour edges, weighted by the parallax
+    and texture behind each pixel. Confidence is how many of its own standard errors the inverse depth is
+    away from zero. Pixels whose rays don't meet (movers) carry no weight. A clip without a baseline (still,
+    rotating or zooming camera, noise) is NaN at confidence 0; a cut separates two scales.
 
-    width: the longer side of the frames worked on. views: the number of frames each is matched with.
+    width: the longer side of the frames worked on. radius: of the windows, as a share of it.
+    Sources: R. Hartley and A. Zisserman, Multiple view geometry, 2004, chapters 9, 12 and 18; T. Kroeger et
+    al., Fast optical flow using dense inverse search, 2016.
     """
 
     name: ClassVar[str] = "video_disparity"
@@ -45,7 +56,8 @@ class VideoDisparity:
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
     width: int = 320
-    views: int = 4
+    views: int = 2
+    radius: float = 0.0375
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
@@ -54,145 +66,148 @@ class VideoDisparity:
         score = np.zeros((len(clip), height, width), np.float32)
         scale = min(1.0, self.width / max(height, width))
         if len(clip) > 1 and min(height, width) * scale >= LEAST_SIDE:
-            grey = [self._working_copy(image, scale) for image in clip.image]
-            size = grey[0].shape
-            K = crop_resize_intrinsics(clip.camera_K, (0, 0), (size[1] / width, size[0] / height))
-            camera = track_camera(follow(grey), len(grey), K)
-            if camera is not None:
-                for t, (w, s) in inverse_depths(grey, camera, K, self.views).items():
-                    disparity[t] = cv2.resize(w, (width, height), interpolation=cv2.INTER_LINEAR)
-                    score[t] = cv2.resize(s, (width, height), interpolation=cv2.INTER_LINEAR)
-        disparity[~(score > 0)] = np.nan
+            size = (round(width * scale), round(height * scale))
+            frames = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in clip.image]
+            K = crop_resize_intrinsics(clip.camera_K, (0, 0), (size[0] / width, size[1] / height))
+            for t, inverse, certainty in self._inverse_depths(frames, K):
+                disparity[t] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
+                score[t] = cv2.resize(certainty, (width, height), interpolation=cv2.INTER_LINEAR)
+        disparity[score <= 0] = np.nan
         return {
             "disparity": as_stored("disparity", disparity),
-            "disparity_confidence": calibrated(self.name, np.where(np.isfinite(disparity), score, 0)),
+            "disparity_confidence": calibrated(self.name, score),
         }
 
-    @staticmethod
-    def _working_copy(image: NDArray[np.uint8], scale: float) -> Grey:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return np.asarray(grey)
+    def _inverse_depths(self, frames: Sequence[Colour], K: Floats) -> Iterator[tuple[int, Map, Map]]:
+        """Frame index, inverse depth and raw score (H, W) of each frame whose camera is known."""
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow.setFinestScale(0)
+        flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
+        directions = rays(K, *grey[0].shape).astype(np.float32)
+        for camera in camera_tracks(follow(grey), len(grey), K):
+            posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))
+            points = camera.points[np.isfinite(camera.points[:, 0])]
+            for t in map(int, posed):
+                depth = points @ camera.pose[t, 2, :3] + camera.pose[t, 2, 3]
+                if not (depth > 0).any():
+                    continue
+                typical = float(np.median(depth[depth > 0]))
+                sights = [
+                    Sight.of(
+                        grey[t],
+                        grey[s],
+                        flow,
+                        camera.pose[s] @ np.linalg.inv(camera.pose[t]),
+                        typical,
+                        K,
+                        directions,
+                    )
+                    for s in choose_views(t, posed, camera, typical, K, self.views)
+                ]
+                inverse, weight = triangulate(sights, grey[t], camera.noise)
+                yield t, *self._smooth(inverse, weight, frames[t], typical)
 
-
-def inverse_depths(
-    grey: list[Grey], camera: CameraTrack, K: Floats, views: int
-) -> dict[int, tuple[Map, Map]]:
-    """Inverse depth and raw score (H, W) of each frame whose camera is known and has a baseline."""
-    posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))
-    known = camera.points[np.isfinite(camera.points[:, 0])]
-    if len(known) < 10:
-        return {}
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow.setFinestScale(0)
-    directions = rays(K, *grey[0].shape)
-    first: dict[int, tuple[Map, Map]] = {}
-    matches: dict[int, list[tuple[int, Array]]] = {}
-    for t in posed:
-        depth = known @ camera.pose[t, 2, :3] + camera.pose[t, 2, 3]
-        typical = float(np.median(depth[depth > 0])) if (depth > 0).any() else 1.0
-        matches[t] = [
-            (s, match(grey[t], grey[s], flow, camera.pose[s] @ np.linalg.inv(camera.pose[t]), typical, K))
-            for s in choose_views(int(t), posed, camera, typical, K, views)
-        ]
-        first[t] = triangulate(matches[t], int(t), camera, directions, K)
-    return {int(t): fuse(int(t), matches[t], first, camera, directions) for t in posed}
-
-
-TARGET_PARALLAX = 0.05  # of the image's width: small enough for flow, large enough for depth
+    def _smooth(self, inverse: Map, weight: Map, frame: Colour, typical: float) -> tuple[Map, Map]:
+        """Inverse depth × typical depth and raw score after edge-aware plane fits."""
+        guide = cv2.GaussianBlur(frame, (0, 0), 0.7).astype(np.float32) / np.float32(255 * COLOUR_STEP)
+        planes = fit_planes(
+            inverse * np.float32(typical),
+            weight / np.float32(typical) ** 2,
+            *links([guide], self.radius * self.width),
+        )
+        w = np.clip(planes.value, FARTHEST, NEAREST)
+        error = np.sqrt(planes.residual**2 + 1 / np.maximum(planes.support, 1e-6))
+        certainty = w / error
+        score = np.where(weight > 0, certainty / (certainty + 20), 0)
+        return w, score.astype(np.float32)
 
 
 def choose_views(
     t: int, posed: NDArray[np.int64], camera: CameraTrack, depth: float, K: Floats, views: int
 ) -> list[int]:
-    """Other frames to match frame t with: half before and half after, near the parallax aimed at."""
+    """Other frames to match frame t with: before and after in turn, near the parallax aimed at."""
     centre = -np.einsum("nji,nj->ni", camera.pose[posed, :3, :3], camera.pose[posed, :3, 3])
-    here = centre[np.flatnonzero(posed == t)[0]]
-    parallax = np.linalg.norm(centre - here, axis=1) * K[0, 0] / depth
-    target = TARGET_PARALLAX * 2 * K[0, 2]
-    out: list[int] = []
-    for side in (posed < t, posed > t):
-        for share in np.linspace(1, 0.5, views // 2):
-            far = np.where(side, np.abs(parallax - share * target), np.inf)
-            far[np.isin(posed, out)] = np.inf
-            if np.isfinite(far.min()):
-                out.append(int(posed[far.argmin()]))
-    return out
+    pixels = np.linalg.norm(centre - centre[posed == t], axis=1) * K[0, 0] / depth
+    off = np.abs(pixels - PARALLAX * 2 * max(K[0, 2], K[1, 2])) + 1e-3 * np.abs(posed - t)
+    chosen: list[int] = []
+    for turn in range(views):
+        free = (posed != t) & ~np.isin(posed, chosen)
+        side = free & ((posed < t) if turn % 2 == 0 else (posed > t))
+        # One that sees little parallax on this side is worse than another on the other side.
+        pool = side if (side & (off < 0.7 * off[posed == t])).any() else free
+        if pool.any():
+            chosen.append(int(posed[pool][off[pool].argmin()]))
+    return chosen
 
 
-def match(a: Grey, b: Grey, flow: cv2.DISOpticalFlow, motion: Floats, depth: float, K: Floats) -> Array:
-    """Where each pixel of frame a lies in b, (H, W, 2) OpenCV pixels: b is first turned to a's view."""
-    height, width = a.shape
-    # The homography of the plane at the typical depth, facing the camera, in OpenCV's pixels.
-    k = K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
-    normal = np.array([[0, 0, 1 / depth]])
-    H = k @ (motion[:3, :3] + motion[:3, 3:] @ normal) @ np.linalg.inv(k)
-    turned = cv2.warpPerspective(
-        b, H, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+@dataclass(frozen=True)
+class Sight:
+    """What another frame says about inverse depth w, per pixel and coordinate: w · lever = shift, in pixels.
+
+    lever, shift: (2, H, W); lever is 0 where the pixel's match lies outside the other frame.
+    """
+
+    lever: Map
+    shift: Map
+
+    @classmethod
+    def of(
+        cls,
+        here: Colour,
+        there: Colour,
+        flow: cv2.DISOpticalFlow,
+        motion: Floats,
+        depth: float,
+        K: Floats,
+        directions: Map,
+    ) -> Sight:
+        """From the flow to another grey frame, which is first warped by the plane at the typical depth.
+
+        motion: camera here → camera there (4, 4); directions: rays of this frame (H, W, 3).
+        """
+        height, width = here.shape
+        k = K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV's pixel centres are whole numbers
+        H = k @ (motion[:3, :3] + motion[:3, 3:] @ np.array([[0, 0, 1 / depth]])) @ np.linalg.inv(k)
+        near = cv2.warpPerspective(
+            there, H, (width, height), None, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
+        )
+        at = flow.calc(here, near, np.zeros((height, width, 2), np.float32))
+        at[..., 0] += np.arange(width, dtype=np.float32)
+        at[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+        at = cv2.perspectiveTransform(at.reshape(1, -1, 2), H).reshape(height, width, 2)
+        inside = ((at >= 0) & (at <= (width - 1, height - 1))).all(axis=-1)
+        turned = np.einsum("ij,hwj->ihw", motion[:3, :3].astype(np.float32), directions)
+        focal = np.diag(K)[:2].astype(np.float32)
+        u = ((at + 0.5 - K[:2, 2].astype(np.float32)) / focal).transpose(2, 0, 1)
+        scale = focal[:, None, None] / np.where(np.abs(turned[2]) > 0.05, turned[2], np.inf) * inside
+        # u = (R r + w T)₁₂ / (R r + w T)₃, made linear in w and divided by the depth of R r.
+        lever = (u * np.float32(motion[2, 3]) - motion[:2, 3, None, None].astype(np.float32)) * scale
+        return cls(lever.astype(np.float32), ((turned[:2] - u * turned[2]) * scale).astype(np.float32))
+
+
+def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map]:
+    """Inverse depth (H, W) on which the sights agree, and its weight: one over its expected variance.
+
+    Iteratively reweighted least squares, Cauchy weights; `noise` is the camera path's error in pixels.
+    """
+    grey = cv2.GaussianBlur(here.astype(np.float32), (0, 0), 1)
+    gradient = np.stack([cv2.Scharr(grey, -1, 1, 0), cv2.Scharr(grey, -1, 0, 1)]) / np.float32(32)
+    power = [(s.lever**2).sum(axis=0) for s in sights]
+    along = [(s.lever * s.shift).sum(axis=0) for s in sights]
+    weight = [np.ones(here.shape, np.float32) for _ in sights]
+    for _ in range(3):
+        total = sum(w * p for w, p in zip(weight, power, strict=True)) + np.float32(1e-12)
+        inverse = sum(w * a for w, a in zip(weight, along, strict=True)) / total
+        error = [((s.lever * inverse - s.shift) ** 2).sum(axis=0) for s in sights]
+        weight = [1 / (1 + e) for e in error]
+    seen = sum((p > 0).astype(np.float32) for p in power)
+    texture = sum((s.lever * gradient).sum(axis=0) ** 2 for s in sights) / np.maximum(seen, 1)
+    texture = cv2.boxFilter(texture, -1, (7, 7), normalize=False) / np.float32(NOISE**2)
+    lever = sum(power) / np.maximum(seen, 1)
+    mean_error = sum(w * e * (p > 0) for w, e, p in zip(weight, error, power, strict=True)) / np.maximum(
+        sum(w * (p > 0) for w, p in zip(weight, power, strict=True)), 1e-6
     )
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    there = flow.calc(a, turned, None) + np.stack([x, y], -1)
-    return np.asarray(cv2.perspectiveTransform(there.reshape(1, -1, 2), H).reshape(height, width, 2))
-
-
-def triangulate(
-    matches: list[tuple[int, Array]], t: int, camera: CameraTrack, directions: Floats, K: Floats
-) -> tuple[Map, Map]:
-    """Inverse depth and score (H, W) from where each pixel lies in the other frames."""
-    height, width = directions.shape[:2]
-    A, b = [], []
-    inverse = np.linalg.inv(camera.pose[t])
-    for s, there in matches:
-        motion = camera.pose[s] @ inverse
-        turned = directions @ motion[:3, :3].T
-        u = (there + 0.5 - K[:2, 2]) / np.diag(K)[:2]
-        # w (u T₃ − T) = R r − u R₃ r, per coordinate, in pixels of frame s.
-        A.append((u * motion[2, 3] - motion[:2, 3]) * K[0, 0] / turned[..., 2:])
-        b.append((turned[..., :2] - u * turned[..., 2:]) * K[0, 0] / turned[..., 2:])
-        inside = (there >= 0).all(-1) & (there[..., 0] < width) & (there[..., 1] < height)
-        A[-1] *= inside[..., None]
-        b[-1] *= inside[..., None]
-    a_, b_ = np.stack(A), np.stack(b)
-    weight = np.ones(a_.shape[:-1])
-    for _ in range(4):
-        power = (weight[..., None] * a_ * a_).sum((0, -1))
-        w = (weight[..., None] * a_ * b_).sum((0, -1)) / np.maximum(power, 1e-9)
-        error = ((a_ * w[..., None] - b_) ** 2).sum(-1)
-        weight = 1 / (1 + error)
-    used = (a_ != 0).any(-1)
-    error = np.sqrt((weight * error * used).sum(0) / np.maximum((weight * used).sum(0), 1e-9))
-    # How many pixels of parallax the inverse depth rests on, against its error.
-    certainty = w * np.sqrt(power) / (camera.noise + error)
-    score = np.where((w > 0) & used.any(0), np.clip(certainty / 20, 0.02, 1) * np.exp(-((error / 2) ** 2)), 0)
-    return w.astype(np.float32), score.astype(np.float32)
-
-
-def fuse(
-    t: int,
-    matches: list[tuple[int, Array]],
-    first: dict[int, tuple[Map, Map]],
-    camera: CameraTrack,
-    directions: Floats,
-) -> tuple[Map, Map]:
-    """The median of frame t's inverse depth and of what the matched frames say; score by their agreement."""
-    own, score = first[t]
-    said = [np.where(score > 0, own, np.nan)]
-    for s, there in matches:
-        motion = camera.pose[t] @ np.linalg.inv(camera.pose[s])
-        at = there.astype(np.float32)
-        w = cv2.remap(first[s][0], at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=np.nan)
-        ok = cv2.remap(first[s][1], at[..., 0], at[..., 1], cv2.INTER_NEAREST, borderValue=0) > 0
-        ray = cv2.remap(directions.astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR)
-        z = ray @ motion[2, :3] + motion[2, 3] * w
-        with np.errstate(divide="ignore", invalid="ignore"):
-            said.append(np.where(ok & (w > 0) & (z > 0), w / z, np.nan))
-    stack = np.sort(np.stack(said), axis=0)  # NaN last
-    count = np.isfinite(stack).sum(0)
-    middle = np.maximum(count - 1, 0)
-    low, high = (np.take_along_axis(stack, k[None], 0)[0] for k in (middle // 2, (middle + 1) // 2))
-    median = (low + high) / 2
-    with np.errstate(invalid="ignore"):
-        agree = (np.abs(stack - median) < 0.1 * median).sum(0) / len(said)
-    score = np.where(np.isfinite(median) & (score > 0), score * agree, 0)
-    return np.where(score > 0, median, np.nan).astype(np.float32), score.astype(np.float32)
+    precision = 1 / (1 / (texture + 1e-9) + np.float32(MISMATCH**2) / (lever + 1e-9))
+    precision = precision * np.exp(-mean_error / np.float32((2 * max(noise, 0.5)) ** 2))
+    return inverse.astype(np.float32), np.where((inverse > 0) & (seen > 0), precision, 0).astype(np.float32)

@@ -18,7 +18,7 @@ MAX_CLIP = 64  # frames of one shard, so of one clip
 DEFAULT_FPS = (
     10.0  # frames a second taken from a video: enough motion between frames to measure, no near-copies
 )
-ASSUMED_FPS = 24.0  # of numbered images, which carry no time
+ASSUMED_FPS = 30.0  # of numbered images, which carry no time
 ASSUMED_FOV = 60.0  # degrees across the longer side where nothing tells
 GIVEN, EXIF, ASSUMED = "given", "exif", "assumed"
 
@@ -27,10 +27,10 @@ GIVEN, EXIF, ASSUMED = "given", "exif", "assumed"
 class SourceOptions:
     """How sources are cut into clips.
 
-    fps: frames a second taken from videos, by their time stamps; a slower video keeps all its frames; None: every
-    frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip, 2..64; a
-    longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources in pixels
-    of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
+    fps: frames a second taken from videos, by their time stamps; a slower video keeps all its frames; None:
+    every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
+    2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
+    in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
     """
 
     fps: float | None = DEFAULT_FPS
@@ -50,10 +50,15 @@ class SourceOptions:
         if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
             raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the user said anything about intrinsics."""
+        return self.camera is not None or self.fov is not None
+
     def camera_of(
         self, size: tuple[int, int], focal: float | None = None
     ) -> tuple[tuple[float, float, float, float], str]:
-        """(fx, fy, cx, cy) of an image of `size` = (height, width) and its origin: the user, EXIF, a default."""
+        """(fx, fy, cx, cy) of an image of `size` = (height, width) and where it is from."""
         height, width = size
         if self.camera is not None:
             return self.camera, GIVEN
@@ -67,14 +72,14 @@ class SourceOptions:
 class ClipSpec:
     """One clip as a pure function of file content and options.
 
-    kind: "photo", "video", "sequence", "stereo" or "rgbd". uris: the video or photo, or one image a frame (stereo:
-    all left ones, then all right ones). depth, poses: one file a frame, or none. sha256: of the source's content
-    (several files: of their hashes in order). size: (height, width) of a frame, upright, at full resolution.
-    indices: which frames of the source, times: theirs, in seconds. pts: their time stamps in the video's own
-    unit, empty if it has no usable ones; checksum: of the first frame as decoded. camera: (fx, fy, cx, cy) in
-    pixels of `size`; intrinsics: where they come from. rate: frames a second; rate_assumed: whether the source
-    said nothing of it. shot, part, parts: clips of the same shot share `shot` and follow each other in `part` of
-    `parts`. note: one sentence about what is odd, "".
+    kind: "photo", "video", "sequence", "stereo" or "rgbd". uris: the video or photo, or one image a frame
+    (stereo: all left ones, then all right ones). depth, poses: one file a frame, or none. sha256: of the
+    source's content (several files: of their hashes in order). size: (height, width) of a frame, upright, at
+    full resolution. indices: which frames of the source, times: theirs, in seconds. pts: their time stamps in
+    the video's own unit, empty if it has no usable ones; checksum: of the first frame as decoded. camera:
+    (fx, fy, cx, cy) in pixels of `size`; intrinsics: where they come from. rate: frames a second;
+    rate_assumed: whether the source said nothing of it. shot, part, parts: clips of the same shot share
+    `shot` and follow each other in `part` of `parts`. note: one sentence about what is odd, "".
     """
 
     kind: str
@@ -122,7 +127,7 @@ class ClipSpec:
 
     @cached_property
     def key(self) -> str:
-        """Identity of content, frames and options, 16 hexadecimal digits; names and places have no part in it."""
+        """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
         identity = asdict(replace(self, uris=(), note="", checksum=0))
         identity["depth"], identity["poses"] = len(self.depth), len(self.poses)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -135,7 +140,8 @@ class ClipSpec:
     def from_json(cls, values: dict[str, Any]) -> ClipSpec:
         """The inverse of `to_json`; unknown names raise TypeError."""
         tuples = {f.name for f in fields(cls) if str(f.type).startswith("tuple")}
-        return cls(**{name: tuple(v) if name in tuples else v for name, v in values.items()})
+        arguments: dict[str, Any] = {name: tuple(v) if name in tuples else v for name, v in values.items()}
+        return cls(**arguments)
 
 
 def camera_numbers(K: NDArray[np.float64]) -> tuple[float, float, float, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,16 @@ BLOCK = 1 << 20
 
 class SourceError(Exception):
     """Why a source can't be used: one sentence without its name."""
+
+
+def why(error: Exception) -> str:
+    """The sentence for an error met while reading a file."""
+    if isinstance(error, SourceError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return f"can't be read ({reason})"
 
 
 def is_remote(uri: str) -> bool:
@@ -35,6 +47,19 @@ def file_system(uri: str) -> tuple[Any, str]:
     return system, path
 
 
+@contextmanager
+def plain_errors(uri: str) -> Iterator[None]:
+    """Turn whatever a remote backend raises, each its own kinds, into a SourceError."""
+    try:
+        yield
+    except (SourceError, OSError):
+        raise
+    except Exception as error:
+        if not is_remote(uri):
+            raise
+        raise SourceError(why(error)) from error
+
+
 def open_file(uri: str) -> IO[bytes]:
     """`uri` opened for reading and seeking, in binary."""
     if not is_remote(uri):
@@ -46,7 +71,7 @@ def open_file(uri: str) -> IO[bytes]:
 
 def read_bytes(uri: str) -> bytes:
     """All bytes of a (small) file; SourceError if there are none."""
-    with open_file(uri) as stream:
+    with plain_errors(uri), open_file(uri) as stream:
         data = stream.read()
     if not data:
         raise SourceError("is empty")
@@ -66,7 +91,7 @@ def sha256_of_all(hashes: list[str]) -> str:
 def sha256_of_file(uri: str) -> str:
     """The SHA-256 of a file that may be larger than memory; SourceError if it is empty."""
     digest, size = hashlib.sha256(), 0
-    with open_file(uri) as stream:
+    with plain_errors(uri), open_file(uri) as stream:
         while block := stream.read(BLOCK):
             digest.update(block)
             size += len(block)

@@ -26,6 +26,7 @@ DEFAULT_FRAME = 0.1
 FULL_FRAME_DIAGONAL = math.hypot(36, 24)  # mm, what a 35 mm equivalent focal length refers to
 
 # EXIF tags
+ORIENTATION, EXIF_FOLDER = 0x0112, 0x8769
 FOCAL_LENGTH, FOCAL_LENGTH_35MM = 37386, 41989
 FOCAL_PLANE_X_RESOLUTION, FOCAL_PLANE_UNIT, PIXEL_X_DIMENSION = 41486, 41488, 40962
 MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}  # focal plane resolution units
@@ -36,10 +37,10 @@ TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height
 class Picture:
     """A decoded image.
 
-    image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution, upright;
-    `image` may be coarser by the exact factor `reduced`. focal: in pixels of `size`, None if EXIF has none.
-    lossless: whether pixel values are exact (then a label map shows by its few flat colours). frames: how many
-    follow in time, 1 for a photo.
+    image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution,
+    upright; `image` may be coarser by the exact factor `reduced`. focal: in pixels of `size`, None if EXIF
+    has none. lossless: whether pixel values are exact (then a label map shows by its few flat colours). grey:
+    whether it has one channel. frames: how many follow in time, 1 for a photo.
     """
 
     image: RGB
@@ -54,24 +55,25 @@ class Picture:
 def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
     """Decode the first frame of an image file held in `data`, completely.
 
-    at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8 by
-    its own transform, which is an area average and several times faster. Alpha is composited on mid-grey; CMYK
-    goes through the embedded profile; 16-bit values are scaled by the smallest of the 8-, 10-, 12-, 14- and
-    16-bit ranges that holds them all. Raises SourceError.
+    at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8
+    by its own transform, which is an area average and several times faster. Alpha is composited on mid-grey;
+    CMYK goes through the embedded profile; 16-bit values are scaled by the smallest of the 8-, 10-, 12-, 14-
+    and 16-bit ranges that holds them all. Raises SourceError.
     """
     with _opened(data) as file:
         width, height = file.size
         lossless = file.format not in ("JPEG", "MPO") and not (file.format == "WEBP" and b"VP8 " in data[:64])
         exif = file.getexif()
+        orientation = exif.get(ORIENTATION, 1)
+        turned = orientation in TRANSPOSED
         if at_least and file.format in ("JPEG", "MPO"):
             # twice what is needed, so that the area filter of the final resize decides how the image looks
-            file.draft(file.mode, (2 * at_least[1], 2 * at_least[0]))
+            file.draft(file.mode, (2 * at_least[not turned], 2 * at_least[turned]))
         reduced = round(width / file.size[0])
         frames = getattr(file, "n_frames", 1) if file.format in ANIMATED else 1
-        orientation = exif.get(0x0112, 1)
+        grey = file.mode not in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA")
         image = _upright(_to_rgb(file), orientation)
-        grey = file.mode in ("1", "L", "I", "F", "P", "I;16", "I;16B", "I;16L")
-        size = (width, height) if orientation in TRANSPOSED else (height, width)
+        size = (width, height) if turned else (height, width)
         return Picture(image, size, reduced, _focal(exif, width, height), lossless, grey, frames)
 
 
@@ -84,6 +86,25 @@ def animation(data: bytes) -> Iterator[tuple[float, RGB]]:
             yield time, _to_rgb(file)
             seconds = float(file.info.get("duration", 0) or 0) / 1000
             time += seconds if seconds >= SHORTEST_FRAME else DEFAULT_FRAME
+
+
+def decode_depth(data: bytes) -> NDArray[np.uint16]:
+    """The raw values (h, w) of a 16-bit single-channel image. Raises SourceError for any other."""
+    with _opened(data) as file:
+        if not file.mode.startswith("I"):
+            raise SourceError("its depth image is not a 16-bit single-channel image")
+        values = np.asarray(file)
+        if values.min() < 0 or values.max() > 65535:
+            raise SourceError("its depth image holds more than 16 bits")
+        return values.astype(np.uint16)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise SourceError if an image or frame is too small to hold anything, or too large to decode safely."""
+    if width * height > MAX_PIXELS:
+        raise SourceError(f"has {width} × {height} pixels, the limit is {MAX_PIXELS / 1e6:.0f} million")
+    if min(width, height) < MIN_SIDE:
+        raise SourceError(f"has {width} × {height} pixels, the smallest useful side is {MIN_SIDE}")
 
 
 class _opened:
@@ -99,11 +120,7 @@ class _opened:
                 self.file = Image.open(io.BytesIO(self.data))
         except Exception as error:
             raise _refusal(error) from error
-        width, height = self.file.size
-        if width * height > MAX_PIXELS:
-            raise SourceError(f"has {width} × {height} pixels, the limit is {MAX_PIXELS / 1e6:.0f} million")
-        if min(width, height) < MIN_SIDE:
-            raise SourceError(f"has {width} × {height} pixels, the smallest useful side is {MIN_SIDE}")
+        check_size(self.file.size[1], self.file.size[0])
         return self.file
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -178,7 +195,7 @@ def _upright(image: RGB, orientation: int) -> RGB:
 
 def _focal(exif: Image.Exif, width: int, height: int) -> float | None:
     """Focal length in pixels from EXIF: the 35 mm equivalent, or focal length over pixel pitch."""
-    tags = exif.get_ifd(0x8769)
+    tags = exif.get_ifd(EXIF_FOLDER)
 
     def number(tag: int) -> float:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,23 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "failed": _lines(dataset.failures_log()),
         "corrupt": corrupt,
     }
+
+
+def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> int:
+    """Write the record of every rendered clip into `folder`, for ``render --scene``; returns how many."""
+    dataset = Dataset(path)
+    target = Path(folder)
+    written = 0
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in dataset.shards():
+            for clip in dataset.open(name).clips:
+                if "scene" in clip:
+                    (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                    written += 1
+    except OSError as error:
+        raise UserError(f"can't write to {folder} ({error.strerror})") from error
+    return written
 
 
 def _nothing() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,6 @@ from generators.fields import Array
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.decode import read
 from pipeline.errors import UserError
-from pipeline.grouping import Item
 from pipeline.planning import (
     FRAME_FIELDS,
     Recipe,
@@ -30,13 +28,14 @@ from pipeline.planning import (
     recipes,
     uncovered,
 )
-from pipeline.probe import probe
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.shards import Dataset, commit_shard
-from pipeline.sources import Refusal, find
+from pipeline.scan import scan, write_lines
+from pipeline.shards import MAX_ROWS, Dataset, commit_shard
+from pipeline.sources import find
+from pipeline.stage import begin, failure_entry, write_failed
 
-PROBE_CACHE = ".probe.jsonl"
+SCAN_CACHE = ".sources.jsonl"
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ def label(
     labels: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
     options: SourceOptions | None = None,
+    shard_frames: int = MAX_ROWS,
     seed: int = 0,
     detectors: Sequence[Detector] = (),
     compression: str = "fast",
@@ -93,7 +93,8 @@ def label(
     """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
 
     sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
-    size: (height, width) of the stored frames. detectors: instances that replace default parameters.
+    size: (height, width) of the stored frames. shard_frames: most frames of a shard.
+    detectors: instances that replace default parameters.
     strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
     """
     options = options or SourceOptions()
@@ -113,143 +114,30 @@ def label(
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
-    dataset = _begin(out, size, seed)
-    clips, more = _probe_all(items, options, dataset, cluster, reporter)
-    refused = sorted([*refused, *more], key=lambda r: r.uri)
-    _write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+    dataset = begin(out, {"size": list(size), "seed": seed})
+    scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+    refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
+    write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
     if refused:
         files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
         reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
         if strict:
             raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
-    if not clips:
+    if not scanned.clips:
         raise UserError(f"no source could be used; first: {refused[0]}")
     return _label_clips(
-        clips, dataset, labels, configured, size, seed, compression, len(refused), cluster, reporter
+        scanned.clips,
+        dataset,
+        labels,
+        configured,
+        shard_frames,
+        size,
+        seed,
+        compression,
+        len(refused),
+        cluster,
+        reporter,
     )
-
-
-def _begin(out: str | os.PathLike[str], size: tuple[int, int], seed: int) -> Dataset:
-    try:
-        dataset = Dataset.create(out, {"size": list(size), "seed": seed})
-        dataset.storage.sweep()
-    except OSError as error:
-        raise UserError(
-            f"can't write to {out} ({error.strerror}); free or name another place with --out"
-        ) from error
-    for name in dataset.superseded():
-        dataset.storage.drop(name)
-    return dataset
-
-
-# --- probing ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ProbeWork:
-    """Some sources to probe in one task: several photos, or one video."""
-
-    items: tuple[Item, ...]
-    options: SourceOptions
-
-
-def probe_items(work: ProbeWork) -> list[list[ClipSpec] | Refusal]:
-    """The clips of each item, or why it has none."""
-    return [probe(item, work.options) for item in work.items]
-
-
-PHOTOS_PER_TASK = 32
-
-
-def _probe_all(
-    items: Sequence[Item], options: SourceOptions, dataset: Dataset, cluster: Cluster, reporter: Reporter
-) -> tuple[list[ClipSpec], list[Refusal]]:
-    """Probe what the cache of earlier runs does not know; a file that kills its decoder costs itself alone."""
-    cache_file = Path(dataset.path) / PROBE_CACHE
-    known = _read_cache(cache_file)
-    results: dict[str, list[ClipSpec] | Refusal] = {}
-    keys = {item: _cache_key(item, options) for item in items}
-    fresh = []
-    for item in items:
-        if keys[item] in known:
-            results[keys[item]] = known[keys[item]]
-        else:
-            fresh.append(item)
-    photos = [item for item in fresh if item.kind == "image"]
-    work = [ProbeWork((item,), options) for item in fresh if item.kind != "image"]
-    work += [
-        ProbeWork(tuple(photos[k : k + PHOTOS_PER_TASK]), options)
-        for k in range(0, len(photos), PHOTOS_PER_TASK)
-    ]
-    while work:
-        retry: list[ProbeWork] = []
-        with reporter.stage("probe", len(work)) as tick:
-            for outcome in run(probe_items, work, lambda w: f"probe {w.items[0].uris[0]}", cluster):
-                tick(len(outcome.work.items), failed=outcome.result is None)
-                if outcome.result is not None:
-                    for item, found in zip(outcome.work.items, outcome.result, strict=True):
-                        results[keys[item]] = found
-                elif len(outcome.work.items) > 1:
-                    retry += [ProbeWork((item,), options) for item in outcome.work.items]
-                else:
-                    item = outcome.work.items[0]
-                    results[keys[item]] = Refusal(item.uris[0], f"could not be decoded: {outcome.error}")
-        work = retry
-    if fresh:
-        _write_lines(
-            cache_file,
-            [_cache_entry(keys[item], results[keys[item]]) for item in items if keys[item] in results],
-        )
-    clips: list[ClipSpec] = []
-    refused: list[Refusal] = []
-    first: dict[str, str] = {}
-    for item in items:
-        found = results[keys[item]]
-        if isinstance(found, Refusal):
-            refused.append(found)
-            continue
-        for clip in found:
-            if clip.key not in first:
-                clips.append(clip)
-            elif clip is found[0]:
-                refused.append(Refusal(clip.uris[0], f"is a duplicate of {first[clip.key]}"))
-            first.setdefault(clip.key, clip.uris[0])
-            if clip.note and clip is found[0]:
-                reporter.say(f"{clip.uris[0]}: {clip.note}")
-    return clips, refused
-
-
-def _cache_key(item: Item, options: SourceOptions) -> str:
-    return json.dumps([asdict(item), asdict(options)], sort_keys=True)
-
-
-def _cache_entry(key: str, found: list[ClipSpec] | Refusal) -> dict[str, Any]:
-    if isinstance(found, Refusal):
-        return {"key": key, "refusal": asdict(found)}
-    return {"key": key, "clips": [clip.to_json() for clip in found]}
-
-
-def _read_cache(path: Path) -> dict[str, list[ClipSpec] | Refusal]:
-    """What earlier runs found; a cache that can't be read is no cache."""
-    known: dict[str, list[ClipSpec] | Refusal] = {}
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-                known[entry["key"]] = (
-                    Refusal(**entry["refusal"])
-                    if "refusal" in entry
-                    else [ClipSpec.from_json(clip) for clip in entry["clips"]]
-                )
-            except (ValueError, KeyError, TypeError):
-                continue
-    return known
-
-
-def _write_lines(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    scratch = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    scratch.replace(path)
 
 
 # --- labelling ----------------------------------------------------------------------------------------------
@@ -260,6 +148,7 @@ def _label_clips(
     dataset: Dataset,
     labels: Sequence[str],
     configured: Mapping[str, Detector],
+    shard_frames: int,
     size: tuple[int, int],
     seed: int,
     compression: str,
@@ -267,7 +156,7 @@ def _label_clips(
     cluster: Cluster,
     reporter: Reporter,
 ) -> LabelSummary:
-    shards = uncovered(pack(clips), dataset)
+    shards = uncovered(pack(clips, shard_frames), dataset)
     committed = {name.rpartition(".")[0]: name for name in dataset.shards()}
     work: list[LabelWork] = []
     skipped: dict[str, dict[str, str]] = {}
@@ -295,17 +184,13 @@ def _label_clips(
         for outcome in run(label_shard, work, lambda w: f"label {w.shard.id}", cluster):
             tick(outcome.work.shard.frames, failed=outcome.result is None)
             if outcome.fatal:
-                raise UserError(
-                    f"can't write to {dataset.path} ({outcome.error}); {made} shards were made, free space or "
-                    "permissions and run again to go on"
-                )
+                raise write_failed(dataset, outcome.error, made)
             if outcome.result is None:
                 sources = sorted({clip.uris[0] for clip in outcome.work.shard.clips})
-                failures.append({"shard": outcome.work.shard.id, "error": outcome.error, "sources": sources,
-                                 "traceback": outcome.traceback})  # fmt: skip
+                failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
             else:
                 made += 1
-    _write_lines(dataset.failures_log(), failures)
+    write_lines(dataset.failures_log(), failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
     frames = sum(shard.frames for shard in shards)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -44,8 +44,8 @@ class ShardPlan:
         return self.clips[0].provides | {SEED}
 
 
-def pack(clips: Sequence[ClipSpec]) -> list[ShardPlan]:
-    """Pack whole clips into shards of up to 64 frames, in order, clips that offer the same together."""
+def pack(clips: Sequence[ClipSpec], rows: int = MAX_ROWS) -> list[ShardPlan]:
+    """Pack whole clips into shards of up to `rows` frames, in order, clips that offer the same together."""
 
     def group(clip: ClipSpec) -> tuple[str, list[str]]:
         return clip.kind, sorted(clip.provides)
@@ -54,12 +54,18 @@ def pack(clips: Sequence[ClipSpec]) -> list[ShardPlan]:
     for _, members in groupby(sorted(clips, key=group), key=group):
         shard: list[ClipSpec] = []
         for clip in members:
-            if shard and sum(c.frames for c in shard) + clip.frames > MAX_ROWS:
+            if shard and sum(c.frames for c in shard) + clip.frames > rows:
                 plans.append(ShardPlan(tuple(shard)))
                 shard = []
             shard.append(clip)
         plans.append(ShardPlan(tuple(shard)))
     return plans
+
+
+def held_keys(dataset: Dataset, ids: Collection[str]) -> set[str]:
+    """Keys of the clips in committed shards other than those called `ids`."""
+    others = [name for name in dataset.shards() if name.rpartition(".")[0] not in ids]
+    return {clip.get("key", "") for name in others for clip in dataset.open(name).clips}
 
 
 def uncovered(plans: Sequence[ShardPlan], dataset: Dataset) -> list[ShardPlan]:
@@ -69,10 +75,7 @@ def uncovered(plans: Sequence[ShardPlan], dataset: Dataset) -> list[ShardPlan]:
     place, so that no frame is ever stored twice and none is labelled again because a file came beside it.
     """
     ids = {plan.id for plan in plans}
-    held: set[str] = set()
-    for name in dataset.shards():
-        if name.rpartition(".")[0] not in ids:
-            held.update(clip.get("key", "") for clip in dataset.open(name).clips)
+    held = held_keys(dataset, ids)
     wanted = {clip.key for plan in plans for clip in plan.clips}
     kept = []
     for name in dataset.shards():

@@ -1,4 +1,4 @@
-"""What the user named → the items to probe: photos, videos, numbered folders, stereo pairs, RGB-D sequences."""
+"""What the user named → the items to probe: photos, videos, numbered images, stereo pairs, RGB-D."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.files import SourceError, file_system, is_remote, read_bytes
-from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIXES, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
+from pipeline.files import SourceError, file_system, is_remote, plain_errors, read_bytes, why
+from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIX, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
 
 __all__ = ["Item", "Refusal", "find"]
 
@@ -39,9 +40,9 @@ Found = Iterator[_File | Refusal]
 def find(sources: Sequence[str], skip: Iterable[str] = ()) -> tuple[list[Item], list[Refusal]]:
     """The items in files, folders (recursively), globs, lists (.txt, one source a line) and URIs, sorted.
 
-    skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are passed over;
-    named by themselves they are refused. No media file is opened: whether one is what its name says is for
-    `pipeline.probe.probe` to find out.
+    skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are passed
+    over; named by themselves they are refused. No media file is opened: whether one is what its name says is
+    for `pipeline.probe.probe` to find out.
     """
     seen = {os.path.realpath(folder) for folder in skip}
     folders: Folders = {}
@@ -61,20 +62,20 @@ def _expand(source: str, seen: set[str]) -> Found:
     """All files behind one source. seen: real paths of the folders and lists looked into so far."""
     try:
         if is_remote(source):
-            yield from _remote(source, seen)
+            with plain_errors(source):
+                yield from _remote(source, seen)
         else:
-            yield from _local(os.path.abspath(os.path.expanduser(source)), seen)
-    except SourceError as error:
-        yield Refusal(source, str(error))
-    except (OSError, ValueError) as error:
-        yield Refusal(source, _why(error))
+            path = os.path.abspath(Path(source).expanduser())  # noqa: PTH100  (resolve() would follow links)
+            yield from _local(path, seen)
+    except (SourceError, OSError, ValueError) as error:
+        yield Refusal(source, why(error))
 
 
 def _local(path: str, seen: set[str]) -> Found:
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except FileNotFoundError:
-        matches = sorted(glob.glob(path, recursive=True))
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
         if not matches:
             raise SourceError("does not exist") from None
         for match in matches:
@@ -83,7 +84,7 @@ def _local(path: str, seen: set[str]) -> Found:
     if stat.S_ISDIR(status.st_mode):
         yield from _walk(path, seen)
     elif suffix_of(path) == LIST_SUFFIX:
-        yield from _lines(path, os.path.dirname(path), seen)
+        yield from _lines(path, str(Path(path).parent), seen)
     elif _known(path):
         yield _File(path, _stamp(status))
     else:
@@ -101,7 +102,7 @@ def _walk(path: str, seen: set[str]) -> Found:
         with os.scandir(path) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        yield Refusal(path, _why(error))
+        yield Refusal(path, why(error))
         return
     inner: list[tuple[bool, str]] = []
     for entry in found:
@@ -110,19 +111,17 @@ def _walk(path: str, seen: set[str]) -> Found:
         try:
             if entry.is_dir():
                 inner.append((entry.is_symlink(), entry.path))
-            elif suffix_of(entry.name) in NOTE_SUFFIXES:
-                yield _File(entry.path, "")
-            elif _known(entry.name) or _is_loop(entry):
+            elif _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
                 yield _File(entry.path, _stamp(entry.stat()))
         except OSError as error:
-            yield Refusal(entry.path, _why(error))
+            yield Refusal(entry.path, why(error))
     for _, folder in sorted(inner):
         yield from _walk(folder, seen)
 
 
-def _is_loop(entry: os.DirEntry[str]) -> bool:
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     """Whether a link without a media suffix leads nowhere, so that its refusal is worth a sentence."""
-    return entry.is_symlink() and not os.path.exists(entry.path)
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def _remote(uri: str, seen: set[str]) -> Found:
@@ -134,9 +133,7 @@ def _remote(uri: str, seen: set[str]) -> Found:
     else:
         listing = system.glob(path, detail=True) if glob.has_magic(path) else system.find(path, detail=True)
         names = {system.unstrip_protocol(name): info for name, info in listing.items()}
-        media = {
-            name: info for name, info in names.items() if _known(name) or suffix_of(name) in NOTE_SUFFIXES
-        }
+        media = {name: info for name, info in names.items() if _known(name) or suffix_of(name) == NOTE_SUFFIX}
         if not names:
             raise SourceError("does not exist, or is an empty folder")
         if not media and len(names) == 1:
@@ -167,12 +164,8 @@ def _known(name: str) -> bool:
 
 
 def _unknown(name: str) -> str:
-    return f"is of no known kind ({suffix_of(name) or 'no suffix'}): expected an image, a video, a folder or a .txt list"
-
-
-def _why(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return f"can't be read ({reason})"
+    suffix = suffix_of(name) or "no suffix"
+    return f"is of no known kind ({suffix}): expected an image, a video, a folder or a .txt list"
 
 
 def _stamp(status: os.stat_result) -> str:

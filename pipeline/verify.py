@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, field
+from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.planning import FRAME_FIELDS
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
 from pipeline.shards import GROUP, MAX_ROWS, Dataset, Shard, commit_shard
+from renderers.check import NEEDS, reproject_residual
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,24 @@ class VerifyWork:
 
 @dataclass(frozen=True)
 class VerifySummary:
-    """What verification found; `repaired` counts what was dropped, for the next run to make again."""
+    """What verification found; `repaired` counts what was dropped, for the next run to make again.
+
+    residual: of rendered shards, the largest 99th percentile of how far depth, poses and object motion lie from
+    the stored flow, pixels; None without any.
+    """
 
     shards: int
     problems: tuple[Problem, ...]
     repaired: int = 0
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class ShardCheck:
+    """What verification found in one shard; residual as in `VerifySummary`."""
+
+    problems: tuple[Problem, ...]
+    residual: float | None = None
 
 
 def verify(
@@ -64,14 +78,14 @@ def verify(
     _ = dataset.attributes
     names = dataset.shards()
     problems: list[Problem] = []
+    residuals: list[float] = []
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
         for outcome in run(verify_shard, work, lambda w: f"verify {w.shard}", cluster or Cluster(workers=0)):
-            found = outcome.result
-            if found is None:
-                found = [Problem(outcome.work.shard, "", outcome.error)]
-            problems += found
-            tick(failed=bool(found))
+            found = outcome.result or ShardCheck((Problem(outcome.work.shard, "", outcome.error),))
+            problems += found.problems
+            residuals += [found.residual] if found.residual is not None else []
+            tick(failed=bool(found.problems))
     problems.sort(key=str)
     repaired = 0
     if repair:
@@ -79,20 +93,32 @@ def verify(
             repaired = sum(_drop(dataset, shard, problems) for shard in sorted({p.shard for p in problems}))
         except OSError as error:
             raise UserError(f"can't repair {path} ({error.strerror})") from error
-    return VerifySummary(len(names), tuple(problems), repaired)
+    return VerifySummary(len(names), tuple(problems), repaired, max(residuals, default=None))
 
 
-def verify_shard(work: VerifyWork) -> list[Problem]:
-    """All that is wrong with one shard."""
+def verify_shard(work: VerifyWork) -> ShardCheck:
+    """All that is wrong with one shard. Runs in a worker."""
     try:
         shard = Dataset(work.dataset).open(work.shard)
     except CorruptShard as error:
-        return [Problem(work.shard, "", str(error).partition(": ")[2])]
+        return ShardCheck((Problem(work.shard, "", str(error).partition(": ")[2]),))
     problems = [Problem(work.shard, "", reason) for reason in _record_problems(shard)]
     for name in shard.fields:
         problems += [Problem(work.shard, name, reason) for reason in _column_problems(shard, name)]
         shard.close()
-    return problems
+    if problems or not set(NEEDS) <= set(shard.fields):
+        return ShardCheck(tuple(problems))
+    residual = None
+    for clip in shard.clips:
+        columns = {name: shard.read_rows(name, *clip["rows"]) for name in NEEDS}
+        found = reproject_residual(columns)
+        if found.pixels:
+            residual = max(residual or 0.0, found.p99)
+        if not found.agrees:
+            reason = f"disagrees with depth and poses by {found.p99:.3f} px (rows {clip['rows']})"
+            problems.append(Problem(work.shard, "flow", reason))
+    shard.close()
+    return ShardCheck(tuple(problems), residual)
 
 
 def _record_problems(shard: Shard) -> Iterator[str]:
@@ -158,5 +184,6 @@ def _drop(dataset: Dataset, name: str, problems: Sequence[Problem]) -> int:
         dataset.storage.drop(name)
         return 1
     shard = dataset.open(name)
-    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken))
+    orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
+    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken | orphaned))
     return len(broken)

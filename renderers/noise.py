@@ -7,18 +7,20 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float32]
+from generators.geometry import Floats
 
 _CELLS = 16  # the lattice repeats after this many cells
 _FINE = 4  # texels per cell
 _SIDE = _CELLS * _FINE
-_ROW = 8  # slices side by side in the atlas
+_ROW_BITS = 3
+_ROW = 1 << _ROW_BITS  # slices side by side in the atlas
 
 
 @cache
 def _atlas() -> Floats:
-    """One period of noise as slices in one picture, so that OpenCV's remap can look it up.
+    """One period of noise, as a picture that OpenCV's remap can look up.
 
     Random values on a lattice, smoothed by the cubic B-spline: no creases at cell borders and hardly anything
     above one cycle per cell.
@@ -31,33 +33,48 @@ def _atlas() -> Floats:
         fine = sum(tap * np.expand_dims(weight, (0, 1, 2)) for tap, weight in zip(taps, spline, strict=True))
         fine = np.moveaxis(np.asarray(fine), -1, axis + 1)
         lattice = fine.reshape(*fine.shape[:axis], -1, *fine.shape[axis + 2 :])
-    lattice = np.pad((lattice - lattice.mean()) / lattice.std(), ((0, 0), (0, 1), (0, 1)), mode="wrap")
-    rows = lattice.reshape(-1, _ROW, _SIDE + 1, _SIDE + 1).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(rows.reshape(-1, _ROW * (_SIDE + 1)), np.float32)
+    return _as_atlas((lattice - lattice.mean()) / lattice.std())
+
+
+def _as_atlas(solid: NDArray[np.float64]) -> Floats:
+    """(2, rows, columns): slices of constant z side by side in one picture, and another of the next slices.
+
+    Two pictures rather than two channels, for which OpenCV 5.0 rounds places to 1/32 texel.
+    """
+    solid = np.pad(solid.reshape(_SIDE, _SIDE, _SIDE), ((0, 1), (0, 1), (0, 1)), mode="wrap")
+    pair = np.stack([solid[:-1], solid[1:]])
+    rows = pair.reshape(2, -1, _ROW, _SIDE + 1, _SIDE + 1).swapaxes(2, 3)
+    return np.ascontiguousarray(rows.reshape(2, -1, _ROW * (_SIDE + 1)), np.float32)
 
 
 def noise(points: Floats) -> Floats:
     """Smooth noise (N,) of mean 0 and variance 1 with features about one unit wide, at points (N, 3)."""
-    count = len(points)
+    return _lookup(_atlas(), points * np.float32(_FINE))
+
+
+def _lookup(atlas: Floats, texels: Floats, nearest: bool = False) -> Floats:
+    """Values (N,) of a solid at places (N, 3) in texels, interpolated or those of the nearest texel."""
+    count = len(texels)
+    if not count:
+        return np.zeros(0, np.float32)
     width = 4096  # remap takes no picture longer than a short
     height = -(-count // width)
-    cell = np.zeros((3, height * width), np.float32)
-    np.multiply(points.T, _FINE, out=cell[:, :count])
-    cell -= np.floor(cell / _SIDE) * _SIDE
-    np.minimum(cell, np.float32(_SIDE) * (1 - 2**-23), out=cell)
-    x, y, z = cell
-    low = np.floor(z)
-    near = _slice(x, y, low, (height, width))
-    far = _slice(x, y, np.where(low < _SIDE - 1, low + 1, 0), (height, width))
-    return np.asarray((near + (far - near) * (z - low))[:count], np.float32)
-
-
-def _slice(x: Floats, y: Floats, z: Floats, shape: tuple[int, int]) -> Floats:
-    row = np.floor(z / _ROW)
-    column = z - row * _ROW
-    across, down = x + column * (_SIDE + 1), y + row * (_SIDE + 1)
-    found = cv2.remap(_atlas(), across.reshape(shape), down.reshape(shape), cv2.INTER_LINEAR)
-    return np.asarray(found, np.float32).reshape(-1)
+    part = np.zeros((3, height * width), np.float32)
+    part[:, :count] = texels.T
+    if nearest:
+        np.rint(part, out=part)
+    whole = np.floor(part)
+    part -= whole  # where in the texel
+    texel = whole.astype(np.int32)
+    texel &= _SIDE - 1
+    x, y, z = texel
+    y += (z >> _ROW_BITS) * (_SIDE + 1)
+    x += (z & (_ROW - 1)) * (_SIDE + 1)
+    if nearest:
+        return np.asarray(atlas[0, y, x][:count])
+    across, down = (part[:2] + texel[:2].astype(np.float32)).reshape(2, height, width)
+    low, high = (cv2.remap(slices, across, down, cv2.INTER_LINEAR).reshape(-1)[:count] for slices in atlas)
+    return np.asarray(low + (high - low) * part[2, :count], np.float32)
 
 
 def layered_noise(points: Floats, footprint: Floats, octaves: int, gain: float = 0.5) -> Floats:
@@ -82,4 +99,31 @@ def layered_noise(points: Floats, footprint: Floats, octaves: int, gain: float =
 
 def kept(footprint: Floats) -> Floats:
     """The share of a pattern of period 1 to keep (N,), where pixels are `footprint` (N,) apart: 1 → 0."""
-    return np.clip(np.float32(1.6) - np.float32(1.8) * footprint, 0, 1)
+    return np.asarray(np.clip(np.float32(1.6) - np.float32(1.8) * footprint, 0, 1))
+
+
+_STONES = 8  # cells along a period of `stones`
+
+
+@cache
+def _stone_atlas() -> tuple[Floats, Floats]:
+    """One period of a solid cut into irregular cells: how far inside its cell, and which cell."""
+    rng = np.random.Generator(np.random.PCG64(11))
+    corner = np.stack(np.meshgrid(*[np.arange(_STONES)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    seeds = (corner + rng.uniform(0.1, 0.9, corner.shape)) % _STONES
+    texel = (np.stack(np.meshgrid(*[np.arange(_SIDE)] * 3, indexing="ij"), -1).reshape(-1, 3)) * (
+        _STONES / _SIDE
+    )
+    distance, index = cKDTree(seeds, boxsize=_STONES).query(texel, k=2)
+    tone = rng.permutation(len(seeds)) / len(seeds)
+    return _as_atlas((distance[:, 1] - distance[:, 0]) / 2), _as_atlas(tone[index[:, 0]])
+
+
+def stones(points: Floats) -> tuple[Floats, Floats]:
+    """A solid of irregular cells one unit wide (Worley 1996): distance (N,) to the cell's border, its number.
+
+    The number is in [0, 1) and the same for all points (N, 3) of a cell.
+    """
+    inside, number = _stone_atlas()
+    scaled = points * np.float32(_SIDE / _STONES)
+    return _lookup(inside, scaled), _lookup(number, scaled, nearest=True)

@@ -10,7 +10,6 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
-from generators.geometry import transform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -30,6 +29,19 @@ class Mesh:
     patch: Ints
 
     @cached_property
+    def planes(self) -> tuple[Floats, Floats]:
+        """Unit normals (F, 3) of the faces and their planes' distances (F,) from the frame's origin."""
+        corner = self.vertices[self.triangles]  # (F, corner, 3)
+        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        return normal, np.einsum("fi,fi->f", normal, corner[:, 0])
+
+    @cached_property
+    def box(self) -> tuple[Floats, Floats]:
+        """Lower and upper corner of the bounding box, two (3,)."""
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+
+    @cached_property
     def corner_normal(self) -> NDArray[np.float32]:
         """(F, corner, 3) unit normals for smooth shading: the mean, by area, over the patch around a corner."""
         corner = np.asarray(self.vertices, np.float64)[self.triangles]
@@ -45,6 +57,12 @@ class Mesh:
         flat = face / np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-300)
         leans = np.einsum("fci,fi->fc", normal, flat) < 0.5
         return np.where(leans[..., None], flat[:, None], normal).astype(np.float32)
+
+    @cached_property
+    def curved(self) -> bool:
+        """Whether smooth shading changes anything."""
+        normal = self.corner_normal
+        return bool(np.abs(normal - normal[:, :1]).max(initial=0) > 1e-3)
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,11 @@ class Surfaces:
 
     caster holds the triangles relative to `origin` (world, metres; the camera's centre, so that float32 rays
     are most exact where they matter). geometry_pose: (G, 4, 4) part → world; textures live in the part's
-    frame. geometry_extent: (G,) longest side of the part in metres. first_face: (G,) row of each geometry's
-    first triangle in the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the
-    face's plane is face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal:
-    (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
+    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3)
+    world and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's first triangle in
+    the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is
+    face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3)
+    float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -78,11 +97,14 @@ class Surfaces:
     part_of_geometry: Parts
     geometry_pose: Floats
     geometry_extent: Floats
+    geometry_centre: Floats
+    geometry_radius: Floats
     first_face: NDArray[np.int64]
     face_normal: Floats
     face_offset: Floats
     face_patch: Ints
     corner_normal: NDArray[np.float32]
+    curved: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -105,19 +127,21 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
     origin = np.asarray(origin, np.float64)
     caster = o3d.t.geometry.RaycastingScene(nthreads=1)
-    normals, offsets, extents = [], [], []
+    normals, offsets, extents, centres, radii = [], [], [], [], []
     for mesh, pose in zip(meshes, poses, strict=True):
-        vertices = transform(pose, mesh.vertices) - origin
+        turn, shift = pose[:3, :3], pose[:3, 3] - origin
+        vertices = mesh.vertices @ turn.T + shift
         caster.add_triangles(
             o3d.core.Tensor.from_numpy(vertices.astype(np.float32)),
             o3d.core.Tensor.from_numpy(mesh.triangles),
         )
-        corner = vertices[mesh.triangles]  # (F, corner, 3)
-        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        normals.append(normal)
-        offsets.append(np.einsum("fi,fi->f", normal, corner[:, 0]))
-        extents.append(np.ptp(mesh.vertices, axis=0).max())
+        normal, distance = mesh.planes
+        normals.append(normal @ turn.T)
+        offsets.append(distance + normals[-1] @ shift)
+        lower, upper = mesh.box
+        extents.append((upper - lower).max())
+        centres.append(turn @ (lower + upper) / 2 + pose[:3, 3])
+        radii.append(np.linalg.norm(upper - lower) / 2)
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,
@@ -125,11 +149,14 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         part_of_geometry=parts,
         geometry_pose=np.asarray(poses, np.float64),
         geometry_extent=np.array(extents),
+        geometry_centre=np.array(centres),
+        geometry_radius=np.array(radii),
         first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
         face_normal=np.concatenate(normals),
         face_offset=np.concatenate(offsets),
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
         corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
+        curved=np.array([mesh.curved for mesh in meshes]),
     )
 
 
@@ -137,13 +164,13 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
     """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
-    rays[:, :3] = np.asarray(origins, np.float64) - surfaces.origin
+    np.subtract(origins, surfaces.origin, out=rays[:, :3], casting="same_kind")
     rays[:, 3:] = directions
     return o3d.core.Tensor.from_numpy(rays)
 
 
 def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
-    """First hits of rays from `origins` (N, 3) or (3,), world metres, along `directions` (N, 3), world axes."""
+    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
     hits = surfaces.caster.cast_rays(_rays(surfaces, origins, directions), nthreads=1)
     return Hits(
         t=hits["t_hit"].numpy(),
@@ -164,6 +191,6 @@ def occluded(
 
 
 def layers(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> tuple[NDArray[np.int64], Ints]:
-    """Everything rays as in `cast` pass through: ray index and geometry id of each crossing, two (M,) arrays."""
+    """All crossings of rays as in `cast`: ray index and geometry id of each, two (M,) arrays."""
     found = surfaces.caster.list_intersections(_rays(surfaces, origins, directions), nthreads=1)
     return found["ray_ids"].numpy().astype(np.int64), found["geometry_ids"].numpy().view(np.int32)

@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.geometry import Floats
 from renderers.appearance import Material
-from renderers.noise import kept, layered_noise
+from renderers.noise import kept, layered_noise, stones
 from renderers.palette import srgb_to_linear
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Points:
     @property
     def spread(self) -> Floats:
         """(N,) one footprint for patterns without direction."""
-        return np.asarray(self.footprint.max(axis=1) * np.float32(0.75))
+        return np.asarray(self.footprint.max(axis=1) * np.float32(0.5))
 
     def scaled(self, *factors: float) -> Points:
         """Stretched along the axes."""
@@ -61,14 +60,21 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
     )
-    return np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    return colours
 
 
 def mean_albedo(material: Material) -> Floats:
     """One colour (3,) for the whole material, as light that bounces off it takes along."""
     if material.photo:
-        return _pyramid(material.photo)[-1].reshape(-1, 3).mean(0)
-    return np.asarray(material.colours, np.float32)[:2].mean(0)
+        return mean_photo(material.photo)
+    shown = 2 if material.texture in ("checker", "stripes") else 1
+    return np.asarray(material.colours, np.float32)[:shown].mean(0)
+
+
+def mean_photo(path: str) -> Floats:
+    """The mean linear colour (3,) of a photo."""
+    return np.asarray(_pyramid(path)[-1][0, 0])
 
 
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:
@@ -98,10 +104,12 @@ def _square_wave(x: Floats, footprint: Floats) -> Floats:
 
 def _grooves(x: Floats, width: float, footprint: Floats) -> Floats:
     """1 between and 0 within grooves of a width at every integer, box-filtered over the footprint."""
-    to_groove = np.float32(0.5) - np.abs(x - np.floor(x) - np.float32(0.5)) - np.float32(width / 2)
-    sharp = _step(to_groove, footprint)
+    off_middle = np.abs(x - np.rint(x))
+    span = np.maximum(footprint, np.float32(1e-6))
+    inside = np.minimum(off_middle + span / 2, np.float32(width / 2))
+    inside = inside - np.maximum(off_middle - span / 2, np.float32(-width / 2))
     keep = kept(footprint)  # the mean, where a pixel spans whole cells
-    return np.asarray(sharp * keep + np.float32(1 - width) * (1 - keep))
+    return np.asarray(1 - np.clip(inside / span, 0, 1) * keep - np.float32(width) * (1 - keep))
 
 
 def _unit_hash(seed: int, *ids: Floats) -> Floats:
@@ -119,16 +127,21 @@ def _unit_hash(seed: int, *ids: Floats) -> Floats:
 def _planar(points: Points) -> tuple[Points, Floats]:
     """Flat coordinates on the side of a cube each point faces: (u, v, other), v upwards on walls; the side."""
     side = np.argmax(np.abs(points.normal), axis=1)
-    order = np.array([(1, 2, 0), (0, 2, 1), (0, 1, 2)])[side]
-    at = np.take_along_axis(points.at, order, 1)
-    footprint = np.take_along_axis(points.footprint, order, 1)
+    at, footprint = np.empty_like(points.at), np.empty_like(points.footprint)
+    for axis, order in enumerate(((1, 2, 0), (0, 2, 1), (0, 1, 2))):
+        chosen = np.flatnonzero(side == axis)
+        at[chosen], footprint[chosen] = points.at[chosen][:, order], points.footprint[chosen][:, order]
     return Points(at, points.normal, footprint), side.astype(np.float32)
 
 
 def _plain(material: Material, points: Points) -> Floats:
+    return np.broadcast_to(_colours(material)[0], points.at.shape)
+
+
+def _worn(material: Material, points: Points) -> Floats:
     first, _, _ = _colours(material)
-    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 3)
-    return np.asarray(first * (1 + np.float32(0.035) * stain[:, None]))
+    stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 4, 0.6)
+    return np.asarray(first * (1 + np.float32(0.05) * stain[:, None]))
 
 
 def _checker(material: Material, points: Points) -> Floats:
@@ -166,22 +179,21 @@ def _wood(material: Material, points: Points) -> Floats:
 def _marble(material: Material, points: Points) -> Floats:
     first, second, third = _colours(material)
     fold = layered_noise(points.at, points.spread, 5, 0.6)
-    veins = 1 - np.abs(
-        layered_noise(points.at * np.float32(0.8) + 9 + fold[:, None] * np.float32(0.35), points.spread, 3)
-    )
-    vein = np.clip(veins * 3 - 2, 0, 1) ** 2
+    folded = points.at * np.float32(0.8) + 9 + fold[:, None] * np.float32(0.35)
+    ridge = 1 - np.abs(layered_noise(folded, points.spread, 3))
+    keep = kept(points.spread)
+    vein = np.clip(ridge * 3 - 2, 0, 1) ** 2 * keep + np.float32(0.12) * (1 - keep)
     cloud = np.clip(np.float32(0.5) + np.float32(0.25) * fold, 0, 1)
     return _mix(_mix(third, first, cloud), second, vein * np.float32(0.8))
 
 
 def _speckle(material: Material, points: Points) -> Floats:
     first, second, third = _colours(material)
-    rough = layered_noise(points.at, points.spread, 6, 0.65)
+    rough = layered_noise(points.at, points.spread, 6, 0.8)
     fine = points.scaled(24, 24, 24)
     grain = layered_noise(fine.at, fine.spread, 2, 0.8)
-    tone = rough * np.float32(0.8) + grain * np.float32(0.35)
-    darker = _mix(first, second, np.clip(-tone * np.float32(0.7), 0, 1.3))
-    return _mix(darker, third, np.clip(tone * np.float32(0.7), 0, 1.3))
+    tone = rough * np.float32(0.32) + grain * np.float32(0.14)
+    return np.asarray(first + (third - second) * tone[:, None])
 
 
 def _laid(
@@ -237,14 +249,16 @@ def _planks(material: Material, points: Points) -> Floats:
 def _terrazzo(material: Material, points: Points) -> Floats:
     colours = _colours(material)
     ground = colours[0] * (1 + np.float32(0.03) * layered_noise(points.at, points.spread, 4)[:, None])
-    for number, (colour, frequency) in enumerate(
-        ((colours[1], 3.0), (colours[2], 5.0), (colours[1] * 0.5, 6.5))
-    ):
+    choice = np.stack([colours[1], colours[2], colours[1] * np.float32(0.5), colours[2] * np.float32(1.3)])
+    for frequency, margin in ((9.0, 0.16), (4.0, 0.12)):
         fine = points.scaled(*([frequency] * 3))
-        height = layered_noise(fine.at + np.float32(4.7 * number), np.zeros(len(points.at), np.float32), 1)
-        chip = _step(height - np.float32(1.05), fine.spread * np.float32(1.5))
+        inside, number = stones(fine.at + np.float32(frequency))
         keep = kept(fine.spread)
-        ground = _mix(ground, np.asarray(colour, np.float32), chip * keep + np.float32(0.14) * (1 - keep))
+        chip = _step(inside - np.float32(margin), fine.spread) * (number < 0.7)
+        tone = np.float32(0.8) + np.float32(0.4) * (number * 37 % 1)
+        colour = choice[(number * 997).astype(np.int64) % len(choice)] * tone[:, None]
+        colour = _mix(choice.mean(0), colour, keep)
+        ground = _mix(ground, colour, chip * keep + np.float32(0.2) * (1 - keep))
     return ground
 
 
@@ -277,11 +291,12 @@ def _photo(material: Material, points: Points) -> Floats:
             place = np.stack([points.at[seen, u], -points.at[seen, v]], 1)
             spread = np.maximum(points.footprint[seen, u], points.footprint[seen, v])
             total[seen] += photo_colours(material.photo, place, spread) * weight[seen, axis, None]
-    return total / np.maximum((weight * (weight > 0.02)).sum(1, keepdims=True), np.float32(1e-3))
+    return np.asarray(total / np.maximum((weight * (weight > 0.02)).sum(1, keepdims=True), np.float32(1e-3)))
 
 
 _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
     "plain": _plain,
+    "worn": _worn,
     "checker": _checker,
     "stripes": _stripes,
     "wood": _wood,
@@ -298,17 +313,20 @@ _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
 
 @lru_cache(maxsize=64)
 def _pyramid(path: str) -> tuple[Floats, ...]:
-    """Linear light of a photo of at most 512 pixels a side, and halved again and again down to 4 pixels."""
+    """Linear light of a photo of at most 512 pixels a side, and halved again and again down to one."""
     read = cv2.imread(str(Path(path)), cv2.IMREAD_COLOR)
     if read is None:
         raise ValueError(f"{path}: can't be read as a photo; replace it or take it out of the photo folder")
     shrink = 512 / max(read.shape[:2])
     if shrink < 1:
         read = cv2.resize(read, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    levels = [srgb_to_linear(read[..., ::-1] / np.float32(255))]
-    while min(levels[-1].shape[:2]) > 4:
+    levels: list[Floats] = [srgb_to_linear(read[..., ::-1] / np.float32(255))]
+    while max(levels[-1].shape[:2]) > 1:
         height, width = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        smaller = cv2.resize(
+            levels[-1], (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA
+        )
+        levels.append(np.asarray(smaller, np.float32))
     return tuple(np.ascontiguousarray(level) for level in levels)
 
 

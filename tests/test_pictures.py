@@ -104,8 +104,9 @@ def test_distrusted_pixels_fade_out() -> None:
 
 
 def test_overlapping_amodal_masks_mix() -> None:
-    masks = np.zeros((2, 1, 8), np.uint8)
-    masks[0, 0, :4], masks[1, 0, 2:6] = 1, 1
+    masks = np.zeros((3, 1, 8), np.uint8)
+    masks[0] = 1  # the static scene
+    masks[1, 0, :4], masks[2, 0, 2:6] = 1, 1
     drawn = picture("amodal", np.packbits(masks, axis=-1))[0].astype(int)
     one, two = id_colours(np.array([1, 2])).astype(int)
     assert (drawn[0] == one).all() and (drawn[5] == two).all()

@@ -1,0 +1,55 @@
+"""Superpixels: each frame cut into compact regions that keep to the image's edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.calibration import calibrated
+from generators.clip import Clip
+from generators.detector import register
+from generators.fields import Array, as_stored
+from generators.segmentation import region_means, superpixels, working_lab
+
+
+@register
+@dataclass(frozen=True)
+class Superpixels:
+    """About `count` superpixels a frame, by SLIC on Lab; frames larger than `longest` are worked on shrunk.
+
+    The confidence is high where a pixel's colour is close to its superpixel's mean.
+    """
+
+    name: ClassVar[str] = "superpixels"
+    version: ClassVar[int] = 1
+    makes: ClassVar[tuple[str, ...]] = ("regions", "regions_confidence")
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    count: int = 300
+    longest: int = 320
+    colour_tolerance: float = 12.0
+    """Distance in Lab from the region's mean at which the score has fallen to exp(-1/2)."""
+
+    def __call__(self, clip: Clip) -> dict[str, Array]:
+        """Label one clip."""
+        ids, scores = zip(*(self.frame(image) for image in clip.image), strict=True)
+        return {
+            "regions": as_stored("regions", np.stack(ids)),
+            "regions_confidence": calibrated(self.name, np.stack(scores)),
+        }
+
+    def frame(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
+        """Region ids (H, W) int32 from 0, and scores (H, W) float32, of one frame (H, W, 3)."""
+        lab = working_lab(image, self.longest)
+        labels = superpixels(lab, self.count)
+        off = np.linalg.norm(lab - region_means(lab, labels)[labels], axis=-1) / self.colour_tolerance
+        score = np.exp(-0.5 * off * off).astype(np.float32)
+        size = image.shape[1::-1]
+        return (
+            cv2.resize(labels.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST_EXACT),
+            cv2.resize(score, size, interpolation=cv2.INTER_LINEAR),
+        )
