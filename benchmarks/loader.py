@@ -74,7 +74,7 @@ def main() -> None:
     print(f"fields: image, {', '.join(fields)}; views of {arguments.size} px; batches of {size}")
     print(f"loader: {size / load:8.1f} samples per CPU second")
     print(
-        f"resnet18 step: {size / compute:8.1f} samples per CPU second; the loader gives {compute / load:.1f} × that"
+        f"resnet18 step: {size / compute:8.1f} samples per CPU second; the loader gives {compute / load:.1f} ×"
     )
     print(f"waiting for data with {arguments.workers} worker(s): {waited:.1%} of the time")
 
