@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from pipeline.errors import UserError
-from train.trainer import TrainConfig, train
+from train.trainer import SUMMARY, TrainConfig, TrainSummary, train
 
 
 def train_on_cluster(
@@ -23,27 +24,35 @@ def train_on_cluster(
     resume: bool = False,
     workers: int = 1,
     address: str | None = None,
-) -> None:
+) -> TrainSummary:
     """As `train`, by `workers` processes of Ray Train, one GPU each if the cluster has enough.
 
     Datasets and `out` must lie where every node reaches them. Raises UserError with the reason if it fails.
     """
-    ray.init(address=address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
+    if not ray.is_initialized():
+        ray.init(address=address, logging_level="ERROR")
     gpu = ray.cluster_resources().get("GPU", 0) >= workers
-    paths = [[str(Path(p).resolve()) for p in side] for side in (real, synthetic)]
-    run = str(Path(out).resolve())
-    arguments = {"real": paths[0], "synthetic": paths[1], "out": run, "config": config, "resume": resume}
+    run = Path(out).resolve()
+    arguments = {
+        "real": [str(Path(path).resolve()) for path in real],
+        "synthetic": [str(Path(path).resolve()) for path in synthetic],
+        "out": str(run),
+        "config": config,
+        "resume": resume,
+    }
     trainer = TorchTrainer(
         _work,
         train_loop_config=arguments,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
-        run_config=RunConfig(name="ray", storage_path=run),
+        run_config=RunConfig(name="ray", storage_path=str(run)),
     )
     try:
         trainer.fit()
     except Exception as error:  # Ray wraps a worker's error in kinds of its own
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"training on the cluster failed: {reason}") from error
+    summary = json.loads((run / SUMMARY).read_text())
+    return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
 
 
 def _work(arguments: dict[str, Any]) -> None:

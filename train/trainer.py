@@ -33,6 +33,8 @@ from train.precision import choose_precision
 from train.samples import DOMAINS, Catalogue, read_catalogue, spread
 from train.tasks import RobustConfig, Task, choose
 
+SUMMARY = "summary.json"  # in the run's folder
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -236,7 +238,7 @@ class _Run:
         done = tuple(score.as_dict() for score in scores)
         summary = TrainSummary(str(self.folder), self.step, True, done, domains, *speed.values())
         if parallel.rank() == 0:
-            (self.folder / "summary.json").write_text(json.dumps(vars(summary), indent=1) + "\n")
+            (self.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
         return summary
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Any]:
