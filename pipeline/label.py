@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from pipeline.planning import (
     uncovered,
 )
 from pipeline.progress import Reporter
-from pipeline.runner import Cluster, run
+from pipeline.runner import FATAL_ERRNOS, Cluster, run
 from pipeline.scan import scan, write_lines
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
 from pipeline.sources import find
@@ -92,7 +94,8 @@ def label(
     """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
 
     sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
-    size: (height, width) of the stored frames. shard_frames: most frames of a shard. detectors: instances that replace default parameters.
+    size: (height, width) of the stored frames. shard_frames: most frames of a shard. detectors: instances that
+    replace default parameters.
     strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
     """
     options = options or SourceOptions()
@@ -112,40 +115,49 @@ def label(
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
-    dataset = _begin(out, size, seed)
-    clips, more = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
-    refused = sorted([*refused, *more], key=lambda r: r.uri)
-    write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
-    if refused:
-        files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
-        reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
-        if strict:
-            raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
-    if not clips:
-        raise UserError(f"no source could be used; first: {refused[0]}")
-    return _label_clips(
-        clips,
-        dataset,
-        labels,
-        configured,
-        shard_frames,
-        size,
-        seed,
-        compression,
-        len(refused),
-        cluster,
-        reporter,
-    )
+    with _writing_to(out):
+        dataset = _begin(out, size, seed)
+        clips, more = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+        refused = sorted([*refused, *more], key=lambda r: r.uri)
+        write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+        if refused:
+            files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
+            reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
+            if strict:
+                raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
+        if not clips:
+            raise UserError(f"no source could be used; first: {refused[0]}")
+        return _label_clips(
+            clips,
+            dataset,
+            labels,
+            configured,
+            shard_frames,
+            size,
+            seed,
+            compression,
+            len(refused),
+            cluster,
+            reporter,
+        )
+
+
+@contextmanager
+def _writing_to(out: str | os.PathLike[str]) -> Iterator[None]:
+    """A place that can't be written is the user's to mend: one sentence, not a traceback."""
+    try:
+        yield
+    except OSError as error:
+        if errno.errorcode.get(error.errno or 0) not in FATAL_ERRNOS:
+            raise
+        raise UserError(
+            f"can't write to {out} ({error.strerror}); free it and run again, or name another place with --out"
+        ) from error
 
 
 def _begin(out: str | os.PathLike[str], size: tuple[int, int], seed: int) -> Dataset:
-    try:
-        dataset = Dataset.create(out, {"size": list(size), "seed": seed})
-        dataset.storage.sweep()
-    except OSError as error:
-        raise UserError(
-            f"can't write to {out} ({error.strerror}); free or name another place with --out"
-        ) from error
+    dataset = Dataset.create(out, {"size": list(size), "seed": seed})
+    dataset.storage.sweep()
     for name in dataset.superseded():
         dataset.storage.drop(name)
     return dataset
