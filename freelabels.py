@@ -69,9 +69,9 @@ def label(
 
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
-    clip_length = min(clip_length, max(shard_frames, 2))
     try:
         options = SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
+        options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     except ValueError as error:
         raise UserError(str(error)) from error
     summary = run_label(
@@ -413,15 +413,18 @@ def _bytes(text: str) -> int:
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
     try:
-        return int(float(number) * units.get(unit, 1))
-    except ValueError:
-        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}") from None
+        size = int(float(number) * units.get(unit, 1))
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}")
+    return size
 
 
 def _size(text: str, smallest: int = 16) -> tuple[int, int]:
     """(height, width) of SIDE or WIDTHxHEIGHT."""
     parts = text.lower().split("x")
-    if len(parts) <= 2 and all(part.isdigit() and smallest <= int(part) <= 8192 for part in parts):
+    if len(parts) <= 2 and all(part.isdecimal() and smallest <= int(part) <= 8192 for part in parts):
         return int(parts[-1]), int(parts[0])
     raise UserError(
         f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
@@ -459,7 +462,7 @@ def _value(setting: str, text: str, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise UserError(f"--set {setting}: want a {type(default).__name__} such as {default!r}")
+        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
     return value
 
 

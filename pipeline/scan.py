@@ -113,5 +113,9 @@ def _read_cache(path: Path) -> dict[str, Probed]:
 def write_lines(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Replace a JSON-lines file as a whole."""
     scratch = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    scratch.replace(path)
+    try:
+        scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
