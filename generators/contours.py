@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 
 import cv2
@@ -10,9 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
-
-from generators.segmentation import region_means
+from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -65,13 +62,8 @@ def find_arcs(labels: Ids) -> Arcs:
     return Arcs(labels, count, code // count, code % count, length.astype(float), before, after, of)
 
 
-def directed_strength(tensor: Floats, arcs: Arcs) -> Values:
-    """How steep gradient structure (h, w, 3) = (xx, xy, yy) is across each arc, (m,).
-
-    Measured along the arc's own normal, so that a strong edge does not leak into the weak arcs that end on it
-    (oriented watershed transform, Arbeláez et al. 2011, section 3.1). The normal is that of the arc's piece
-    in a block of `PIECE` pixels.
-    """
+def normals(arcs: Arcs) -> Values:
+    """Unit normal (2, k) = (x, y) of the contour at each crack, by its piece in a block of `PIECE` pixels."""
     flat = arcs.labels.ravel()
     sign = np.where(flat[arcs.before] < flat[arcs.after], 1.0, -1.0)
     across = arcs.after == arcs.before + 1
@@ -79,94 +71,89 @@ def directed_strength(tensor: Floats, arcs: Arcs) -> Values:
     block = (row // PIECE) * (arcs.labels.shape[1] // PIECE + 1) + column // PIECE
     piece = np.unique(arcs.of * (int(block.max(initial=0)) + 1) + block, return_inverse=True)[1]
     normal = np.stack([np.bincount(piece, np.where(axis, sign, 0.0)) for axis in (across, ~across)])
-    x, y = (normal / np.maximum(np.hypot(*normal), 1e-9))[:, piece]
+    return np.asarray((normal / np.maximum(np.hypot(*normal), 1e-9))[:, piece])
+
+
+def directed_strength(tensor: Floats, arcs: Arcs, normal: Values) -> Values:
+    """How steep gradient structure (h, w, 3) = (xx, xy, yy) is across each arc, (m,).
+
+    Measured along the normal (2, k) of the contour, so that a strong edge does not leak into weak arcs that
+    end on it (oriented watershed transform, Arbeláez et al. 2011, section 3.1).
+    """
+    x, y = normal
     slopes = tensor.reshape(-1, 3)[np.stack([arcs.before, arcs.after])]
     steepest = (slopes[..., 0] * x * x + 2 * slopes[..., 1] * x * y + slopes[..., 2] * y * y).max(axis=0)
     return arcs.mean(np.sqrt(np.maximum(steepest, 0)))
 
 
-def ultrametric(arcs: Arcs, strength: Values) -> Values:
-    """The height (m,) at which each arc disappears when regions merge across the weakest mean border first.
+@dataclass(frozen=True)
+class Hierarchy:
+    """Merges of `count` regions: regions first and second (k,), or what they grew to, join at height (k,)."""
 
-    Ultrametric contour map (Arbeláez 2006) with length-weighted mean linkage; heights never fall on the way.
+    count: int
+    first: Index
+    second: Index
+    height: Values
+
+    def cut(self, count: int) -> Index:
+        """The coarser region, from 0, of each region (n,) when the lowest merges have left `count`."""
+        low = np.argsort(self.height, kind="stable")[: max(self.count - count, 0)]
+        links = coo_array((np.ones(len(low)), (self.first[low], self.second[low])), shape=(self.count,) * 2)
+        return np.asarray(connected_components(links, directed=False)[1], np.int64)
+
+
+def ultrametric(arcs: Arcs, strength: Values) -> Hierarchy:
+    """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
+
+    Borders that join add up, weighted by length. Pairs that are each other's weakest merge in the same round,
+    which gives the same tree as one merge at a time wherever merging makes no border weaker.
     """
-    total, weight = (strength * arcs.length).tolist(), arcs.length.tolist()
-    around: list[dict[int, int]] = [{} for _ in range(arcs.count)]
-    queue = []
-    for arc, (one, other) in enumerate(zip(arcs.first.tolist(), arcs.second.tolist(), strict=True)):
-        around[one][other] = around[other][one] = arc
-        queue.append((total[arc] / weight[arc], arc, one, other, 0))
-    heapq.heapify(queue)
-    height = 0.0
-    gone = [0.0] * len(total)
-    joined = list(range(len(total)))  # an arc swallowed by another disappears together with that one
-    version = [0] * len(total)
-    while queue:
-        value, arc, keep, drop, made = heapq.heappop(queue)
-        if version[arc] != made:
-            continue
-        height = gone[arc] = max(height, value)
-        version[arc] = -1
-        if len(around[keep]) < len(around[drop]):
-            keep, drop = drop, keep
-        kept = around[keep]
-        del kept[drop]
-        for other, side in around[drop].items():
-            if other == keep:
-                continue
-            beyond = around[other]
-            del beyond[drop]
-            main = kept.get(other)
-            if main is None:
-                kept[other] = beyond[keep] = main = side
-            else:
-                total[main] += total[side]
-                weight[main] += weight[side]
-                joined[side] = main
-                version[side] = -1
-            version[main] += 1
-            heapq.heappush(queue, (total[main] / weight[main], main, keep, other, version[main]))
-        around[drop] = {}
-    root = np.asarray(joined)
-    while np.any(root != root[root]):
-        root = root[root]
-    return np.asarray(gone)[root]
+    first, second, length, total = arcs.first, arcs.second, arcs.length, arcs.length * strength
+    height = np.zeros(arcs.count)
+    merges: list[tuple[Index, Index, Values]] = [(first[:0], first[:0], length[:0])]
+    while len(first):
+        mean = total / length
+        shuffled = (first * arcs.count + second) * 2654435761 % 4294967296  # no long chains among equals
+        rank = np.empty(len(first), np.int64)
+        rank[np.lexsort((shuffled, mean))] = np.arange(len(first))
+        weakest = np.full(arcs.count, len(first))
+        np.minimum.at(weakest, first, rank)
+        np.minimum.at(weakest, second, rank)
+        join = (weakest[first] == rank) & (weakest[second] == rank)
+        keep, drop = first[join], second[join]
+        height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
+        merges.append((keep, drop, height[keep]))
+        now = np.arange(arcs.count)
+        now[drop] = keep
+        ends = np.sort(now[np.stack([first, second])], axis=0)
+        outer = ends[0] != ends[1]
+        code, of = np.unique(ends[0, outer] * arcs.count + ends[1, outer], return_inverse=True)
+        first, second = np.divmod(code, arcs.count)
+        length, total = (np.bincount(of, old[outer], len(code)) for old in (length, total))
+    return Hierarchy(arcs.count, *(np.concatenate(column) for column in zip(*merges, strict=True)))
 
 
-def cut(arcs: Arcs, heights: Values, count: int) -> Index:
-    """The coarser region (n,) of each region after merging to about `count` along ultrametric `heights`."""
-    weakest = coo_array((heights + 1e-9, (arcs.first, arcs.second)), shape=(arcs.count,) * 2)
-    tree = np.sort(minimum_spanning_tree(weakest.tocsr()).data) - 1e-9
-    limit = tree[max(len(tree) - count, 0)] if len(tree) else 0.0
-    open_ = heights < limit
-    links = coo_array(
-        (np.ones(open_.sum()), (arcs.first[open_], arcs.second[open_])), shape=(arcs.count,) * 2
-    )
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+def contrast(arcs: Arcs, merged: Index, content: Values) -> Values:
+    """How differently both sides of each arc are filled, (m,) in [0, 1], after merging regions.
 
-
-def contrast(arcs: Arcs, heights: Values, count: int, histogram: Floats) -> Values:
-    """How differently both sides of each arc are filled, (m,) in [0, 1], after merging to `count` regions.
-
-    histogram: (h, w, K) soft bin memberships that sum to 1 per pixel. The square root of the χ² distance
-    between the regions' mean histograms; 0 for arcs inside a region.
+    merged: (n,) the coarse region of each region. content: (n, K) histogram counts of each region. The square
+    root of the χ² distance between the coarse regions' histograms; 0 for arcs inside a coarse region.
     """
-    coarse = cut(arcs, heights, count)
-    content = region_means(histogram, coarse[arcs.labels].astype(np.int32))
-    one, other = content[coarse[arcs.first]], content[coarse[arcs.second]]
+    joined = coo_array((np.ones(len(merged)), (merged, np.arange(len(merged))))).tocsr() @ content
+    share = joined / np.maximum(joined.sum(axis=1, keepdims=True), 1e-9)
+    one, other = share[merged[arcs.first]], share[merged[arcs.second]]
     return np.asarray(np.sqrt(0.5 * ((one - other) ** 2 / (one + other + 1e-9)).sum(axis=1)))
 
 
-def spectral(arcs: Arcs, heights: Values, strength: Values, count: int, vectors: int, decay: float) -> Values:
+def spectral(arcs: Arcs, merged: Index, strength: Values, vectors: int, decay: float) -> Values:
     """How far the softest groupings of the whole image fall apart across each arc, (m,) ≥ 0.
 
-    Normalised cuts (Shi and Malik 2000) over about `count` merged regions with affinity border length ×
+    Normalised cuts (Shi and Malik 2000) over the `merged` regions (n,) with affinity border length ×
     exp(−strength / decay); the differences of the leading generalised eigenvectors across an arc, each scaled
     to a largest magnitude of 1 and divided by the root of its eigenvalue, are summed (as in gPb).
     """
-    coarse = cut(arcs, heights, count)
-    n = int(coarse.max(initial=0)) + 1
-    one, other = coarse[arcs.first], coarse[arcs.second]
+    n = int(merged.max(initial=0)) + 1
+    one, other = merged[arcs.first], merged[arcs.second]
     outer = one != other
     out = np.zeros(len(one))
     if n < 3:

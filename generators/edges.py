@@ -19,13 +19,14 @@ from generators.contours import (
     contrast,
     directed_strength,
     find_arcs,
+    normals,
     paint,
     spectral,
     ultrametric,
 )
 from generators.detector import register
 from generators.fields import Array, as_bytes
-from generators.segmentation import soft_bins, working_lab
+from generators.segmentation import region_sums, soft_bins, working_lab
 
 SCALES = (1.0, 2.0, 4.0)  # σ of the gradients, pixels of the working lattice
 HALF_RESPONSE = (
@@ -80,32 +81,41 @@ class ContourEdges:
         arcs, fine, dispute = self.strength(lab)
         far_arcs, far, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * self.shrink))))
         reach = cv2.dilate(paint(far_arcs, far, lab.shape[:2]), np.ones((5, 5))).ravel()
-        both = (fine + arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after]))) / 2
+        calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
+        both = calm * (fine + arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after]))) / 2
 
         probability = saturate(both**4, self.threshold**4)
         trust = np.maximum(probability, 1 - probability) * (1 - dispute)
         edges = paint(arcs, probability, image.shape[:2])
         nearby = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-        return edges, np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
+        return edges, calm * np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
 
     def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
         """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
         tensors = [gradient_tensor(part, s) for s in SCALES for part in (lab[..., :1], lab[..., 1:])]
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
-        arcs = find_arcs(watershed(slope).astype(np.int32) - 1)
+        arcs = find_arcs(np.maximum(watershed(slope), 1).astype(np.int32) - 1)  # all 0 where a frame is flat
+        normal = normals(arcs)
         surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
-        clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs) + 2)
+        clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs, normal) + 2)
         alone = 1.25 - clutter
-        gradient = np.mean([saturate(directed_strength(t, arcs), HALF_RESPONSE) for t in tensors], axis=0)
-        heights = ultrametric(arcs, gradient * alone)
-        bins = soft_bins(np.dstack([lab, texture(lab)]) / np.asarray(BIN_UNITS, np.float32))
-        near, far = (contrast(arcs, heights, count, bins) for count in self.coarse)
+        gradient = np.mean(
+            [saturate(directed_strength(t, arcs, normal), HALF_RESPONSE) for t in tensors], axis=0
+        )
+        hierarchy = ultrametric(arcs, gradient * alone)
+        merged = [hierarchy.cut(count) for count in self.coarse]
+        filling = soft_bins(np.dstack([lab, texture(lab)]) / np.asarray(BIN_UNITS, np.float32))
+        content = region_sums(filling, arcs.labels)
+        near, far = (contrast(arcs, regions, content) for regions in merged)
         local = (gradient + 0.5 * near + 0.3 * far) / 1.8
-        split = spectral(arcs, heights, local, self.coarse[0], self.vectors, self.decay)
+        split = spectral(arcs, merged[0], local, self.vectors, self.decay)
         grouping = saturate(split, HALF_GROUPING)
-        calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
-        return arcs, (local + 0.3 * grouping) / 1.3 * alone * calm, np.std([gradient, near, far, grouping], axis=0)
+        return (
+            arcs,
+            (local + 0.3 * grouping) / 1.3 * alone,
+            np.std([gradient, near, far, grouping], axis=0),
+        )
 
 
 def saturate(value: Values, half: Values | float) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from skimage.segmentation import slic
 
 Floats = NDArray[np.float32]
@@ -35,11 +36,15 @@ def superpixels(lab: Floats, count: int) -> Ids:
     return np.asarray(labels, np.int32)
 
 
+def region_sums(values: Floats, labels: Ids) -> NDArray[np.float64]:
+    """Sum (n, C) of values (h, w, C) over each region of labels (h, w)."""
+    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)))
+    return np.asarray(inside.T @ values.reshape(labels.size, -1).astype(np.float64))
+
+
 def region_means(values: Floats, labels: Ids) -> NDArray[np.float64]:
     """Mean (n, C) of values (h, w, C) over each region of labels (h, w)."""
-    flat, size = labels.ravel(), np.bincount(labels.ravel())
-    sums = [np.bincount(flat, channel, len(size)) for channel in values.reshape(flat.size, -1).T]
-    return np.stack(sums, axis=1) / np.maximum(size, 1)[:, None]
+    return region_sums(values, labels) / np.maximum(np.bincount(labels.ravel()), 1)[:, None]
 
 
 def neighbours(labels: Ids) -> NDArray[np.int64]:

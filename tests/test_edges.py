@@ -57,19 +57,20 @@ def test_a_boundary_outweighs_the_texture_inside_the_object():
     stripes = ((X // 3 + Y // 3) % 2)[..., None] * 50 + np.array([120, 60, 60])
     edges = label(np.where(DISC[..., None], stripes, (60, 110, 190)))["edges"][0].astype(float)
     on = np.sort(edges[DISTANCE <= 2].ravel())[-200:].mean()
-    assert on > 2 * edges[DISC & (DISTANCE > 4)].max()
+    inside = edges[DISC & (DISTANCE > 4)]
+    assert on > 1.5 * inside.max() and (inside >= 128).mean() < 0.02
 
 
 def test_stronger_contrast_is_never_less_likely_an_edge():
-    strengths = [label(paint(DISC, 120 + d, 120))["edges"][0].max() for d in (4, 12, 40, 120)]
-    assert strengths == sorted(strengths) and strengths[-1] > 200
+    strengths = [label(paint(DISC, 120 + d, 120))["edges"][0].max() for d in (10, 40, 120)]
+    assert strengths == sorted(strengths) and strengths[0] < 64 and strengths[-1] > 190
 
 
 def test_pure_noise_gives_few_edges_and_little_confidence():
     made = label(noise((SIZE, SIZE)))
     plain = label(paint(DISC, 200, 40))
     assert (made["edges"] >= 128).mean() < 0.02
-    assert made["edges_confidence"].mean() < 0.8 * plain["edges_confidence"].mean()
+    assert made["edges_confidence"].mean() < 0.5 * plain["edges_confidence"].mean()
 
 
 def test_a_black_frame_has_no_edges():
