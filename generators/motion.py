@@ -118,7 +118,7 @@ class IndependentMotion:
     step: int = 6
     evidence: float = 1.5
     softness: float = 0.5
-    strong: float = 4.0
+    strong: float = 6.0
     trust: float = 0.03
     prior: float = 0.25
     reach: float = 0.06

@@ -15,8 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import cg
+from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 from generators.fields import Array
@@ -32,6 +31,8 @@ ALIKE_SCALE = (
     0.5,
 )  # what one unit of L, A, B, x, y, t counts when looking for these
 ALIKE_NEIGHBOURS = 8
+ROUNDS = 100  # of conjugate gradients, own ones: scipy's sum in BLAS, whose bits depend on its threads
+CONVERGED = 1e-6
 
 
 def superpixels(image: NDArray[np.uint8], step: int) -> NDArray[np.int32]:
@@ -72,10 +73,20 @@ class Graph:
     def diffuse(self, label: NDArray[np.float64], trust: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) minimiser of Σ trust (x − label)² + Σ links (x_i − x_j)²: labels (N,) spread along the links."""
         degree = np.asarray(self.links.sum(axis=1)).ravel() + trust
-        x, _ = cg(
-            diags(degree) - self.links, trust * label, x0=label, rtol=1e-4, maxiter=100, M=diags(1 / degree)
-        )
-        return np.clip(np.asarray(x, np.float64), 0, 1)
+        x = label.copy()
+        residual = trust * label - (degree * x - self.links @ x)
+        way = residual / degree
+        power = first = (residual * way).sum()
+        for _ in range(ROUNDS):
+            if power <= CONVERGED * first:
+                break
+            push = degree * way - self.links @ way
+            step = power / (way * push).sum()
+            x += step * way
+            residual -= step * push
+            power, before = (residual * residual / degree).sum(), power
+            way = residual / degree + power / before * way
+        return np.clip(x, 0, 1)
 
 
 def clip_graph(

@@ -36,7 +36,7 @@ def labelled(frames: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
 def disc_over_panning_background(count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A textured disc crosses a background that pans 3 px a frame the other way; frames and true masks."""
     background, front = texture(SIDE, SIDE + 3 * count, 1), texture(SIDE, SIDE, 2)
-    front = np.clip(front.astype(int) + [60, -40, -60], 0, 255).astype(np.uint8)
+    front = np.clip(front + np.array([60, -40, -60]), 0, 255).astype(np.uint8)
     y, x = np.mgrid[:SIDE, :SIDE]
     frames, masks = [], []
     for t in range(count):
