@@ -6,7 +6,12 @@ exact and free (`freelabels calibrate`). A detector without a map keeps its raw 
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -15,21 +20,64 @@ from numpy.typing import NDArray
 
 from generators.fields import Array, as_bytes
 
+STORED = "calibration.json"
+
+
+@dataclass(frozen=True)
+class ConfidenceMap:
+    """Raw scores in [0, 1], increasing, and the confidence at each, not decreasing; linear in between."""
+
+    score: tuple[float, ...]
+    confidence: tuple[float, ...]
+
+    def __call__(self, score: Array) -> Array:
+        """Confidence of raw scores of any shape; flat beyond the last knot."""
+        return np.interp(score, self.score, self.confidence)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the map."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+
+
+Maps = Mapping[str, ConfidenceMap]
+_chosen: ContextVar[Maps | None] = ContextVar("maps", default=None)
+
+
+def maps_from_json(text: str) -> dict[str, ConfidenceMap]:
+    """The maps by detector name in the text of a `calibration.json`."""
+    return {
+        name: ConfidenceMap(tuple(m["score"]), tuple(m["confidence"]))
+        for name, m in json.loads(text)["maps"].items()
+    }
+
 
 @cache
-def _maps() -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    stored = files("generators").joinpath("calibration.json")
-    if not stored.is_file():
-        return {}
-    maps = json.loads(stored.read_text())["maps"]
-    return {
-        name: (np.asarray(m["score"], float), np.asarray(m["confidence"], float)) for name, m in maps.items()
-    }
+def stored_maps() -> Maps:
+    """The maps that come with the package."""
+    stored = files("generators").joinpath(STORED)
+    return maps_from_json(stored.read_text()) if stored.is_file() else {}
+
+
+@contextmanager
+def using(maps: Maps) -> Iterator[None]:
+    """Inside, detectors use these maps instead of the stored ones; with ``{}`` they give raw scores."""
+    token = _chosen.set(maps)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def confidence_map(detector: str) -> ConfidenceMap | None:
+    """The map of the named detector that is in use, None if it has none."""
+    chosen = _chosen.get()
+    return (stored_maps() if chosen is None else chosen).get(detector)
 
 
 def calibrated(detector: str, score: Array) -> NDArray[np.uint8]:
     """Confidence × 255 for raw scores in [0, 1] of the named detector; a score of 0 stays 0 (= ignore)."""
     score = np.nan_to_num(np.asarray(score, np.float32))
-    knots = _maps().get(detector)
-    mapped = score if knots is None else np.interp(score, *knots)
+    known = confidence_map(detector)
+    mapped = score if known is None else known(score)
     return as_bytes(np.where(score > 0, mapped, 0))
