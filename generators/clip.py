@@ -15,6 +15,7 @@ CONSECUTIVE = "consecutive frames"
 STEREO = "a rectified stereo pair"
 SENSOR_DEPTH = "sensor depth"
 INTRINSICS = "known intrinsics"
+SEED = "a seed"  # every clip has one; whoever draws random numbers names it, so that labels are traced to it
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Clip:
     image: (T, H, W, 3) uint8 sRGB. time: (T,) float64 seconds. camera_K: (3, 3) float64 pixels, pixel centres
     at +0.5; `intrinsics` says where it came from: "given", "exif" or "assumed". right: the rectified right
     view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth
-    in metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. labels: fields made so far.
+    in metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw
+    random numbers. labels: fields made so far.
     """
 
     image: NDArray[np.uint8]
@@ -35,6 +37,7 @@ class Clip:
     baseline: float | None = None
     sensor_depth: NDArray[np.float32] | None = None
     camera_pose: NDArray[np.float64] | None = None
+    seed: int = 0
     labels: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -21,7 +21,9 @@ class Detector(Protocol):
     Calling it with a clip returns arrays by field name, in the contract's dtypes, the first axis the clip's
     frames: every field in `makes` and, for each label among them, its confidence. `needs` names what it must
     have: field names (labels made before), or `CONSECUTIVE`, `STEREO`, `SENSOR_DEPTH`, `INTRINSICS` from
-    `generators.clip`. `version` is raised whenever the same parameters would give other labels.
+    `generators.clip`. An optional class variable `uses` names labels that help where they are made too; no
+    other labels are on the clip it is called with. `version` is raised whenever the same parameters would give
+    other labels.
     """
 
     name: ClassVar[str]
@@ -40,6 +42,12 @@ AnyClass = TypeVar("AnyClass", bound=type[Any])
 _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
 MODULES: tuple[str, ...] = (
+    "generators.flow",
+    "generators.motion",
+    "generators.sensor_depth",
+    "generators.stereo",
+    "generators.video_disparity",
+    "generators.normals",
     "generators.edges",
     "generators.regions",
     "generators.foreground",
@@ -74,6 +82,17 @@ def provenance(detector: Detector) -> dict[str, Any]:
     }
 
 
+def optional_inputs(detector: Detector | type[Any]) -> frozenset[str]:
+    """The labels a detector can use but does not need, without their confidences."""
+    return frozenset(n for n in getattr(detector, "uses", ()) if not n.endswith(CONFIDENCE_SUFFIX))
+
+
+def inputs(detector: Detector, available: Iterable[str]) -> list[str]:
+    """The fields among `available` that a detector reads, sorted."""
+    wanted = detector.needs | getattr(detector, "uses", frozenset())
+    return sorted(wanted.intersection(available))
+
+
 def label_names() -> list[str]:
     """Every label that some detector makes, in the order of the registry."""
     made = [name for cls in detectors().values() for name in cls.makes]
@@ -105,6 +124,13 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
     skipped: dict[str, str] = {}
     made: set[str] = set()
 
+    def add(cls: type[Any]) -> None:
+        for label in sorted(optional_inputs(cls)):
+            if label in labels:
+                why_not(label, frozenset(cls.makes))
+        chosen.append(configured.get(cls.name) or cls())
+        made.update(cls.makes)
+
     def missing(cls: type[Any], asking: frozenset[str]) -> list[str]:
         lacks = []
         for need in sorted(cls.needs - provides):
@@ -119,8 +145,8 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
 
     def why_not(label: str, asking: frozenset[str]) -> str:
         """Try to add the detector for a label; the empty string, or why it can't be had."""
-        if label in made:
-            return ""
+        if label in made or label in asking:
+            return "" if label in made else f"{label} from itself"
         makers = [cls for cls in detectors().values() if label in cls.makes]
         if not makers:
             raise ValueError(f"no detector makes {label!r}: {nearest(label, label_names())}")
@@ -128,8 +154,7 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
         for cls in makers:
             lacks = missing(cls, asking | {label})
             if not lacks:
-                chosen.append(configured.get(cls.name) or cls())
-                made.update(cls.makes)
+                add(cls)
                 return ""
             reasons.append(" and ".join(lacks))
         return "needs " + ", or ".join(dict.fromkeys(reasons))

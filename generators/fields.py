@@ -87,9 +87,11 @@ class Field:
             raise ValueError(f"{self.name}: {problem}")
 
 
-def _map(name: str, kind: Kind, dtype: str, meaning: str, channels: int = 0, **extra: Any) -> Field:
-    axes, sizes = (*IMAGE_AXES, "channel")[: 2 + bool(channels)], (None, None, channels)[: 2 + bool(channels)]
-    return Field(name, kind, dtype, axes, sizes, meaning, **extra)
+def _map(name: str, kind: Kind, dtype: str, meaning: str, channels: str = "", **extra: Any) -> Field:
+    if not channels:
+        return Field(name, kind, dtype, IMAGE_AXES, (None, None), meaning, **extra)
+    axes = (*IMAGE_AXES, channels)
+    return Field(name, kind, dtype, axes, (None, None, len(channels)), meaning, **extra)
 
 
 EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
@@ -97,8 +99,9 @@ VISIBILITY = ("undefined", "visible", "occluded", "out of view")
 DOMAINS = ("real", "synthetic")
 NAN = float("nan")
 
+# Axis "object" is indexed by instance id; row 0 is the static scene. Rows beyond a clip's objects are empty.
 BUILT_IN = (
-    _map("image", Kind.IMAGE, "uint8", "the frame, sRGB", 3, unit="sRGB"),
+    _map("image", Kind.IMAGE, "uint8", "the frame, sRGB", "rgb", unit="sRGB"),
     _map(
         "edges", Kind.PROBABILITY, "uint8", "probability × 255 that an object or surface boundary passes here"
     ),
@@ -137,7 +140,7 @@ BUILT_IN = (
         Kind.DIRECTION,
         "float16",
         "unit geometric surface normal facing the camera",
-        3,
+        "xyz",
         frame="camera (x right, y down, z forward)",
         invalid=0,
     ),
@@ -146,7 +149,7 @@ BUILT_IN = (
         Kind.DISPLACEMENT,
         "float16",
         "(u, v) displacement to the next frame",
-        2,
+        "uv",
         unit="px",
         invalid=NAN,
     ),
@@ -155,7 +158,7 @@ BUILT_IN = (
         Kind.DISPLACEMENT,
         "float16",
         "(u, v) displacement to the previous frame",
-        2,
+        "uv",
         unit="px",
         invalid=NAN,
     ),
@@ -185,7 +188,7 @@ BUILT_IN = (
         Kind.COORDINATE,
         "float16",
         "position in the object's own frame, scaled into (0, 1) by its bounding box",
-        3,
+        "xyz",
         frame="object",
         invalid=0,
     ),
@@ -217,18 +220,27 @@ BUILT_IN = (
         frame="world (z up, metres)",
     ),
     Field(
+        "part_pose",
+        Kind.TABLE,
+        "float64",
+        ("object", "part", "row", "column"),
+        (None, None, 4, 4),
+        "part → world, indexed by part id; NaN: no such part",
+        frame="world (z up, metres)",
+    ),
+    Field(
         "object_contact",
         Kind.TABLE,
         "uint8",
         ("object", "other"),
         (None, None),
-        "1 where two objects touch; entry 0 stands for the static scene",
+        "1 where two objects touch",
     ),
     Field(
         "camera_K",
         Kind.TABLE,
         "float64",
-        ("row", "column"),
+        ("k_row", "k_column"),
         (3, 3),
         "intrinsics; the centre of the pixel in row i, column j is (j + 0.5, i + 0.5)",
         unit="px",
@@ -243,7 +255,7 @@ BUILT_IN = (
         frame="world",
     ),
     Field("clip", Kind.TABLE, "int32", (), (), "index of the frame's clip in the shard's clip table"),
-    Field("frame", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
+    Field("frame_index", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
     Field("time", Kind.TABLE, "float64", (), (), "time of the frame in its source", unit="s"),
     Field("domain", Kind.TABLE, "uint8", (), (), "0 real, 1 synthetic", names=DOMAINS),
 )

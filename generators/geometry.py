@@ -64,7 +64,7 @@ def project(points: Floats, K: Floats) -> NDArray[np.float64]:
 def invert_pose(pose: Floats) -> NDArray[np.float64]:
     """The inverse of rigid transforms (..., 4, 4)."""
     pose = np.asarray(pose, np.float64)
-    out = np.zeros_like(pose)
+    out: NDArray[np.float64] = np.zeros(pose.shape, np.float64)
     rotation = np.swapaxes(pose[..., :3, :3], -1, -2)
     out[..., :3, :3] = rotation
     out[..., :3, 3] = -(rotation @ pose[..., :3, 3:])[..., 0]

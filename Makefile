@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# What no wheel carries: Python's own venv module, and the libraries that open3d loads when it is imported.
+DEBIAN_PACKAGES := python3.11-venv libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6
+CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
+	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
+
+.PHONY: setup system test lint demo clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(CHECK_SYSTEM)' 2>/dev/null || $(MAKE) --no-print-directory system
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+system:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends $(DEBIAN_PACKAGES); \
+	else \
+		echo "Some system libraries are missing; run: sudo apt-get install $(DEBIAN_PACKAGES)" >&2; exit 1; \
+	fi
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Label, render, train and look: everything the README shows, in a few minutes on two cores.
+demo: setup
+	$(BIN)/python docs/demo_sources.py demo/sources
+	$(BIN)/freelabels label demo/sources --out demo/real
+	$(BIN)/freelabels verify demo/real
+	$(BIN)/freelabels render --out demo/synthetic --clips 24 --frames 4 --size 128
+	$(BIN)/freelabels verify demo/synthetic
+	$(BIN)/freelabels inspect demo/real --picture demo/real.png
+	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
+	@echo "Look at the labels: demo/real.png and demo/synthetic.png"
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,470 @@
+"""The front door: the `freelabels` command. Each subcommand is one typed function of the floors below."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from pipeline.errors import UserError
+
+INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+
+
+def label(
+    sources: Positional[tuple[str, ...]],
+    /,
+    *,
+    out: str,
+    labels: tuple[str, ...] = (),
+    size: str = "256",
+    fps: float | None = 10.0,
+    clip_length: int = 64,
+    shard_frames: int = 64,
+    camera: tuple[float, float, float, float] | None = None,
+    fov: float | None = None,
+    seed: int = 0,
+    set: tuple[str, ...] = (),
+    compression: str = "fast",
+    strict: bool = False,
+    workers: int | None = None,
+    address: str | None = None,
+    memory: str = "1.5G",
+    attempts: int = 3,
+    time_limit: float | None = None,
+    json: bool = False,
+) -> int:
+    """Label photos and videos with hard-coded detectors into zarr shards; run again to go on where it stopped.
+
+    Args:
+        sources: Photos, videos, folders of them, globs, .txt lists (a source a line), s3:// gs:// https:// URIs.
+        out: Folder of the dataset; it is made, or completed.
+        labels: Which labels to make, default all that a source can give.
+        size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
+        fps: Frames a second taken from videos, by their time stamps; None takes every frame.
+        clip_length: Most frames of a clip, 2 to 64.
+        shard_frames: Most frames of a shard, 1 to 64; clips are no longer than that.
+        camera: Intrinsics fx fy cx cy in pixels of the full-size image, for all sources.
+        fov: Field of view across the longer side in degrees, for all sources; instead of --camera.
+        seed: Seed of detectors that draw random numbers.
+        set: Parameters of detectors, as NAME.PARAMETER=VALUE.
+        compression: fast (LZ4) or small (zstd).
+        strict: End with an error before any labelling if a source is refused.
+        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
+        address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
+        memory: Memory a task may need, such as 1.5G; Ray starts no more tasks than fit.
+        attempts: How often a shard is tried before it is recorded in failures.jsonl.
+        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from pipeline.clips import SourceOptions
+    from pipeline.label import label as run_label
+
+    if not 1 <= shard_frames <= 64:
+        raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
+    try:
+        options = SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
+        options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    summary = run_label(
+        sources,
+        out,
+        labels=[name for item in labels for name in item.split(",") if name] or None,
+        size=_size(size),
+        options=options,
+        shard_frames=shard_frames,
+        seed=seed,
+        detectors=_configured(set),
+        compression=_compression(compression),
+        strict=strict,
+        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        reporter=_reporter(json),
+    )
+    _conclude(
+        json,
+        summary,
+        f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+        + (f"; {summary.failed} failed" if summary.failed else "")
+        + (f"; {summary.refused} sources refused" if summary.refused else ""),
+    )
+    return 0 if summary.complete else 1
+
+
+def render(
+    *,
+    out: str = "",
+    clips: int = 16,
+    frames: int = 16,
+    size: str = "256",
+    seed: int = 0,
+    ranges: str | None = None,
+    meshes: str | None = None,
+    photos: str | None = None,
+    split: Literal["all", "train", "test"] = "all",
+    image: Literal["ray", "tiny", "egl"] = "ray",
+    scene: str | None = None,
+    preview: str | None = None,
+    compression: str = "fast",
+    workers: int | None = None,
+    address: str | None = None,
+    memory: str = "1.5G",
+    attempts: int = 3,
+    time_limit: float | None = None,
+    json: bool = False,
+) -> int:
+    """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
+
+    Args:
+        out: Folder of the dataset; it is made, or completed.
+        clips: How many clips; clip numbers are part of the seed, so that more can be added later.
+        frames: Frames of a clip, 1 to 64.
+        size: Side of the frames in pixels, or WIDTHxHEIGHT.
+        seed: Seed of everything random; 0 is a seed like any other.
+        ranges: A TOML file that overrides what scenes are drawn from.
+        meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
+        photos: A folder of your own photos, for textures and backgrounds.
+        split: Which share of the assets, so that test objects are never trained on.
+        image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
+        scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
+        preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
+        compression: fast (LZ4) or small (zstd).
+        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
+        address: Address of a running Ray cluster; default: one of its own.
+        memory: Memory a task may need; Ray starts no more tasks than fit.
+        attempts: How often a shard is tried before it is recorded in failures.jsonl.
+        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from pipeline.render import RenderOptions, draw_preview, load_ranges, load_scene
+    from pipeline.render import render as run_render
+
+    options = RenderOptions(
+        seed, frames, _size(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+    )
+    if scene is not None:
+        stored, beside = load_scene(scene)
+        known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}
+        if "size" in beside:
+            known["size"] = tuple(beside["size"])
+        options = dataclasses.replace(options, scene=stored, **known)
+        clips = 1
+    if preview is not None:
+        drawn = draw_preview(preview, options)
+        Console(highlight=False).print(f"preview: {drawn}", markup=False, soft_wrap=True)
+        return 0
+    if not out:
+        raise UserError("name the folder of the dataset with --out, or a picture with --preview")
+    summary = run_render(
+        out,
+        clips,
+        options,
+        compression=_compression(compression),
+        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        reporter=_reporter(json),
+    )
+    failed = f"; {summary.failed} failed" if summary.failed else ""
+    made = f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+    _conclude(json, summary, made + failed)
+    return 0 if summary.complete else 1
+
+
+def inspect(
+    dataset: Positional[str],
+    /,
+    *,
+    json: bool = False,
+    picture: str | None = None,
+    frames: int = 10,
+    fields: tuple[str, ...] = (),
+    scenes: str | None = None,
+) -> int:
+    """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
+
+    Args:
+        dataset: Folder of a dataset.
+        json: Print the figures as JSON.
+        picture: Draw a contact sheet with every label beside its frame into this PNG.
+        frames: How many frames the contact sheet shows.
+        fields: Which labels the contact sheet shows, default all.
+        scenes: Write the scene of every rendered clip into this folder, for render --scene.
+    """
+    from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
+    from pipeline.inspect import inspect as figures_of
+    from pipeline.progress import print_json
+
+    figures = figures_of(dataset)
+    if json:
+        print_json(figures)
+    else:
+        print_table(figures, Console())
+    if picture is not None:
+        drawn = draw_contact_sheet(dataset, picture, frames=frames, fields=fields)
+        Console(stderr=True).print(f"contact sheet: {drawn}", markup=False, soft_wrap=True)
+    if scenes is not None:
+        written = write_scenes(dataset, scenes)
+        Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
+    return 0
+
+
+def verify(
+    dataset: Positional[str],
+    /,
+    *,
+    repair: bool = False,
+    workers: int = 0,
+    address: str | None = None,
+    json: bool = False,
+) -> int:
+    """Read a dataset again and check every byte and every rule of the contract; name what is broken.
+
+    Args:
+        dataset: Folder of a dataset.
+        repair: Drop what is broken, so that the next run of its stage makes it again.
+        workers: Tasks at a time on Ray; 0 works in this process.
+        address: Address of a running Ray cluster.
+        json: Print the result as JSON.
+    """
+    from pipeline.verify import verify as run_verify
+
+    reporter = _reporter(json)
+    summary = run_verify(
+        dataset,
+        repair=repair,
+        cluster=_cluster(None if address and not workers else workers, address),
+        reporter=reporter,
+    )
+    for problem in summary.problems:
+        reporter.say(str(problem), **dataclasses.asdict(problem))
+    verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
+    if summary.residual is not None:
+        reporter.say(
+            f"renders: depth, poses and object motion meet the stored flow within {summary.residual:.4f} px (p99)",
+            residual=summary.residual,
+        )
+    repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
+    _conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
+    return 1 if summary.problems and not repair else 0
+
+
+def _train_command() -> Callable[..., int]:
+    """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from train.trainer import TrainConfig
+    from train.trainer import train as run_train
+
+    defaults = TrainConfig()
+
+    def train(
+        datasets: Positional[tuple[str, ...]],
+        /,
+        *,
+        out: str,
+        real: tuple[str, ...] = (),
+        synthetic: tuple[str, ...] = (),
+        config: TrainConfig = defaults,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Train a multitask model on label shards of both domains.
+
+        Args:
+            datasets: Datasets; which domain each holds is read from its shards.
+            out: Folder of the run: checkpoints, metrics.jsonl, pictures, train.toml.
+            real: Further datasets of real frames.
+            synthetic: Further datasets of rendered frames.
+            config: What to train and how.
+            resume: Go on exactly where the run in this folder stopped.
+            quiet: No progress bar.
+        """
+        found_real, found_synthetic = _by_domain(datasets)
+        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        for score in summary.scores:
+            print_line(str(score))
+        print_line(f"{summary.steps} steps, run folder {summary.run}")
+        return 0 if summary.finished else INTERRUPTED
+
+    # The name is local, so the annotation is given as a value.
+    train.__annotations__["config"] = Annotated[TrainConfig, tyro.conf.arg(name="")]
+    return train
+
+
+def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Datasets of real frames and those of rendered ones. Raises UserError for one without frames."""
+    from pipeline.shards import Dataset
+
+    real: list[str] = []
+    synthetic: list[str] = []
+    for path in datasets:
+        shards = Dataset(path).shards()
+        if not shards:
+            raise UserError(f"{path} holds no shards yet; label or render into it first")
+        kinds = {clip["kind"] == "render" for name in shards for clip in Dataset(path).open(name).clips}
+        if True in kinds:
+            synthetic.append(path)
+        if False in kinds:
+            real.append(path)
+    return real, synthetic
+
+
+# Subcommands whose libraries take seconds to import are made when they are asked for.
+HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
+    "train": ("Train a multitask model on label shards of both domains.", _train_command),
+}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "label": label,
+    "render": render,
+    "inspect": inspect,
+    "verify": verify,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one subcommand and exit with its status: 0 done, 1 something failed, 2 bad input."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = _run(arguments)
+    except UserError as error:
+        _complain(str(error))
+        status = 2
+    except KeyboardInterrupt:
+        _complain("interrupted; what is committed stays, run the same command again to go on")
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in HEAVY:
+        command = HEAVY[arguments[0]][1]()
+        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+    others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
+    return int(
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="freelabels",
+            description=f"Training labels that no human drew.\n\nAlso: {others}",
+            args=arguments,
+        )
+    )
+
+
+def print_line(text: str) -> None:
+    """A line on standard output, whole whatever the terminal's width."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def _terminate(*_: Any) -> None:
+    """A polite kill is treated as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"freelabels: {sentence}", markup=False, soft_wrap=True)
+
+
+def _conclude(json: bool, summary: Any, sentence: str) -> None:
+    from pipeline.progress import print_json
+
+    if json:
+        print_json({"summary": dataclasses.asdict(summary)})
+    else:
+        Console(highlight=False).print(sentence, markup=False, soft_wrap=True)
+
+
+def _reporter(json: bool) -> Any:
+    from pipeline.progress import Reporter
+
+    return Reporter("json" if json else "auto")
+
+
+def _cluster(
+    workers: int | None,
+    address: str | None,
+    memory: str = "1G",
+    attempts: int = 3,
+    time_limit: float | None = None,
+) -> Any:
+    from pipeline.runner import Cluster
+
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers can't be negative, not {workers}")
+    if attempts < 1:
+        raise UserError(f"--attempts must be at least 1, not {attempts}")
+    return Cluster(workers, address, _bytes(memory), attempts, time_limit)
+
+
+def _compression(name: str) -> str:
+    from pipeline.columns import COMPRESSION
+
+    if name not in COMPRESSION:
+        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
+    return name
+
+
+def _bytes(text: str) -> int:
+    """Bytes of a size such as 500M or 1.5G."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
+    try:
+        size = int(float(number) * units.get(unit, 1))
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}")
+    return size
+
+
+def _size(text: str, smallest: int = 16) -> tuple[int, int]:
+    """(height, width) of SIDE or WIDTHxHEIGHT."""
+    parts = text.lower().split("x")
+    if len(parts) <= 2 and all(part.isdecimal() and smallest <= int(part) <= 8192 for part in parts):
+        return int(parts[-1]), int(parts[0])
+    raise UserError(
+        f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
+    )
+
+
+def _configured(settings: Sequence[str]) -> list[Any]:
+    """Detectors with the parameters that --set gives them."""
+    from generators.detector import detectors, nearest
+
+    changes: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        name, dot, parameter = target.partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set is NAME.PARAMETER=VALUE, not {setting!r}")
+        if name not in detectors():
+            raise UserError(f"--set {setting}: there is no detector {name!r}: {nearest(name, detectors())}")
+        known = {f.name: f for f in dataclasses.fields(detectors()[name])}
+        if parameter not in known:
+            raise UserError(f"--set {setting}: {name} has no {parameter!r}: {nearest(parameter, known)}")
+        changes.setdefault(name, {})[parameter] = _value(setting, text, known[parameter].default)
+    try:
+        return [detectors()[name](**values) for name, values in changes.items()]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--set: {error}") from error
+
+
+def _value(setting: str, text: str, default: Any) -> Any:
+    """`text` as a value of the default's type."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""One URI → bytes: a local path, or anything fsspec reads (``s3://``, ``gs://``, ``https://``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # URI scheme → extra of this package
+BLOCK = 1 << 20
+
+
+class SourceError(Exception):
+    """Why a source can't be used: one sentence without its name."""
+
+
+def why(error: Exception) -> str:
+    """The sentence for an error met while reading a file."""
+    if isinstance(error, SourceError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return f"can't be read ({reason})"
+
+
+def is_remote(uri: str) -> bool:
+    """Whether `uri` names something beyond the local file system."""
+    return "://" in uri
+
+
+def file_system(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a remote URI and the path in it; SourceError names the missing package."""
+    scheme = uri.partition("://")[0]
+    try:
+        system, path = fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        extra = EXTRAS.get(scheme)
+        how = f"pip install 'freelabels[{extra}]'" if extra else str(error).rstrip(".")
+        raise SourceError(f"reading {scheme}:// needs a package that is not installed: {how}") from error
+    except ValueError as error:
+        raise SourceError(f"{scheme}:// is not a kind of address that can be read") from error
+    return system, path
+
+
+@contextmanager
+def plain_errors(uri: str) -> Iterator[None]:
+    """Turn whatever a remote backend raises, each its own kinds, into a SourceError."""
+    try:
+        yield
+    except (SourceError, OSError):
+        raise
+    except Exception as error:
+        if not is_remote(uri):
+            raise
+        raise SourceError(why(error)) from error
+
+
+def open_file(uri: str) -> IO[bytes]:
+    """`uri` opened for reading and seeking, in binary."""
+    if not is_remote(uri):
+        return Path(uri).open("rb")
+    system, path = file_system(uri)
+    stream: IO[bytes] = system.open(path, "rb")
+    return stream
+
+
+def read_bytes(uri: str) -> bytes:
+    """All bytes of a (small) file; SourceError if there are none."""
+    with plain_errors(uri), open_file(uri) as stream:
+        data = stream.read()
+    if not data:
+        raise SourceError("is empty")
+    return data
+
+
+def sha256_of(data: bytes) -> str:
+    """The SHA-256 of `data`, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_all(hashes: list[str]) -> str:
+    """The hash of several files: the one file's own, or the hash of their hashes in order."""
+    return hashes[0] if len(hashes) == 1 else sha256_of("\n".join(hashes).encode())
+
+
+def sha256_of_file(uri: str) -> str:
+    """The SHA-256 of a file that may be larger than memory; SourceError if it is empty."""
+    digest, size = hashlib.sha256(), 0
+    with plain_errors(uri), open_file(uri) as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+    if not size:
+        raise SourceError("is empty")
+    return digest.hexdigest()

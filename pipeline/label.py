@@ -1,0 +1,301 @@
+"""The label stage: sources in, committed label shards out, on Ray."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generators.clip import SENSOR_DEPTH, STEREO, Clip
+from generators.detector import Detector, Plan, inputs, label_names, plan
+from generators.fields import Array
+from pipeline.clips import ClipSpec, SourceOptions
+from pipeline.decode import read
+from pipeline.errors import UserError
+from pipeline.planning import (
+    FRAME_FIELDS,
+    Recipe,
+    ShardPlan,
+    clip_seed,
+    clip_table,
+    out_of_date,
+    pack,
+    recipes,
+    uncovered,
+)
+from pipeline.progress import Reporter
+from pipeline.runner import Cluster, run
+from pipeline.scan import scan, write_lines
+from pipeline.shards import MAX_ROWS, Dataset, commit_shard
+from pipeline.sources import find
+from pipeline.stage import begin, failure_entry, write_failed, writing_to
+
+SCAN_CACHE = ".sources.jsonl"
+
+
+@dataclass(frozen=True)
+class LabelWork:
+    """One shard to make or to complete. Small: it crosses process boundaries, pixels don't."""
+
+    dataset: str
+    shard: ShardPlan
+    base: str | None
+    detectors: tuple[Detector, ...]
+    recipes: Mapping[str, Recipe]
+    size: tuple[int, int]
+    seed: int
+    compression: str
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What a run of the label stage did.
+
+    shards: all shards of the plan; made: of these, made or completed now; failed: left undone, see failures.jsonl;
+    refused: sources that were refused, see rejected.jsonl. skipped: labels that sources of a kind can't give,
+    with the reason, by kind.
+    """
+
+    dataset: str
+    shards: int
+    frames: int
+    made: int
+    failed: int
+    refused: int
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.failed == 0
+
+
+def label(
+    sources: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    labels: Sequence[str] | None = None,
+    size: tuple[int, int] = (256, 256),
+    options: SourceOptions | None = None,
+    shard_frames: int = MAX_ROWS,
+    seed: int = 0,
+    detectors: Sequence[Detector] = (),
+    compression: str = "fast",
+    strict: bool = False,
+    cluster: Cluster | None = None,
+    reporter: Reporter | None = None,
+) -> LabelSummary:
+    """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
+
+    sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
+    size: (height, width) of the stored frames. shard_frames: most frames of a shard.
+    detectors: instances that replace default parameters.
+    strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
+    """
+    options = options or SourceOptions()
+    cluster = cluster or Cluster()
+    reporter = reporter or Reporter()
+    labels = list(labels) if labels is not None else label_names()
+    configured = {detector.name: detector for detector in detectors}
+    try:
+        plan(labels, frozenset(), configured)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if not sources:
+        raise UserError("no source: name photos, videos or folders of them")
+    items, refused = find(sources, skip=[os.fspath(out)])
+    if not items:
+        reasons = "; ".join(str(refusal) for refusal in refused[:3])
+        raise UserError(
+            f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
+        )
+    with writing_to(out):
+        dataset = begin(out, {"size": list(size), "seed": seed})
+        scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+        refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
+        write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+        if refused:
+            files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
+            reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
+            if strict:
+                raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
+        if not scanned.clips:
+            raise UserError(f"no source could be used; first: {refused[0]}")
+        return _label_clips(
+            scanned.clips,
+            dataset,
+            labels,
+            configured,
+            shard_frames,
+            size,
+            seed,
+            compression,
+            len(refused),
+            cluster,
+            reporter,
+        )
+
+
+# --- labelling ----------------------------------------------------------------------------------------------
+
+
+def _label_clips(
+    clips: Sequence[ClipSpec],
+    dataset: Dataset,
+    labels: Sequence[str],
+    configured: Mapping[str, Detector],
+    shard_frames: int,
+    size: tuple[int, int],
+    seed: int,
+    compression: str,
+    refused: int,
+    cluster: Cluster,
+    reporter: Reporter,
+) -> LabelSummary:
+    shards = uncovered(pack(clips, shard_frames), dataset)
+    committed = {name.rpartition(".")[0]: name for name in dataset.shards()}
+    work: list[LabelWork] = []
+    skipped: dict[str, dict[str, str]] = {}
+    plans: dict[tuple[frozenset[str], tuple[str, ...]], tuple[Plan, dict[str, Recipe]]] = {}
+    for shard in shards:
+        base = dataset.open(committed[shard.id]) if shard.id in committed else None
+        present = tuple(n for n in label_names() if base is not None and n in base.fields and n not in labels)
+        key = shard.provides, present
+        if key not in plans:
+            chosen = plan([*labels, *present], shard.provides, configured)
+            plans[key] = chosen, recipes(chosen, seed)
+        chosen, wanted = plans[key]
+        skipped.setdefault(shard.clips[0].kind, dict(chosen.skipped))
+        if base is not None and base.made_by("image") != wanted["image"]:
+            base = None  # decoded by another version: nothing of it is of use
+        stale = tuple(out_of_date(chosen, wanted, base))
+        if stale or base is None:
+            name = committed.get(shard.id)
+            work.append(
+                LabelWork(os.fspath(dataset.path), shard, name, stale, wanted, size, seed, compression)
+            )
+    _announce(shards, skipped, len(work), reporter)
+    made, failures = 0, []
+    with reporter.stage("label", len(work)) as tick:
+        for outcome in run(label_shard, work, lambda w: f"label {w.shard.id}", cluster):
+            tick(outcome.work.shard.frames, failed=outcome.result is None)
+            if outcome.fatal:
+                raise write_failed(dataset, outcome.error, made)
+            if outcome.result is None:
+                sources = sorted({clip.uris[0] for clip in outcome.work.shard.clips})
+                failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
+            else:
+                made += 1
+    write_lines(dataset.failures_log(), failures)
+    if failures:
+        reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+    frames = sum(shard.frames for shard in shards)
+    return LabelSummary(os.fspath(dataset.path), len(shards), frames, made, len(failures), refused, skipped)
+
+
+def _announce(
+    shards: Sequence[ShardPlan], skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
+) -> None:
+    """Say what was found and what of it can't be labelled, and why."""
+    frames, count = Counter[str](), Counter[str]()
+    for shard in shards:
+        frames[shard.clips[0].kind] += shard.frames
+        count[shard.clips[0].kind] += len(shard.clips)
+    for kind in sorted(frames):
+        reporter.say(f"{kind}: {count[kind]} clips, {frames[kind]} frames", kind=kind, frames=frames[kind])
+        for name, reason in skipped.get(kind, {}).items():
+            reporter.say(f"  no {name}: {reason}", kind=kind, label=name, reason=reason)
+    state = f"{todo} to make or complete" if todo else "all up to date"
+    reporter.say(f"{len(shards)} shards, {state}", shards=len(shards), to_do=todo)
+
+
+def label_shard(work: LabelWork) -> str:
+    """Make or complete one shard and commit it; returns its folder name. Runs in a worker."""
+    dataset = Dataset(work.dataset)
+    base = dataset.open(work.base) if work.base is not None else None
+    anew = base is None or base.made_by("image") != work.recipes["image"]
+    columns: dict[str, list[Array]] = {}
+    start = 0
+    for number, spec in enumerate(work.shard.clips):
+        rows = slice(start, start + spec.frames)
+        start += spec.frames
+        clip = _load(work, spec, None if anew else base, rows)
+        if anew:
+            for name, values in _frame_columns(number, spec, clip).items():
+                columns.setdefault(name, []).append(values)
+        for name, values in run_detectors(clip, work.detectors).items():
+            columns.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return commit_shard(
+        dataset,
+        work.shard.id,
+        joined,
+        clip_table(work.shard.clips),
+        {name: work.recipes[name] for name in joined},
+        base=base,
+        drop=base.fields if base is not None and anew else (),
+        compression=work.compression,
+    )
+
+
+def run_detectors(clip: Clip, detectors: Sequence[Detector]) -> dict[str, Array]:
+    """Run detectors in order on one clip, each seeing only the labels it declares. Returns all they made.
+
+    Raises ValueError if a detector does not keep its word.
+    """
+    made: dict[str, Array] = {}
+    for detector in detectors:
+        available = {**clip.labels, **made}
+        seen = {name: available[name] for name in inputs(detector, available)}
+        result = detector(replace(clip, labels=seen))
+        if set(result) != set(detector.makes):
+            raise ValueError(f"{detector.name} made {sorted(result)}, it says {sorted(detector.makes)}")
+        for name, values in result.items():
+            if len(values) != len(clip):
+                raise ValueError(
+                    f"{detector.name} made {len(values)} frames of {name}, the clip has {len(clip)}"
+                )
+        made |= result
+    return made
+
+
+def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
+    """A clip from its source, or, where the detectors need no more than pixels and labels, from its shard."""
+    seed = clip_seed(work.seed, spec)
+    makes = {name for detector in work.detectors for name in detector.makes}
+    wants = {need for detector in work.detectors for need in detector.needs}
+    stored: dict[str, Array] = {}
+    if base is not None:
+        used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
+        stored = {name: base.read_rows(name, rows.start, rows.stop) for name in sorted(used - makes)}
+    if base is None or wants & {STEREO, SENSOR_DEPTH}:
+        return replace(read(spec, work.size), seed=seed, labels=stored)
+    return Clip(
+        image=np.ascontiguousarray(base.read_rows("image", rows.start, rows.stop)),
+        time=base.read_rows("time", rows.start, rows.stop),
+        camera_K=base.read_rows("camera_K", rows.start, rows.start + 1)[0],
+        intrinsics=spec.intrinsics,
+        seed=seed,
+        labels=stored,
+    )
+
+
+def _frame_columns(number: int, spec: ClipSpec, clip: Clip) -> dict[str, Array]:
+    frames = len(clip)
+    pose = clip.camera_pose if clip.camera_pose is not None else np.full((frames, 4, 4), np.nan)
+    columns: dict[str, Array] = {
+        "image": clip.image,
+        "clip": np.full(frames, number, np.int32),
+        "frame_index": np.asarray(spec.indices, np.int32),
+        "time": np.asarray(clip.time, np.float64),
+        "domain": np.zeros(frames, np.uint8),
+        "camera_K": np.tile(clip.camera_K, (frames, 1, 1)),
+        "camera_pose": pose,
+    }
+    assert set(columns) == set(FRAME_FIELDS)
+    return columns

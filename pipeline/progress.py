@@ -1,0 +1,102 @@
+"""What a stage says while it works: one live line on a terminal, plain lines in a pipe, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Mode = Literal["auto", "json", "quiet"]
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass
+class Reporter:
+    """Prints messages and progress; `mode` auto tells a terminal from a pipe."""
+
+    mode: Mode = "auto"
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+
+    def say(self, sentence: str, **facts: Any) -> None:
+        """One line for people, or the facts behind it for machines."""
+        if self.mode == "json":
+            print_json({"message": sentence, **facts})
+        elif self.mode == "auto":
+            self.console.print(sentence, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Tick]:
+        """Follow `total` work items of a stage through the yielded counter."""
+        tick = Tick(self, name, total)
+        if self.mode == "auto" and self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=self.console) as tick.bar:
+                tick.task = tick.bar.add_task(name, total=total, facts="")
+                yield tick
+        else:
+            yield tick
+        tick.line(final=True)
+
+
+@dataclass
+class Tick:
+    """Counts finished and failed items of a stage and shows the rate."""
+
+    reporter: Reporter
+    name: str
+    total: int
+    done: int = 0
+    failed: int = 0
+    frames: int = 0
+    bar: Progress | None = None
+    task: Any = None
+    started: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+
+    def __call__(self, frames: int = 0, failed: bool = False) -> None:
+        """One more item is finished, with so many frames."""
+        self.done += 1
+        self.failed += failed
+        self.frames += frames
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done, facts=self._facts())
+        elif time.monotonic() - self.shown > SECONDS_BETWEEN_LINES:
+            self.line()
+
+    def line(self, final: bool = False) -> None:
+        """Print the state as a line of its own, where there is no live one."""
+        self.shown = time.monotonic()
+        if self.reporter.mode == "json":
+            state = {"stage": self.name, "done": self.done, "failed": self.failed, "total": self.total}
+            print_json({**state, "frames": self.frames, "seconds": round(self._seconds(), 3)})
+        elif self.reporter.mode == "auto" and (self.bar is None or final):
+            self.reporter.console.print(
+                f"{self.name}: {self.done} of {self.total} {self._facts()}", markup=False, soft_wrap=True
+            )
+
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self.started, 1e-3)
+
+    def _facts(self) -> str:
+        rate = f"{self.frames / self._seconds():.1f} frames/s" if self.frames else ""
+        failed = f"{self.failed} failed" if self.failed else ""
+        return ", ".join(part for part in (failed, rate) if part)
+
+
+def print_json(document: Any) -> None:
+    """One JSON line on standard output."""
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()

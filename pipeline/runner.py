@@ -1,0 +1,180 @@
+"""Runs a stage's work items, on Ray or in this process. The only file that knows Ray.
+
+One item is one Ray task that returns a small record; pixels never cross a process boundary. A worker that dies
+is replaced and its item tried again; an item that keeps failing is reported and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+# Parallelism belongs to Ray: every library in a worker runs on one thread.
+SINGLE_THREADED = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+}
+FATAL_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where work runs.
+
+    workers: tasks at a time; None: one per CPU; 0: in this process, without Ray. address: a running Ray
+    cluster ("auto" or "ray://…"); None: one that lives as long as this process. memory: bytes a task may need,
+    so that Ray starts no more than fit. attempts: how often an item is tried. seconds: time limit of an item.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    memory: int = 1 << 30
+    attempts: int = 3
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Work, Result]):
+    """What became of one work item: its result, or the sentence that says why there is none."""
+
+    work: Work
+    result: Result | None = None
+    error: str = ""
+    traceback: str = ""
+    fatal: bool = False
+
+
+def run(
+    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
+) -> Iterator[Outcome[Work, Result]]:
+    """Apply a module-level `function` to all items; yields outcomes as they come, in any order.
+
+    name: what an item is called in Ray's dashboard. Closing the iterator cancels what has not begun.
+    """
+    if not items:
+        return
+    if cluster.workers == 0:
+        for work in items:
+            yield _attempts(function, work, cluster.attempts)
+        return
+    yield from _run_on_ray(function, items, name, cluster)
+
+
+def _attempts(function: Callable[[Work], Result], work: Work, attempts: int) -> Outcome[Work, Result]:
+    """Try an item until it succeeds, at most `attempts` times; an OS that says no is not asked again."""
+    outcome: Outcome[Work, Result] = Outcome(work)
+    for _ in range(max(attempts, 1)):
+        try:
+            return Outcome(work, function(work))
+        except Exception as error:
+            errno_name = _errno_name(error)
+            last = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            outcome = Outcome(
+                work, None, last, traceback.format_exc(limit=-4), fatal=errno_name in FATAL_ERRNOS
+            )
+            if outcome.fatal:
+                break
+    return outcome
+
+
+def _errno_name(error: BaseException) -> str:
+    import errno
+
+    return errno.errorcode.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def _in_worker(function: Callable[[Any], Any], work: Any, attempts: int, seconds: float | None) -> Any:
+    """Body of every Ray task."""
+    import faulthandler
+
+    import cv2
+
+    cv2.setNumThreads(1)
+    if seconds is not None:  # a hang inside native code can't be interrupted, only ended with its process
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        return _attempts(function, work, attempts)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _run_on_ray(
+    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
+) -> Iterator[Outcome[Work, Result]]:
+    _connect(cluster)
+    import ray
+
+    task = ray.remote(
+        num_cpus=1, memory=cluster.memory, max_retries=max(cluster.attempts - 1, 0), retry_exceptions=False
+    )(_in_worker)
+    # Two tasks a CPU in flight: no worker waits for the driver, and a stop leaves little to abandon.
+    window = 2 * max(1, cluster.workers or int(ray.cluster_resources().get("CPU", 1)))
+    waiting = iter(items)
+    flying: dict[Any, Work] = {}
+    try:
+        while True:
+            while len(flying) < window and (work := next(waiting, None)) is not None:
+                reference = task.options(name=name(work)).remote(
+                    function, work, cluster.attempts, cluster.seconds
+                )
+                flying[reference] = work
+            if not flying:
+                return
+            done, _ = ray.wait(list(flying), num_returns=1)
+            for reference in done:
+                work = flying.pop(reference)
+                yield _collect(reference, work, cluster)
+    finally:
+        for reference in flying:
+            ray.cancel(reference, force=False)
+
+
+def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Result]:
+    import ray
+
+    try:
+        outcome: Outcome[Work, Result] = ray.get(reference)
+        return outcome
+    except ray.exceptions.OutOfMemoryError:
+        return Outcome(work, error="ran out of memory; raise --memory so that fewer run at a time")
+    except ray.exceptions.WorkerCrashedError:
+        limit = f", or took longer than {cluster.seconds:g} s" if cluster.seconds else ""
+        return Outcome(
+            work, error=f"its worker died {cluster.attempts} times (a native library crashed{limit})"
+        )
+    except ray.exceptions.RayError as error:
+        return Outcome(work, error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _connect(cluster: Cluster) -> None:
+    """Join the named Ray cluster, or start one that ends with this process."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray prints a worker's death to the driver's standard output, where it would spoil --json; what a death
+    # means for the work is in the outcome.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
+    import ray
+
+    if ray.is_initialized():
+        return
+    environment = {"env_vars": SINGLE_THREADED}
+    if cluster.address is not None:
+        ray.init(address=cluster.address, runtime_env=environment, log_to_driver=False, logging_level="ERROR")
+        return
+    os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
+    ray.init(
+        num_cpus=cluster.workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        configure_logging=True,
+    )

@@ -1,0 +1,31 @@
+"""Which frames of a shot are taken, and how they are dealt out to clips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+
+def sample(times: Sequence[float], fps: float | None) -> list[int]:
+    """Numbers of the frames to take for `fps` a second: for each tick the nearest in time, none twice.
+
+    times: seconds, rising, however uneven. None: all frames.
+    """
+    if fps is None:
+        return list(range(len(times)))
+    taken: list[int] = []
+    tick = 0
+    for index, time in enumerate(times):
+        due = times[0] + tick / fps
+        following = times[index + 1] if index + 1 < len(times) else 2 * time - times[index - 1]
+        if abs(time - due) <= abs(following - due) and time - due > -0.5 / fps:
+            taken.append(index)
+            tick = max(tick, math.floor((time - times[0]) * fps + 0.5)) + 1
+    return taken
+
+
+def parts_of(count: int, longest: int) -> list[tuple[int, int]]:
+    """(start, stop) of as few parts as possible, none longer than `longest`, their lengths nearly equal."""
+    parts = -(-count // longest)
+    return list(pairwise(round(k * count / parts) for k in range(parts + 1)))

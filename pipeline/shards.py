@@ -1,0 +1,322 @@
+"""Shards: immutable zarr v3 groups that exist if and only if they are whole.
+
+A dataset is a zarr group; each shard in it is a group named ``<id>.<revision>``. A shard is never changed: a
+column that is added or made anew commits the next revision, which shares the other columns' files, and
+drops the one before. The group's metadata is the shard's record (rows, clips, what made each column,
+sha256 of every file, statistics), itself under a checksum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from generators.fields import Array, field
+from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
+from pipeline.errors import UserError
+from pipeline.statistics import confidence_of, statistics
+from pipeline.storage import STAGING, LocalStorage
+
+SCHEMA = 1
+KEY = "freelabels"
+GROUP = "zarr.json"
+MAX_ROWS = 64
+
+
+class NotADataset(UserError):
+    """A folder that holds something other than a Freelabels dataset."""
+
+
+def canonical(document: Any) -> bytes:
+    """JSON bytes that depend on the content alone."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(document: Any) -> str:
+    """A hex sha256 of any JSON-able value."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One committed shard, opened for reading. Safe to use after a fork; close it when done."""
+
+    name: str
+    storage: LocalStorage
+    group: Mapping[str, Any]
+    _open: dict[str, ColumnReader] = dataclasses.field(default_factory=dict, repr=False)
+    _handles: list[int] = dataclasses.field(default_factory=list, repr=False)
+
+    @staticmethod
+    def load(storage: LocalStorage, name: str) -> Shard:
+        """Open a shard by folder name.
+
+        Raises CorruptShard if its record is missing, damaged or of a newer schema.
+        """
+        try:
+            document = json.loads(storage.read(f"{name}/{GROUP}"))
+            record = document["attributes"][KEY]
+            sealed = record.pop("sha256")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise CorruptShard(f"{name}: it has no record ({GROUP})") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptShard(f"{name}: its record can't be read") from error
+        if record.get("schema", 0) > SCHEMA:
+            raise CorruptShard(
+                f"{name}: was written by a newer version "
+                f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
+            )
+        if digest(document) != sealed:
+            raise CorruptShard(f"{name}: its record does not match its checksum")
+        return Shard(name, storage, document)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the shard says of itself: rows, clips, columns with provenance, checksums and statistics."""
+        return self.group["attributes"][KEY]  # type: ignore[no-any-return]
+
+    @property
+    def id(self) -> str:
+        """The name without the revision."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def revision(self) -> int:
+        """How many times columns of this shard have been added or replaced."""
+        return int(self.name.rpartition(".")[2])
+
+    @property
+    def rows(self) -> int:
+        """Number of frames."""
+        return int(self.record["rows"])
+
+    @property
+    def clips(self) -> list[dict[str, Any]]:
+        """The clips: rows [start, stop), kind, source and what else is known of them."""
+        return self.record["clips"]  # type: ignore[no-any-return]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.record["columns"])
+
+    def made_by(self, name: str) -> dict[str, Any]:
+        """What made a column: generator, version, parameters and the digests of what it was made from."""
+        return self.record["columns"][name]["made_by"]  # type: ignore[no-any-return]
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """The array attributes of a column."""
+        return self._metadata(name)["attributes"]  # type: ignore[no-any-return]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Logical shape of a column, (frame, y, x[, channel])."""
+        return tuple(self._metadata(name)["shape"])
+
+    def read(self, name: str, row: int) -> Array:
+        """One frame of a column, (y, x[, channel]), checked. Raises CorruptShard, or KeyError if absent."""
+        return self.column(name).row(row)
+
+    def read_rows(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Frames start … stop - 1 of a column, (frame, y, x[, channel]). Raises as `read`."""
+        return self.column(name).rows(start, self.rows if stop is None else stop)
+
+    def column(self, name: str) -> ColumnReader:
+        """The reader of a column, its index read and checked once."""
+        if name not in self._open:
+            where = f"{self.name}/{name}"
+            metadata = self._metadata(name)
+            path = self.storage.path(f"{self.name}/{chunk_key(name, len(metadata['shape']))}")
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise CorruptShard(f"{where}: its file is missing") from error
+            self._handles.append(handle)
+            size = os.fstat(handle).st_size
+            self._open[name] = ColumnReader.open(
+                where, metadata, size, lambda start, stop: os.pread(handle, stop - start, start)
+            )
+        return self._open[name]
+
+    def close(self) -> None:
+        """Give the open files back; the shard opens them again when read."""
+        self._open.clear()
+        while self._handles:
+            os.close(self._handles.pop())
+
+    def _metadata(self, name: str) -> Mapping[str, Any]:
+        arrays = self.group["consolidated_metadata"]["metadata"]
+        if name not in arrays:
+            raise KeyError(f"the shard {self.name} has no column {name!r}; it has {', '.join(self.fields)}")
+        return arrays[name]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of shards."""
+
+    path: str | os.PathLike[str]
+
+    @cached_property
+    def storage(self) -> LocalStorage:
+        """Where the shards lie."""
+        return LocalStorage(Path(self.path))
+
+    @staticmethod
+    def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
+        """Open the dataset at `path`, or begin one with `attributes` that hold for all its shards.
+
+        Raises NotADataset if the folder holds something else, UserError if it was begun with others.
+        """
+        root = Path(path)
+        marker = root / GROUP
+        if not marker.exists():
+            if root.exists() and (
+                not root.is_dir() or any(not p.name.startswith(".tmp-") for p in root.iterdir())
+            ):
+                raise NotADataset(f"{root} holds something else; name an empty or a new folder with --out")
+            new = not root.exists()
+            root.mkdir(parents=True, exist_ok=True)
+            document = {
+                "zarr_format": 3,
+                "node_type": "group",
+                "attributes": {KEY: {"schema": SCHEMA, **attributes}},
+            }
+            scratch = root / f"{STAGING}{os.getpid()}.json"
+            try:
+                scratch.write_bytes(canonical(document))
+                scratch.replace(marker)
+            except OSError:
+                scratch.unlink(missing_ok=True)
+                if new:
+                    root.rmdir()
+                raise
+        dataset = Dataset(root)
+        for name, value in attributes.items():
+            have = dataset.attributes.get(name)
+            if have != value:
+                raise UserError(
+                    f"{root} was begun with {name} {have}, not {value}: use that, or another --out"
+                )
+        return dataset
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """What holds for all shards. Raises NotADataset if the folder is not a dataset."""
+        try:
+            return json.loads(self.storage.read(GROUP))["attributes"][KEY]  # type: ignore[no-any-return]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotADataset(f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one") from error
+
+    def shards(self) -> list[str]:
+        """Folder names of the shards, newest revision of each, sorted."""
+        return sorted(self._revisions()[0])
+
+    def superseded(self) -> list[str]:
+        """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
+        return self._revisions()[1]
+
+    def _revisions(self) -> tuple[list[str], list[str]]:
+        newest: dict[str, int] = {}
+        found: list[tuple[str, int]] = []
+        for name in self.storage.folders():
+            shard, _, revision = name.rpartition(".")
+            if shard and revision.isdigit():
+                found.append((shard, int(revision)))
+                newest[shard] = max(newest.get(shard, 0), int(revision))
+        keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
+        return keep, [f"{s}.{r}" for s, r in found if r != newest[s]]
+
+    def open(self, name: str) -> Shard:
+        """Open a shard by folder name. Raises CorruptShard."""
+        return Shard.load(self.storage, name)
+
+    def rejected_log(self) -> Path:
+        """Sources that were refused, a JSON line each."""
+        return Path(self.path) / "rejected.jsonl"
+
+    def failures_log(self) -> Path:
+        """Work items that failed, a JSON line each."""
+        return Path(self.path) / "failures.jsonl"
+
+
+def commit_shard(
+    dataset: Dataset,
+    shard_id: str,
+    columns: Mapping[str, Array],
+    clips: Sequence[Mapping[str, Any]],
+    made_by: Mapping[str, Mapping[str, Any]],
+    *,
+    attributes: Mapping[str, Mapping[str, Any]] | None = None,
+    base: Shard | None = None,
+    drop: Sequence[str] = (),
+    compression: str = "fast",
+) -> str:
+    """Commit the first revision of a shard, or, given its `base`, the next one; returns its folder name.
+
+    columns: arrays (frame, …) of the contract, by field name; made_by: what made each. attributes: further
+    attributes of the arrays, by field name. With `base`, columns not in `columns` or `drop` are shared
+    with it, and it is dropped once the new revision stands. If another attempt has committed the same
+    revision, that one stays. Raises ValueError if a column breaks the contract.
+    """
+    revision = 0 if base is None else base.revision + 1
+    name = f"{shard_id}.{revision}"
+    rows = base.rows if base is not None else len(next(iter(columns.values())))
+    files: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    entries: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    if base is not None:
+        for kept in base.fields:
+            if kept not in columns and kept not in drop:
+                entries[kept] = base.record["columns"][kept]
+                metadata[kept] = base.group["consolidated_metadata"]["metadata"][kept]
+                links |= {key: f"{base.name}/{key}" for key in entries[kept]["objects"]}
+    for column, values in columns.items():
+        if len(values) != rows:
+            raise ValueError(f"{column}: has {len(values)} frames, the shard has {rows}")
+        field(column).check(values)
+        extra = {"made_by": dict(made_by[column]), **(attributes or {}).get(column, {})}
+        metadata[column] = array_metadata(column, values.shape, extra, compression)
+        objects = {
+            f"{column}/{GROUP}": canonical(metadata[column]),
+            chunk_key(column, values.ndim): encode(column, values, compression),
+        }
+        files |= objects
+        entries[column] = {
+            "made_by": dict(made_by[column]),
+            "objects": {
+                key: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                for key, data in objects.items()
+            },
+            "statistics": statistics(column, values, confidence_of(column, dict(columns))),
+        }
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "rows": rows,
+        "clips": [dict(clip) for clip in clips],
+        "columns": dict(sorted(entries.items())),
+    }
+    document = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {KEY: record},
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": dict(sorted(metadata.items())),
+        },
+    }
+    record["sha256"] = digest(document)
+    files[GROUP] = canonical(document)
+    dataset.storage.commit(name, files, links)
+    if base is not None:
+        base.close()
+        dataset.storage.drop(base.name)
+    return name

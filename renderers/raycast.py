@@ -1,0 +1,199 @@
+"""The posed world at one instant, ready for rays: the only file that talks to Open3D's Embree scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import open3d as o3d
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+NOTHING = -1  # the geometry id of a ray that hits nothing
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles of one rigid part in its own frame.
+
+    vertices: (V, 3) float64 metres. triangles: (F, 3) uint32. patch: (F,) int32, faces that meet without a
+    crease share an id.
+    """
+
+    vertices: Floats
+    triangles: NDArray[np.uint32]
+    patch: Ints
+
+    @cached_property
+    def planes(self) -> tuple[Floats, Floats]:
+        """Unit normals (F, 3) of the faces and their planes' distances (F,) from the frame's origin."""
+        corner = self.vertices[self.triangles]  # (F, corner, 3)
+        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        return normal, np.einsum("fi,fi->f", normal, corner[:, 0])
+
+    @cached_property
+    def box(self) -> tuple[Floats, Floats]:
+        """Lower and upper corner of the bounding box, two (3,)."""
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+
+    @cached_property
+    def corner_normal(self) -> NDArray[np.float32]:
+        """(F, corner, 3) unit normals for smooth shading: the mean, by area, over the patch around a corner."""
+        corner = np.asarray(self.vertices, np.float64)[self.triangles]
+        face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        shared = np.asarray(self.patch, np.int64)[:, None] * len(self.vertices) + self.triangles
+        _, index = np.unique(shared, return_inverse=True)
+        index = index.reshape(shared.shape)
+        total = np.zeros((int(index.max(initial=-1)) + 1, 3))
+        np.add.at(total, index, face[:, None])
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        normal = (total / np.where(length > 0, length, 1))[index]
+        # Where the mean leans far off the face (a thin sheet, a fold) the face's own normal is better.
+        flat = face / np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-300)
+        leans = np.einsum("fci,fi->fc", normal, flat) < 0.5
+        return np.where(leans[..., None], flat[:, None], normal).astype(np.float32)
+
+    @cached_property
+    def curved(self) -> bool:
+        """Whether smooth shading changes anything."""
+        normal = self.corner_normal
+        return bool(np.abs(normal - normal[:, :1]).max(initial=0) > 1e-3)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each geometry is, as int32 arrays (G,) indexed by geometry id.
+
+    object: instance id, 0 for the static scene. part: link id within its object, 1 = base, 0 for the static
+    scene. semantic: class id. material: index into the appearance's materials.
+    """
+
+    object: Ints
+    part: Ints
+    semantic: Ints
+    material: Ints
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """The posed world at one instant.
+
+    caster holds all triangles, relative to `origin` (world, metres; the camera's centre, so that float32 rays are
+    most exact where they matter); casters the same for each object alone, by instance id, the static scene first.
+    geometry_pose: (G, 4, 4) part → world; textures live in the part's frame. geometry_extent: (G,) longest side
+    of the part in metres. geometry_centre, geometry_radius: (G, 3) world and (G,), a sphere around each part,
+    metres. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit,
+    world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
+    (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
+    curved: (G,) as `Mesh.curved`.
+    """
+
+    caster: o3d.t.geometry.RaycastingScene
+    casters: tuple[o3d.t.geometry.RaycastingScene, ...]
+    origin: Floats
+    part_of_geometry: Parts
+    geometry_pose: Floats
+    geometry_extent: Floats
+    geometry_centre: Floats
+    geometry_radius: Floats
+    first_face: NDArray[np.int64]
+    face_normal: Floats
+    face_offset: Floats
+    face_patch: Ints
+    corner_normal: NDArray[np.float32]
+    curved: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """First hits of N rays.
+
+    t: (N,) float32 in lengths of the ray's direction, +inf where nothing is hit. geometry, primitive: (N,)
+    int32, `NOTHING` where nothing is hit. normal: (N, 3) float32, unit, geometric, world axes, by the winding
+    of the triangle (turn it against the ray where the side matters). uv: (N, 2) float32 barycentric.
+    """
+
+    t: NDArray[np.float32]
+    geometry: Ints
+    primitive: Ints
+    normal: NDArray[np.float32]
+    uv: NDArray[np.float32]
+
+
+def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike) -> Surfaces:
+    """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
+    origin = np.asarray(origin, np.float64)
+    caster, *alone = (o3d.t.geometry.RaycastingScene(nthreads=1) for _ in range(int(parts.object.max()) + 2))
+    normals, offsets, extents, centres, radii = [], [], [], [], []
+    for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
+        turn, shift = pose[:3, :3], pose[:3, 3] - origin
+        vertices = mesh.vertices @ turn.T + shift
+        corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
+        triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
+        for scene in (caster, alone[owner]):
+            scene.add_triangles(corners, triangles)
+        normal, distance = mesh.planes
+        normals.append(normal @ turn.T)
+        offsets.append(distance + normals[-1] @ shift)
+        lower, upper = mesh.box
+        extents.append((upper - lower).max())
+        centres.append(turn @ (lower + upper) / 2 + pose[:3, 3])
+        radii.append(np.linalg.norm(upper - lower) / 2)
+    faces = [len(mesh.triangles) for mesh in meshes]
+    return Surfaces(
+        caster=caster,
+        casters=tuple(alone),
+        origin=origin,
+        part_of_geometry=parts,
+        geometry_pose=np.asarray(poses, np.float64),
+        geometry_extent=np.array(extents),
+        geometry_centre=np.array(centres),
+        geometry_radius=np.array(radii),
+        first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
+        face_normal=np.concatenate(normals),
+        face_offset=np.concatenate(offsets),
+        face_patch=np.concatenate([mesh.patch for mesh in meshes]),
+        corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
+        curved=np.array([mesh.curved for mesh in meshes]),
+    )
+
+
+def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
+    """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
+    directions = np.asarray(directions)
+    rays = np.empty((len(directions), 6), np.float32)
+    np.subtract(origins, surfaces.origin, out=rays[:, :3], casting="same_kind")
+    rays[:, 3:] = directions
+    return o3d.core.Tensor.from_numpy(rays)
+
+
+def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
+    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
+    hits = surfaces.caster.cast_rays(_rays(surfaces, origins, directions), nthreads=1)
+    return Hits(
+        t=hits["t_hit"].numpy(),
+        geometry=hits["geometry_ids"].numpy().view(np.int32),
+        primitive=hits["primitive_ids"].numpy().view(np.int32),
+        normal=hits["primitive_normals"].numpy(),
+        uv=hits["primitive_uvs"].numpy(),
+    )
+
+
+def occluded(
+    surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike, near: float, far: float
+) -> NDArray[np.bool_]:
+    """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions."""
+    rays = _rays(surfaces, origins, directions)
+    hit: NDArray[np.bool_] = surfaces.caster.test_occlusions(rays, near, far, nthreads=1).numpy()
+    return hit
+
+
+def covers(surfaces: Surfaces, thing: int, directions: ArrayLike) -> NDArray[np.bool_]:
+    """Whether rays from the surfaces' origin along `directions` (N, 3) meet object `thing`, seen or not."""
+    rays = _rays(surfaces, surfaces.origin, directions)
+    hit: NDArray[np.bool_] = surfaces.casters[thing].test_occlusions(rays, nthreads=1).numpy()
+    return hit

@@ -1,0 +1,222 @@
+"""Seed → clip: draws a scene worth having, simulates it, and renders pixels and labels of every frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from generators.fields import Array, as_stored
+from generators.geometry import intrinsics_from_fov
+from renderers.assets import Library
+from renderers.draw import draw_scene
+from renderers.image import render_image
+from renderers.labels import Instant, Known, label_frame
+from renderers.pybullet_image import PyBulletCamera
+from renderers.ranges import SceneRanges
+from renderers.raycast import Floats, pose_surfaces
+from renderers.scene import Scene, camera_poses, scene_to_json
+from renderers.simulate import Simulation, simulate
+from renderers.views import look_roughly, shortfall
+from renderers.world import World, build_world
+
+ImageBackend = Literal["ray", "tiny", "egl"]
+PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
+IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
+
+
+@dataclass(frozen=True)
+class RenderedClip:
+    """One clip in the form a shard takes.
+
+    columns: arrays (T, …) by field name, confidences included. record: what made the clip, ready for JSON: kind,
+    scene, frames, size, image (backend), objects (a table of dicts id, name, class, asset, moving), classes
+    (names of the semantic ids), redraws, left_out.
+    """
+
+    columns: dict[str, Array]
+    record: dict[str, Any]
+
+
+def find_scene(
+    seed: int, clip: int, ranges: SceneRanges, assets: Library, frames: int, size: int | tuple[int, int] = 256
+) -> tuple[Scene, Simulation]:
+    """The first scene drawn for a clip whose physics works and whose view is worth having, and its motion.
+
+    Draws turned down are counted in `Scene.redraws`. If no view of `ranges.attempts` is worth having the best of
+    them is taken; bodies that misbehave in every draw are left out and named in `Scene.left_out`.
+    """
+    height, width = _size(size)
+    scene, world, motion = _working_scene(seed, clip, ranges, assets, frames)
+    times = np.array(sorted({0, frames // 2, frames - 1})) / scene.fps
+    instants = [
+        pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, (0, 0, 0))
+        for row in np.rint(times * scene.fps).astype(int) + 1
+    ]
+    best = np.inf
+    chosen = scene
+    for attempt in range(ranges.attempts):
+        redraws = {**scene.redraws, "view": attempt}
+        camera = draw_scene(seed, clip, ranges, assets, redraws).camera if attempt else scene.camera
+        views = [
+            look_roughly(surfaces, camera.fov, pose, (height, width))
+            for surfaces, pose in zip(instants, camera_poses(camera, times), strict=True)
+        ]
+        score = shortfall(views, len(scene.bodies), ranges)
+        if score < best:
+            best, chosen = score, dataclasses.replace(scene, camera=camera, redraws=redraws)
+        if not score:
+            break
+    return chosen, motion
+
+
+def _working_scene(
+    seed: int, clip: int, ranges: SceneRanges, assets: Library, frames: int
+) -> tuple[Scene, World, Simulation]:
+    for attempt in range(PHYSICS_DRAWS):
+        scene = draw_scene(seed, clip, ranges, assets, {"physics": attempt})
+        world = build_world(scene, assets)
+        motion = simulate(scene, world, frames)
+        if not motion.problems:
+            break
+    while motion.problems:
+        scene = _without(scene, world, motion.problems)
+        world = build_world(scene, assets)
+        motion = simulate(scene, world, frames)
+    return scene, world, motion
+
+
+def _without(scene: Scene, world: World, problems: Mapping[int, str]) -> Scene:
+    """The scene without the bodies that have problems."""
+    materials = scene.appearance.materials
+    kept = tuple(m for m, body in zip(materials, world.body, strict=True) if int(body) not in problems)
+    return dataclasses.replace(
+        scene,
+        bodies=tuple(body for index, body in enumerate(scene.bodies) if index not in problems),
+        appearance=dataclasses.replace(scene.appearance, materials=kept),
+        left_out={**scene.left_out, **{scene.bodies[i].asset: why for i, why in problems.items()}},
+    )
+
+
+def render_clip(
+    scene: Scene,
+    assets: Library,
+    frames: int,
+    size: int | tuple[int, int] = 256,
+    image: ImageBackend | None = "ray",
+    simulation: Simulation | None = None,
+) -> RenderedClip:
+    """Pixels and all labels of `frames` frames of a scene.
+
+    size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone.
+    simulation: the scene's motion where it is known already. The same scene, frames and size give the same
+    bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
+    """
+    height, width = _size(size)
+    world = build_world(scene, assets)
+    motion = simulation if simulation is not None else simulate(scene, world, frames)
+    if len(motion.body_pose) != frames + 2:
+        raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
+    K = intrinsics_from_fov(scene.camera.fov, width, height)
+    poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
+    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance, image is not None)
+    rows: list[dict[str, Array]] = []
+    window = [_instant(world, motion, poses, row) for row in (0, 1)]
+    for frame in range(frames):
+        window.append(_instant(world, motion, poses, frame + 2))
+        before, now, after = window[-3:]
+        row = label_frame(before, now, after, K, (height, width), known)
+        if image == "ray":
+            rng = np.random.default_rng(
+                np.random.SeedSequence(scene.seed, spawn_key=(scene.clip, IMAGE_STREAM, frame))
+            )
+            row["image"] = render_image(
+                now.surfaces, scene.appearance, K, now.camera_pose, (height, width), rng
+            )
+        rows.append(row)
+        del window[0]
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    if image in ("tiny", "egl"):
+        with PyBulletCamera(world, scene, image) as camera:
+            columns["image"] = np.stack(
+                [
+                    camera.image(motion.geometry_pose[frame + 1], K, poses[frame + 1], (height, width))
+                    for frame in range(frames)
+                ]
+            )
+    columns |= _tables(scene, world, motion, poses, K, frames)
+    columns = {name: as_stored(name, values) for name, values in columns.items()}
+    return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
+
+
+def _size(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"an image has at least one pixel; {height} × {width} has none")
+    return height, width
+
+
+def _instant(world: World, motion: Simulation, camera: Floats, row: int) -> Instant:
+    pose = camera[row]
+    return Instant(pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3]), pose)
+
+
+def _tables(
+    scene: Scene, world: World, motion: Simulation, camera: Floats, K: Floats, frames: int
+) -> dict[str, Array]:
+    """What belongs to frames and objects rather than to pixels."""
+    inner = slice(1, frames + 1)
+    objects, parts = len(scene.bodies) + 1, int(world.parts.part.max()) + 1
+    part_pose = np.full((frames, objects, parts, 4, 4), np.nan)
+    part_pose[:, world.parts.object, world.parts.part] = motion.geometry_pose[inner]
+    part_pose[:, 0, 0] = np.eye(4)  # the static scene, of however many pieces, stays
+    object_pose = np.empty((frames, objects, 4, 4))
+    object_pose[:, 0] = np.eye(4)
+    object_pose[:, 1:] = motion.body_pose[inner]
+    return {
+        "camera_K": np.tile(K, (frames, 1, 1)),
+        "camera_pose": camera[inner],
+        "object_pose": object_pose,
+        "part_pose": part_pose,
+        "object_contact": motion.contact[inner],
+        "frame_index": np.arange(frames),
+        "time": np.arange(frames) / scene.fps,
+        "domain": np.ones(frames),
+    }
+
+
+def _record(
+    scene: Scene,
+    world: World,
+    assets: Library,
+    motion: Simulation,
+    frames: int,
+    size: tuple[int, int],
+    image: str | None,
+) -> dict[str, Any]:
+    travelled = np.ptp(motion.body_pose[:, :, :3, 3], axis=0).max(axis=-1)
+    objects = [
+        {
+            "id": index + 1,
+            "name": f"{asset.cls} {index + 1}",
+            "class": asset.cls,
+            "asset": asset.name,
+            "moving": bool(travelled[index] > 1e-3 or body.drives),
+        }
+        for index, (body, asset) in enumerate(zip(scene.bodies, world.assets, strict=True))
+    ]
+    return {
+        "kind": "render",
+        "source": f"seed:{scene.seed}/clip:{scene.clip}",
+        "scene": scene_to_json(scene),
+        "frames": frames,
+        "size": list(size),
+        "image": image,
+        "objects": objects,
+        "classes": list(assets.classes),
+        "redraws": dict(scene.redraws),
+        "left_out": dict(scene.left_out),
+    }

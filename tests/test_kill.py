@@ -1,0 +1,109 @@
+"""Kill a worker, then the driver, at random moments: the next run ends with the bytes of an undisturbed one."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.columns import CorruptShard
+from pipeline.progress import Reporter
+from pipeline.runner import Cluster
+from pipeline.shards import Dataset
+from pipeline.verify import VerifyWork, verify, verify_shard
+from tests.sources import moving_frames, write_photos, write_video
+from tests.test_label import contents, run
+
+ROOT = Path(__file__).parent.parent
+OPTIONS = ["--size", "64", "--shard-frames", "2", "--clip-length", "2"]
+
+
+class Watcher(threading.Thread):
+    """Opens and wholly checks every shard as soon as it can be seen."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(daemon=True)
+        self.out, self.seen, self.bad, self.stop = out, set[str](), list[str](), False
+
+    def run(self) -> None:
+        while not self.stop:
+            for name in Dataset(self.out).shards() if (self.out / "zarr.json").exists() else []:
+                if name not in self.seen:
+                    self.seen.add(name)
+                    self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
+            time.sleep(0.02)
+
+
+def start(sources: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "freelabels.py"), "label", str(sources), "--out", str(out)]
+    return subprocess.Popen([*command, *OPTIONS, "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    family = psutil.Process(driver.pid).children(recursive=True)
+    return [p for p in family if p.is_running() and p.name().startswith("ray::label")]
+
+
+@pytest.mark.timeout(280)
+def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    write_photos(sources / "photos", 16)
+    write_video(sources / "clip.mp4", moving_frames(16))
+    undisturbed = tmp_path / "undisturbed"
+    summary = run([sources], undisturbed, shard_frames=2, options=_clip_length(2), cluster=Cluster(workers=0))
+    assert summary.complete and summary.shards == 16
+    out = tmp_path / "out"
+    watcher = Watcher(out)
+    watcher.start()
+    rng = random.Random()
+
+    driver = start(sources, out)
+    wait_for(lambda: len(watcher.seen) >= 1 and workers_of(driver))
+    time.sleep(rng.random() * 0.3)
+    for worker in workers_of(driver)[:1]:
+        worker.kill()
+    more = len(watcher.seen) + 2
+    wait_for(lambda: len(watcher.seen) >= more or driver.poll() is not None)
+    time.sleep(rng.random() * 0.2)
+    driver.kill()
+    driver.wait()
+    survivors = contents(out)
+
+    again = start(sources, out)
+    _, errors = again.communicate(timeout=200)
+    watcher.stop = True
+    watcher.join()
+    assert again.returncode == 0, errors.decode()
+    assert contents(out) == contents(undisturbed)
+    assert contents(out).items() >= survivors.items()
+    assert [p.name for p in out.iterdir() if p.name.startswith(".tmp-")] == []
+    assert watcher.bad == [] and len(watcher.seen) == 16
+    assert verify(out, reporter=Reporter("quiet")).problems == ()
+
+
+def _clip_length(frames: int) -> object:
+    from pipeline.clips import SourceOptions
+
+    return SourceOptions(clip_length=frames)
+
+
+def test_a_reader_of_a_replaced_revision_is_told(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2)
+    out = tmp_path / "out"
+    run([tmp_path / "photos"], out, labels=["regions"])
+    [name] = Dataset(out).shards()
+    old = Dataset(out).open(name)
+    run([tmp_path / "photos"], out)
+    with pytest.raises(CorruptShard, match="missing"):
+        old.read("image", 0)

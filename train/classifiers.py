@@ -1,0 +1,183 @@
+"""Linear and nearest-neighbour classifiers on frozen features, whose settings are chosen on training data alone.
+
+`truth` is (n, classes) float: 1 the image shows the class, 0 it doesn't, NaN not said. With `exclusive`,
+each image shows exactly one. Nothing here sees test truth: fitting functions take training data and test
+features, and return test scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(8, -9, -1))  # strong first: ties go to the stronger
+LOGISTIC_PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
+NEIGHBOURS = (50, 20, 10, 5, 1)
+TEMPERATURE = 0.07
+ITERATIONS = 100
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a classifier says of test images, and how it was chosen.
+
+    scores: (m, classes), larger is likelier. setting: what was chosen on training data. validation: what it
+    scored there, on images that it wasn't fitted to.
+    """
+
+    scores: Tensor
+    setting: float
+    validation: float
+
+
+def quality(truth: Tensor, scores: Tensor, exclusive: bool) -> float:
+    """Share of right answers; of images that show several classes, the mean of the classes' average precision.
+
+    Average precision is the mean, over images of the class, of precision at their rank (no interpolation).
+    """
+    if exclusive:
+        return float((scores.argmax(1) == truth.argmax(1)).double().mean())
+    return float(torch.stack([_average_precision(t, s) for t, s in _said(truth, scores)]).mean())
+
+
+def chance(truth: Tensor, exclusive: bool) -> float:
+    """What the best constant answer scores: the largest class's share, or the classes' mean prevalence."""
+    if exclusive:
+        return float(truth.mean(0).max())
+    return float(torch.stack([t.mean() for t, _ in _said(truth, truth)]).mean())
+
+
+def _said(truth: Tensor, scores: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Truth and scores of each class that occurs, where truth is known."""
+    columns = [(t[~t.isnan()], s[~t.isnan()]) for t, s in zip(truth.T, scores.T, strict=True)]
+    return [(t, s) for t, s in columns if bool((t > 0).any())]
+
+
+def _average_precision(truth: Tensor, scores: Tensor) -> Tensor:
+    hit = truth[scores.argsort(descending=True, stable=True)].double()
+    precision = hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)
+    return (precision * hit).sum() / hit.sum()
+
+
+def span(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (n, d), (m, d) standardised by the training ones, in coordinates of what these span, float64.
+
+    The coordinates (n, r), (m, r), r ≤ min(n - 1, d), are the principal ones, scaled so that a training row's mean
+    squared norm is 1. A linear classifier with a quadratic penalty is the same in them as in all d dimensions.
+    """
+    mean, spread = train.mean(0), train.std(0)
+    spread = torch.where(spread > 1e-6 * spread.max().clamp_min(TINY), spread, torch.inf)
+    live = spread.isfinite().sum().clamp_min(1)
+    x, y = ((part - mean) / spread / live.sqrt() for part in (train, test))
+    if x.shape[0] <= x.shape[1]:
+        values, vectors = torch.linalg.eigh((x @ x.T).double())
+        kept = values > values[-1] * 1e-7
+        root = values[kept].sqrt()
+        return vectors[:, kept] * root, (y @ x.T).double() @ (vectors[:, kept] / root)
+    values, vectors = torch.linalg.eigh((x.T @ x).double())
+    basis = vectors[:, values > values[-1] * 1e-7]
+    return x.double() @ basis, y.double() @ basis
+
+
+def ridge(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool) -> Fitted:
+    """Least squares with a quadratic penalty, chosen by exact leave-one-out on the training images.
+
+    train, test: coordinates as `span` gives them. The intercept isn't penalised.
+    """
+    known = torch.where(truth.isnan(), torch.nan, truth.double())
+    mean = known.nanmean(0)
+    target = torch.where(known.isnan(), 0, known - mean)  # what isn't said pulls neither way
+    energy = train.square().sum(0)  # the columns are orthogonal
+    single = bool((known > 0).sum(0).max() < 2)  # of one example, leaving it out leaves nothing
+    best: Fitted | None = None
+    for penalty in (1.0,) if single else PENALTIES:
+        weight = (train.T @ target) / (energy + penalty)[:, None]
+        leverage = train.square() @ (1 / (energy + penalty)) + 1 / len(train)
+        left_out = target - (target - train @ weight) / (1 - leverage).clamp_min(TINY)[:, None]
+        score = float("nan") if single else quality(truth, left_out + mean, exclusive)
+        if best is None or score > best.validation:
+            best = Fitted(test @ weight + mean, penalty, score)
+    assert best is not None
+    return best
+
+
+def logistic(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool, held_out: Tensor) -> Fitted:
+    """Logistic regression whose penalty is chosen on the training images marked in `held_out` (n,), then refitted.
+
+    train, test: coordinates as `span` gives them.
+    """
+
+    def validated(penalty: float) -> float:
+        weight = _fit_logistic(train[~held_out], truth[~held_out], exclusive, penalty)
+        return quality(truth[held_out], _affine(train[held_out], weight), exclusive)
+
+    scores = [validated(penalty) for penalty in LOGISTIC_PENALTIES]
+    chosen = max(range(len(scores)), key=lambda k: (scores[k], -k))
+    weight = _fit_logistic(train, truth, exclusive, LOGISTIC_PENALTIES[chosen])
+    return Fitted(_affine(test, weight), LOGISTIC_PENALTIES[chosen], scores[chosen])
+
+
+def _affine(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight[:-1].to(x) + weight[-1].to(x)
+
+
+def _fit_logistic(x: Tensor, truth: Tensor, exclusive: bool, penalty: float) -> Tensor:
+    """Weights (r + 1, classes), the intercepts last; x is centred, of unit mean square norm."""
+    x, truth = x.float(), truth.float()
+    known, classes = ~truth.isnan(), truth.argmax(1)
+    target = torch.nan_to_num(truth)
+
+    def loss(weight: Tensor) -> Tensor:
+        logits = _affine(x, weight)
+        if exclusive:
+            return F.cross_entropy(logits, classes)
+        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (each * known).sum() / len(x)
+
+    return minimise(loss, x.new_zeros(x.shape[1] + 1, truth.shape[1]), penalty)
+
+
+def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, penalty: float) -> Tensor:
+    """Weights (r + 1, k) of the least loss + penalty / 2 |weights|² (not the intercepts', which stand last)."""
+    weight = start.clone().requires_grad_(True)
+    solver = torch.optim.LBFGS([weight], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        total = loss(weight) + penalty / 2 * weight[:-1].square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    solver.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach()
+
+
+def nearest_neighbours(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool) -> Fitted:
+    """Votes of the k most similar training images, weighted by exp(cosine / 0.07); k by leave-one-out.
+
+    train, test: features, standardised here by the training ones. Wu et al., Unsupervised feature learning via
+    non-parametric instance discrimination, 2018, section 3.4.
+    """
+    mean, spread = train.mean(0), train.std(0).clamp_min(TINY)
+    x, y = (F.normalize((part - mean) / spread, dim=1) for part in (train, test))
+    within = (x @ x.T).fill_diagonal_(-torch.inf)
+    votes = torch.nan_to_num(truth).float()
+    best: Fitted | None = None
+    for k in NEIGHBOURS:
+        if k < len(x):
+            score = quality(truth, _vote(within, votes, k), exclusive)
+            if best is None or score > best.validation:
+                best = Fitted(_vote(y @ x.T, votes, k), k, score)
+    assert best is not None
+    return best
+
+
+def _vote(similarity: Tensor, votes: Tensor, k: int) -> Tensor:
+    top, which = similarity.topk(k, dim=1)
+    weight = torch.softmax(top / TEMPERATURE, dim=1)
+    return (weight[..., None] * votes[which]).sum(1)
