@@ -1,0 +1,1 @@
+"""Figures that users can measure themselves: one module per label."""
