@@ -33,8 +33,16 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Label, render, train and look: everything the README shows, in a few minutes on two cores.
 demo: setup
-	$(BIN)/python docs/demo.py demo
+	$(BIN)/python docs/demo_sources.py demo/sources
+	$(BIN)/freelabels label demo/sources --out demo/real
+	$(BIN)/freelabels verify demo/real
+	$(BIN)/freelabels render --out demo/synthetic --clips 24 --frames 4 --size 128
+	$(BIN)/freelabels verify demo/synthetic
+	$(BIN)/freelabels inspect demo/real --picture demo/real.png
+	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
+	@echo "Look at the labels: demo/real.png and demo/synthetic.png"
 
 clean:
 	rm -rf .venv demo

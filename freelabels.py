@@ -7,7 +7,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -69,9 +69,9 @@ def label(
 
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
-    clip_length = min(clip_length, max(shard_frames, 2))
     try:
         options = SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
+        options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     except ValueError as error:
         raise UserError(str(error)) from error
     summary = run_label(
@@ -254,6 +254,69 @@ def verify(
     return 1 if summary.problems and not repair else 0
 
 
+def _train_command() -> Callable[..., int]:
+    """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from train.trainer import TrainConfig
+    from train.trainer import train as run_train
+
+    defaults = TrainConfig()
+
+    def train(
+        datasets: Positional[tuple[str, ...]],
+        /,
+        *,
+        out: str,
+        real: tuple[str, ...] = (),
+        synthetic: tuple[str, ...] = (),
+        config: TrainConfig = defaults,
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> int:
+        """Train a multitask model on label shards of both domains.
+
+        Args:
+            datasets: Datasets; which domain each holds is read from its shards.
+            out: Folder of the run: checkpoints, metrics.jsonl, pictures, train.toml.
+            real: Further datasets of real frames.
+            synthetic: Further datasets of rendered frames.
+            config: What to train and how.
+            resume: Go on exactly where the run in this folder stopped.
+            quiet: No progress bar.
+        """
+        found_real, found_synthetic = _by_domain(datasets)
+        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        for score in summary.scores:
+            print_line(str(score))
+        print_line(f"{summary.steps} steps, run folder {summary.run}")
+        return 0 if summary.finished else INTERRUPTED
+
+    # The name is local, so the annotation is given as a value.
+    train.__annotations__["config"] = Annotated[TrainConfig, tyro.conf.arg(name="")]
+    return train
+
+
+def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Datasets of real frames and those of rendered ones. Raises UserError for one without frames."""
+    from pipeline.shards import Dataset
+
+    real: list[str] = []
+    synthetic: list[str] = []
+    for path in datasets:
+        shards = Dataset(path).shards()
+        if not shards:
+            raise UserError(f"{path} holds no shards yet; label or render into it first")
+        kinds = {clip["kind"] == "render" for name in shards for clip in Dataset(path).open(name).clips}
+        if True in kinds:
+            synthetic.append(path)
+        if False in kinds:
+            real.append(path)
+    return real, synthetic
+
+
+# Subcommands whose libraries take seconds to import are made when they are asked for.
+HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
+    "train": ("Train a multitask model on label shards of both domains.", _train_command),
+}
 COMMANDS: dict[str, Callable[..., int]] = {
     "label": label,
     "render": render,
@@ -267,9 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="freelabels", description="Training labels that no human drew.", args=arguments
-        )
+        status = _run(arguments)
     except UserError as error:
         _complain(str(error))
         status = 2
@@ -277,6 +338,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("interrupted; what is committed stays, run the same command again to go on")
         status = INTERRUPTED
     sys.exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in HEAVY:
+        command = HEAVY[arguments[0]][1]()
+        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+    others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
+    return int(
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="freelabels",
+            description=f"Training labels that no human drew.\n\nAlso: {others}",
+            args=arguments,
+        )
+    )
+
+
+def print_line(text: str) -> None:
+    """A line on standard output, whole whatever the terminal's width."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def _terminate(*_: Any) -> None:
@@ -332,15 +413,18 @@ def _bytes(text: str) -> int:
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
     try:
-        return int(float(number) * units.get(unit, 1))
-    except ValueError:
-        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}") from None
+        size = int(float(number) * units.get(unit, 1))
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}")
+    return size
 
 
 def _size(text: str, smallest: int = 16) -> tuple[int, int]:
     """(height, width) of SIDE or WIDTHxHEIGHT."""
     parts = text.lower().split("x")
-    if len(parts) <= 2 and all(part.isdigit() and smallest <= int(part) <= 8192 for part in parts):
+    if len(parts) <= 2 and all(part.isdecimal() and smallest <= int(part) <= 8192 for part in parts):
         return int(parts[-1]), int(parts[0])
     raise UserError(
         f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
@@ -378,7 +462,7 @@ def _value(setting: str, text: str, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise UserError(f"--set {setting}: want a {type(default).__name__} such as {default!r}")
+        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
     return value
 
 

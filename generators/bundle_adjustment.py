@@ -6,8 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 INLIER_PIXELS = 3.0  # reprojection errors above this are no sighting of the point
+BEHIND = 1e4  # squared error, in pixels, of a point behind a camera that saw it
+DAMPING = 1e-4  # where Levenberg-Marquardt starts
+LEAST_GAIN = 1e-4  # a step that lowers the cost by less than this share is the last
 
 
 def reproject(world: Floats, pose: Floats, K: Floats) -> tuple[Floats, Floats]:
@@ -18,24 +22,15 @@ def reproject(world: Floats, pose: Floats, K: Floats) -> tuple[Floats, Floats]:
     return camera[..., :2] / safe[..., None] * np.diag(K)[:2] + K[:2, 2], z
 
 
-def _rotation(vector: Floats) -> Floats:
-    """Rotation matrices (N, 3, 3) of axis-angle vectors (N, 3)."""
-    angle = np.linalg.norm(vector, axis=1)[:, None, None]
-    x, y, z = vector.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    safe = np.maximum(angle, 1e-12)
-    return np.asarray(
-        np.eye(3) + np.sin(safe) / safe * cross + (1 - np.cos(safe)) / safe**2 * (cross @ cross)
-    )
-
-
 def bundle_adjust(
     pose: Floats, world: Floats, table: Floats, seen: NDArray[np.bool_], K: Floats, iterations: int
 ) -> float:
-    """Levenberg-Marquardt over all posed cameras and points (in place), Cauchy loss, points eliminated.
+    """Levenberg-Marquardt over all posed cameras and points, in place; returns the inliers' error in pixels.
 
-    The first camera stands still and the scale is kept. Returns the inliers' error in pixels.
+    pose: world → camera (T, 4, 4), NaN where unknown; world: points (P, 3), NaN where unknown; table: where
+    they were seen, (P, T, 2) pixels, if `seen` (P, T). Cauchy loss with a scale of one pixel; points are
+    eliminated first (Schur complement). The first camera stands still. Points that end up behind a camera or
+    farther than `INLIER_PIXELS` from where they were seen, in the mean, become NaN; infinite if too few.
     Source: B. Triggs et al., Bundle adjustment: a modern synthesis, 2000, section 6.
     """
     cameras = np.flatnonzero(np.isfinite(pose[:, 0, 0]))
@@ -45,82 +40,102 @@ def bundle_adjust(
     p, c = np.nonzero(seen[np.ix_(points, cameras)])
     xy = table[points[p], cameras[c]]
     T, X = pose[cameras].copy(), world[points].copy()
-    focal = np.diag(K)[:2]
-    C, P = len(cameras), len(points)
 
-    def evaluate(T: Floats, X: Floats) -> tuple[Floats, Floats, float]:
+    def errors(T: Floats, X: Floats) -> tuple[Floats, Floats]:
         projected, z = reproject(X[p], T[c], K)
         residual = projected - xy
-        square = (residual**2).sum(axis=1)
-        square = np.where(z > 1e-6, square, 1e4)
-        return residual, square, float(np.log1p(square).sum())
+        return residual, np.where(z > 1e-6, (residual**2).sum(axis=1), BEHIND)
 
-    damping = 1e-4
-    residual, square, cost = evaluate(T, X)
+    damping = DAMPING
+    residual, square = errors(T, X)
     for _ in range(iterations):
-        weight = 1 / (1 + square)
-        R = T[c, :3, :3]
-        camera = np.einsum("nij,nj->ni", R, X[p]) + T[c, :3, 3]
-        x, y, z = camera.T
-        z = np.where(np.abs(z) < 1e-6, 1e-6, z)
-        zero = np.zeros_like(x)
-        by_camera = np.stack(
-            [focal[0] / z, zero, -focal[0] * x / z**2, zero, focal[1] / z, -focal[1] * y / z**2], -1
-        ).reshape(-1, 2, 3)
-        # Left perturbation: camera → exp(ω)(R X) + t.
-        turned = camera - T[c, :3, 3]
-        a, b, d = turned.T
-        cross = np.stack([zero, d, -b, -d, zero, a, b, -a, zero], -1).reshape(-1, 3, 3)
-        Jc = np.concatenate([by_camera @ cross, by_camera], axis=2)  # (N, 2, 6)
-        Jp = by_camera @ R  # (N, 2, 3)
-        JcT = np.swapaxes(Jc, 1, 2) * weight[:, None, None]
-        JpT = np.swapaxes(Jp, 1, 2) * weight[:, None, None]
-        U = _sum_by(JcT @ Jc, c, C)
-        V = _sum_by(JpT @ Jp, p, P)
-        W = np.zeros((P, 3, C, 6))
-        W[p, :, c] = JpT @ Jc
-        gc = _sum_by((JcT @ residual[..., None])[..., 0], c, C)
-        gp = _sum_by((JpT @ residual[..., None])[..., 0], p, P)
-        improved = False
+        cost = float(np.log1p(square).sum())
+        normal = _NormalEquations(T, X, p, c, residual, 1 / (1 + square), np.diag(K)[:2])
         for _ in range(4):
-            Vd = V + damping * np.eye(3) * np.trace(V, axis1=1, axis2=2)[:, None, None] + 1e-12 * np.eye(3)
-            inverse = np.linalg.inv(Vd)
-            flat = W.reshape(P, 3, C * 6)
-            Y = np.einsum("pij,pjk->pik", inverse, flat)
-            S = -flat.reshape(P * 3, -1).T @ Y.reshape(P * 3, -1)
-            for k in range(C):
-                S[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] += U[k] + damping * np.diag(np.diag(U[k]))
-            right = -gc.ravel() + Y.reshape(P * 3, -1).T @ gp.ravel()
-            step = np.zeros(6 * C)
-            step[6:] = np.linalg.solve(S[6:, 6:] + 1e-9 * np.eye(6 * C - 6), right[6:])
-            move = -np.einsum("pij,pj->pi", inverse, gp + (flat @ step))
-            step = step.reshape(C, 6)
-            T_new = T.copy()
-            T_new[:, :3, :3] = _rotation(step[:, :3]) @ T[:, :3, :3]
-            T_new[:, :3, 3] += step[:, 3:]
-            X_new = X + move
-            r_new, s_new, cost_new = evaluate(T_new, X_new)
-            if cost_new < cost:
-                improved = True
+            T_new, X_new = normal.step(T, X, damping)
+            residual_new, square_new = errors(T_new, X_new)
+            gain = cost - float(np.log1p(square_new).sum())
+            if gain > 0:
                 break
             damping *= 10
-        if not improved:
+        else:
             break
-        gain = cost - cost_new
-        T, X, residual, square, cost = T_new, X_new, r_new, s_new, cost_new
+        T, X, residual, square = T_new, X_new, residual_new, square_new
         damping = max(damping / 10, 1e-8)
-        if gain < 1e-4 * cost:
+        if gain < LEAST_GAIN * cost:
             break
+    error = np.bincount(p, np.sqrt(square), len(points)) / np.bincount(p, minlength=len(points))
     pose[cameras] = T
-    error = _sum_by(np.sqrt(square)[:, None], p, P)[:, 0] / np.bincount(p, minlength=P)
-    depth_ok = np.ones(P, bool)
-    np.logical_and.at(depth_ok, p, reproject(X[p], T[c], K)[1] > 1e-6)
-    world[points] = np.where(((error < INLIER_PIXELS) & depth_ok)[:, None], X, np.nan)
-    inlier = square < (INLIER_PIXELS) ** 2
+    world[points] = np.where((error < INLIER_PIXELS)[:, None], X, np.nan)
+    inlier = square < INLIER_PIXELS**2
     return float(np.sqrt(square[inlier].mean())) if inlier.any() else float("inf")
 
 
-def _sum_by(values: Floats, index: NDArray[np.int64], count: int) -> Floats:
+class _NormalEquations:
+    """J^T W J and J^T W r of all sightings, kept in blocks by camera and by point."""
+
+    def __init__(
+        self, T: Floats, X: Floats, p: Indices, c: Indices, residual: Floats, weight: Floats, focal: Floats
+    ) -> None:
+        cameras, points = len(T), len(X)
+        R = T[c, :3, :3]
+        turned = np.einsum("nij,nj->ni", R, X[p])
+        x, y, z = (turned + T[c, :3, 3]).T
+        z = np.where(np.abs(z) < 1e-6, 1e-6, z)
+        zero = np.zeros_like(x)
+        by_position = np.stack(
+            [focal[0] / z, zero, -focal[0] * x / z**2, zero, focal[1] / z, -focal[1] * y / z**2], -1
+        ).reshape(-1, 2, 3)
+        # A camera moves from the left: R X + t → exp(ω) R X + t + τ.
+        J_camera = np.concatenate([-by_position @ _cross(turned), by_position], axis=2)  # (N, 2, 6)
+        J_point = by_position @ R  # (N, 2, 3)
+        weighted_camera = J_camera.swapaxes(1, 2) * weight[:, None, None]
+        weighted_point = J_point.swapaxes(1, 2) * weight[:, None, None]
+        self.U = _sum_by(weighted_camera @ J_camera, c, cameras)
+        self.V = _sum_by(weighted_point @ J_point, p, points)
+        mixed = np.zeros((points, 3, cameras, 6))
+        mixed[p, :, c] = weighted_point @ J_camera
+        self.W = mixed.reshape(points, 3, cameras * 6)
+        self.g_camera = _sum_by((weighted_camera @ residual[..., None])[..., 0], c, cameras)
+        self.g_point = _sum_by((weighted_point @ residual[..., None])[..., 0], p, points)
+
+    def step(self, T: Floats, X: Floats, damping: float) -> tuple[Floats, Floats]:
+        """Cameras and points after one damped Gauss-Newton step."""
+        points, _, unknowns = self.W.shape
+        size = np.trace(self.V, axis1=1, axis2=2)[:, None, None]
+        inverse = np.linalg.inv(self.V + np.eye(3) * (damping * size + 1e-12))
+        Y = (inverse @ self.W).reshape(points * 3, unknowns)
+        S = -self.W.reshape(points * 3, unknowns).T @ Y
+        for k, U in enumerate(self.U):
+            S[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] += U + damping * np.diag(np.diag(U)) + 1e-9 * np.eye(6)
+        right = Y.T @ self.g_point.ravel() - self.g_camera.ravel()
+        move = np.zeros(unknowns)
+        move[6:] = np.linalg.solve(S[6:, 6:], right[6:])
+        X = X - np.einsum("pij,pj->pi", inverse, self.g_point + self.W @ move)
+        turn, shift = move.reshape(-1, 6)[:, :3], move.reshape(-1, 6)[:, 3:]
+        T = T.copy()
+        T[:, :3, :3] = _rotation(turn) @ T[:, :3, :3]
+        T[:, :3, 3] += shift
+        return T, X
+
+
+def _cross(vectors: Floats) -> Floats:
+    """Matrices (N, 3, 3) of the cross product with vectors (N, 3)."""
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+
+
+def _rotation(vector: Floats) -> Floats:
+    """Rotation matrices (N, 3, 3) of axis-angle vectors (N, 3)."""
+    angle = np.maximum(np.linalg.norm(vector, axis=1), 1e-12)[:, None, None]
+    cross = _cross(vector)
+    return np.asarray(
+        np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * (cross @ cross)
+    )
+
+
+def _sum_by(values: Floats, index: Indices, count: int) -> Floats:
     """Sums of values (N, ...) that share an index, as (count, ...)."""
     flat = values.reshape(len(values), -1)
     out = np.stack([np.bincount(index, flat[:, k], count) for k in range(flat.shape[1])], axis=1)

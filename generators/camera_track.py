@@ -16,21 +16,27 @@ Floats = NDArray[np.float64]
 SEED = 0
 LEAST_TRACKS = 40  # fewer than these shared by two frames: a cut, noise, or nothing to see
 RANSAC_PIXELS = 1.0
-LEAST_PARALLAX = 1.5  # pixels of motion, in the median, that rotation and zoom don't explain
+LEAST_PARALLAX = 1.0  # pixels
 ENOUGH_PARALLAX = 6.0  # pixels beyond which two frames are as good as any
 ADJUST_EVERY = 12  # cameras
+NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
+LEAST_EXPLAINED, ENOUGH_EXPLAINED = 0.4, 0.7  # share of sightings that reproject well: no trust, full trust
+LEAST_TRUST = 0.1
 
 
 @dataclass(frozen=True)
 class CameraTrack:
     """Where the camera was: world → camera (T, 4, 4), NaN where it could not be told; scale is arbitrary.
 
-    noise: reprojection error in pixels, root mean square of the inliers. points: (P, 3) world points.
+    noise: reprojection error in pixels, root mean square of the inliers. points: (P, 3) world points, NaN
+    where a track has none. trust: 1 where most tracks reproject well and the error is small against the
+    parallax, near 0 where the motion in the frames is not a camera's (a crowd).
     """
 
     pose: Floats
     noise: float
     points: Floats
+    trust: float
 
 
 def camera_tracks(tracks: Tracks, frames: int, K: Floats) -> list[CameraTrack]:
@@ -69,7 +75,26 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
     bundle_adjust(pose, world, table, seen, K, 8)
     _triangulate(world, table, seen, pose, K, again=True)
     noise = bundle_adjust(pose, world, table, seen, K, 6)
-    return CameraTrack(pose, noise, world) if np.isfinite(noise) else None
+    if not np.isfinite(noise):
+        return None
+    shared = seen[:, i] & seen[:, j]
+    pixels = parallax(table[shared, i], table[shared, j], K)
+    views = seen & np.isfinite(pose[:, 0, 0])
+    views &= (views.sum(axis=1) > 1)[:, None]
+    explained = (_explained(world, table, views, pose, K) - LEAST_EXPLAINED) / (
+        ENOUGH_EXPLAINED - LEAST_EXPLAINED
+    )
+    precise = 1.5 * (1 - noise / (NOISE_LIMIT * pixels))
+    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1))
+    return CameraTrack(pose, noise, world, trust)
+
+
+def _explained(world: Floats, table: Floats, views: NDArray[np.bool_], pose: Floats, K: Floats) -> float:
+    """Share of the sightings that reproject within `RANSAC_PIXELS`."""
+    p, c = np.nonzero(views)
+    projected, _ = reproject(world[p], pose[c], K)
+    error = np.linalg.norm(projected - table[p, c], axis=1)
+    return float(np.mean(np.nan_to_num(error, nan=np.inf) < RANSAC_PIXELS))
 
 
 def _first_pair(table: Floats, seen: NDArray[np.bool_], K: Floats) -> tuple[int, int, Floats] | None:
@@ -86,19 +111,24 @@ def _first_pair(table: Floats, seen: NDArray[np.bool_], K: Floats) -> tuple[int,
             if pixels > LEAST_PARALLAX:
                 candidates.append((min(pixels, ENOUGH_PARALLAX) * float(shared.sum()), i, j))
     best, pair = 0.0, None
-    for value, i, j in sorted(candidates, reverse=True)[:8]:
+    for _, i, j in sorted(candidates, reverse=True)[:8]:
         shared = seen[:, i] & seen[:, j]
         a, b = table[shared, i], table[shared, j]
         cv2.setRNGSeed(SEED)
         E, inlier = cv2.findEssentialMat(a, b, K, cv2.RANSAC, 0.999, RANSAC_PIXELS)
-        if np.shape(E) != (3, 3) or inlier.mean() < 0.5 or value * inlier.mean() <= best:
+        if np.shape(E) != (3, 3) or inlier.mean() < 0.5:
+            continue
+        kept = inlier.ravel() > 0
+        pixels = parallax(a[kept], b[kept], K)
+        value = min(pixels, ENOUGH_PARALLAX) * float(kept.sum()) if pixels > LEAST_PARALLAX else 0.0
+        if value <= best:
             continue
         _, R, t, mask, _ = cv2.recoverPose(E, a, b, K, distanceThresh=1e4, mask=inlier.copy())
         if (mask > 0).mean() < 0.4:
             continue
         motion = np.eye(4)
         motion[:3, :3], motion[:3, 3] = R, t.ravel()
-        best, pair = value * float(inlier.mean()), (i, j, motion)
+        best, pair = value, (i, j, motion)
     return pair
 
 
@@ -150,9 +180,9 @@ def _resect(s: int, world: Floats, table: Floats, seen: NDArray[np.bool_], pose:
     ok, rvec, tvec, inlier = cv2.solvePnPRansac(
         world[known], table[known, s], K, None, rvec, tvec, True, 100, 2 * RANSAC_PIXELS, 0.999
     )
-    if not ok or inlier is None or len(inlier) < max(12, 0.4 * len(known)):
+    inlier = np.ravel(inlier) if ok else np.zeros(0, np.int64)
+    if len(inlier) < max(12, 0.4 * len(known)):
         return False
-    inlier = inlier.ravel()
     rvec, tvec = cv2.solvePnPRefineLM(world[known][inlier], table[known[inlier], s], K, None, rvec, tvec)
     pose[s] = np.eye(4)
     pose[s, :3, :3], pose[s, :3, 3] = cv2.Rodrigues(rvec)[0], tvec.ravel()

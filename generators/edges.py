@@ -1,4 +1,4 @@
-"""Edges: where colour changes at several scales and segmentations agree that one region ends."""
+"""Edges: where colour changes, regions differ and the image falls apart, along closed contours."""
 
 from __future__ import annotations
 
@@ -8,21 +8,52 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import felzenszwalb
+from skimage.segmentation import watershed
 
 from generators.calibration import calibrated
 from generators.clip import Clip
+from generators.contours import (
+    Arcs,
+    Floats,
+    Values,
+    contrast,
+    directed_strength,
+    find_arcs,
+    normals,
+    paint,
+    spectral,
+    ultrametric,
+)
 from generators.detector import register
 from generators.fields import Array, as_bytes
-from generators.segmentation import Ids, boundaries, working_lab
+from generators.segmentation import region_sums, soft_bins, working_lab
 
-Floats = NDArray[np.float32]
+SCALES = (1.0, 2.0, 4.0)  # σ of the gradients, pixels of the working lattice
+HALF_RESPONSE = (
+    10.0  # gradient, in Lab units, that is as good as half an edge: a clear step seen through haze
+)
+CLUTTER_SIGMA = 10.0
+HALF_GROUPING = 0.6
+NOISE_LIMIT = 3.0  # σ of lightness noise at which contours are no longer to be trusted; good photos have 0.3
+BIN_UNITS = (10.0, 6.0, 6.0, 1.0)  # distances in L, a, b and log texture that tell fillings apart
 
 
 @register
 @dataclass(frozen=True)
-class RegionEdges:
-    """Boundary probability from multi-scale colour gradients and segmentations of several coarseness."""
+class ContourEdges:
+    """Boundary probability on contours one pixel wide, from cues that look ever further.
+
+    A frame, shrunk so that no side exceeds `longest`, is cut by watershed on its colour gradient into a few
+    thousand regions. Each arc between two of them is weighed by (1) the gradient across it at three scales,
+    in lightness and in chroma, each saturating, less among clutter of its own strength; (2) how differently
+    its sides are filled with colour and texture after merging to `coarse` many regions along the ultrametric
+    contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on a lattice
+    smaller by `shrink`, and the two are averaged. `threshold` is the strength that counts as even odds.
+
+    Arbeláez et al. 2011 is the model (oriented watershed, ultrametric contours, globalisation), with cues
+    that need no learned weights. The confidence is high for contours all cues agree on, and for places that
+    no contour comes near.
+    """
 
     name: ClassVar[str] = "edges"
     version: ClassVar[int] = 1
@@ -30,7 +61,11 @@ class RegionEdges:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     longest: int = 320
-    scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+    shrink: float = 0.7
+    coarse: tuple[int, int] = (400, 100)
+    vectors: int = 16
+    decay: float = 0.05
+    threshold: float = 0.46
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
@@ -42,56 +77,77 @@ class RegionEdges:
 
     def frame(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boundary probability and trust, both (H, W) in [0, 1], of one frame (H, W, 3)."""
-        lab = working_lab(cv2.GaussianBlur(image, (0, 0), 0.6), self.longest)
-        tensor = sum(gradient_tensor(lab, scale) for scale in self.scales)
-        strength, direction = strongest(np.asarray(tensor, np.float32))
-        thin = ridges(strength, direction)
-        cut = segment_votes(lab)
-        local = thin / (thin + 16)
-        edges = local * (0.4 + 0.6 * cut)
-        score = np.where(edges > 0, np.maximum(cut, 1 - cut) * np.abs(2 * edges - 1), 1 - cut)
-        size = image.shape[1::-1]
-        return (
-            np.asarray(cv2.resize(edges, size, interpolation=cv2.INTER_LINEAR), np.float32),
-            np.asarray(cv2.resize(score, size, interpolation=cv2.INTER_LINEAR), np.float32),
+        lab = working_lab(image, self.longest)
+        arcs, fine, dispute = self.strength(lab)
+        far_arcs, far, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * self.shrink))))
+        reach = cv2.dilate(paint(far_arcs, far, lab.shape[:2]), np.ones((5, 5))).ravel()
+        calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
+        both = calm * (fine + arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after]))) / 2
+
+        probability = saturate(both**4, self.threshold**4)
+        trust = np.maximum(probability, 1 - probability) * (1 - dispute)
+        edges = paint(arcs, probability, image.shape[:2])
+        nearby = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+        return edges, calm * np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
+
+    def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
+        """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
+        tensors = [gradient_tensor(part, s) for s in SCALES for part in (lab[..., :1], lab[..., 1:])]
+        fine = np.asarray(sum(tensors[:4]), np.float32)
+        slope = steepest(fine)
+        arcs = find_arcs(np.maximum(watershed(slope), 1).astype(np.int32) - 1)  # all 0 where a frame is flat
+        normal = normals(arcs)
+        surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
+        clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs, normal) + 2)
+        alone = 1.25 - clutter
+        gradient = np.mean(
+            [saturate(directed_strength(t, arcs, normal), HALF_RESPONSE) for t in tensors], axis=0
         )
+        hierarchy = ultrametric(arcs, gradient * alone)
+        merged = [hierarchy.cut(count) for count in self.coarse]
+        filling = soft_bins(np.dstack([lab, texture(lab)]) / np.asarray(BIN_UNITS, np.float32))
+        content = region_sums(filling, arcs.labels)
+        near, far = (contrast(arcs, regions, content) for regions in merged)
+        local = (gradient + 0.5 * near + 0.3 * far) / 1.8
+        split = spectral(arcs, merged[0], local, self.vectors, self.decay)
+        grouping = saturate(split, HALF_GROUPING)
+        return (
+            arcs,
+            (local + 0.3 * grouping) / 1.3 * alone,
+            np.std([gradient, near, far, grouping], axis=0),
+        )
+
+
+def saturate(value: Values, half: Values | float) -> Values:
+    """Map [0, ∞) to [0, 1), `half` to one half."""
+    return np.asarray(value / (value + half))
 
 
 def gradient_tensor(channels: Floats, scale: float) -> Floats:
     """Scale-normalised structure (h, w, 3) = (xx, xy, yy) of the gradient of channels (h, w, C)."""
     smooth = cv2.GaussianBlur(channels, (0, 0), scale)
     smooth = cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    smooth = smooth.reshape(*smooth.shape[:2], -1)
     dx = (smooth[1:-1, 2:] - smooth[1:-1, :-2]) * (scale / 2)
     dy = (smooth[2:, 1:-1] - smooth[:-2, 1:-1]) * (scale / 2)
     return np.stack([(dx * dx).sum(-1), (dx * dy).sum(-1), (dy * dy).sum(-1)], axis=-1)
 
 
-def strongest(tensor: Floats) -> tuple[Floats, Floats]:
-    """The steepest slope of gradient structure (h, w, 3), and its direction in radians from x to y."""
+def steepest(tensor: Floats) -> Floats:
+    """The steepest slope (h, w) of gradient structure (h, w, 3)."""
     xx, xy, yy = (tensor[..., k] for k in range(3))
-    root = np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)
-    return np.sqrt((xx + yy) / 2 + root), 0.5 * np.arctan2(2 * xy, xx - yy)
+    return np.asarray(np.sqrt((xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)), np.float32)
 
 
-def ridges(strength: Floats, direction: Floats) -> Floats:
-    """`strength` (h, w) where it is largest along `direction`, else 0."""
-    height, width = strength.shape
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    dx, dy = np.cos(direction).astype(np.float32), np.sin(direction).astype(np.float32)
-    ahead, behind = (
-        cv2.remap(strength, x + sign * dx, y + sign * dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for sign in (1, -1)
-    )
-    return np.where((strength >= ahead) & (strength >= behind), strength, 0)
+def texture(lab: Floats) -> Floats:
+    """How busy lightness is around each pixel: log(1 + local standard deviation), (h, w)."""
+    light = lab[..., 0]
+    mean = cv2.GaussianBlur(light, (0, 0), 2.0)
+    variance = cv2.GaussianBlur(light * light, (0, 0), 2.0) - mean * mean
+    return np.asarray(np.log1p(np.sqrt(np.maximum(variance, 0))), np.float32)
 
 
-def segment_votes(lab: Floats) -> Floats:
-    """Share (h, w) of graph segmentations (Felzenszwalb 2004) of rising coarseness with a boundary within 1 px."""
-    half = cv2.resize(lab, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    votes = np.zeros(lab.shape[:2], np.float32)
-    coarseness = (60, 200, 600)
-    for scale in coarseness:
-        labels: Ids = felzenszwalb(half / 10, scale=scale, sigma=0.5, min_size=20).astype(np.int32)
-        full = cv2.resize(labels, lab.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        votes += cv2.dilate(boundaries(full).astype(np.float32), np.ones((3, 3)))
-    return votes / len(coarseness)
+def noise(lab: Floats) -> float:
+    """Standard deviation of the noise in lightness (Immerkær 1996, with a median against real structure)."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    return float(np.median(np.abs(cv2.filter2D(lab[..., 0], -1, kernel)))) / 0.6745 / 6

@@ -88,7 +88,7 @@ class DenseInverseSearch:
 
     patch, stride: side and spacing in pixels of the patches searched for. descent: gradient steps per patch.
     refinements, smoothness, gradient, brightness: rounds of the variational refinement and the weights of its
-    terms; brightness counts least, as light changes. residual_risk: pixels of error feared per unit of LAB
+    terms; brightness is left out, as light changes. residual_risk: pixels of error feared per unit of LAB
     difference after warping.
     """
 
@@ -103,12 +103,12 @@ class DenseInverseSearch:
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
     patch: int = 4
-    stride: int = 3
-    descent: int = 8
+    stride: int = 2
+    descent: int = 12
     refinements: int = 5
     smoothness: float = 20.0
     gradient: float = 10.0
-    brightness: float = 1.0
+    brightness: float = 0.0
     residual_risk: float = 0.02
 
     def __call__(self, clip: Clip) -> dict[str, Array]:

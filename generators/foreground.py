@@ -1,4 +1,4 @@
-"""Foreground: what moves by itself where a clip knows motion, else what the image's border does not explain."""
+"""Foreground: what moves by itself, else what the border of the image does not explain."""
 
 from __future__ import annotations
 

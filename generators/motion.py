@@ -30,6 +30,9 @@ Floats = NDArray[np.float32]
 TRUSTED = 0.5  # flow confidence from which a pixel takes part in fitting the camera
 FLOW_NOISE = 0.1  # px that flow is never more exact than
 COLOUR_NOISE = 2.0  # the same for a LAB difference, summed over channels
+SURE = 0.8  # probability from which the cut by colour leaves a pixel alone
+CUT_WEIGHT = 0.7  # of the cut against the diffused label
+CUT_PIXELS = 32  # fewer are no colour model
 SAMPLING = 5  # px between the pixels that the camera is fitted to
 
 
@@ -112,12 +115,13 @@ class IndependentMotion:
     )
 
     side: int = 432
-    step: int = 8
+    step: int = 6
     evidence: float = 1.5
     softness: float = 0.5
-    strong: float = 4.0
+    strong: float = 6.0
     trust: float = 0.03
-    prior: float = 0.35
+    prior: float = 0.25
+    reach: float = 0.06
     following: float = 0.3
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
@@ -145,14 +149,15 @@ class IndependentMotion:
                 evidence[t] = np.sqrt(flow_deviation * colour_deviation)
                 following[t] = max(found.following for found in seen)
 
-        graph = clip_graph(images, ahead, ahead_trust, self.step)
+        drift = np.where((ahead_trust > back_trust)[..., None], ahead, -back)
+        graph = clip_graph(images, ahead, ahead_trust, drift, self.step)
         known = following[np.arange(len(graph.size)) * frames // len(graph.size)] > 0
         strength = graph.mean(evidence)
         label = expit((strength - self.evidence) / self.softness)
         label = graph.diffuse(label, np.where(known, self.trust, 1e-4))
-        label = np.where(self._supported(graph, label, strength), label, np.minimum(label, self.prior / 2))
-        odds = logit(np.clip(label, 1e-3, 1 - 1e-3)) - logit(self.prior)
-        moving = expit(odds)[graph.nodes].astype(np.float32)
+        label = np.where(self._supported(graph, label, strength), label, np.minimum(label, self.prior / 4))
+        spread = label[graph.nodes].astype(np.float32)
+        moving = [self._segmented(spread[t], images[t]) for t in range(frames)]
 
         motion = np.zeros((frames, height, width), np.uint8)
         confidence = np.zeros_like(motion)
@@ -164,6 +169,34 @@ class IndependentMotion:
             score = np.maximum(fine, 1 - fine) * min(1.0, following[t] / 0.8)
             confidence[t] = calibrated(self.name, score)
         return {"motion": motion, "motion_confidence": confidence}
+
+    def _segmented(self, spread: Floats, image: NDArray[np.uint8]) -> Floats:
+        """(h, w) probability of moving: what reaches half of the highest label around, cut out by colour."""
+        window = (2 * int(self.reach * max(spread.shape)) + 1,) * 2
+        highest = cv2.blur(cv2.dilate(spread, np.ones(window, np.uint8)), window)
+        share = 0.5 * spread / np.maximum(0.5 * highest, self.prior)
+        moving = np.asarray(expit(1.8 * logit(np.clip(share, 1e-3, 1 - 1e-3))), np.float32)
+        classes = np.select(
+            [moving > SURE, moving > 0.5, moving > 1 - SURE],
+            [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],
+            cv2.GC_BGD,
+        ).astype(np.uint8)
+        rows, columns = (np.flatnonzero((classes != cv2.GC_BGD).any(axis=axis)) for axis in (1, 0))
+        if not rows.size:
+            return moving
+        margin = window[0]
+        crop = (
+            slice(max(0, rows[0] - margin), rows[-1] + margin + 1),
+            slice(max(0, columns[0] - margin), columns[-1] + margin + 1),
+        )
+        inside = np.ascontiguousarray(classes[crop])
+        if min((inside % 2 == 1).sum(), (inside % 2 == 0).sum()) < CUT_PIXELS:
+            return moving
+        cv2.setRNGSeed(0)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(np.ascontiguousarray(image[crop]), inside, None, *models, 1, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        moving[crop] += CUT_WEIGHT * ((inside % 2 == 1) - moving[crop])
+        return moving
 
     def _supported(
         self, graph: Graph, label: NDArray[np.float64], strength: NDArray[np.float64]

@@ -19,6 +19,7 @@ from generators.planes import Planes, fit_planes, links
 Map = NDArray[np.float32]
 
 JUMP = 0.04  # relative step of inverse depth between neighbours at which windows stop
+LEAST_RADIUS = 3.0  # pixels, of the first pass
 BEND = 0.5  # step of the unit normal at which windows stop in the second pass
 
 
@@ -68,10 +69,10 @@ class Normals:
             small = (max(1, round(width * scale)), max(1, round(height * scale)))
             K = crop_resize_intrinsics(K, (0, 0), (small[0] / width, small[1] / height))
             normal, score = self._fit(
-                *(cv2.resize(m, small, None, 0, 0, cv2.INTER_NEAREST) for m in (inverse, trust)), K
+                _resized(inverse, small, cv2.INTER_NEAREST), _resized(trust, small, cv2.INTER_NEAREST), K
             )
-            normal = cv2.resize(normal, (width, height), None, 0, 0, cv2.INTER_LINEAR)
-            score = cv2.resize(score, (width, height), None, 0, 0, cv2.INTER_LINEAR)
+            normal = _resized(normal, (width, height), cv2.INTER_LINEAR)
+            score = _resized(score, (width, height), cv2.INTER_LINEAR)
             length = np.linalg.norm(normal, axis=-1)
             score = np.where(np.isfinite(inverse) & (length > 0.5), score, 0)
             normal = normal / np.maximum(length, 0.5)[..., None]
@@ -84,14 +85,14 @@ class Normals:
         known = np.isfinite(inverse) & (inverse > 0) & (trust > 0)
         if not known.any():
             return np.zeros((*inverse.shape, 3), np.float32), np.zeros(inverse.shape, np.float32)
-        inverse = np.where(known, inverse, 0)
+        inverse = np.where(known, inverse, 0).astype(np.float32)
         weight = np.where(known, trust, 0).astype(np.float32)
         longer = max(inverse.shape)
-        steps = np.log(np.where(known, inverse, inverse[known].min())) / np.float32(JUMP)
-        directions = rays(K, *inverse.shape).astype(np.float32)
-        first = fit_planes(inverse, weight, *links([steps], max(1.0, self.radius * longer)))
+        steps = np.log(np.where(known, inverse, inverse[known].min())).astype(np.float32) / np.float32(JUMP)
+        directions = np.moveaxis(rays(K, *inverse.shape), -1, 0).astype(np.float32)
+        first = fit_planes(inverse, weight, *links([steps], max(LEAST_RADIUS, self.radius * longer)))
         rough, _ = _facing(first, directions, K)
-        wide = links([steps, rough / np.float32(BEND)], max(1.5, self.wide_radius * longer))
+        wide = links([steps, *(rough / np.float32(BEND))], max(2 * LEAST_RADIUS, self.wide_radius * longer))
         planes = fit_planes(inverse, weight, *wide)
         normal, away = _facing(planes, directions, K)
         # The residual left over `support` pixels tilts the plane by so many radians.
@@ -100,17 +101,28 @@ class Normals:
             * planes.residual
             / np.maximum(planes.value * planes.reach * np.sqrt(np.maximum(planes.support, 1)), 1e-9)
         )
-        score = trust / (1 + (tilt / 0.1) ** 2) * np.clip((normal * rough).sum(axis=-1), 0, 1)
-        return normal, np.where(known & ~away, np.maximum(score, 1e-3), 0)
+        score = trust / (1 + (tilt / 0.1) ** 2) * np.clip(dot(normal, rough), 0, 1)
+        score = np.where(known & ~away, np.maximum(score, 1e-3), 0).astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(normal, 0, -1)), score
+
+
+def _resized(image: Map, size: tuple[int, int], interpolation: int) -> Map:
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.float32)
 
 
 def _facing(planes: Planes, directions: Map, K: Array) -> tuple[Map, NDArray[np.bool_]]:
-    """Unit normals (H, W, 3) facing the camera, and where there is none because the plane is degenerate."""
+    """Unit normals (3, H, W) facing the camera, and where there is none because the plane is degenerate."""
     height, width = planes.value.shape
     x, y = np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
-    intercept = planes.value - planes.slope_x * x - planes.slope_y * y
-    normal = -(np.stack([planes.slope_x, planes.slope_y, intercept], axis=-1) @ np.asarray(K, np.float32))
-    length = np.linalg.norm(normal, axis=-1)
-    away = (length < 1e-20) | ((normal * directions).sum(axis=-1) >= 0)
-    normal = normal / np.maximum(length, 1e-20)[..., None]
-    return np.where(away[..., None], 0, normal).astype(np.float32), away
+    a, b = planes.slope_x, planes.slope_y
+    c = planes.value - a * x - b * y
+    normal = np.stack([-(a * k[0] + b * k[1] + c * k[2]) for k in np.asarray(K, np.float32).T])
+    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+    away = (length < 1e-20) | (dot(normal, directions) >= 0)
+    normal /= np.where(away, np.inf, length)
+    return normal, away
+
+
+def dot(a: Map, b: Map) -> Map:
+    """Inner products (H, W) of vectors (3, H, W)."""
+    return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2])

@@ -36,35 +36,41 @@ def links(distance: list[Map], radius: float) -> tuple[Map, Map]:
     height, width = distance[0].shape[:2]
     left, up = (np.full((height, width), 1 / radius, np.float32) for _ in range(2))
     for guide in distance:
-        guide = guide.reshape(height, width, -1)
-        left[:, 1:] += np.abs(np.diff(guide, axis=1)).sum(axis=-1)
-        up[1:] += np.abs(np.diff(guide, axis=0)).sum(axis=-1)
+        for channel in guide.reshape(height, width, -1).transpose(2, 0, 1):
+            left[:, 1:] += np.abs(channel[:, 1:] - channel[:, :-1])
+            up[1:] += np.abs(channel[1:] - channel[:-1])
     return np.exp(-left), np.exp(-up)
 
 
-def geodesic_sums(channels: Map, left: Map, up: Map) -> Map:
-    """Sums of (C, H, W) over the frame, weighted by the links on the way: along rows, then along columns.
+def geodesic_sums(channels: list[Map], left: Map, up: Map) -> list[Map]:
+    """Sums of each (H, W) over the frame, weighted by the links on the way: along rows, then along columns.
 
     Source: E. Gastal and M. Oliveira, Domain transform for edge-aware image and video processing, 2011, 5.3
     (both recursions are added instead of chained, which makes the kernel symmetric).
     """
-    rows = _along_first(np.ascontiguousarray(channels.transpose(2, 0, 1)), left.T)  # (W, C, H)
-    columns = _along_first(np.ascontiguousarray(rows.transpose(2, 1, 0)), up)  # (H, C, W)
-    return columns.transpose(1, 0, 2)
+    height, width = left.shape
+    rows = np.empty((width, len(channels), height), np.float32)
+    for c, channel in enumerate(channels):
+        rows[:, c] = channel.T
+    rows = _sum_along_first(rows, np.ascontiguousarray(left.T))
+    columns = np.empty((height, len(channels), width), np.float32)
+    for c in range(len(channels)):
+        columns[:, c] = rows[:, c].T
+    columns = _sum_along_first(columns, up)
+    return [columns[:, c] for c in range(len(channels))]
 
 
-def _along_first(values: Map, link: Map) -> Map:
-    ahead, back = values.copy(), values.copy()
-    link = np.ascontiguousarray(link)
+def _sum_along_first(values: Map, link: Map) -> Map:
+    """Each entry plus all others, weighted by the links between; overwrites `values`."""
+    ahead = values.copy()
     step = np.empty_like(values[0])
     for i in range(1, len(values)):
         np.multiply(ahead[i - 1], link[i], out=step)
         ahead[i] += step
     for i in range(len(values) - 2, -1, -1):
-        np.multiply(back[i + 1], link[i + 1], out=step)
-        back[i] += step
-    ahead += back
-    ahead -= values
+        np.multiply(values[i + 1], link[i + 1], out=step)
+        values[i] += step
+        ahead[i] += step
     return ahead
 
 
@@ -77,22 +83,26 @@ def fit_planes(values: Map, weight: Map, left: Map, up: Map) -> Planes:
     typical = np.float32(np.sum(values * weight, dtype=np.float64) / max(weight.sum(dtype=np.float64), 1e-30))
     v = values / typical if typical > 0 else values
     wx, wy, wv = weight * x, weight * y, weight * v
-    sums = geodesic_sums(
-        np.stack([weight, wx, wy, wv, wx * x, wy * y, wx * y, wx * v, wy * v, wv * v]), left, up
+    support, *moments = geodesic_sums(
+        [weight, wx, wy, wv, wx * x, wy * y, wx * y, wx * v, wy * v, wv * v], left, up
     )
-    support = sums[0]
-    mx, my, mv, xx, yy, xy, xv, yv, vv = sums[1:] / np.maximum(support, 1e-20)
+    share = 1 / np.maximum(support, np.float32(1e-20))
+    mx, my, mv, xx, yy, xy, xv, yv, vv = (moment * share for moment in moments)
     ridge = np.float32(0.05) / unit**2
     xx, yy, xy = xx - mx * mx + ridge, yy - my * my + ridge, xy - mx * my
     xv, yv, vv = xv - mx * mv, yv - my * mv, vv - mv * mv
     determinant = np.maximum(xx * yy - xy * xy, ridge**2)
     a, b = (yy * xv - xy * yv) / determinant, (xx * yv - xy * xv) / determinant
-    scale = np.where(support > 0, typical if typical > 0 else 1, 0).astype(np.float32)
+    scale = np.asarray(np.where(support > 0, typical if typical > 0 else 1, 0), np.float32)
     return Planes(
-        value=(mv + a * (x - mx) + b * (y - my)) * scale,
-        slope_x=a * scale / unit,
-        slope_y=b * scale / unit,
-        residual=np.sqrt(np.maximum(vv - a * xv - b * yv, 0)) * scale,
+        value=_map((mv + a * (x - mx) + b * (y - my)) * scale),
+        slope_x=_map(a * scale / unit),
+        slope_y=_map(b * scale / unit),
+        residual=_map(np.sqrt(np.maximum(vv - a * xv - b * yv, 0)) * scale),
         support=support,
-        reach=np.sqrt(np.maximum(np.minimum(xx, yy), 0)) * unit,
+        reach=_map(np.sqrt(np.maximum(np.minimum(xx, yy), 0)) * unit),
     )
+
+
+def _map(values: NDArray[np.floating]) -> Map:
+    return np.asarray(values, np.float32)

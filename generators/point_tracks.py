@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Grey = NDArray[np.uint8]
+Grey = NDArray[Any]
 
 TRACKS = 400  # points followed at any time
 
@@ -29,19 +31,18 @@ class Tracks:
         return out
 
 
-def follow(grey: list[Grey]) -> Tracks:
+def follow(grey: Sequence[Grey]) -> Tracks:
     """Corners followed by pyramidal Lucas-Kanade, forwards and back again to check, refilled as they go."""
     distance = max(3, round(np.sqrt(grey[0].size / TRACKS) * 0.6))
-    options = {"winSize": (15, 15), "maxLevel": 4}
     alive = np.zeros(0, np.int64)
     at = np.zeros((0, 2), np.float32)
     seen: list[tuple[NDArray[np.int64], int, Floats]] = []
     count = 0
     for t, image in enumerate(grey):
         if t and len(at):
-            ahead, ok, _ = cv2.calcOpticalFlowPyrLK(grey[t - 1], image, at, None, **options)
-            back, ok_back, _ = cv2.calcOpticalFlowPyrLK(image, grey[t - 1], ahead, None, **options)
-            keep = (ok.ravel() > 0) & (ok_back.ravel() > 0) & (np.abs(back - at).max(axis=1) < 0.5)
+            ahead, ok = _follow_once(grey[t - 1], image, at)
+            back, ok_back = _follow_once(image, grey[t - 1], ahead)
+            keep = ok & ok_back & (np.abs(back - at).max(axis=1) < 0.5)
             keep &= (ahead >= 0).all(axis=1) & (ahead < np.array(image.shape[::-1])).all(axis=1)
             at, alive = ahead[keep], alive[keep]
         if len(at) < 0.8 * TRACKS:
@@ -61,8 +62,16 @@ def follow(grey: list[Grey]) -> Tracks:
     )
 
 
+def _follow_once(a: Grey, b: Grey, at: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    moved, ok, _ = cv2.calcOpticalFlowPyrLK(a, b, at, at.copy(), winSize=(15, 15), maxLevel=4)
+    return np.asarray(moved, np.float32), np.asarray(ok).ravel() > 0
+
+
 def parallax(a: Floats, b: Floats, K: Floats) -> float:
-    """Median motion in pixels between points a and b (N, 2) that no rotation and zoom explains."""
+    """Motion in pixels between points a and b (N, 2) that no rotation and zoom explains: 70th percentile.
+
+    Higher would take a few movers for parallax, lower would miss it where one plane fills most of the view.
+    """
     centre, focal = K[:2, 2], K[0, 0]
     p, q = (a - centre) / focal, (b - centre) / focal
     x, y = p.T
@@ -78,4 +87,4 @@ def parallax(a: Floats, b: Floats, K: Floats) -> float:
         residual = q - p - basis @ motion
         size = np.linalg.norm(residual, axis=1)
         weight = 1 / np.maximum(size, 0.5 / focal)
-    return float(np.median(np.linalg.norm(residual, axis=1)) * focal)
+    return float(np.percentile(np.linalg.norm(residual, axis=1), 70) * focal)

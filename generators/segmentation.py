@@ -1,10 +1,11 @@
-"""Pieces that detectors of edges, regions and foreground share: a working lattice, superpixels, neighbours."""
+"""What detectors of edges, regions and foreground share: working lattice, superpixels, region statistics."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from skimage.segmentation import slic
 
 Floats = NDArray[np.float32]
@@ -14,7 +15,7 @@ Ids = NDArray[np.int32]
 def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
     """CIE Lab (h, w, 3) of an sRGB image (H, W, 3), shrunk so that no side exceeds `longest` pixels."""
     scale = longest / max(image.shape[:2])
-    rgb = image.astype(np.float32) / 255
+    rgb = cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.float32) / 255  # takes compression noise off
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in image.shape[:2])
         rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.float32)
@@ -35,11 +36,15 @@ def superpixels(lab: Floats, count: int) -> Ids:
     return np.asarray(labels, np.int32)
 
 
+def region_sums(values: Floats, labels: Ids) -> NDArray[np.float64]:
+    """Sum (n, C) of values (h, w, C) over each region of labels (h, w)."""
+    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)))
+    return np.asarray(inside.T @ values.reshape(labels.size, -1).astype(np.float64))
+
+
 def region_means(values: Floats, labels: Ids) -> NDArray[np.float64]:
     """Mean (n, C) of values (h, w, C) over each region of labels (h, w)."""
-    flat, size = labels.ravel(), np.bincount(labels.ravel())
-    sums = [np.bincount(flat, channel, len(size)) for channel in values.reshape(flat.size, -1).T]
-    return np.stack(sums, axis=1) / np.maximum(size, 1)[:, None]
+    return region_sums(values, labels) / np.maximum(np.bincount(labels.ravel()), 1)[:, None]
 
 
 def neighbours(labels: Ids) -> NDArray[np.int64]:
@@ -53,9 +58,21 @@ def neighbours(labels: Ids) -> NDArray[np.int64]:
     return np.stack([codes // count, codes % count], axis=1)
 
 
-def boundaries(labels: Ids) -> NDArray[np.bool_]:
-    """Pixels (h, w) whose right or lower neighbour belongs to another region."""
-    edge = np.zeros(labels.shape, bool)
-    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    edge[:-1] |= labels[:-1] != labels[1:]
-    return edge
+def soft_bins(features: Floats, count: int = 24, rounds: int = 6) -> Floats:
+    """Soft membership (h, w, count) of each pixel in clusters of its own image's features (h, w, C).
+
+    k-means on a regular sample, started evenly along the first feature; memberships sum to 1.
+    """
+    points = features.reshape(-1, features.shape[-1])
+    sample = points[:: max(1, len(points) // 2500)]
+    order = np.argsort(sample[:, 0], kind="stable")
+    centres = sample[order[np.linspace(0, len(order) - 1, count).astype(int)]]
+    for _ in range(rounds):
+        nearest = ((centres * centres).sum(axis=1) - 2 * sample @ centres.T).argmin(axis=1)
+        size = np.bincount(nearest, minlength=count)[:, None]
+        sums = np.stack([np.bincount(nearest, axis, count) for axis in sample.T], axis=1)
+        centres = np.where(size > 0, sums / np.maximum(size, 1), centres).astype(np.float32)
+    distance = (centres * centres).sum(axis=1) - 2 * points @ centres.T
+    member = np.exp(0.5 * (distance.min(axis=1, keepdims=True) - distance))
+    member /= member.sum(axis=1, keepdims=True)
+    return np.asarray(member.reshape(*features.shape[:2], count), np.float32)

@@ -18,6 +18,14 @@ Map = NDArray[np.float32]
 
 MARGIN = 8  # columns added on both sides, so that no window leaves the image
 RANGE_WIDTH = 320  # the range of disparities is found on an image of at most this width
+SPECKLE = 60  # pixels; smaller islands of matches are chance
+LIKENESS_WINDOW = 7  # pixels
+LIKENESS_NOISE = 9.0  # squared grey levels: contrast below this is no evidence of a match
+LEAST_LIKENESS = 0.35  # median over the matches; noise matched with noise stays below
+RIM_WINDOW = 9  # pixels
+RIM_STEP = 4.0  # pixels of disparity
+LEAST_DISPARITY = 1.0  # pixels, reached by the nearest twentieth: two equal views say nothing
+HIDDEN = 0.2  # raw score of what only one camera sees
 
 
 @register
@@ -25,13 +33,16 @@ RANGE_WIDTH = 320  # the range of disparities is found on an image of at most th
 class Stereo:
     """Disparity of the left view: semi-global matching, left-right check, background fill of what is hidden.
 
-    Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the shift of the pair's
-    principal points is taken as zero) and its confidence. A pair without texture or without any match gets
-    NaN at confidence 0. Pixels seen by one camera only are filled from the farther side at low confidence.
-    Source: H. Hirschmüller, Stereo processing by semi-global matching, PAMI 2008, as in OpenCV.
+    Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
+    views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
+    cross-correlation) of the matched windows. Pixels seen by one camera only are filled from the farther side
+    at low confidence. A pair whose views don't match, are equal or without texture is NaN at confidence 0.
+    Source: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
+    OpenCV's three-way variant.
 
     largest: the largest disparity searched, as a share of the width. block: matching window in pixels.
-    consistent: the largest left-right difference, in pixels, of a match that is trusted.
+    consistent: the largest left-right difference, in pixels, of a match. width: wider pairs are matched at
+    this width. Raises ValueError for a clip without right views of the left ones' shape.
     """
 
     name: ClassVar[str] = "stereo"
@@ -40,51 +51,80 @@ class Stereo:
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
     largest: float = 0.3
-    block: int = 3
+    block: int = 1
     consistent: float = 1.0
+    width: int = 1024
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip of rectified pairs."""
         if clip.right is None or clip.right.shape != clip.image.shape:
             raise ValueError("stereo needs a right view of the left view's shape in every frame")
-        pairs = [self._match(left, right) for left, right in zip(clip.image, clip.right, strict=True)]
-        disparity = np.stack([d for d, _ in pairs])
-        score = np.stack([s for _, s in pairs])
+        pairs = [self._frame(left, right) for left, right in zip(clip.image, clip.right, strict=True)]
         return {
-            "disparity": as_stored("disparity", disparity),
-            "disparity_confidence": calibrated(self.name, np.where(np.isfinite(disparity), score, 0)),
+            "disparity": as_stored("disparity", np.stack([disparity for disparity, _ in pairs])),
+            "disparity_confidence": calibrated(self.name, np.stack([score for _, score in pairs])),
         }
 
-    def _match(self, left: Array, right: Array) -> tuple[Map, Map]:
+    def _frame(self, left: Array, right: Array) -> tuple[Map, Map]:
         """Disparity (H, W) in pixels, NaN where there is none, and its raw score in [0, 1]."""
-        left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (left, right))
-        levels = self._levels(left, right)
-        disparity, other = both_ways(left, right, levels, self.block)
+        height, width = left.shape[:2]
+        scale = min(1.0, self.width / width)
+        disparity, score = self._match(_grey(left, scale), _grey(right, scale))
+        if scale < 1:
+            disparity = resized(disparity, (width, height), cv2.INTER_NEAREST)
+            disparity *= np.float32(1 / scale)
+            score = resized(score, (width, height), cv2.INTER_NEAREST)
+        return disparity, score
+
+    def _match(self, left: Array, right: Array) -> tuple[Map, Map]:
+        disparity, other = both_ways(left, right, self._levels(left, right), self.block)
         difference = left_right_difference(disparity, other)
-        matched = (difference <= self.consistent) & (disparity >= 0)
-        if matched.mean() < 0.05:
+        matched = without_islands(disparity, (difference <= self.consistent) & (disparity >= 0))
+        alike = likeness(left, right, disparity)
+        if (
+            matched.mean() < 0.05
+            or np.percentile(disparity[matched], 95) < LEAST_DISPARITY
+            or np.median(alike[matched]) < LEAST_LIKENESS
+        ):
             return np.full(left.shape, np.nan, np.float32), np.zeros(left.shape, np.float32)
         filled = fill_from_background(np.where(matched, disparity, np.nan).astype(np.float32))
-        score = np.where(matched, 1 - 0.4 * difference / self.consistent, 0.3)
-        return cv2.medianBlur(filled, 3), score.astype(np.float32)
+        difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
+        score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * far_from_rims(filled)
+        disparity = np.asarray(cv2.medianBlur(filled, 5), np.float32)
+        return disparity, np.where(matched, score, HIDDEN / 2).astype(np.float32)
 
     def _levels(self, left: Array, right: Array) -> int:
         """How many disparities to search: a multiple of 16 that covers the pair, found on a small copy."""
         width = left.shape[1]
         scale = min(1.0, RANGE_WIDTH / width)
-        small = [cv2.resize(i, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for i in (left, right)]
-        top = _multiple_of_16(self.largest * small[0].shape[1])
-        disparity, other = both_ways(small[0], small[1], top, self.block)
+        small, small_right = _scaled(left, scale), _scaled(right, scale)
+        top = _multiple_of_16(self.largest * small.shape[1])
+        disparity, other = both_ways(small, small_right, top, self.block)
         matched = (left_right_difference(disparity, other) <= self.consistent) & (disparity >= 0)
-        largest = np.percentile(disparity[matched], 99.9) if matched.any() else 0.0
+        matched = without_islands(disparity, matched)
+        largest = float(np.percentile(disparity[matched], 99.9)) if matched.any() else 0.0
         return _multiple_of_16(min(largest * 1.1 / scale + 4, self.largest * width))
+
+
+def resized(image: Array, size: tuple[int, int], interpolation: int) -> Map:
+    """An image at another (width, height)."""
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation))
+
+
+def _grey(image: Array, scale: float) -> Array:
+    return _scaled(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)), scale)
+
+
+def _scaled(image: Array, scale: float) -> Array:
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return resized(image, size, cv2.INTER_AREA) if scale < 1 else image
 
 
 def _multiple_of_16(pixels: float) -> int:
     return max(16, int(np.ceil(pixels / 16)) * 16)
 
 
-def match(left: NDArray[np.uint8], right: NDArray[np.uint8], levels: int, block: int) -> Map:
+def match(left: Array, right: Array, levels: int, block: int) -> Map:
     """Disparities (H, W) of grey `left` in [-1, levels) pixels, also where the right view has ended."""
     matcher = cv2.StereoSGBM.create(
         minDisparity=0,
@@ -99,23 +139,53 @@ def match(left: NDArray[np.uint8], right: NDArray[np.uint8], levels: int, block:
     # OpenCV leaves out the first `levels` columns: give it so many more.
     pad = levels + MARGIN
     padded = [cv2.copyMakeBorder(i, 0, 0, pad, MARGIN, cv2.BORDER_REPLICATE) for i in (left, right)]
-    return matcher.compute(padded[0], padded[1])[:, pad:-MARGIN].astype(np.float32) / 16
+    found = np.asarray(matcher.compute(padded[0], padded[1]), np.float32)
+    return np.asarray(found[:, pad:-MARGIN] / np.float32(16))
 
 
 def both_ways(left: Array, right: Array, levels: int, block: int) -> tuple[Map, Map]:
     """Disparities of the left and of the right view, each (H, W) in its own pixels."""
-    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in (right, left)]
-    return match(left, right, levels, block), match(*mirrored, levels, block)[:, ::-1].copy()
+    mirrored = match(right[:, ::-1].copy(), left[:, ::-1].copy(), levels, block)
+    return match(left, right, levels, block), mirrored[:, ::-1].copy()
+
+
+def _seen_from_left(right: Array, disparity: Map, interpolation: int, outside: float) -> Map:
+    """The right view's values at the matches of the left view's pixels."""
+    height, width = disparity.shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return np.asarray(
+        cv2.remap(right, x - disparity, y, interpolation, None, cv2.BORDER_CONSTANT, (outside,)), np.float32
+    )
 
 
 def left_right_difference(disparity: Map, other: Map) -> Map:
     """How far, in pixels, the match of a left pixel's match lies from it; infinite outside the right view."""
-    height, width = disparity.shape
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    back = cv2.remap(
-        other, x - disparity, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.inf
-    )
-    return np.abs(back - disparity)
+    return np.asarray(np.abs(_seen_from_left(other, disparity, cv2.INTER_NEAREST, np.inf) - disparity))
+
+
+def likeness(left: Array, right: Array, disparity: Map) -> Map:
+    """Normalised cross-correlation of each left window with the right window it is matched with."""
+    a = left.astype(np.float32)
+    b = _seen_from_left(right.astype(np.float32), disparity, cv2.INTER_LINEAR, 0)
+    size = (LIKENESS_WINDOW, LIKENESS_WINDOW)
+    ma, mb, aa, bb, ab = (cv2.blur(v, size) for v in (a, b, a * a, b * b, a * b))
+    spread = np.sqrt(np.maximum(aa - ma * ma, 0) * np.maximum(bb - mb * mb, 0))
+    return np.asarray((ab - ma * mb) / (spread + np.float32(LIKENESS_NOISE)), np.float32)
+
+
+def far_from_rims(disparity: Map) -> Map:
+    """1 on surfaces, 1/2 where disparity spans `RIM_STEP` in the window: matching fattens near surfaces."""
+    window = np.ones((RIM_WINDOW, RIM_WINDOW), np.uint8)
+    spread = cv2.dilate(disparity, window) - cv2.erode(disparity, window)
+    return np.asarray(1 / (1 + (spread / np.float32(RIM_STEP)) ** 2), np.float32)
+
+
+def without_islands(disparity: Map, matched: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The matches that are part of a connected patch of similar disparity, not `SPECKLE` pixels or fewer."""
+    none = -(2**14)
+    sixteenths = np.where(matched, disparity * 16, none).astype(np.int16)
+    cv2.filterSpeckles(sixteenths, none, SPECKLE, 16)
+    return np.asarray(sixteenths != none)
 
 
 def fill_from_background(disparity: Map) -> Map:
@@ -132,4 +202,4 @@ def fill_from_background(disparity: Map) -> Map:
     if not rows.all():  # a row without a single match: the nearest row that has one
         nearest = np.flatnonzero(rows)[np.abs(np.flatnonzero(rows)[None] - row).argmin(axis=1)]
         smaller = smaller[nearest]
-    return smaller.astype(np.float32)
+    return np.asarray(smaller, np.float32)

@@ -15,14 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import cg
+from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 from generators.fields import Array
 
 TEMPORAL_WEIGHT = 4.0  # a link along the flow against one across a shared border
-ALIKE_WEIGHT = 0.2  # a link to a superpixel that looks alike
+ALIKE_WEIGHT = 0.4  # a link to a superpixel that looks alike
 ALIKE_SCALE = (
     0.5,
     1.5,
@@ -32,6 +31,8 @@ ALIKE_SCALE = (
     0.5,
 )  # what one unit of L, A, B, x, y, t counts when looking for these
 ALIKE_NEIGHBOURS = 8
+ROUNDS = 100  # of conjugate gradients, own ones: scipy's sum in BLAS, whose bits depend on its threads
+CONVERGED = 1e-6
 
 
 def superpixels(image: NDArray[np.uint8], step: int) -> NDArray[np.int32]:
@@ -72,14 +73,29 @@ class Graph:
     def diffuse(self, label: NDArray[np.float64], trust: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) minimiser of Σ trust (x − label)² + Σ links (x_i − x_j)²: labels (N,) spread along the links."""
         degree = np.asarray(self.links.sum(axis=1)).ravel() + trust
-        x, _ = cg(
-            diags(degree) - self.links, trust * label, x0=label, rtol=1e-4, maxiter=100, M=diags(1 / degree)
-        )
-        return np.clip(np.asarray(x, np.float64), 0, 1)
+        x = label.copy()
+        residual = trust * label - (degree * x - self.links @ x)
+        way = residual / degree
+        power = first = (residual * way).sum()
+        for _ in range(ROUNDS):
+            if power <= CONVERGED * first:
+                break
+            push = degree * way - self.links @ way
+            step = power / (way * push).sum()
+            x += step * way
+            residual -= step * push
+            power, before = (residual * residual / degree).sum(), power
+            way = residual / degree + power / before * way
+        return np.clip(x, 0, 1)
 
 
-def clip_graph(images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, step: int) -> Graph:
-    """The graph of a clip: sRGB `images` T × (H, W, 3), `flow` (T, H, W, 2) to the next, its trust in [0, 1]."""
+def clip_graph(
+    images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, drift: Array, step: int
+) -> Graph:
+    """The graph of a clip: sRGB `images` T × (H, W, 3), `flow` (T, H, W, 2) to the next, its trust in [0, 1].
+
+    drift: (T, H, W, 2) pixels of movement; neighbours that don't move alike are linked less.
+    """
     height, width = images[0].shape[:2]
     per_frame = len(_grid(height, step)) * len(_grid(width, step))
     nodes = np.stack([superpixels(image, step) + t * per_frame for t, image in enumerate(images)])
@@ -96,6 +112,11 @@ def clip_graph(images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, s
     )
     contrast = 1 + (float(np.median(_difference(beside, colour))) if beside.nnz else 0.0)
     links = _alike(beside, colour, contrast) / step
+    moves = np.stack([_mean(nodes, size, drift[..., axis]) for axis in range(2)], axis=-1)
+    apart = ((moves[beside.row] - moves[beside.col]) ** 2).sum(axis=1)
+    links = links.multiply(
+        coo_matrix((1 / (1 + apart), (beside.row, beside.col)), shape=beside.shape)
+    ).tocsr()
     if len(images) > 1:
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         to_x = np.rint(x + flow[:-1, ..., 0]).astype(np.intp)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from generators.calibration import calibrated
-from generators.camera_track import CameraTrack, camera_tracks
+from generators.camera_track import LEAST_TRUST, CameraTrack, camera_tracks
 from generators.clip import CONSECUTIVE, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
-from generators.geometry import crop_resize_intrinsics, rays
+from generators.geometry import crop_resize_intrinsics, pixel_centres, rays
 from generators.planes import fit_planes, links
 from generators.point_tracks import follow
 
 Floats = NDArray[np.float64]
 Map = NDArray[np.float32]
-Colour = NDArray[np.uint8]
+Colour = NDArray[Any]
 
 LEAST_SIDE = 32  # pixels; smaller frames have nothing to track
 PARALLAX = 0.05  # aimed at, of the longer side: small enough for flow, large enough for depth
@@ -72,20 +72,21 @@ class VideoDisparity:
             for t, inverse, certainty in self._inverse_depths(frames, K):
                 disparity[t] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
                 score[t] = cv2.resize(certainty, (width, height), interpolation=cv2.INTER_LINEAR)
-        disparity[score <= 0] = np.nan
-        return {
-            "disparity": as_stored("disparity", disparity),
-            "disparity_confidence": calibrated(self.name, score),
-        }
+        confidence = calibrated(self.name, score)
+        disparity[confidence == 0] = np.nan
+        return {"disparity": as_stored("disparity", disparity), "disparity_confidence": confidence}
 
     def _inverse_depths(self, frames: Sequence[Colour], K: Floats) -> Iterator[tuple[int, Map, Map]]:
         """Frame index, inverse depth and raw score (H, W) of each frame whose camera is known."""
         grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         flow.setFinestScale(0)
+        flow.setPatchStride(5)
         flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
         directions = rays(K, *grey[0].shape).astype(np.float32)
         for camera in camera_tracks(follow(grey), len(grey), K):
+            if camera.trust < LEAST_TRUST:
+                continue
             posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))
             points = camera.points[np.isfinite(camera.points[:, 0])]
             for t in map(int, posed):
@@ -105,8 +106,9 @@ class VideoDisparity:
                     )
                     for s in choose_views(t, posed, camera, typical, K, self.views)
                 ]
-                inverse, weight = triangulate(sights, grey[t], camera.noise)
-                yield t, *self._smooth(inverse, weight, frames[t], typical)
+                inverse, weight, agreement = triangulate(sights, grey[t], camera.noise)
+                inverse, score = self._smooth(inverse, weight, frames[t], typical)
+                yield t, inverse, score * agreement * np.float32(camera.trust)
 
     def _smooth(self, inverse: Map, weight: Map, frame: Colour, typical: float) -> tuple[Map, Map]:
         """Inverse depth × typical depth and raw score after edge-aware plane fits."""
@@ -172,11 +174,12 @@ class Sight:
         near = cv2.warpPerspective(
             there, H, (width, height), None, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
         )
-        at = flow.calc(here, near, np.zeros((height, width, 2), np.float32))
-        at[..., 0] += np.arange(width, dtype=np.float32)
-        at[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-        at = cv2.perspectiveTransform(at.reshape(1, -1, 2), H).reshape(height, width, 2)
-        inside = ((at >= 0) & (at <= (width - 1, height - 1))).all(axis=-1)
+        found = flow.calc(here, near, np.zeros((height, width, 2), np.float32))
+        found = found + (pixel_centres(height, width) - 0.5).astype(np.float32)
+        at = np.asarray(cv2.perspectiveTransform(found.reshape(1, -1, 2), H), np.float32)
+        at = at.reshape(height, width, 2)
+        x, y = at[..., 0], at[..., 1]
+        inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         turned = np.einsum("ij,hwj->ihw", motion[:3, :3].astype(np.float32), directions)
         focal = np.diag(K)[:2].astype(np.float32)
         u = ((at + 0.5 - K[:2, 2].astype(np.float32)) / focal).transpose(2, 0, 1)
@@ -186,28 +189,41 @@ class Sight:
         return cls(lever.astype(np.float32), ((turned[:2] - u * turned[2]) * scale).astype(np.float32))
 
 
-def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map]:
-    """Inverse depth (H, W) on which the sights agree, and its weight: one over its expected variance.
+def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map, Map]:
+    """Inverse depth (H, W) on which the sights agree, its weight, and how far they agree, from 0 to 1.
 
-    Iteratively reweighted least squares, Cauchy weights; `noise` is the camera path's error in pixels.
+    The weight is one over the expected variance. Iteratively reweighted least squares, Cauchy weights;
+    `noise` is the camera path's error in pixels. Rays of pixels that move by themselves don't meet.
     """
     grey = cv2.GaussianBlur(here.astype(np.float32), (0, 0), 1)
     gradient = np.stack([cv2.Scharr(grey, -1, 1, 0), cv2.Scharr(grey, -1, 0, 1)]) / np.float32(32)
-    power = [(s.lever**2).sum(axis=0) for s in sights]
-    along = [(s.lever * s.shift).sum(axis=0) for s in sights]
+    power = [norm2(s.lever) for s in sights]
+    along = [s.lever[0] * s.shift[0] + s.lever[1] * s.shift[1] for s in sights]
     weight = [np.ones(here.shape, np.float32) for _ in sights]
     for _ in range(3):
         total = sum(w * p for w, p in zip(weight, power, strict=True)) + np.float32(1e-12)
         inverse = sum(w * a for w, a in zip(weight, along, strict=True)) / total
-        error = [((s.lever * inverse - s.shift) ** 2).sum(axis=0) for s in sights]
-        weight = [1 / (1 + e) for e in error]
+        error = [norm2(s.lever * inverse - s.shift) for s in sights]
+        weight = [np.asarray(1 / (1 + e)) for e in error]
     seen = sum((p > 0).astype(np.float32) for p in power)
-    texture = sum((s.lever * gradient).sum(axis=0) ** 2 for s in sights) / np.maximum(seen, 1)
+    texture = sum((s.lever[0] * gradient[0] + s.lever[1] * gradient[1]) ** 2 for s in sights) / np.maximum(
+        seen, 1
+    )
     texture = cv2.boxFilter(texture, -1, (7, 7), normalize=False) / np.float32(NOISE**2)
     lever = sum(power) / np.maximum(seen, 1)
     mean_error = sum(w * e * (p > 0) for w, e, p in zip(weight, error, power, strict=True)) / np.maximum(
         sum(w * (p > 0) for w, p in zip(weight, power, strict=True)), 1e-6
     )
     precision = 1 / (1 / (texture + 1e-9) + np.float32(MISMATCH**2) / (lever + 1e-9))
-    precision = precision * np.exp(-mean_error / np.float32((2 * max(noise, 0.5)) ** 2))
-    return inverse.astype(np.float32), np.where((inverse > 0) & (seen > 0), precision, 0).astype(np.float32)
+    agreement = np.exp(-mean_error / np.float32((2 * max(noise, 0.5)) ** 2))
+    valid = (inverse > 0) & (seen > 0)
+    return (
+        inverse.astype(np.float32),
+        np.where(valid, precision * agreement, 0).astype(np.float32),
+        np.asarray(cv2.blur(np.where(valid, agreement, 0), (5, 5)), np.float32),
+    )
+
+
+def norm2(vectors: Map) -> Map:
+    """Squared lengths (H, W) of vectors (2, H, W)."""
+    return np.asarray(vectors[0] ** 2 + vectors[1] ** 2)

@@ -33,7 +33,7 @@ from pipeline.runner import Cluster, run
 from pipeline.scan import scan, write_lines
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
 from pipeline.sources import find
-from pipeline.stage import begin, failure_entry, write_failed
+from pipeline.stage import begin, failure_entry, write_failed, writing_to
 
 SCAN_CACHE = ".sources.jsonl"
 
@@ -114,30 +114,31 @@ def label(
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
-    dataset = begin(out, {"size": list(size), "seed": seed})
-    clips, more = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
-    refused = sorted([*refused, *more], key=lambda r: r.uri)
-    write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
-    if refused:
-        files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
-        reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
-        if strict:
-            raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
-    if not clips:
-        raise UserError(f"no source could be used; first: {refused[0]}")
-    return _label_clips(
-        clips,
-        dataset,
-        labels,
-        configured,
-        shard_frames,
-        size,
-        seed,
-        compression,
-        len(refused),
-        cluster,
-        reporter,
-    )
+    with writing_to(out):
+        dataset = begin(out, {"size": list(size), "seed": seed})
+        scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+        refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
+        write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+        if refused:
+            files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
+            reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
+            if strict:
+                raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
+        if not scanned.clips:
+            raise UserError(f"no source could be used; first: {refused[0]}")
+        return _label_clips(
+            scanned.clips,
+            dataset,
+            labels,
+            configured,
+            shard_frames,
+            size,
+            seed,
+            compression,
+            len(refused),
+            cluster,
+            reporter,
+        )
 
 
 # --- labelling ----------------------------------------------------------------------------------------------

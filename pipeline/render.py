@@ -22,7 +22,7 @@ from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
 from pipeline.scan import write_lines
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard, digest
-from pipeline.stage import begin, failure_entry, write_failed
+from pipeline.stage import begin, failure_entry, write_failed, writing_to
 from renderers.assets import Library, library
 from renderers.preview import preview
 from renderers.ranges import SceneRanges, ranges_from_toml
@@ -138,26 +138,27 @@ def render(
     if clips < 1:
         raise UserError(f"--clips must be at least 1, not {clips}")
     _ = options.recipe  # bad folders are found before anything is written
-    dataset = begin(out, {"size": list(options.size), "seed": options.seed})
-    work = _plan(dataset, clips, options, compression)
-    reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
-    made, failures = 0, []
-    with reporter.stage("render", len(work)) as tick:
-        for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster or Cluster()):
-            failed = outcome.result is None
-            tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
-            if outcome.fatal:
-                raise write_failed(dataset, outcome.error, made)
-            if outcome.result is None:
-                sources = [f"seed:{options.seed}/clip:{clip}" for clip in outcome.work.clips]
-                failures.append(failure_entry(outcome, outcome.work.id, sources))
-            else:
-                made += 1
-    write_lines(dataset.failures_log(), failures)
-    if failures:
-        reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
-    shards = -(-clips // _clips_per_shard(options))
-    return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
+    with writing_to(out):
+        dataset = begin(out, {"size": list(options.size), "seed": options.seed})
+        work = _plan(dataset, clips, options, compression)
+        reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
+        made, failures = 0, []
+        with reporter.stage("render", len(work)) as tick:
+            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster or Cluster()):
+                failed = outcome.result is None
+                tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
+                if outcome.fatal:
+                    raise write_failed(dataset, outcome.error, made)
+                if outcome.result is None:
+                    sources = [f"seed:{options.seed}/clip:{clip}" for clip in outcome.work.clips]
+                    failures.append(failure_entry(outcome, outcome.work.id, sources))
+                else:
+                    made += 1
+        write_lines(dataset.failures_log(), failures)
+        if failures:
+            reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+        shards = -(-clips // _clips_per_shard(options))
+        return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
 
 
 def _clips_per_shard(options: RenderOptions) -> int:

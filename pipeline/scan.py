@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.grouping import Item
-from pipeline.probe import Probed, probe
+from pipeline.probe import Probed, probe, unique
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
 from pipeline.sources import Refusal
@@ -34,8 +34,8 @@ def probe_items(work: ScanWork) -> list[Probed]:
 
 def scan(
     items: Sequence[Item], options: SourceOptions, cache: Path, cluster: Cluster, reporter: Reporter
-) -> tuple[list[ClipSpec], list[Refusal]]:
-    """The clips of all items in order, and the files refused: broken ones and duplicates.
+) -> Probed:
+    """The clips of all items, each content once, and the files refused: broken ones and duplicates.
 
     What `cache` knows of files that have not changed is not probed again. A file that kills its decoder costs
     itself alone.
@@ -46,26 +46,10 @@ def scan(
     if fresh:
         known |= _probe_fresh(fresh, options, cluster, reporter)
         write_lines(cache, [_cache_entry(key, known[key]) for key in keys])
-    clips: list[ClipSpec] = []
-    refused: list[Refusal] = []
-    first: dict[str, str] = {}
-    for key in keys:
-        refused += known[key].refusals
-        notes = set()
-        repeated = set()
-        for clip in known[key].clips:
-            where = clip.uris[0]
-            if clip.key in first:
-                repeated.add(Refusal(where, f"is a duplicate of {first[clip.key]}"))
-                continue
-            first[clip.key] = where
-            clips.append(clip)
-            if clip.note:
-                notes.add(f"{where}: {clip.note}")
-        refused += sorted(repeated, key=str)
-        for note in sorted(notes):
-            reporter.say(note)
-    return clips, refused
+    whole = unique(known[key] for key in keys)
+    for note in sorted({f"{clip.uris[0]}: {clip.note}" for clip in whole.clips if clip.note}):
+        reporter.say(note)
+    return whole
 
 
 def _probe_fresh(
@@ -129,5 +113,9 @@ def _read_cache(path: Path) -> dict[str, Probed]:
 def write_lines(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Replace a JSON-lines file as a whole."""
     scratch = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    scratch.replace(path)
+    try:
+        scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -181,6 +181,7 @@ class Dataset:
                 not root.is_dir() or any(not p.name.startswith(".tmp-") for p in root.iterdir())
             ):
                 raise NotADataset(f"{root} holds something else; name an empty or a new folder with --out")
+            new = not root.exists()
             root.mkdir(parents=True, exist_ok=True)
             document = {
                 "zarr_format": 3,
@@ -188,8 +189,14 @@ class Dataset:
                 "attributes": {KEY: {"schema": SCHEMA, **attributes}},
             }
             scratch = root / f"{STAGING}{os.getpid()}.json"
-            scratch.write_bytes(canonical(document))
-            scratch.replace(marker)
+            try:
+                scratch.write_bytes(canonical(document))
+                scratch.replace(marker)
+            except OSError:
+                scratch.unlink(missing_ok=True)
+                if new:
+                    root.rmdir()
+                raise
         dataset = Dataset(root)
         for name, value in attributes.items():
             have = dataset.attributes.get(name)
@@ -313,8 +320,3 @@ def commit_shard(
         base.close()
         dataset.storage.drop(base.name)
     return name
-
-
-def _is_ours(name: str) -> bool:
-    """Whether a file in a folder without a dataset's record is only what a killed beginning left."""
-    return name.startswith(STAGING)

@@ -65,7 +65,7 @@ def _expand(source: str, seen: set[str]) -> Found:
             with plain_errors(source):
                 yield from _remote(source, seen)
         else:
-            path = os.path.abspath(Path(source).expanduser())  # noqa: PTH100  (resolve() would follow links)
+            path = os.path.abspath(Path(source).expanduser())
             yield from _local(path, seen)
     except (SourceError, OSError, ValueError) as error:
         yield Refusal(source, why(error))
@@ -75,7 +75,7 @@ def _local(path: str, seen: set[str]) -> Found:
     try:
         status = Path(path).stat()
     except FileNotFoundError:
-        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+        matches = sorted(glob.glob(path, recursive=True))
         if not matches:
             raise SourceError("does not exist") from None
         for match in matches:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.runner import Outcome
+from pipeline.runner import FATAL_ERRNOS, Outcome
 from pipeline.shards import Dataset
 
 
-def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
-    """Open or begin the dataset at `out` and clear what killed runs left. Raises UserError."""
+@contextmanager
+def writing_to(out: str | os.PathLike[str]) -> Iterator[None]:
+    """A place that can't be written is the user's to mend: one sentence instead of a traceback."""
     try:
-        dataset = Dataset.create(out, attributes)
-        dataset.storage.sweep()
-        for name in dataset.superseded():
-            dataset.storage.drop(name)
+        yield
     except OSError as error:
-        raise UserError(f"can't write to {out} ({error.strerror}); name another place with --out") from error
+        if errno.errorcode.get(error.errno or 0) not in FATAL_ERRNOS:
+            raise
+        raise UserError(
+            f"can't write to {out} ({error.strerror}); free it and run again, or name another place with --out"
+        ) from error
+
+
+def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
+    """Open or begin the dataset at `out` and clear what killed runs left. Raises as `Dataset.create`."""
+    dataset = Dataset.create(out, attributes)
+    dataset.storage.sweep()
+    for name in dataset.superseded():
+        dataset.storage.drop(name)
     return dataset
 
 

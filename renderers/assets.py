@@ -10,14 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
-import pybullet
 import pybullet_data
 import trimesh
 from numpy.typing import NDArray
 
 from generators.geometry import invert_pose
 from renderers import bullet, meshes
+from renderers.bullet import pybullet
 from renderers.raycast import Mesh
 
 Group = Literal["primitive", "random", "household", "articulated", "own"]
@@ -122,11 +123,15 @@ class Asset:
 
 @dataclass(frozen=True)
 class Library:
-    """All assets a scene may be drawn from, by name, and the user's photos."""
+    """All assets a scene may be drawn from, and the user's photos.
+
+    classes: the table of the semantic field. photos: paths. broken: photos left out because they can't be read.
+    """
 
     entries: tuple[Entry, ...]
     classes: tuple[str, ...]
     photos: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     def names(self, group: Group) -> list[str]:
         """Names of the assets of a group, sorted."""
@@ -167,7 +172,7 @@ def library(own: Path | None = None, photos: Path | None = None, split: Split = 
             "gather the meshes into fewer folders"
         )
     kept = tuple(entry for entry in entries if split == "all" or _split(entry) in ("both", split))
-    return Library(kept, classes, tuple(_pictures(photos)) if photos is not None else ())
+    return Library(kept, classes, *(_pictures(photos) if photos is not None else ()))
 
 
 def faults(assets: Library, names: Sequence[str] | None = None) -> dict[str, str]:
@@ -205,13 +210,16 @@ def _own_entries(folder: Path) -> list[Entry]:
     ]
 
 
-def _pictures(folder: Path) -> list[str]:
+def _pictures(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The photos under a folder that can be read, and those that can't."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder of photos")
     found = sorted(str(p.resolve()) for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    if not found:
-        raise ValueError(f"{folder}: holds no photo; put {', '.join(PHOTO_SUFFIXES)} files there")
-    return found
+    readable = {path: cv2.imread(path, cv2.IMREAD_REDUCED_COLOR_8) is not None for path in found}
+    if not any(readable.values()):
+        kinds = ", ".join(PHOTO_SUFFIXES)
+        raise ValueError(f"{folder}: holds no photo that can be read; put {kinds} files there")
+    return tuple(p for p in found if readable[p]), tuple(p for p in found if not readable[p])
 
 
 @lru_cache(maxsize=1024)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -18,6 +18,7 @@ from generators.geometry import invert_pose
 @contextmanager
 def quiet() -> Iterator[None]:
     """Nothing written to the process's standard output and error while inside; Bullet prints from C."""
+    ctypes.CDLL(None).fflush(None)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
@@ -27,10 +28,15 @@ def quiet() -> Iterator[None]:
         os.dup2(nowhere, 2)
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what C still holds back
         for number, copy in enumerate(kept, start=1):
             os.dup2(copy, number)
             os.close(copy)
         os.close(nowhere)
+
+
+with quiet():  # it tells its build time
+    import pybullet as pybullet
 
 
 @contextmanager
@@ -41,7 +47,8 @@ def client() -> Iterator[int]:
     try:
         yield number
     finally:
-        pybullet.disconnect(number)
+        with quiet():
+            pybullet.disconnect(number)
 
 
 def load_urdf(path: str, number: int, scale: float = 1.0, fixed: bool = False, visuals: bool = False) -> int:

@@ -70,7 +70,9 @@ def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> N
     x = K[other, 0, 0] * there[valid][:, 0] / z + K[other, 0, 2]
     y = K[other, 1, 1] * there[valid][:, 1] / z + K[other, 1, 2]
     start = K[one, [0, 1], [0, 1]] * ray[valid][:, :2] + K[one, :2, 2]
-    return np.asarray(np.hypot(x - start[:, 0] - measured[valid][:, 0], y - start[:, 1] - measured[valid][:, 1]))
+    return np.asarray(
+        np.hypot(x - start[:, 0] - measured[valid][:, 0], y - start[:, 1] - measured[valid][:, 1])
+    )
 
 
 def _part_motion(pose: Array, one: int, other: int) -> NDArray[np.float64]:

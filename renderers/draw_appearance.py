@@ -76,7 +76,7 @@ class AppearanceRanges:
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
     photo_background: float = 0.5  # chance, where there are photos
     clouds: Interval = (0.0, 0.7)
-    exposure: Interval = (-0.8, 0.4)  # stops
+    exposure: Interval = (-0.5, 0.5)  # stops
     adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away
     blur: Interval = (0.25, 0.7)  # pixels
     vignetting: Interval = (0.0, 0.35)
@@ -220,7 +220,7 @@ def _draw_colours(rng: np.random.Generator, family: str, texture: str) -> tuple[
         if abs(luminance(first) - luminance(second)) < 0.1:
             second = shade(first, 0.4 if luminance(first) > 0.25 else 2.2)
         third = shade(first, 0.6)
-    jitter = np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.15))
+    jitter = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.15))
     lead, other, extra = (_rgb(np.minimum(colour * jitter, 0.85)) for colour in (first, second, third))
     return lead, other, extra
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.fields import EDGE_TYPES
+from generators.fields import EDGE_TYPES, Array
 
 OCCLUDING, CREASE, CONTACT, SHADOW, TEXTURE = (
     EDGE_TYPES.index(name) for name in ("occluding", "crease", "contact", "shadow", "texture")
@@ -66,7 +66,7 @@ def edge_types(seen: Seen, focal: float) -> NDArray[np.uint8]:
     return np.array([0, *PRIORITY], np.uint8)[rank]
 
 
-def _sides(values: NDArray[np.generic], axis: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _sides(values: Array, axis: int) -> tuple[Array, Array]:
     """Views of the left (upper) and the right (lower) pixels of all pairs of neighbours."""
     return (values[:-1], values[1:]) if axis == 0 else (values[:, :-1], values[:, 1:])
 
@@ -107,7 +107,7 @@ def near_steps(albedo: NDArray[np.float32]) -> NDArray[np.bool_]:
     for axis in (0, 1):
         steps = _steps(albedo, axis, ALBEDO_STEP)
         for side in _sides(near, axis):
-            side |= steps
+            np.logical_or(side, steps, out=side)
     return near
 
 

@@ -10,7 +10,7 @@ from generators.geometry import Floats
 from renderers.appearance import Background, Light
 from renderers.noise import layered_noise
 from renderers.palette import luminance
-from renderers.textures import mean_photo, photo_colours
+from renderers.textures import mean_photo, photo_colours, photo_sides
 
 
 def radiance(background: Background, lights: tuple[Light, ...], towards: Floats, spread: float) -> Floats:
@@ -145,15 +145,14 @@ def _room(background: Background, towards: Floats) -> Floats:
 
 
 def _photo(background: Background, towards: Floats, spread: float) -> Floats:
-    """A photo wrapped around the scene, four times with every second mirrored, most of it above the horizon."""
+    """A photo wrapped around the scene, a quarter turn wide, every second time mirrored, mostly above ground."""
     wanted = np.mean([background.zenith, background.horizon, background.ground], axis=0)
     grey = luminance(mean_photo(background.photo))
+    width, height = photo_sides(background.photo)
     azimuth = np.arctan2(towards[:, 1], towards[:, 0]) + np.float32(background.turn)
     elevation = np.arcsin(np.clip(towards[:, 2], -1, 1))
-    per_radian = np.float32(2 / np.pi)
-    place = np.stack([azimuth * per_radian, np.float32(0.8) - elevation * per_radian], 1)
-    found = photo_colours(
-        background.photo, place, np.full(len(place), max(spread, 0.008) * per_radian, np.float32)
-    )
+    per_radian = np.float32(width * 2 / np.pi)
+    place = np.stack([azimuth * per_radian, np.float32(0.8 * height) - elevation * per_radian], 1)
+    blur = np.full(len(place), max(spread, 0.008) * per_radian, np.float32)
     gain = min(luminance(wanted) / max(grey, 0.02), 4.0)
-    return np.asarray(found * np.float32(gain), np.float32)
+    return np.asarray(photo_colours(background.photo, place, blur) * np.float32(gain), np.float32)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.fields import VISIBILITY, Array, confidence_name
-from generators.geometry import invert_pose, rays
+from generators.geometry import invert_pose, pixel_centres, rays
 from renderers.appearance import Appearance, Light
 from renderers.edges import SURFACE_EDGES, Seen, edge_types, near_steps
-from renderers.raycast import NOTHING, Floats, Ints, Surfaces, cast, layers, occluded
+from renderers.raycast import NOTHING, Floats, Ints, Surfaces, cast, covers, occluded
 from renderers.shading import albedo
 
 MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
@@ -57,12 +57,13 @@ class Known:
 class Points:
     """What the rays through all N = H·W pixel centres hit; camera axes, float64.
 
-    ray: (N, 3) with z = 1. geometry: (N,), `NOTHING` where nothing is hit. face: (N,) row of the face tables, 0
-    where nothing is hit. depth: (N,) z, +inf where nothing is hit. normal: (N, 3) facing the camera, 0 where
-    nothing is hit.
+    ray: (N, 3) with z = 1; towards: the same in world axes, float32. geometry: (N,), `NOTHING` where nothing is
+    hit. face: (N,) row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit.
+    normal: (N, 3) facing the camera, 0 where nothing is hit.
     """
 
     ray: Floats
+    towards: NDArray[np.float32]
     geometry: Ints
     face: NDArray[np.int64]
     depth: Floats
@@ -81,7 +82,8 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
     """
     surfaces, rotation = now.surfaces, now.camera_pose[:3, :3]
     ray = rays(K, *size).reshape(-1, 3)
-    hits = cast(surfaces, surfaces.origin, ray @ rotation.T)
+    towards = (ray @ rotation.T).astype(np.float32)
+    hits = cast(surfaces, surfaces.origin, towards)
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
     normal = (surfaces.face_normal @ rotation)[face]  # camera axes
@@ -91,7 +93,7 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return Points(ray, hits.geometry, face, np.where(hit, depth, np.inf), normal)
+    return Points(ray, towards, hits.geometry, face, np.where(hit, depth, np.inf), normal)
 
 
 def label_frame(
@@ -105,7 +107,7 @@ def label_frame(
     parts = now.surfaces.part_of_geometry
     seen = look(now, K, size)
     hit, geometry = seen.hit, seen.geometry
-    point = np.where(hit[:, None], np.where(hit, seen.depth, 1.0)[:, None] * seen.ray, seen.ray)
+    point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
     flow, visibility, known_flow = _flow(seen, point, now, after, K, size)
@@ -145,22 +147,36 @@ def label_frame(
     return labels
 
 
-def _between(one: Instant, other: Instant) -> Floats:
-    """(G + 1, 3, 4) camera-frame points of `one` → camera frame of `other`; the last row is what is at infinity.
+@dataclass(frozen=True)
+class _Step:
+    """How points in the camera frame of one instant come to lie in that of another.
 
-    A geometry's points move with it; nothing but the camera's turn moves what lies at infinity.
+    camera: (3, 4) what stands still. parts: (G + 1, 3, 4) what each geometry's points do, the last row what lies
+    at infinity, which only turns. moves: (G + 1,) where that differs from `camera`.
     """
+
+    camera: Floats
+    parts: Floats
+    moves: NDArray[np.bool_]
+
+    def __call__(self, geometry: Ints, point: Floats) -> Floats:
+        """Points (N, 3) of geometries (N,), moved."""
+        out: Floats = point @ self.camera[:, :3].T + self.camera[:, 3]
+        apart = np.flatnonzero(self.moves[geometry])
+        out[apart] = _placed(self.parts, geometry[apart], point[apart])
+        return out
+
+
+def _step(one: Instant, other: Instant) -> _Step:
     to_world, from_world = one.camera_pose, invert_pose(other.camera_pose)
-    moved = other.surfaces.geometry_pose @ invert_pose(one.surfaces.geometry_pose)
-    still = np.all(other.surfaces.geometry_pose == one.surfaces.geometry_pose, axis=(1, 2))
-    moved[still] = np.eye(4)  # exactly
-    turn = from_world[:3, :3] @ to_world[:3, :3]
-    at_infinity = np.concatenate([turn, np.zeros((3, 1))], axis=1)[None]
-    out: Floats = np.concatenate([(from_world @ moved @ to_world)[:, :3], at_infinity])
-    return out
+    before, after = one.surfaces.geometry_pose, other.surfaces.geometry_pose
+    camera = (from_world @ to_world)[:3]
+    at_infinity = np.concatenate([camera[:, :3], np.zeros((3, 1))], axis=1)[None]
+    parts = np.concatenate([(from_world @ after @ invert_pose(before) @ to_world)[:, :3], at_infinity])
+    return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
 
 
-def _moved(transforms: Floats, index: Ints, point: Floats) -> Floats:
+def _placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
     """Points (N, 3) under transforms (G, 3, 4), each by the one its index names."""
     chosen = transforms[index]
     out: Floats = np.einsum("nij,nj->ni", chosen[:, :, :3], point) + chosen[:, :, 3]
@@ -171,33 +187,32 @@ def _flow(
     seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
-    there = _moved(_between(now, other), seen.geometry, point)
+    there = _step(now, other)(seen.geometry, point)
+    start = pixel_centres(*size).reshape(-1, 2)
     in_front = there[:, 2] > 1e-6
     z = np.where(in_front, there[:, 2], 1.0)
     x, y = K[0, 0] * there[:, 0] / z + K[0, 2], K[1, 1] * there[:, 1] / z + K[1, 2]
-    inside = in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
-    start = K[[0, 1], [0, 1]] * seen.ray[:, :2] + K[:2, 2]
-    flow = np.stack([x, y], axis=-1) - start
-    usable = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
-    flow = np.where(usable[:, None], flow, np.nan).astype(np.float16)
-    towards = there[inside] @ other.camera_pose[:3, :3].T
+    flow = np.empty((len(point), 2))
+    flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
+    known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
+    flow[~known] = np.nan
+    inside = np.flatnonzero(in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0]))
+    turn = other.camera_pose[:3, :3].astype(np.float32)
+    towards = there.astype(np.float32).take(inside, 0) @ turn.T
     towards[~seen.hit[inside]] *= INFINITY
     hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
     visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
-    return flow, visibility, usable
+    return flow.astype(np.float16), visibility, known
 
 
 def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]) -> NDArray[np.uint8]:
     """255 where the surface point itself moves in the world, whatever the camera does."""
     moving = np.zeros(len(point), bool)
     for other in others:
-        stays = Instant(other.surfaces, now.camera_pose)
-        transforms = _between(now, stays)
-        candidates = np.abs(transforms - np.eye(3, 4)).max(axis=(1, 2)) > 1e-9
-        candidates[-1] = False
-        index = np.flatnonzero(candidates[seen.geometry])
-        shift = _moved(transforms, seen.geometry[index], point[index]) - point[index]
+        step = _step(now, Instant(other.surfaces, now.camera_pose))
+        index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
+        shift = step(seen.geometry[index], point[index]) - point[index]
         moving[index] |= np.linalg.norm(shift, axis=-1) > MOVED
     return np.where(moving, 255, 0).astype(np.uint8)
 
@@ -209,7 +224,7 @@ def _canonical(
     out = np.zeros((len(point), 3), np.float16)
     index = np.flatnonzero(instance)
     to_box = known.canonical @ invert_pose(now.surfaces.geometry_pose) @ now.camera_pose
-    out[index] = np.clip(_moved(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
+    out[index] = np.clip(_placed(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
     return out
 
 
@@ -262,7 +277,12 @@ def _albedo(
     steps = -lean.T[:, :, None] * seen.ray[index]
     steps[[0, 1], :, [0, 1]] += (depth / K[[0, 1], [0, 1]]).T
     filtered.reshape(-1, 3)[index] = albedo(
-        surfaces, appearance, seen.geometry[index], at[chosen], normal[chosen], (steps @ turn.T).astype(np.float32)
+        surfaces,
+        appearance,
+        seen.geometry[index],
+        at[chosen],
+        normal[chosen],
+        (steps @ turn.T).astype(np.float32),
     )
     return bare, filtered
 
@@ -312,24 +332,20 @@ def _amodal(
     masks = np.zeros((objects, len(instance)), bool)
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
-    near_objects = np.flatnonzero(_object_region(now, K, size).ravel())
-    if len(near_objects):
-        directions = seen.ray[near_objects] @ now.camera_pose[:3, :3].T
-        ray, geometry = layers(now.surfaces, now.surfaces.origin, directions)
-        masks[now.surfaces.part_of_geometry.object[geometry], near_objects[ray]] = True
+    for thing in range(objects):
+        region = _region(thing, now, K, size) if thing else np.ones(size, bool)
+        index = np.flatnonzero(region.ravel() & ~masks[thing])
+        masks[thing, index] = covers(now.surfaces, thing, seen.towards[index])
     return masks
 
 
-def _object_region(now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) pixels that may see an object: the rectangles around the projected spheres around all parts."""
+def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) pixels that may see an object: the rectangles around the projected spheres around its parts."""
     region = np.zeros(size, bool)
     surfaces = now.surfaces
-    centres = surfaces.geometry_centre - surfaces.origin
-    for centre, radius in zip(
-        (centres @ now.camera_pose[:3, :3])[surfaces.part_of_geometry.object > 0],
-        surfaces.geometry_radius[surfaces.part_of_geometry.object > 0],
-        strict=True,
-    ):
+    mine = surfaces.part_of_geometry.object == thing
+    centres = (surfaces.geometry_centre[mine] - surfaces.origin) @ now.camera_pose[:3, :3]
+    for centre, radius in zip(centres, surfaces.geometry_radius[mine], strict=True):
         if centre[2] + radius <= 0:
             continue
         if centre[2] - radius <= 1e-3:

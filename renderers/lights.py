@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from generators.geometry import Floats
-from renderers.appearance import Light
+from renderers.appearance import Light, Vector
 
 
 def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tuple[Floats, float]:
@@ -18,17 +20,17 @@ def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tupl
     ``raycast.occluded`` takes it).
     """
     place = np.asarray(light.place, np.float32)
-    target = place if disc is None else place + disc @ (_face(place) * np.float32(light.size))
+    target = place if disc is None else place + disc @ (_face(light.place) * np.float32(light.size))
     if light.kind == "sun":
         return np.broadcast_to(target, points.shape), np.inf
     return target - points, 1.0
 
 
-def _face(axis: Floats) -> Floats:
-    """Two unit vectors (2, 3) across an axis."""
-    axis = axis / np.linalg.norm(axis)
-    aside = np.eye(3)[np.argmin(np.abs(axis))]
-    first = np.cross(axis, aside)
+@lru_cache(maxsize=64)
+def _face(place: Vector) -> Floats:
+    """Two unit vectors (2, 3) across the direction of a light's place."""
+    axis = np.asarray(place) / np.linalg.norm(place)
+    first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
     first /= np.linalg.norm(first)
     return np.stack([first, np.cross(axis, first)]).astype(np.float32)
 

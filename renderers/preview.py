@@ -30,11 +30,8 @@ def preview(
     for clip in range(clips):
         scene, motion = find_scene(seed, clip, ranges, assets, frames=1, size=size)
         made = render_clip(scene, assets, frames=1, size=size, simulation=motion).columns
-        trust = {name: made.get(confidence_name(name)) for name in COLUMNS}
-        cells = [
-            picture(name, made[name][0], None if trust[name] is None else trust[name][0])[:, :size]
-            for name in COLUMNS
-        ]
+        trusted = {name: made[confidence_name(name)][0] for name in COLUMNS if confidence_name(name) in made}
+        cells = [picture(name, made[name][0], trusted.get(name))[:, :size] for name in COLUMNS]
         rows.append(np.concatenate(cells, axis=1))
     return np.concatenate(rows)
 

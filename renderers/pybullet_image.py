@@ -7,16 +7,17 @@ from types import TracebackType
 from typing import Literal
 
 import numpy as np
-import pybullet
 import trimesh
 from numpy.typing import NDArray
 
 from renderers import bullet, meshes
+from renderers.bullet import pybullet
 from renderers.raycast import Floats
 from renderers.scene import Scene
 from renderers.world import World
 
 NEAR, FAR = 0.05, 60.0  # metres
+TINY_SHIFT = (-0.5, 0.5)  # pixels, from TinyRenderer's lattice to that of pixel centres
 EGL_LARGEST = (768, 1024)  # EGL silently scales larger images up from this
 
 
@@ -98,19 +99,19 @@ class PyBulletCamera:
             )
         sun = self.scene.appearance.lights[0] if self.scene.appearance.lights else None
         shots = 2 if self.kind == "egl" else 1  # EGL's first picture lacks its shadows
+        drawer = pybullet.ER_TINY_RENDERER if self.kind == "tiny" else pybullet.ER_BULLET_HARDWARE_OPENGL
         for _ in range(shots):
-            _, _, colour, _, mask = pybullet.getCameraImage(
-                width,
-                height,
-                viewMatrix=view_matrix(camera_pose),
-                projectionMatrix=projection_matrix(K, size, self.kind),
-                lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
-                shadow=1,
-                renderer=pybullet.ER_TINY_RENDERER
-                if self.kind == "tiny"
-                else pybullet.ER_BULLET_HARDWARE_OPENGL,
-                physicsClientId=self.number,
-            )
+            with bullet.quiet():
+                _, _, colour, _, mask = pybullet.getCameraImage(
+                    width,
+                    height,
+                    viewMatrix=view_matrix(camera_pose),
+                    projectionMatrix=projection_matrix(K, size, self.kind),
+                    lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
+                    shadow=int(self.kind == "egl"),  # TinyRenderer's shadows are full of holes
+                    renderer=drawer,
+                    physicsClientId=self.number,
+                )
         picture = np.asarray(colour, np.uint8).reshape(height, width, 4)[..., :3]
         return np.ascontiguousarray(picture), np.asarray(mask, np.int64).reshape(height, width)
 
@@ -136,6 +137,3 @@ def projection_matrix(K: Floats, size: tuple[int, int], kind: str) -> list[float
     out[2, 2], out[2, 3] = -(FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)
     out[3, 2] = -1
     return [float(value) for value in out.T.ravel()]
-
-
-TINY_SHIFT = (-0.5, 0.5)

@@ -109,11 +109,18 @@ class SceneRanges:
                 raise ValueError(f"fps: {fps} does not divide the 240 physics steps of a second")
 
 
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "groups": ("primitive", "random", "household", "articulated", "own"),
+    "behaviours": ("drop", "throw", "roll", "rest"),
+    "paths": ("static", "orbit", "dolly", "handheld"),
+}
+
+
 def _check(name: str, value: Any) -> None:
     if isinstance(value, Mapping):
         if not value or min(value.values()) < 0 or sum(value.values()) <= 0:
             raise ValueError(f"{name}: give at least one weight above 0, and none below")
-        known = SceneRanges.__dataclass_fields__[name].default_factory()  # type: ignore[misc]
+        known = KINDS[name]
         for key in value:
             if key not in known:
                 raise ValueError(f"{name}: there is no {key!r}; {nearest(key, known)}")
@@ -143,7 +150,7 @@ def ranges_from_toml(path: Path) -> SceneRanges:
 
 
 def _overridden(ranges: Ranges, given: Any, prefix: str) -> Ranges:
-    changed = {}
+    changed: dict[str, Any] = {}
     known = [entry.name for entry in dataclasses.fields(ranges)]
     for name, value in given.items():
         if name not in known:

@@ -10,7 +10,6 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 NOTHING = -1  # the geometry id of a ray that hits nothing
@@ -83,16 +82,18 @@ class Parts:
 class Surfaces:
     """The posed world at one instant.
 
-    caster holds the triangles relative to `origin` (world, metres; the camera's centre, so that float32 rays
-    are most exact where they matter). geometry_pose: (G, 4, 4) part → world; textures live in the part's
-    frame. geometry_extent: (G,) longest side of the part in metres. geometry_centre, geometry_radius: (G, 3)
-    world and (G,), a sphere around each part, metres. first_face: (G,) row of each geometry's first triangle in
-    the face tables. face_normal: (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is
-    face_normal · (x − origin) = face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3)
-    float32 as `Mesh.corner_normal`, in the part's frame. curved: (G,) bool as `Mesh.curved`.
+    caster holds all triangles, relative to `origin` (world, metres; the camera's centre, so that float32 rays are
+    most exact where they matter); casters the same for each object alone, by instance id, the static scene first.
+    geometry_pose: (G, 4, 4) part → world; textures live in the part's frame. geometry_extent: (G,) longest side
+    of the part in metres. geometry_centre, geometry_radius: (G, 3) world and (G,), a sphere around each part,
+    metres. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit,
+    world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
+    (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
+    curved: (G,) as `Mesh.curved`.
     """
 
     caster: o3d.t.geometry.RaycastingScene
+    casters: tuple[o3d.t.geometry.RaycastingScene, ...]
     origin: Floats
     part_of_geometry: Parts
     geometry_pose: Floats
@@ -126,15 +127,15 @@ class Hits:
 def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike) -> Surfaces:
     """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
     origin = np.asarray(origin, np.float64)
-    caster = o3d.t.geometry.RaycastingScene(nthreads=1)
+    caster, *alone = (o3d.t.geometry.RaycastingScene(nthreads=1) for _ in range(int(parts.object.max()) + 2))
     normals, offsets, extents, centres, radii = [], [], [], [], []
-    for mesh, pose in zip(meshes, poses, strict=True):
+    for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
         turn, shift = pose[:3, :3], pose[:3, 3] - origin
         vertices = mesh.vertices @ turn.T + shift
-        caster.add_triangles(
-            o3d.core.Tensor.from_numpy(vertices.astype(np.float32)),
-            o3d.core.Tensor.from_numpy(mesh.triangles),
-        )
+        corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
+        triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
+        for scene in (caster, alone[owner]):
+            scene.add_triangles(corners, triangles)
         normal, distance = mesh.planes
         normals.append(normal @ turn.T)
         offsets.append(distance + normals[-1] @ shift)
@@ -145,6 +146,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,
+        casters=tuple(alone),
         origin=origin,
         part_of_geometry=parts,
         geometry_pose=np.asarray(poses, np.float64),
@@ -190,7 +192,8 @@ def occluded(
     return hit
 
 
-def layers(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> tuple[NDArray[np.int64], Ints]:
-    """All crossings of rays as in `cast`: ray index and geometry id of each, two (M,) arrays."""
-    found = surfaces.caster.list_intersections(_rays(surfaces, origins, directions), nthreads=1)
-    return found["ray_ids"].numpy().astype(np.int64), found["geometry_ids"].numpy().view(np.int32)
+def covers(surfaces: Surfaces, thing: int, directions: ArrayLike) -> NDArray[np.bool_]:
+    """Whether rays from the surfaces' origin along `directions` (N, 3) meet object `thing`, seen or not."""
+    rays = _rays(surfaces, surfaces.origin, directions)
+    hit: NDArray[np.bool_] = surfaces.casters[thing].test_occlusions(rays, nthreads=1).numpy()
+    return hit

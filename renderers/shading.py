@@ -10,7 +10,7 @@ from generators.geometry import Floats
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
 from renderers.lights import arriving, disc_sample, grown, light_rays, reflected
-from renderers.points import Points, by_geometry, smoothed
+from renderers.points import Lattice, Points, by_geometry, largest
 from renderers.raycast import Surfaces, cast, occluded
 
 Ints = NDArray[np.integer]
@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
+FAINT = 0.03  # share of a mirror image that is not worth a ray
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -44,23 +45,24 @@ def shade(
     base[metal] = 0
 
     turn = _dither(points.pixel, size[1], rng)
+    lattice = Lattice(points, whole, size)
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, points, towards, cosine > 0, turn, whole, size) * cosine
+        lit = visibility(surfaces, light, lattice, towards, cosine > 0, turn) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
 
     scene = _Bounce(surfaces, appearance)
-    around = indirect(scene, points, turn, whole, size)
+    around = indirect(scene, lattice, turn)
     grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
     fresnel = grown(specular, roughness, grazing**5)
     total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
-    total += fresnel * mirrored(scene, points, roughness, around, turn)
+    total += fresnel * mirrored(scene, points, roughness, fresnel, around, turn)
     return total
 
 
@@ -99,20 +101,14 @@ def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
 
 
 def visibility(
-    surfaces: Surfaces,
-    light: Light,
-    points: Points,
-    towards: Floats,
-    facing: Mask,
-    turn: Floats,
-    whole: int,
-    size: tuple[int, int],
+    surfaces: Surfaces, light: Light, lattice: Lattice, towards: Floats, facing: Mask, turn: Floats
 ) -> Floats:
     """The share (N,) of a light that points see; 0 where they don't face it.
 
-    towards: (N, 3) unit, to the light. One ray each, and the rest of `SHADOW_RAYS`, from all over the pixel to
-    all over the light, for whole pixels where a neighbour's ray went the other way.
+    towards: (N, 3) unit, to the light. One ray each, and `SHADOW_RAYS` from all over the pixel to all over the
+    light for whole pixels where a neighbour's ray went the other way. Wide penumbras are smoothed.
     """
+    points, whole = lattice.points, lattice.whole
     seen = np.zeros(len(points.at), np.float32)
     first = np.flatnonzero(facing)
     # Smoothly shaded facets must not shadow each other: rays start where they have left the facets behind.
@@ -122,18 +118,40 @@ def visibility(
         * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
     )
     start = points.above[first] + towards[first] * past[:, None]
-    number = np.where(first < whole, 0, first % SHADOW_RAYS)
-    seen[first] = _free(surfaces, light, start, disc_sample(number, SHADOW_RAYS, turn[first]))
-    here = np.flatnonzero(first < whole)
-    here = here[_differs(seen[first[here]], points.pixel[first[here]], size)]
+    # Any three by three pixels hold every part of the light, so that no penumbra goes unnoticed.
+    row, column = np.divmod(points.pixel[first], lattice.size[1])
+    part = (column + 3 * row) % SHADOW_RAYS
+    part[first >= whole] = first[first >= whole] % SHADOW_RAYS
+    seen[first] = _free(surfaces, light, start, disc_sample(part, SHADOW_RAYS, turn[first]))
+
+    known = facing[:whole]
+    highest = cv2.dilate(lattice.map(np.where(known, seen[:whole], 0), 0), _square(3))
+    lowest = cv2.erode(lattice.map(np.where(known, seen[:whole], 1), 1), _square(3))
+    differs = (lowest < highest).astype(np.uint8)
+    here = np.flatnonzero((first < whole) & (differs.reshape(-1)[points.pixel[first]] > 0))
     edge, start = first[here], start[here]
-    counted = seen[edge]
-    for k in range(1, SHADOW_RAYS):
-        x, y = _SPREAD[k]
-        place = start + (x * points.across[0, edge] + y * points.across[1, edge])
-        counted += _free(surfaces, light, place, disc_sample(k, SHADOW_RAYS, turn[edge]))
+    right, down = points.across[:, edge]
+    counted = np.zeros(len(edge), np.float32)
+    for k, (x, y) in enumerate(_SPREAD):
+        counted += _free(
+            surfaces, light, start + x * right + y * down, disc_sample(k, SHADOW_RAYS, turn[edge])
+        )
     seen[edge] = counted / SHADOW_RAYS
+
+    # Of the pixels that see a part of the light an opening leaves wide penumbras, and nothing of sharp edges.
+    partly = lattice.map(((seen[:whole] > 0) & (seen[:whole] < 1)).astype(np.uint8), 0)
+    wide = cv2.morphologyEx(
+        cv2.morphologyEx(partly, cv2.MORPH_CLOSE, _square(3)), cv2.MORPH_ERODE, _square(3)
+    )
+    wide = cv2.dilate(wide, _square(7))
+    soft = np.flatnonzero((wide.reshape(-1)[points.pixel] > 0) & facing)
+    if len(soft):
+        seen[soft] = lattice.mean(seen[:, None], np.flatnonzero(known), 6)[soft, 0]
     return seen
+
+
+def _square(side: int) -> NDArray[np.uint8]:
+    return np.ones((side, side), np.uint8)
 
 
 # Where on the pixel each shadow ray leaves: a Latin square, so that level shadow edges get all steps too.
@@ -144,16 +162,6 @@ _SPREAD = _SPREAD[[3, 7, 0, 4, 2, 6, 1, 5]]
 def _free(surfaces: Surfaces, light: Light, points: Floats, disc: Floats) -> Floats:
     towards, far = light_rays(light, points, disc)
     return 1 - occluded(surfaces, points, towards, 0.0, far).astype(np.float32)
-
-
-def _differs(values: Floats, pixel: Ints, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether any of the 3×3 pixels around, as far as they have a value, has another one."""
-    low, high = np.ones((2, size[0] * size[1]), np.float32)
-    high[:] = 0
-    low[pixel] = high[pixel] = values
-    square = np.ones((3, 3), np.uint8)
-    lowest, highest = cv2.erode(low.reshape(size), square), cv2.dilate(high.reshape(size), square)
-    return np.asarray((lowest < highest).reshape(-1)[pixel])
 
 
 class _Bounce:
@@ -185,15 +193,15 @@ class _Bounce:
         return met, arrived * self.albedo[hits.geometry[met]] * np.float32(1 / np.pi)
 
 
-def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tuple[int, int]) -> Floats:
+def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     """Irradiance (N, 3) from the background, as far as it is not hidden, and from other surfaces.
 
     One ray for every second of the whole pixels, like the black fields of a chess board, its direction one of
     those that cover the hemisphere; the mean over a tile of the same surface then holds them all.
     """
-    look = scene.appearance
+    look, points = scene.appearance, lattice.points
     arrived = environment.irradiance(look.background, look.lights, points.normal)
-    row, column = np.divmod(points.pixel[:whole], size[1])
+    row, column = np.divmod(lattice.pixel, lattice.size[1])
     black = np.flatnonzero((row + column) % 2 == 0)
     row, column = row[black] % TILE, column[black] % TILE
     square = _TILED[(row * TILE + column) // 2]
@@ -205,7 +213,7 @@ def indirect(scene: _Bounce, points: Points, turn: Floats, whole: int, size: tup
     towards -= points.flat[black] * (np.minimum(under, 0) * np.float32(2))[:, None]
     met, bounced = scene.along(points.above[black], towards, disc_sample(0, 1, turn[black]))
     arrived[black[met]] = bounced * np.float32(np.pi)
-    return smoothed(arrived, black, points, whole, size)
+    return lattice.mean(arrived, black, TILE)
 
 
 def _hemisphere_tile() -> Floats:
@@ -240,19 +248,21 @@ def _about(normal: Floats, square: Floats) -> Floats:
     )
 
 
-def mirrored(scene: _Bounce, points: Points, roughness: Floats, around: Floats, turn: Floats) -> Floats:
+def mirrored(
+    scene: _Bounce, points: Points, roughness: Floats, fresnel: Floats, around: Floats, turn: Floats
+) -> Floats:
     """Radiance (N, 3) from where a mirror would show it; rough surfaces see the indirect light's mean."""
     look = scene.appearance
-    facing = np.einsum("ni,ni->n", points.normal, points.viewer)
-    towards = points.normal * (2 * facing)[:, None] - points.viewer
     seen = around * np.float32(1 / np.pi)
-    glossy = np.flatnonzero(roughness < GLOSSY)
+    # Towards the limit of gloss the mirror image gives way to the mean.
+    share = 1 - np.minimum(roughness / np.float32(GLOSSY), 1) ** 2
+    glossy = np.flatnonzero(share * largest(fresnel) > FAINT)
     if len(glossy):
-        rays = np.ascontiguousarray(towards[glossy])
+        normal, viewer = points.normal[glossy], points.viewer[glossy]
+        rays = normal * (2 * np.einsum("ni,ni->n", normal, viewer))[:, None] - viewer
         met, bounced = scene.along(points.above[glossy], rays, disc_sample(0, 1, turn[glossy]))
-        found = environment.radiance(look.background, look.lights, rays, 0.05)
+        found = np.empty_like(rays)
         found[met] = bounced
-        # Towards the limit of gloss the mirror image gives way to the mean.
-        share = (np.float32(1) - (roughness[glossy] / np.float32(GLOSSY)) ** 2)[:, None]
-        seen[glossy] = seen[glossy] * (1 - share) + found * share
+        found[~met] = environment.radiance(look.background, look.lights, rays[~met], 0.05)
+        seen[glossy] += (found - seen[glossy]) * share[glossy, None]
     return seen

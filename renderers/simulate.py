@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
 from renderers import bullet
+from renderers.bullet import pybullet
 from renderers.scene import Body, Scene
 from renderers.world import World, wall_box
 
@@ -137,6 +137,8 @@ def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool =
             rollingFriction=body.rolling_friction,
             spinningFriction=body.rolling_friction,
             restitution=body.restitution,
+            linearDamping=0.0,
+            angularDamping=0.04,
             physicsClientId=engine,
         )
     return number

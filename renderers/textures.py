@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -20,6 +20,7 @@ from generators.geometry import Floats
 from renderers.appearance import Material
 from renderers.noise import kept, layered_noise, stones
 from renderers.palette import srgb_to_linear
+from renderers.points import largest
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Points:
     normal: Floats
     footprint: Floats
 
-    @property
+    @cached_property
     def spread(self) -> Floats:
         """(N,) one footprint for patterns without direction."""
-        return np.asarray(self.footprint.max(axis=1) * np.float32(0.5))
+        return np.asarray(largest(self.footprint) * np.float32(0.5))
 
     def scaled(self, *factors: float) -> Points:
         """Stretched along the axes."""
@@ -69,12 +70,18 @@ def mean_albedo(material: Material) -> Floats:
     if material.photo:
         return mean_photo(material.photo)
     shown = 2 if material.texture in ("checker", "stripes") else 1
-    return np.asarray(material.colours, np.float32)[:shown].mean(0)
+    return np.asarray(np.mean(material.colours[:shown], axis=0), np.float32)
 
 
 def mean_photo(path: str) -> Floats:
     """The mean linear colour (3,) of a photo."""
     return np.asarray(_pyramid(path)[-1][0, 0])
+
+
+def photo_sides(path: str) -> tuple[float, float]:
+    """Width and height of a photo, the shorter one being 1."""
+    height, width = _pyramid(path)[0].shape[:2]
+    return width / min(height, width), height / min(height, width)
 
 
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:
@@ -311,7 +318,7 @@ _PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # about 4 MiB each
 def _pyramid(path: str) -> tuple[Floats, ...]:
     """Linear light of a photo of at most 512 pixels a side, and halved again and again down to one."""
     read = cv2.imread(str(Path(path)), cv2.IMREAD_COLOR)

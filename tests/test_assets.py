@@ -128,7 +128,13 @@ def test_folders_that_give_nothing(tmp_path: Path) -> None:
 def test_photos_are_found(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("no photo")
-    assert [Path(photo).name for photo in library(photos=tmp_path).photos] == ["a.png"]
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff no more")
+    assets = library(photos=tmp_path)
+    assert [Path(photo).name for photo in assets.photos] == ["a.png"]
+    assert [Path(photo).name for photo in assets.broken] == ["torn.jpg"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="holds no photo that can be read"):
+        library(photos=tmp_path)
 
 
 def test_more_classes_than_a_byte_tells_apart(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_duplicates_are_refused_by_name(sources: Path, tmp_path: Path) -> None:
     summary = run([folder], out, labels=["regions"])
     assert summary.refused == 1 and summary.frames == 5
     [line] = [json.loads(x) for x in (out / "rejected.jsonl").read_text().splitlines()]
-    assert line["uri"].endswith("photo z.png") and "duplicate" in line["reason"]
+    assert line["uri"].endswith("photo z.png") and "same content as" in line["reason"]
 
 
 def test_strict_ends_before_any_labelling(sources: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_held_out_clips_are_never_drawn_and_do_not_depend_on_the_rest(catalogue:
 def test_a_clip_belongs_with_its_source() -> None:
     cut = [{"kind": "video", "sha256": "a", "key": str(k), "source": ["x"]} for k in (1, 2)]
     assert group_of(cut[0]) == group_of(cut[1])
-    renders = [{"kind": "render", "key": str(k), "source": ["renderer"]} for k in (1, 2)]
+    renders = [{"kind": "render", "key": str(k), "source": [f"seed:0/clip:{k}"]} for k in (1, 2)]
     assert group_of(renders[0]) != group_of(renders[1])
 
 

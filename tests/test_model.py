@@ -1,4 +1,4 @@
-"""Any timm backbone under its own parameter names, a feature at stride 4, a head a task; and who shares the trunk."""
+"""Any timm backbone under its own names, a feature at stride 4, a head a task, and how tasks share the trunk."""
 
 import pytest
 import timm

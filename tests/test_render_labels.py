@@ -40,7 +40,9 @@ def camera(
     position: tuple[float, float, float] = (0, -3, 1.2), turn: tuple[float, float, float] = (-18, 0, 0)
 ) -> Floats:
     """Camera → world: at `position`, looking along y, turned by a rotation vector in degrees."""
-    return pose(position, turn) @ np.block([[WORLD_AXES.T, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
+    return pose(position, turn) @ np.block(
+        [[WORLD_AXES.T, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]]
+    )
 
 
 def box() -> Mesh:
@@ -83,8 +85,10 @@ def still(meshes: list[Mesh], poses: list[Floats], at: Floats, **options: object
     return labels(meshes, [poses] * 3, [at] * 3, **options)  # type: ignore[arg-type]
 
 
-def box_entry(at: Floats, box_pose: Floats, directions: Floats | None = None) -> tuple[Floats, Floats, Floats]:
-    """Where camera rays enter and leave a box, in lengths of the ray (inf, −inf: not at all), and the side entered.
+def box_entry(
+    at: Floats, box_pose: Floats, directions: Floats | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Where camera rays enter and leave a box, in lengths of the ray (inf, −inf: not at all), and by which side.
 
     The slab method in float64, told from nothing but the box's sides and pose.
     """
@@ -214,7 +218,9 @@ def test_visibility_of_the_floor_behind_a_moving_box() -> None:
     made = labels([FLOOR, box()], [[np.eye(4), b] for b in boxes], cameras)
     for name, other in (("flow_visibility", 2), ("flow_backward_visibility", 0)):
         on_floor = (made["instance"] == 0) & np.isfinite(made["depth"])
-        point = transform(cameras[1], rays(K, *SIZE) * np.where(on_floor, floor_depth(cameras[1]), 1)[..., None])
+        point = transform(
+            cameras[1], rays(K, *SIZE) * np.where(on_floor, floor_depth(cameras[1]), 1)[..., None]
+        )
         there = transform(invert_pose(cameras[other]), point)
         enters, leaves, _ = box_entry(cameras[other], boxes[other], there)
         hidden = (enters < 1) & (leaves > 0)
@@ -280,9 +286,7 @@ def test_what_is_not_in_the_image_has_no_box_and_no_share() -> None:
 
 def test_parts_of_one_object_share_its_id() -> None:
     left, right = pose((-0.3, 0, 0.5)), pose((0.4, 0, 0.5))
-    made = still(
-        [FLOOR, box(), box()], [np.eye(4), left, right], camera(), parts=[(0, 0), (1, 1), (1, 2)]
-    )
+    made = still([FLOOR, box(), box()], [np.eye(4), left, right], camera(), parts=[(0, 0), (1, 1), (1, 2)])
     assert set(np.unique(made["instance"])) == {0, 1}
     for number, box_pose in ((1, left), (2, right)):
         assert ((made["part"] == number) == np.isfinite(box_entry(camera(), box_pose)[0])).mean() > 0.999

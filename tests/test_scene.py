@@ -120,7 +120,10 @@ def test_scenes_without_objects_are_scenes(assets: Library) -> None:
         ({"gravity": 1}, "scene.gravity: is not known"),
         ({"camera": {"fov": 60}}, "scene.camera.azimuth: is missing"),
         ({"seed": "one"}, "scene.seed: 'one' is not of the kind int"),
-        ({"walls": [{"azimuth": float("nan"), "distance": 1, "width": 1, "height": 1}]}, "not a finite number"),
+        (
+            {"walls": [{"azimuth": float("nan"), "distance": 1, "width": 1, "height": 1}]},
+            "not a finite number",
+        ),
         ({"bodies": 3}, "scene.bodies: 3 is not of the kind"),
     ],
 )
@@ -157,7 +160,9 @@ def test_camera_paths() -> None:
 
 def test_ranges_from_toml(tmp_path: Path) -> None:
     file = tmp_path / "ranges.toml"
-    file.write_text("objects = [1, 2]\nfov = [50, 60]\n[groups]\nprimitive = 1\n[appearance]\nlamps = [1, 1]\n")
+    file.write_text(
+        "objects = [1, 2]\nfov = [50, 60]\n[groups]\nprimitive = 1\n[appearance]\nlamps = [1, 1]\n"
+    )
     ranges = ranges_from_toml(file)
     assert ranges.objects == (1, 2) and ranges.fov == (50, 60) and ranges.groups == {"primitive": 1}
     assert ranges.appearance.lamps == (1, 1)

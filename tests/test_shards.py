@@ -198,8 +198,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
         import sys, numpy as np
         sys.path.insert(0, sys.argv[2])
         from tests.test_shards import some_columns, CLIPS
-        from pipeline.errors import UserError
-from pipeline.shards import Dataset, commit_shard
+        from pipeline.shards import Dataset, commit_shard
         dataset = Dataset(sys.argv[1])
         columns = some_columns()
         made_by = {name: {"generator": "test"} for name in columns}

@@ -7,19 +7,19 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-import pybullet
 import pytest
 
 from generators.fields import field
 from generators.geometry import intrinsics_from_fov
 from renderers.appearance import Appearance, Background, Material
 from renderers.assets import Library, library
+from renderers.bullet import pybullet
 from renderers.check import reproject_residual
+from renderers.labels import Instant, look
 from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
 from renderers.ranges import SceneRanges
 from renderers.raycast import pose_surfaces
 from renderers.render import find_scene, render_clip
-from renderers.labels import Instant, look
 from renderers.scene import Body, Camera, Physics, Scene, camera_poses, scene_from_json, scene_to_json
 from renderers.simulate import Simulation, simulate
 from renderers.world import build_world, material_roles
@@ -201,12 +201,14 @@ def test_no_pixels_no_image(assets: Library, small: tuple) -> None:
 def test_a_scene_with_an_unknown_asset_gets_a_sentence(assets: Library, small: tuple) -> None:
     stored = scene_to_json(small[0])
     stored["bodies"][0]["asset"] = "own/gone.obj"
-    with pytest.raises(ValueError, match="no asset called 'own/gone.obj'"):
+    with pytest.raises(ValueError, match=r"no asset called 'own/gone\.obj'"):
         render_clip(scene_from_json(stored), assets, 1, 16)
 
 
 def test_what_misbehaves_in_every_draw_is_left_out(assets: Library) -> None:
-    ranges = dataclasses.replace(SceneRanges(), throw_speed=(300.0, 301.0), behaviours={"throw": 1, "rest": 1})
+    ranges = dataclasses.replace(
+        SceneRanges(), throw_speed=(300.0, 301.0), behaviours={"throw": 1, "rest": 1}
+    )
     scene, motion = find_scene(0, 0, ranges, assets, 4)
     assert not motion.problems
     assert scene.left_out and set(scene.left_out.values()) <= {"flew off", "fell through the floor"}
@@ -242,7 +244,7 @@ def test_pybullets_own_bodies_stand_where_the_labels_say(assets: Library) -> Non
         "primitive/wedge",
         "random/011",
     ]
-    size = (96, 96)
+    size = (224, 224)
     K = intrinsics_from_fov(60, size[1], size[0])
     for name in names:
         thing = Body(name, 0.7, (0.0, 0.0, 0.5), (0.1, 0.2, 0.3, 0.9), spin=(1.0, 2.0, 3.0))
@@ -268,6 +270,6 @@ def test_pybullets_own_bodies_stand_where_the_labels_say(assets: Library) -> Non
             ids = look(Instant(surfaces, pose), K, size).geometry.reshape(size)
             mine = np.where(ids >= 0, world.parts.object[ids], 0) == 1
             union = (mine | mask).sum()
-            assert mask.sum() > 200, name
+            assert mask.sum() > 100, name
             # What differs are outlines of meshes that were thinned.
             assert (mine & mask).sum() / union > 0.97, (name, frame)

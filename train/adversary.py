@@ -61,8 +61,12 @@ def reverse(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def discriminator(channels: int, width: int) -> nn.Sequential:
-    """Patch discriminator: feature map (N, C, h, w) → a logit per place (N, 1, h, w); positive = synthetic."""
+    """Patch discriminator: feature map (N, C, h, w) → a logit per place (N, 1, h, w); positive = synthetic.
+
+    It sees every channel at unit spread, so that the domain can't hide in channels that vary little.
+    """
     return nn.Sequential(
+        nn.BatchNorm2d(channels, affine=False),
         nn.Conv2d(channels, width, 1),
         nn.LeakyReLU(0.2),
         nn.Conv2d(width, width, 3, padding=1),

@@ -137,13 +137,14 @@ class Surgery(Balance):
 
     def coefficients(self, losses: Tensor, gram: Tensor) -> Tensor:
         """The sum over tasks of their projected gradients' combinations."""
-        combination = torch.eye(self.tasks, dtype=gram.dtype, device=gram.device)
+        gram = gram.double().cpu()  # many small decisions
+        combination = torch.eye(self.tasks, dtype=gram.dtype)
         for i in range(self.tasks):
             for j in range(self.tasks):
                 dot = combination[i] @ gram[:, j]
                 if i != j and bool(dot < 0) and bool(gram[j, j] > 0):
                     combination[i, j] -= dot / gram[j, j]
-        return combination.sum(0)
+        return combination.sum(0).to(losses)
 
 
 class FastAdaptive(Balance):

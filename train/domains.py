@@ -28,8 +28,8 @@ def separability(backbone: Backbone, loader: Loader, stage: int, device: torch.d
             return None
         windows = [*sides[0], *sides[1]]
         domain = torch.tensor([window.domain for window in windows])
-        splits += [pooled(backbone, loader, windows, stage, device), domain]
-    return domain_probe(*splits)
+        splits.append((pooled(backbone, loader, windows, stage, device), domain))
+    return domain_probe(*splits[0], *splits[1])
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def pooled(
     for k in range(0, len(windows), loader.config.batch):
         batch = loader.centred(windows[k : k + loader.config.batch])
         feature = backbone(batch["image"][:, 0].to(device))[stage].float().flatten(2)
-        parts.append(torch.cat([feature.mean(2), feature.std(2)], dim=1).cpu())
+        parts.append(torch.cat([feature.mean(2), feature.std(2, correction=0)], dim=1).cpu())
     return torch.cat(parts)
 
 

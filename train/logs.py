@@ -13,6 +13,7 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from generators.fields import Array
 from train.evaluate import Score
@@ -96,12 +97,18 @@ class Log:
             return
         scores = list(scores)
         self._write({"step": step, "held_out": [score.as_dict() for score in scores]})
-        table = Table("task", "domain", "metric", "model", "best constant", "", title="held-out clips")
+        domains = list(dict.fromkeys(s.domain for s in scores))
+        table = Table(
+            "task", "metric", *domains, title="held-out clips: model (best constant), ✓ where it is better"
+        )
+        cells: dict[tuple[str, str], dict[str, str]] = {}
         for s in scores:
             self._board.add_scalar(f"held_out/{s.task}/{s.domain}", s.score, step)
-            verdict = "better" if s.better else "not better"
-            numbers = (f"{s.score:.3f}{s.unit}", f"{s.constant:.3f}{s.unit}")
-            table.add_row(s.task, s.domain, s.metric, *numbers, verdict)
+            numbers = f"{s.score:.3g} ({s.constant:.3g}){' ✓' if s.better else ''}"
+            metric = f"{s.metric} [{s.unit}]" if s.unit else s.metric
+            cells.setdefault((s.task, metric), {})[s.domain] = numbers
+        for (task, metric), row in cells.items():
+            table.add_row(Text(task), Text(metric), *(row.get(domain, "") for domain in domains))
         self.console.print(table)
 
     def _write(self, line: Mapping[str, Any]) -> None:

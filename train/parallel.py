@@ -36,7 +36,7 @@ def mean(x: Tensor) -> Tensor:
 
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is up on some rank."""
-    return bool(total(torch.tensor(float(flag), device=device)) > 0)
+    return flag if world() == 1 else bool(total(torch.tensor(float(flag), device=device)) > 0)
 
 
 def gather(x: object) -> list[object]:

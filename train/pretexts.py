@@ -20,7 +20,7 @@ def rotate(image: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
     Gidaris, Singh and Komodakis, Unsupervised representation learning by predicting image rotations, 2018.
     """
     turns = seed % 4
-    turned = [torch.rot90(one, int(k), (1, 2)) for one, k in zip(image, turns, strict=True)]
+    turned = [torch.rot90(one, k, (1, 2)) for one, k in zip(image, turns.tolist(), strict=True)]
     return torch.stack(turned), turns
 
 

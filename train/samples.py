@@ -92,9 +92,8 @@ def _names(table: Any) -> list[str]:
 
 
 def group_of(clip: Mapping[str, Any]) -> str:
-    """What a clip shares with others that must not be split from it: its source; for a render, its scene."""
-    order = ("scene", "key", "source") if clip.get("kind") == "render" else ("sha256", "source", "key")
-    for name in order:
+    """What a clip shares with others that must not be split from it: its source file, or its scene."""
+    for name in ("sha256", "source", "key"):
         if clip.get(name) not in (None, "", []):
             return json.dumps([name, clip[name]], sort_keys=True)
     return ""

@@ -25,13 +25,15 @@ from train.adversary import AdversaryConfig
 from train.balance import BalanceConfig
 from train.domains import separability
 from train.evaluate import draw, evaluate
-from train.learner import Learner, prepare
+from train.learner import TEACHER_OFF, Inputs, Learner, prepare
 from train.loader import Batch, Loader, LoaderConfig, to_device
 from train.logs import Log
 from train.model import ModelConfig
 from train.precision import choose_precision
 from train.samples import DOMAINS, Catalogue, read_catalogue, spread
 from train.tasks import RobustConfig, Task, choose
+
+SUMMARY = "summary.json"  # in the run's folder
 
 
 @dataclass(frozen=True)
@@ -236,25 +238,16 @@ class _Run:
         done = tuple(score.as_dict() for score in scores)
         summary = TrainSummary(str(self.folder), self.step, True, done, domains, *speed.values())
         if parallel.rank() == 0:
-            (self.folder / "summary.json").write_text(json.dumps(vars(summary), indent=1) + "\n")
+            (self.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
         return summary
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """One optimiser step on the parts of a step; returns its figures as tensors."""
         config, learner = self.config, self.learner
-        inputs = [prepare(learner.tasks, to_device(batch, self.device)) for batch in batches]
-        counts = parallel.total(torch.stack([part.counts() for part in inputs]).sum(0))
+        parts = [prepare(learner.tasks, to_device(batch, self.device)) for batch in batches]
         learner.adversary.advance((self.step + 1) / config.steps)
-        losses, adversarial = torch.zeros_like(counts), torch.zeros((), device=self.device)
-        for k, part in enumerate(inputs):
-            last = k == len(inputs) - 1
-            teacher = self.teach(part) if config.robust.choice == "bootstrap" else {}
-            hold = nullcontext() if last or self.wrapped is learner else self.wrapped.no_sync()  # type: ignore[operator]
-            with hold:
-                objective = self.wrapped(part, counts, 1 / len(inputs), teacher)
-                objective.backward()
-            losses += learner.losses
-            adversarial = adversarial + learner.adversarial
+        teach = self.teach if config.robust.choice == "bootstrap" else None
+        losses, adversarial = backward(learner, self.wrapped, parts, teach)
         norm = nn.utils.clip_grad_norm_(learner.parameters(), config.clip or float("inf"))
         if not bool(torch.isfinite(norm)):
             names = [name for name, x in zip(learner.tasks, losses, strict=True) if not bool(x.isfinite())]
@@ -278,7 +271,7 @@ class _Run:
         return facts
 
     @torch.no_grad()
-    def teach(self, inputs: Any) -> dict[str, Tensor]:
+    def teach(self, inputs: Inputs) -> dict[str, Tensor]:
         """The EMA model's predictions in the targets' space."""
         with self._averaged():
             outputs, _, _ = self.learner.predict(inputs)
@@ -351,6 +344,32 @@ class _Run:
         return {"samples_per_second": samples / seconds, "waited": (now[1] - before[1]) / seconds}
 
 
+def backward(
+    learner: Learner,
+    wrapped: nn.Module,
+    parts: Sequence[Inputs],
+    teach: Callable[[Inputs], Mapping[str, Tensor]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Leave the gradient of a whole step in `learner`, from this rank's parts of it.
+
+    wrapped: the learner itself, or it in DistributedDataParallel. Returns this rank's summed losses (k,), whose
+    mean over ranks is the step's, and the adversary's. However the batch is split, the gradient is the same.
+    """
+    counts = parallel.total(torch.stack([part.counts() for part in parts]).sum(0))
+    losses, adversarial = [], []
+    for k, part in enumerate(parts):
+        last = k == len(parts) - 1
+        hold = (
+            wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) and not last else nullcontext()
+        )
+        with hold:
+            objective = wrapped(part, counts, 1 / len(parts), teach(part) if teach else TEACHER_OFF)
+            objective.backward()
+        losses.append(learner.losses)
+        adversarial.append(learner.adversarial)
+    return torch.stack(losses).sum(0), torch.stack(adversarial).sum()
+
+
 def make_learner(tasks: Mapping[str, Task], config: TrainConfig) -> Learner:
     """The learner of a configuration."""
     size = config.loader.size
@@ -375,6 +394,8 @@ def _check(config: TrainConfig, folder: Path, resume: bool) -> None:
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
     has = (folder / checkpoint.CHECKPOINT).exists()
+    if resume and not has:
+        raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")
     if resume:
         old, _ = checkpoint.read_config(folder / checkpoint.CONFIG, TrainConfig)
         if clause := checkpoint.difference(old, config):

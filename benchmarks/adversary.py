@@ -1,0 +1,97 @@
+"""What each adversary does: how far the domains can still be told apart, and what it costs the tasks.
+
+Synthetic clips have exact labels; real ones, in another style, have labels on held-out clips alone. The same data
+and seeds for all.
+    python -m benchmarks.adversary [--names none reversal …] [--steps 300] [--seeds 1]
+    python -m benchmarks.adversary --real FOLDER --synthetic FOLDER      on datasets of your own
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.shapes import write_dataset
+from generators.fields import confidence_name
+from pipeline.shards import Dataset, commit_shard
+from train.adversary import AdversaryConfig
+from train.loader import LoaderConfig
+from train.model import ModelConfig
+from train.samples import group_of, held_out_groups, read_catalogue
+from train.trainer import TrainConfig, train
+
+SIZE = 64
+TASKS = ("edges", "normals")
+
+
+def hide_training_labels(path: Path, held_out: float) -> None:
+    """Give labels of clips that aren't held out confidence 0."""
+    dataset = Dataset(path)
+    held = held_out_groups(read_catalogue([str(path)], [], 1).windows, held_out)
+    for name in dataset.shards():
+        shard = dataset.open(name)
+        trusted = np.zeros((shard.rows, SIZE, SIZE), np.uint8)
+        for clip in shard.clips:
+            trusted[slice(*clip["rows"])] = 255 if group_of(clip) in held else 0
+        columns = {confidence_name(task): trusted for task in TASKS}
+        made_by = {column: {"generator": "hidden", "version": 1} for column in columns}
+        commit_shard(dataset, shard.id, columns, shard.clips, made_by, base=shard)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--names", nargs="*", default=["none", "fourier", "reversal", "lsgan"])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--weight", type=float, default=AdversaryConfig.weight)
+    parser.add_argument("--stage", type=int, default=AdversaryConfig.stage)
+    parser.add_argument("--backbone", default="test_resnet")
+    parser.add_argument("--real", nargs="*")
+    parser.add_argument("--synthetic", nargs="*")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    base = TrainConfig(
+        tasks=TASKS,
+        steps=arguments.steps,
+        lr=3e-3,
+        ema=0.98,
+        precision="fp32",
+        log_every=50,
+        picture_every=10_000,
+        save_every=10_000,
+        loader=LoaderConfig(size=SIZE, batch=16, held_out=0.3),
+        model=ModelConfig(arguments.backbone, width=32),
+    )
+    header = [f"{t} {d}" for t in TASKS for d in ("synthetic", "real")]
+    print(f"{'':12}{'domain probe':>14}" + "".join(f"{name:>20}" for name in header))
+    with tempfile.TemporaryDirectory() as folder:
+        real, synthetic = arguments.real, arguments.synthetic
+        if not real:
+            real = [str(write_dataset(Path(folder) / "real", 0, 64, SIZE, frames=2, labels=TASKS))]
+            synthetic = [str(write_dataset(Path(folder) / "synthetic", 1, 64, SIZE, frames=2, labels=TASKS))]
+            hide_training_labels(Path(real[0]), base.loader.held_out)
+        for name in arguments.names:
+            rows: dict[str, list[float]] = {}
+            for seed in range(arguments.seeds):
+                adversary = AdversaryConfig(name, weight=arguments.weight, stage=arguments.stage)
+                config = replace(base, adversary=adversary, seed=seed)
+                summary = train(real, synthetic, f"{folder}/{name}-{seed}", config, quiet=True)
+                rows.setdefault("domains", []).append(summary.domains or 0.0)
+                for score in summary.scores:
+                    key = f"{score['task']} {score['domain']}"
+                    rows.setdefault(key, []).append(float(score["score"]))  # type: ignore[arg-type]
+            cells = [f"{statistics.mean(rows[key]):.3f}" for key in header]
+            print(
+                f"{name:12}{statistics.mean(rows['domains']):14.3f}" + "".join(f"{c:>20}" for c in cells),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

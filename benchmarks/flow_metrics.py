@@ -1,0 +1,120 @@
+"""Flow benchmark: endpoint error, how well confidence orders it, and its calibration, beside OpenCV's DIS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.clip import Clip
+from generators.fields import Array
+from generators.flow import DenseInverseSearch
+
+Row = dict[str, Any]
+Image = NDArray[np.uint8]
+Pair = tuple[Image, Image, NDArray[np.float32]]
+UNKNOWN = 1e9  # flow files mark unknown pixels with larger values
+DISPARITY_SCALE = {"cones": 4, "teddy": 4, "venus": 8}  # grey levels per pixel of the stereo pairs
+KEPT = 0.75  # the most confident share of pixels
+
+
+def endpoint_error(flow: Array, truth: Array) -> NDArray[np.float64]:
+    """(N,) distances in pixels between flow and truth (H, W, 2) where the truth is known (finite)."""
+    miss = flow.astype(np.float64) - truth
+    error = np.hypot(miss[..., 0], miss[..., 1])
+    return np.asarray(error[np.isfinite(truth).all(axis=-1)])
+
+
+def kept_error(error: Array, score: Array, kept: float = KEPT) -> tuple[float, float]:
+    """Mean error of the share `kept` with the highest score, and of that with the lowest error (the oracle)."""
+    count = max(1, int(kept * len(error)))
+    chosen = np.argsort(-score.astype(np.float64), kind="stable")[:count]
+    return float(error[chosen].mean()), float(np.sort(error)[:count].mean())
+
+
+def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
+    """Expected calibration error of confidences in [0, 1] (N,) against whether they were right (N,)."""
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(which, minlength=bins)
+    gap = np.abs(
+        np.bincount(which, right, minlength=bins)
+        - np.bincount(which, confidence.astype(float), minlength=bins)
+    )
+    return float(gap.sum() / count.sum())
+
+
+def read_pairs(data: Path) -> Iterator[tuple[str, Pair]]:
+    """Named (first, second, true flow) from `data`/flow and, disparities taken as flow, from `data`/stereo."""
+    for file in sorted((data / "flow").glob("*.flo")):
+        truth = np.array(cv2.readOpticalFlow(str(file)), np.float32)
+        truth[(np.abs(truth) > UNKNOWN).any(axis=-1)] = np.nan
+        first, second = (_read(file.with_name(f"{file.stem}{number}.png")) for number in (1, 2))
+        yield file.stem, (first, second, truth)
+    for name, scale in DISPARITY_SCALE.items():
+        folder = data / "stereo" / name
+        if folder.is_dir():
+            grey = _read(folder / "disp2.png")[..., 0].astype(np.float32)
+            disparity = np.where(grey > 0, grey / scale, np.nan)
+            truth = np.stack([-disparity, 0 * disparity], axis=-1).astype(np.float32)
+            yield name, (_read(folder / "im2.png"), _read(folder / "im6.png"), truth)
+
+
+def _read(file: Path) -> Image:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{file} can't be read as an image: check the data folder")
+    return np.asarray(image[..., ::-1], np.uint8)
+
+
+def opencv_default(first: Image, second: Image) -> tuple[Array, Array | None]:
+    """Flow of OpenCV's DIS with its defaults; it has no confidence."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(search.calc(grey[0], grey[1], None)), None  # type: ignore[call-overload]
+
+
+def ours(first: Image, second: Image) -> tuple[Array, Array | None]:
+    """Flow and confidence of the first frame by the detector, which also computes the way back."""
+    labels = DenseInverseSearch()(Clip(np.stack([first, second]), np.arange(2.0), np.eye(3)))
+    return labels["flow"][0], labels["flow_confidence"][0] / 255
+
+
+METHODS: dict[str, Callable[[Image, Image], tuple[Array, Array | None]]] = {
+    DenseInverseSearch.name: ours,
+    "OpenCV DIS": opencv_default,
+}
+
+
+def flow_rows(data: Path) -> Iterator[Row]:
+    """One row per pair of frames, method and metric: label, data, method, metric, value."""
+    ratios = []
+    for name, (first, second, truth) in read_pairs(data):
+        known = np.isfinite(truth).all(axis=-1)
+        for method, run in METHODS.items():
+            start = time.process_time()
+            flow, confidence = run(first, second)
+            spent = time.process_time() - start
+            error = endpoint_error(flow, truth)
+            about: Row = {"label": "flow", "data": name, "method": method}
+            yield {**about, "metric": "EPE px", "value": float(error.mean())}
+            yield {**about, "metric": "ms", "value": 1e3 * spent}
+            if confidence is not None:
+                score = confidence[known]
+                mean, oracle = kept_error(error, score)
+                yield {**about, "metric": "EPE of the surest 75 % / oracle's", "value": mean / oracle}
+                yield {**about, "metric": "ECE", "value": calibration_error(score, error < 1)}
+                if name in DISPARITY_SCALE:
+                    ratios.append(mean / oracle)
+    if ratios:
+        yield {
+            "label": "flow",
+            "data": "stereo pairs",
+            "method": DenseInverseSearch.name,
+            "metric": "EPE of the surest 75 % / oracle's",
+            "value": float(np.mean(ratios)),
+        }

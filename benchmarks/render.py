@@ -1,0 +1,193 @@
+"""What rendering costs, whether it is right and whether it lasts.
+
+    python benchmarks/render.py speed      CPU-seconds per frame, part by part, at several sizes
+    python benchmarks/render.py witness    rays against TinyRenderer's own masks, pixel by pixel
+    python benchmarks/render.py steady     memory and speed over many clips in one process
+    python benchmarks/render.py residual   flow against depth, poses and object motion
+
+Run it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1, as workers do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tyro
+
+from generators.geometry import intrinsics_from_fov
+from renderers.assets import Library, library
+from renderers.bullet import pybullet
+from renderers.check import reproject_residual
+from renderers.image import render_image
+from renderers.labels import Instant, Known, label_frame, look
+from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
+from renderers.ranges import SceneRanges
+from renderers.raycast import pose_surfaces
+from renderers.render import find_scene, render_clip
+from renderers.scene import camera_poses
+from renderers.simulate import simulate
+from renderers.world import build_world
+
+
+class Clock:
+    """Adds up CPU time by name."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        self.spent[name] = self.spent.get(name, 0.0) + time.process_time() - start
+
+
+def speed(
+    sizes: tuple[int, ...] = (128, 256, 512), clips: int = 6, frames: int = 8, objects: int = 10
+) -> None:
+    """CPU-seconds per frame of each part and in all, over several scenes with that many objects."""
+    assets = library()
+    ranges = dataclasses.replace(SceneRanges(), objects=(objects, objects))
+    for clip in range(clips):  # read the assets' files once, as a worker does
+        find_scene(0, clip, ranges, assets, 1)
+    print(f"{objects} objects, {clips} clips of {frames} frames; CPU-seconds per frame")
+    for size in sizes:
+        clock = Clock()
+        for clip in range(clips):
+            with clock.part("draw, physics, view"):
+                scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+            with clock.part("  of which physics"):
+                simulate(scene, build_world(scene, assets), frames)
+            with clock.part("all: seed to columns"):
+                scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+                render_clip(scene, assets, frames, size, simulation=motion)
+            with clock.part("labels without image"):
+                render_clip(scene, assets, frames, size, image=None, simulation=motion)
+            _frame_parts(clock, clip, ranges, assets, frames, size)
+        print(f"\n{size} × {size}")
+        for name, spent in clock.spent.items():
+            print(f"  {name:28s} {spent / clips / frames:.4f}")
+
+
+def _frame_parts(
+    clock: Clock, clip: int, ranges: SceneRanges, assets: Library, frames: int, size: int
+) -> None:
+    scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+    world = build_world(scene, assets)
+    K = intrinsics_from_fov(scene.camera.fov, size, size)
+    poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
+    instants = []
+    for row, pose in enumerate(poses):
+        with clock.part("pose surfaces, build BVH"):
+            surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3])
+            instants.append(Instant(surfaces, pose))
+            look(instants[-1], K, (1, 1))
+    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance)
+    for before, now, after in zip(instants, instants[1:], instants[2:], strict=False):
+        with clock.part("primary rays"):
+            look(now, K, (size, size))
+        with clock.part("labels"):
+            label_frame(before, now, after, K, (size, size), dataclasses.replace(known, textured=False))
+        with clock.part("labels and texture edges"):
+            label_frame(before, now, after, K, (size, size), known)
+        with clock.part("image"):
+            rng = np.random.default_rng(0)
+            render_image(now.surfaces, scene.appearance, K, now.camera_pose, (size, size), rng)
+
+
+def witness(scenes: int = 50, size: int = 256) -> None:
+    """Ids by rays against PyBullet's TinyRenderer: of the same meshes, and of the files' own visual shapes."""
+    assets = library()
+    wrong, outlines, own_wrong, worst = 0, 0, 0, 0.0
+    for clip in range(scenes):
+        scene, _ = find_scene(11, clip, SceneRanges(), assets, 1, size)
+        world = build_world(scene, assets)
+        K = intrinsics_from_fov(scene.camera.fov, size, size)
+        (pose,) = camera_poses(scene.camera, [0.0])
+        masks: list[np.ndarray] = []
+
+        def shoot(engine: int, bodies: Sequence[int], frame: int) -> None:
+            if frame == 0:
+                *_, mask = pybullet.getCameraImage(
+                    size,
+                    size,
+                    viewMatrix=view_matrix(pose),  # noqa: B023
+                    projectionMatrix=projection_matrix(K, (size, size), "tiny"),  # noqa: B023
+                    renderer=pybullet.ER_TINY_RENDERER,
+                    physicsClientId=engine,
+                )
+                numbers = np.zeros(1000, int)
+                numbers[list(bodies)] = np.arange(1, len(bodies) + 1)
+                masks.append(numbers[np.reshape(mask, (size, size))])  # noqa: B023
+
+        motion = simulate(scene, world, 1, watch=shoot)
+        surfaces = pose_surfaces(world.meshes, motion.geometry_pose[1], world.parts, pose[:3, 3])
+        ids = look(Instant(surfaces, pose), K, (size, size)).geometry.reshape(size, size)
+        with PyBulletCamera(world, scene, "tiny") as tiny:
+            seen = tiny.geometry_ids(motion.geometry_pose[1], K, pose, (size, size))
+        wrong += int((seen != ids).sum())
+        worst = max(worst, float((seen != ids).mean()))
+        instance = np.where(ids >= 0, world.parts.object[ids], 0)
+        # Clutter and walls have no visual shapes in the second witness: what they hide is not compared.
+        compared = (world.parts.semantic[ids] != assets.classes.index("clutter")) & (ids >= 0)
+        differs = (masks[0] != instance) & compared
+        border = np.zeros((size, size), np.uint8)
+        border[:, 1:] |= instance[:, 1:] != instance[:, :-1]
+        border[1:] |= instance[1:] != instance[:-1]
+        near = cv2.dilate(border, np.ones((5, 5), np.uint8)) > 0
+        own_wrong += int(differs.sum())
+        outlines += int((differs & near).sum())
+    pixels = scenes * size * size
+    print(f"{scenes} scenes at {size} × {size}")
+    print(f"same meshes: {wrong} of {pixels} part ids differ ({wrong / pixels:.2e}), worst scene {worst:.2e}")
+    print(
+        f"PyBullet's own loading: {own_wrong / pixels:.2e} of instance ids differ; "
+        f"{outlines / max(own_wrong, 1):.1%} of these within 2 pixels of an outline (thinned meshes)"
+    )
+
+
+def steady(clips: int = 1000, frames: int = 2, size: int = 32) -> None:
+    """Resident memory and CPU time over many small clips in one process."""
+    assets = library()
+    page = 4  # KiB
+    memory, spent = [], []
+    for clip in range(clips):
+        start = time.process_time()
+        scene, motion = find_scene(0, clip, SceneRanges(), assets, frames, size)
+        render_clip(scene, assets, frames, size, simulation=motion)
+        spent.append(time.process_time() - start)
+        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
+        if (clip + 1) % max(clips // 10, 1) == 0:
+            print(f"clip {clip + 1}: {memory[-1] / 1024:.0f} MiB, {np.mean(spent[-100:]):.3f} s a clip")
+    half = clips // 2
+    growth = (memory[-1] - memory[half]) / (clips - half)
+    tenth = max(clips // 10, 1)
+    print(f"growth in the second half: {growth:.1f} KiB a clip")
+    print(f"last tenth against first: {np.mean(spent[-tenth:]) / np.mean(spent[:tenth]):.3f} of the time")
+
+
+def residual(clips: int = 20, frames: int = 4, size: int = 256) -> None:
+    """Flow against depth, poses and object motion in many clips."""
+    assets = library()
+    worst = 0.0
+    for clip in range(clips):
+        scene, motion = find_scene(5, clip, SceneRanges(), assets, frames, size)
+        columns = render_clip(scene, assets, frames, size, image=None, simulation=motion).columns
+        found = reproject_residual(columns)
+        worst = max(worst, found.p99)
+        longest = np.nanmax(np.abs(columns["flow"].astype(np.float32)))
+        print(f"clip {clip}: p50 {found.median:.5f}, p99 {found.p99:.5f} px; longest flow {longest:.0f} px")
+    print(f"worst p99: {worst:.5f} px")
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    tyro.extras.subcommand_cli_from_dict(
+        {"speed": speed, "witness": witness, "steady": steady, "residual": residual}
+    )

@@ -1,0 +1,56 @@
+"""Sources for `make demo`: real photos and a stereo pair from inside scikit-image, and a short rendered video."""
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from renderers.assets import library
+from renderers.ranges import SceneRanges
+from renderers.render import find_scene, render_clip
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+VIDEO_SEED, VIDEO_FRAMES, VIDEO_SIZE = 7, 24, (240, 320)
+
+
+def write_photos(folder: Path) -> None:
+    """Photos as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PHOTOS:
+        Image.fromarray(getattr(data, name)()).save(folder / f"{name}.png")
+
+
+def write_stereo(folder: Path) -> None:
+    """A rectified pair, found as one by its names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    left, right, _ = data.stereo_motorcycle()
+    for name, image in (("left", left), ("right", right)):
+        Image.fromarray(image).save(folder / f"{name}.png")
+
+
+def write_video(path: Path) -> None:
+    """A moving camera over moving things, as MP4: to the label stage it is a video like any other."""
+    assets = library()
+    ranges = SceneRanges(paths={"orbit": 1}, orbit_speed=(12, 20), fps=(12,), behaviours={"drop": 1, "rest": 2})
+    scene, motion = find_scene(VIDEO_SEED, 0, ranges, assets, VIDEO_FRAMES, VIDEO_SIZE)
+    clip = render_clip(scene, assets, VIDEO_FRAMES, VIDEO_SIZE, "ray", motion)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(scene.fps))
+        stream.height, stream.width = VIDEO_SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "16"}
+        for image in clip.columns["image"]:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    write_photos(target / "photos")
+    write_stereo(target / "stereo")
+    write_video(target / "video.mp4")

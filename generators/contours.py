@@ -1,0 +1,187 @@
+"""Contours as arcs between regions, weighed by slope, by what lies either side, by spectral grouping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Floats = NDArray[np.float32]
+Values = NDArray[np.float64]
+Ids = NDArray[np.int32]
+Index = NDArray[np.int64]
+PIECE = 8  # pixels; a contour is straight over so short a way
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """The borders between touching regions of `labels` (h, w), one arc a pair of regions.
+
+    first, second: (m,) region ids, first < second, sorted by (first, second). length: (m,) cracks in the arc,
+    a crack being two 4-neighbour pixels of different regions. before, after: (k,) flat pixel indices either
+    side of each crack (after is right of or below before), of: (k,) the arc each crack belongs to.
+    """
+
+    labels: Ids
+    count: int
+    first: Index
+    second: Index
+    length: Values
+    before: Index
+    after: Index
+    of: Index
+
+    def mean(self, crack_values: Values) -> Values:
+        """The mean over each arc (m,) of values given per crack (k,)."""
+        return np.asarray(np.bincount(self.of, crack_values, len(self.first)) / self.length)
+
+
+def cracks(labels: Ids) -> tuple[Index, Index]:
+    """Flat indices of the pixels left of or above, and right of or below, each step between two regions."""
+    index = np.arange(labels.size).reshape(labels.shape)
+    before = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
+    after = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
+    flat = labels.ravel()
+    differs = flat[before] != flat[after]
+    return before[differs], after[differs]
+
+
+def find_arcs(labels: Ids) -> Arcs:
+    """All arcs of a label map (h, w) with ids from 0."""
+    before, after = cracks(labels)
+    count = int(labels.max(initial=0)) + 1
+    ends = labels.ravel()[np.stack([before, after])].astype(np.int64)
+    code, of, length = np.unique(
+        ends.min(axis=0) * count + ends.max(axis=0), return_inverse=True, return_counts=True
+    )
+    return Arcs(labels, count, code // count, code % count, length.astype(float), before, after, of)
+
+
+def normals(arcs: Arcs) -> Values:
+    """Unit normal (2, k) = (x, y) of the contour at each crack, by its piece in a block of `PIECE` pixels."""
+    flat = arcs.labels.ravel()
+    sign = np.where(flat[arcs.before] < flat[arcs.after], 1.0, -1.0)
+    across = arcs.after == arcs.before + 1
+    row, column = np.divmod(arcs.before, arcs.labels.shape[1])
+    block = (row // PIECE) * (arcs.labels.shape[1] // PIECE + 1) + column // PIECE
+    piece = np.unique(arcs.of * (int(block.max(initial=0)) + 1) + block, return_inverse=True)[1]
+    normal = np.stack([np.bincount(piece, np.where(axis, sign, 0.0)) for axis in (across, ~across)])
+    return np.asarray((normal / np.maximum(np.hypot(*normal), 1e-9))[:, piece])
+
+
+def directed_strength(tensor: Floats, arcs: Arcs, normal: Values) -> Values:
+    """How steep gradient structure (h, w, 3) = (xx, xy, yy) is across each arc, (m,).
+
+    Measured along the normal (2, k) of the contour, so that a strong edge does not leak into weak arcs that
+    end on it (oriented watershed transform, Arbeláez et al. 2011, section 3.1).
+    """
+    x, y = normal
+    slopes = tensor.reshape(-1, 3)[np.stack([arcs.before, arcs.after])]
+    steepest = (slopes[..., 0] * x * x + 2 * slopes[..., 1] * x * y + slopes[..., 2] * y * y).max(axis=0)
+    return arcs.mean(np.sqrt(np.maximum(steepest, 0)))
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Merges of `count` regions: regions first and second (k,), or what they grew to, join at height (k,)."""
+
+    count: int
+    first: Index
+    second: Index
+    height: Values
+
+    def cut(self, count: int) -> Index:
+        """The coarser region, from 0, of each region (n,) when the lowest merges have left `count`."""
+        low = np.argsort(self.height, kind="stable")[: max(self.count - count, 0)]
+        links = coo_array((np.ones(len(low)), (self.first[low], self.second[low])), shape=(self.count,) * 2)
+        return np.asarray(connected_components(links, directed=False)[1], np.int64)
+
+
+def ultrametric(arcs: Arcs, strength: Values) -> Hierarchy:
+    """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
+
+    Borders that join add up, weighted by length. Pairs that are each other's weakest merge in the same round,
+    which gives the same tree as one merge at a time wherever merging makes no border weaker.
+    """
+    first, second, length, total = arcs.first, arcs.second, arcs.length, arcs.length * strength
+    height = np.zeros(arcs.count)
+    merges: list[tuple[Index, Index, Values]] = [(first[:0], first[:0], length[:0])]
+    while len(first):
+        mean = total / length
+        shuffled = (first * arcs.count + second) * 2654435761 % 4294967296  # no long chains among equals
+        rank = np.empty(len(first), np.int64)
+        rank[np.lexsort((shuffled, mean))] = np.arange(len(first))
+        weakest = np.full(arcs.count, len(first))
+        np.minimum.at(weakest, first, rank)
+        np.minimum.at(weakest, second, rank)
+        join = (weakest[first] == rank) & (weakest[second] == rank)
+        keep, drop = first[join], second[join]
+        height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
+        merges.append((keep, drop, height[keep]))
+        now = np.arange(arcs.count)
+        now[drop] = keep
+        ends = np.sort(now[np.stack([first, second])], axis=0)
+        outer = ends[0] != ends[1]
+        code, of = np.unique(ends[0, outer] * arcs.count + ends[1, outer], return_inverse=True)
+        first, second = np.divmod(code, arcs.count)
+        length, total = (np.bincount(of, old[outer], len(code)) for old in (length, total))
+    return Hierarchy(arcs.count, *(np.concatenate(column) for column in zip(*merges, strict=True)))
+
+
+def contrast(arcs: Arcs, merged: Index, content: Values) -> Values:
+    """How differently both sides of each arc are filled, (m,) in [0, 1], after merging regions.
+
+    merged: (n,) the coarse region of each region. content: (n, K) histogram counts of each region. The square
+    root of the χ² distance between the coarse regions' histograms; 0 for arcs inside a coarse region.
+    """
+    joined = coo_array((np.ones(len(merged)), (merged, np.arange(len(merged))))).tocsr() @ content
+    share = joined / np.maximum(joined.sum(axis=1, keepdims=True), 1e-9)
+    one, other = share[merged[arcs.first]], share[merged[arcs.second]]
+    return np.asarray(np.sqrt(0.5 * ((one - other) ** 2 / (one + other + 1e-9)).sum(axis=1)))
+
+
+def spectral(arcs: Arcs, merged: Index, strength: Values, vectors: int, decay: float) -> Values:
+    """How far the softest groupings of the whole image fall apart across each arc, (m,) ≥ 0.
+
+    Normalised cuts (Shi and Malik 2000) over the `merged` regions (n,) with affinity border length ×
+    exp(−strength / decay); the differences of the leading generalised eigenvectors across an arc, each scaled
+    to a largest magnitude of 1 and divided by the root of its eigenvalue, are summed (as in gPb).
+    """
+    n = int(merged.max(initial=0)) + 1
+    one, other = merged[arcs.first], merged[arcs.second]
+    outer = one != other
+    out = np.zeros(len(one))
+    if n < 3:
+        return out
+    shape = (n, n)
+    ends = (one[outer], other[outer])
+    length = coo_array((arcs.length[outer], ends), shape=shape).toarray()
+    total = coo_array(((arcs.length * strength)[outer], ends), shape=shape).toarray()
+    length, total = length + length.T, total + total.T
+    affinity = length * np.exp(-total / np.maximum(length, 1) / decay)
+    root = 1 / np.sqrt(np.maximum(affinity.sum(axis=1), 1e-12))
+    laplacian = np.eye(n) - affinity * np.outer(root, root)
+    value, vector = scipy.linalg.eigh(laplacian, subset_by_index=[0, min(vectors, n - 1)])
+    vector = vector[:, 1:] * root[:, None]
+    vector /= np.maximum(np.abs(vector).max(axis=0), 1e-12) * np.sqrt(np.maximum(value[1:], 1e-6))
+    out[outer] = np.abs(vector[ends[0]] - vector[ends[1]]).sum(axis=1)
+    return out
+
+
+def paint(arcs: Arcs, values: Values, size: tuple[int, int]) -> Floats:
+    """Values of arcs (m,) drawn as contours one pixel wide on a frame of `size` (height, width), else 0."""
+    labels = np.asarray(cv2.resize(arcs.labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.int32)
+    before, after = cracks(labels)
+    out = np.zeros(labels.size, np.float32)
+    if len(before) and len(values):
+        ends = labels.ravel()[np.stack([before, after])].astype(np.int64)
+        known = arcs.first * arcs.count + arcs.second
+        code = ends.min(axis=0) * arcs.count + ends.max(axis=0)
+        at = np.minimum(np.searchsorted(known, code), len(known) - 1)
+        np.maximum.at(out, before, np.where(known[at] == code, values[at], 0).astype(np.float32))
+    return out.reshape(size)

@@ -1,0 +1,98 @@
+"""Disparity of rectified pairs: focal length × baseline / depth, on exact views."""
+
+import cv2
+import numpy as np
+import pytest
+from analytic_scene import ROOM, path, render, texture
+
+from generators.clip import Clip
+from generators.fields import field
+from generators.geometry import intrinsics
+from generators.stereo import Stereo, fill_from_background
+
+SIZE = (120, 160)
+K = intrinsics(150.0, 160, 120)
+BASELINE = 0.2
+
+
+def clip_of(left, right):
+    return Clip(left[None], np.zeros(1), K, right=right[None], baseline=BASELINE)
+
+
+@pytest.fixture(scope="module")
+def room():
+    """Left and right image, the left view's exact disparity, and where both cameras see it."""
+    left, right = path(2, shift=(BASELINE, 0, 0))
+    (image, depth, _), (other, other_depth, _) = (render(ROOM, pose, K, SIZE) for pose in (left, right))
+    disparity = (K[0, 0] * BASELINE / depth).astype(np.float32)
+    x, y = np.meshgrid(np.arange(160, dtype=np.float32), np.arange(120, dtype=np.float32))
+    there = cv2.remap(
+        other_depth.astype(np.float32), x - disparity, y, cv2.INTER_NEAREST, borderValue=float("inf")
+    )
+    return image, other, disparity, np.abs(there / depth - 1) < 0.03
+
+
+@pytest.fixture(scope="module")
+def labels(room):
+    return Stereo()(clip_of(room[0], room[1]))
+
+
+def test_disparity_is_focal_length_times_baseline_over_depth(room, labels):
+    error = np.abs(labels["disparity"][0] - room[2])[room[3]]
+    assert np.median(error) < 0.15
+    assert (error > 1).mean() < 0.03
+
+
+def test_what_one_camera_sees_is_filled_from_behind_and_trusted_less(room, labels):
+    confidence, hidden = labels["disparity_confidence"][0].astype(float), ~room[3]
+    assert np.isfinite(labels["disparity"]).all()
+    assert confidence[hidden].mean() < 0.5 * confidence[~hidden].mean()
+    assert (labels["disparity"][0][hidden] <= room[2][hidden] + 1).mean() > 0.8
+
+
+def test_errors_fall_with_confidence(room, labels):
+    error = np.abs(labels["disparity"][0] - room[2])
+    order = np.argsort(-labels["disparity_confidence"][0].ravel(), kind="stable")
+    bad = (error.ravel()[order] > 1).cumsum() / np.arange(1, error.size + 1)
+    assert bad[error.size // 2 - 1] < 0.01
+    assert bad[error.size // 2 - 1] <= bad[-1]
+
+
+def test_labels_keep_the_contract_and_repeat(room, labels):
+    again = Stereo()(clip_of(room[0], room[1]))
+    for name, values in labels.items():
+        field(name).check(values)
+        assert again[name].tobytes() == values.tobytes()
+
+
+def test_holes_take_the_smaller_end():
+    nan = np.nan
+    row = np.array([[nan, 5, nan, nan, 2, nan], [nan] * 6], np.float32)
+    assert np.array_equal(fill_from_background(row), np.array([[5, 5, 2, 2, 2, 2]] * 2, np.float32))
+
+
+@pytest.mark.parametrize("case", ["black", "equal", "noise", "unrelated", "tiny"])
+def test_views_that_say_nothing_are_not_labelled(case, room):
+    noise = np.random.default_rng(0).integers(0, 255, (2, *SIZE, 3), np.uint8)
+    left, right = {
+        "black": (np.zeros_like(room[0]), np.zeros_like(room[0])),
+        "equal": (room[0], room[0]),
+        "noise": tuple(noise),
+        "unrelated": (room[0], np.repeat(texture(9)[200:320, 300:460, None], 3, axis=2)),
+        "tiny": (room[0][:1, :1], room[1][:1, :1]),
+    }[case]
+    made = Stereo()(clip_of(left, right))
+    assert np.isnan(made["disparity"]).all()
+    assert not made["disparity_confidence"].any()
+
+
+def test_large_disparities_of_wide_images_are_found_and_scaled():
+    rows = cv2.resize(texture(1), (1500, 200), interpolation=cv2.INTER_LINEAR)
+    left, right = (np.repeat(rows[:, x : x + 1200, None], 3, axis=2) for x in (0, 150))
+    disparity = Stereo()(clip_of(np.ascontiguousarray(left), np.ascontiguousarray(right)))["disparity"][0]
+    assert np.median(np.abs(disparity[:, 200:].astype(float) - 150)) < 1.5
+
+
+def test_a_missing_right_view_is_named():
+    with pytest.raises(ValueError, match="right view"):
+        Stereo()(Clip(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1), K))
