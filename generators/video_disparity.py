@@ -42,8 +42,9 @@ class VideoDisparity:
     bundle adjustment. Each frame is matched (DIS flow) with `views` others near a useful baseline, each pixel
     triangulated robustly, and planes fitted in windows that stop at colour edges, weighted by the parallax
     and texture behind each pixel. Confidence is the chance that the order against a random other pixel is right,
-    from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't meet (movers) carry no weight. A clip without a baseline (still,
-    rotating or zooming camera, noise) is NaN at confidence 0; a cut separates two scales.
+    from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't meet (movers)
+    carry no weight. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at confidence
+    0; a cut separates two scales.
 
     width: the longer side of the frames worked on. radius: of the windows, as a share of it.
     Sources: R. Hartley and A. Zisserman, Multiple view geometry, 2004, chapters 9, 12 and 18; T. Kroeger et
