@@ -220,6 +220,15 @@ BUILT_IN = (
         frame="world (z up, metres)",
     ),
     Field(
+        "object_velocity",
+        Kind.TABLE,
+        "float32",
+        ("object", "velocity"),
+        (None, 6),
+        "velocity of its centre of mass along x, y, z (m/s) and about them (rad/s); NaN: no such object",
+        frame="world (z up, metres)",
+    ),
+    Field(
         "part_pose",
         Kind.TABLE,
         "float64",
