@@ -4,9 +4,9 @@
 
 The bare functions are the same stage with ``workers=0``, where the runner is a plain loop; a stopwatch sits on
 each step of it. Through Ray the CPU time is that of all processes: this one and every one below it (Ray's daemons
-and workers, also those that ended), read from /proc. Ray's own start is left out: a
-small run each way, not counted, comes first, in which processes start and import what they need. Bare and Ray take turns, so that a busy machine is busy for
-both; medians are printed.
+and workers, also those that ended), read from /proc. Ray's own start is left out: a small run each way, not
+counted, comes first, in which processes start and import what they need. Bare and Ray take turns, so that a busy
+machine is busy for both; medians are printed.
 """
 
 from __future__ import annotations
