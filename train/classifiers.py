@@ -112,13 +112,13 @@ def logistic(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool, held_o
     train, test: coordinates as `span` gives them.
     """
 
-    def validated(penalty: float) -> float:
-        weight = _fit_logistic(train[~held_out], truth[~held_out], exclusive, penalty)
-        return quality(truth[held_out], _affine(train[held_out], weight), exclusive)
-
-    scores = [validated(penalty) for penalty in LOGISTIC_PENALTIES]
+    scores = []
+    weight = torch.zeros(train.shape[1] + 1, truth.shape[1])
+    for penalty in LOGISTIC_PENALTIES:  # each begins where the one before ended
+        weight = _fit_logistic(train[~held_out], truth[~held_out], exclusive, penalty, weight)
+        scores.append(quality(truth[held_out], _affine(train[held_out], weight), exclusive))
     chosen = max(range(len(scores)), key=lambda k: (scores[k], -k))
-    weight = _fit_logistic(train, truth, exclusive, LOGISTIC_PENALTIES[chosen])
+    weight = _fit_logistic(train, truth, exclusive, LOGISTIC_PENALTIES[chosen], weight)
     return Fitted(_affine(test, weight), LOGISTIC_PENALTIES[chosen], scores[chosen])
 
 
@@ -126,7 +126,7 @@ def _affine(x: Tensor, weight: Tensor) -> Tensor:
     return x @ weight[:-1].to(x) + weight[-1].to(x)
 
 
-def _fit_logistic(x: Tensor, truth: Tensor, exclusive: bool, penalty: float) -> Tensor:
+def _fit_logistic(x: Tensor, truth: Tensor, exclusive: bool, penalty: float, start: Tensor) -> Tensor:
     """Weights (r + 1, classes), the intercepts last; x is centred, of unit mean square norm."""
     x, truth = x.float(), truth.float()
     known, classes = ~truth.isnan(), truth.argmax(1)
@@ -139,7 +139,7 @@ def _fit_logistic(x: Tensor, truth: Tensor, exclusive: bool, penalty: float) -> 
         each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         return (each * known).sum() / len(x)
 
-    return minimise(loss, x.new_zeros(x.shape[1] + 1, truth.shape[1]), penalty)
+    return minimise(loss, start.to(x), penalty)
 
 
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, penalty: float) -> Tensor:

@@ -14,7 +14,7 @@ from train.losses import EPSILON, unit_spread
 from train.metrics import Metric
 from train.tasks import tasks
 
-RIDGE_PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+RIDGE_PENALTIES = (1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PLACES = 256  # pixels of a training image that are fitted to
 CATEGORY = "semantic"
 
@@ -105,19 +105,20 @@ def dense_probe(
     fit = _fit_classes(data.classes) if category else _fit_values
     penalties = LOGISTIC_PENALTIES if category else RIDGE_PENALTIES
 
-    def weights(chosen: Tensor, penalty: float) -> Tensor:
+    def weights(chosen: Tensor, penalty: float, start: Tensor | None) -> Tensor:
         y = target[chosen].transpose(1, 2).flatten(0, 1)
-        return fit(x[chosen].flatten(0, 1), y, sampled.weight[chosen].flatten(), penalty)
+        return fit(x[chosen].flatten(0, 1), y, sampled.weight[chosen].flatten(), penalty, start)
 
     best: tuple[float, float] | None = None
-    for penalty in penalties:
-        weight = weights(~held_out, penalty)
+    weight: Tensor | None = None
+    for penalty in penalties:  # each begins where the one before ended
+        weight = weights(~held_out, penalty, weight)
         value = (x[held_out] @ weight[:-1] + weight[-1]).transpose(1, 2)
         score = data.metric.score(_back(data, value), sampled.target[held_out], sampled.weight[held_out])
         if best is None or (score != best[0] and data.metric.better(score, best[0])):
             best = (score, penalty)
     assert best is not None
-    weight = weights(torch.ones_like(held_out), best[1])
+    weight = weights(torch.ones_like(held_out), best[1], weight)
     kernel = weight[:-1] * scale[:, None]  # of the maps as they are
     bias = weight[-1] - mean @ kernel
     values = []
@@ -144,21 +145,24 @@ def _back(data: Labelled, value: Tensor) -> Tensor:
     return GOALS[data.field].back(value)
 
 
-def _fit_classes(classes: int) -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:
+Fit = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
+
+
+def _fit_classes(classes: int) -> Fit:
     """Logistic regression of class ids (n, 1) on x (n, C), weighted."""
 
-    def fit(x: Tensor, y: Tensor, weight: Tensor, penalty: float) -> Tensor:
+    def fit(x: Tensor, y: Tensor, weight: Tensor, penalty: float, start: Tensor | None) -> Tensor:
         def loss(w: Tensor) -> Tensor:
             each = F.cross_entropy(x @ w[:-1] + w[-1], y[:, 0].long(), reduction="none")
             return (weight * each).sum() / weight.sum().clamp_min(TINY)
 
-        return minimise(loss, x.new_zeros(x.shape[1] + 1, classes), penalty)
+        return minimise(loss, x.new_zeros(x.shape[1] + 1, classes) if start is None else start, penalty)
 
     return fit
 
 
-def _fit_values(x: Tensor, y: Tensor, weight: Tensor, penalty: float) -> Tensor:
-    """Ridge regression of y (n, K) on x (n, C), weighted; the intercept, last, isn't penalised."""
+def _fit_values(x: Tensor, y: Tensor, weight: Tensor, penalty: float, start: Tensor | None) -> Tensor:
+    """Ridge regression of y (n, K) on x (n, C), weighted, in closed form; the intercept, last, isn't penalised."""
     x, y, share = x.double(), y.double(), (weight / weight.sum().clamp_min(TINY)).double()
     mean, level = share @ x, share @ y
     centred = x - mean

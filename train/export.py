@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
+from collections.abc import Container
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,20 @@ from pipeline.errors import UserError
 from pipeline.shards import Dataset
 from train import checkpoint
 from train.model import Backbone
+from train.tasks import tasks
 from train.trainer import TrainConfig
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
+DOMAINS = ("real", "synthetic")
 PACKAGES = ("freelabels", "torch", "timm")
 
 
 def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     """The backbone of a run with its averaged weights, in evaluation mode; the configuration; what it saw.
 
+    The last holds ``real`` and ``synthetic`` (paths of datasets), ``digest``, ``tasks`` (names), ``step``.
     The run's datasets needn't be there any more. Raises UserError if the folder holds no run or no checkpoint.
     """
     folder = Path(run)
@@ -43,7 +47,8 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     backbone.net.load_state_dict(
         {name.removeprefix(PREFIX): value for name, value in averaged.items() if name.startswith(PREFIX)}
     )
-    return backbone.eval(), config, {**data, "step": state["step"]}
+    heads = dict.fromkeys(name.split(".")[1] for name in averaged if name.startswith("heads."))
+    return backbone.eval(), config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
 
 
 def export(run: str, out: str) -> Path:
@@ -71,6 +76,8 @@ def export(run: str, out: str) -> Path:
             safe_serialization=True,
             data_config={"input_size": (3, size, size), "crop_pct": 1.0},
         )
+        # safetensors writes for the owner alone
+        (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)
         (folder / CARD).write_text(_card(Path(run), config, data, size if fixed else None))
     except OSError as error:
         raise UserError(f"{out} can't be written ({error.strerror or error}); name another folder") from error
@@ -95,6 +102,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
     templates = Environment(
         loader=PackageLoader("train", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    labels = {field for name in data["tasks"] if name in tasks() for field in tasks()[name].reads}
     summary, probed = _figures(run, "summary.json"), run / "probe.md"
     return templates.get_template("card.md.jinja").render(
         backbone=config.model.backbone,
@@ -104,17 +112,29 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
         step=data["step"],
         steps=config.steps,
         images=data["step"] * config.loader.batch * config.loader.frames * config.accumulate,
-        tasks=config.tasks or tuple(dict.fromkeys(s["task"] for s in summary.get("scores", ()))),
+        tasks=data["tasks"],
         adversary=config.adversary.name,
         balance=config.balance.name,
         robust=config.robust.choice,
-        sides={side: [_dataset(path) for path in data.get(side, ())] for side in ("real", "synthetic")},
+        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAINS},
         digest=data.get("digest", ""),
         scores=[s for s in summary.get("scores", ()) if s["domain"] == "all"],
         domains=summary.get("domains"),
         probed=probed.read_text().partition("\n")[2].strip() if probed.is_file() else "",
-        versions={package: version(package) for package in PACKAGES},
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """The versions of what made a run or a report."""
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "from source"
+
+    return {package: of(package) for package in PACKAGES}
 
 
 def _figures(run: Path, name: str) -> dict[str, Any]:
@@ -124,8 +144,8 @@ def _figures(run: Path, name: str) -> dict[str, Any]:
     return document
 
 
-def _dataset(path: str) -> dict[str, Any]:
-    """What a card says of a dataset: its name (not where it lies), its size, and what made each label."""
+def _dataset(path: str, labels: Container[str]) -> dict[str, Any]:
+    """What a card says of a dataset: its name (not where it lies), its size, and what made each of the labels."""
     known: dict[str, Any] = {"name": Path(path).resolve().name, "frames": None, "labels": {}}
     if not Path(path).is_dir():
         return known
@@ -134,7 +154,7 @@ def _dataset(path: str) -> dict[str, Any]:
     for name in dataset.shards():
         shard = dataset.open(name)
         frames += shard.rows
-        for column in shard.fields:
+        for column in (name for name in shard.fields if name in labels):
             made = shard.made_by(column)
             maker = f"{made.get('generator', '?')} {made.get('version', '')}".strip()
             known["labels"].setdefault(column, maker)

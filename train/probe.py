@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from pipeline.errors import UserError
 from train import dense, parallel
 from train.classifiers import Fitted, chance, logistic, nearest_neighbours, quality, ridge, span
 from train.dense import CATEGORY, Labelled
-from train.export import PACKAGES, trained_backbone
+from train.export import trained_backbone, versions
 from train.features import Pooled, Stage, feature_maps, pooled, stages
 from train.finetune import finetune
 from train.probe_data import Classified, Segmented, read_folder, read_images, read_maps
 from train.probe_shards import is_dataset, read_shards
-from train.report import RANDOM, Figure, ProbeReport, Table, figure, write
-from train.rows import ROTATION, Row, random_row, rotation_row, run_rows, supervised_row
+from train.report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
+from train.rows import Row, random_row, rotation_row, run_rows, supervised_row
 from train.splits import Split, block_split, few_shots, random_split
 from train.trainer import TrainConfig
 
@@ -47,13 +46,13 @@ class ProbeConfig:
 
     size: int | None = None
     """Side of the square images, pixels; default: as trained."""
-    seeds: int = 3
+    seeds: int = 5
     """How often everything random is drawn anew: splits, low-shot images, random weights."""
     seed: int = 0
     """The first seed."""
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Images a class of the low-shot probes."""
-    draws: int = 5
+    draws: int = 3
     """Draws of the low-shot images, per seed."""
     test: float = 0.3
     """Share of the images that is tested on, where the data doesn't say."""
@@ -102,12 +101,12 @@ def probe(
     size = config.size or trained.loader.size
     own, *beside = run_rows([run, *config.beside], size)
     sets = [one for path in data for one in _read(path, size, trained, seen, config)]
-    rows = [own, random_row(trained, size, config.seed)]
-    if config.supervised:
-        rows.append(supervised_row(config.supervised, trained, size))
+    rows = [random_row(trained, size, config.seed)]
     if config.rotation != "skip":
         rows.append(rotation_row(config.rotation, trained, seen, folder / ROTATION, size, say))
-    rows += beside
+    rows += [own, *beside]
+    if config.supervised:
+        rows.append(supervised_row(config.supervised, trained, size))
     chosen = stages(backbone)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
@@ -128,7 +127,7 @@ def probe(
         data=tuple(facts),
         tables=tuple(tables),
         settings=asdict(config),
-        versions={package: version(package) for package in PACKAGES},
+        versions=versions(),
         notes=NOTES,
     )
     write(report, folder)
@@ -282,15 +281,18 @@ def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> t
 
 
 def _dense_measure(one: Labelled) -> str:
-    kind = "segmentation" if one.field == CATEGORY else one.field
-    return f"{kind}, linear a pixel"
+    return f"{_kind(one)}, linear a pixel"
+
+
+def _kind(one: Labelled) -> str:
+    return "segmentation" if one.field == CATEGORY else one.field
 
 
 def _facts(one: Shown | Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     """What a reader must know of a set of images; its name is none of those `taken`."""
     counts = f"{len(split.train)} training and {len(split.test)} test images"
     if isinstance(one, Labelled):
-        base = f"{one.name}, {one.field}"
+        base = f"{one.name} ({_kind(one)})"
         what = f"{one.classes} classes, {counts}" if one.classes else counts
     else:
         base = one.about.name

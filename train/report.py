@@ -16,9 +16,10 @@ from scipy.stats import t as student
 from pipeline.errors import UserError
 
 JSON, MARKDOWN, PLOT = "probe.json", "probe.md", "probe.png"
-RANDOM = "random"
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = ((0, 114, 178), (120, 120, 120), (230, 159, 0), (0, 158, 115), (213, 94, 0), (204, 121, 167))
+RANDOM, ROTATION, SUPERVISED = "random", "rotation", "supervised"  # rows that are there to compare with
+# Okabe and Ito's colours, told apart by colour-blind readers too: of those rows, and of runs.
+COLOURS = {RANDOM: (130, 130, 130), ROTATION: (230, 159, 0), SUPERVISED: (30, 30, 30)}
+RUN_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233))
 OVERSAMPLE = 3  # the plot is drawn this much larger and shrunk, which smooths its lines
 
 
@@ -179,18 +180,19 @@ def plot(report: ProbeReport) -> Image.Image:
 def _panel(report: ProbeReport, table: Table) -> Image.Image:
     s = OVERSAMPLE
     width, height, left, right, top = 520, 360, 62, 14, 34
-    bottom = 34 + 18 * -(-len(table.rows) // 2)
+    lines = -(-(len(table.rows) + 1) // 2)  # of the legend
+    bottom = 34 + 18 * lines
     image = Image.new("RGB", (width * s, height * s), "white")
     pen, font, small = ImageDraw.Draw(image), ImageFont.load_default(14 * s), ImageFont.load_default(12 * s)
     factor = 100.0 if table.unit.startswith("%") else 1.0
-    spans = [
-        (factor * (f.mean - (f.interval or 0)), factor * (f.mean + (f.interval or 0)))
-        for figures in table.rows.values()
-        for f in figures
-        if f is not None
-    ]
-    ends = [factor * table.constant, *(end for span in spans for end in span)]
-    ticks = _ticks(min(ends), max(ends))
+    most = 100.0 if table.unit.startswith("%") else math.inf
+
+    def whisker(f: Figure) -> list[float]:
+        """Both ends of the interval, no further than a score can go."""
+        return [min(max(factor * (f.mean + side * (f.interval or 0)), 0.0), most) for side in (-1, 1)]
+
+    ends = [end for figures in table.rows.values() for f in figures if f is not None for end in whisker(f)]
+    ticks = _ticks(min(factor * table.constant, *ends), max(factor * table.constant, *ends))
 
     def x_of(k: float) -> float:
         return s * (left + (k + 0.5) * (width - left - right) / len(report.stages))
@@ -205,23 +207,30 @@ def _panel(report: ProbeReport, table: Table) -> Image.Image:
         pen.text(((left - 6) * s, y_of(tick)), f"{tick:g}", (60, 60, 60), small, anchor="rm")
     for k, stage in enumerate(report.stages):
         pen.text((x_of(k), (height - bottom + 8) * s), stage, (60, 60, 60), small, anchor="ma")
+
+    def place(entry: int) -> tuple[float, float]:
+        """Where an entry of the legend begins."""
+        across, down = divmod(entry, lines)
+        return s * (left + across * (width - left - right) / 2), s * (height - bottom + 36 + 18 * down)
+
     _dashes(pen, left * s, (width - right) * s, y_of(factor * table.constant), 5 * s)
-    pen.text(
-        ((width - right) * s, y_of(factor * table.constant)), "constant", (110, 110, 110), small, anchor="rs"
-    )
+    x, y = place(len(table.rows))
+    _dashes(pen, x, x + 18 * s, y, 4 * s)
+    pen.text((x + 24 * s, y), "best constant answer", (0, 0, 0), small, anchor="lm")
+    runs = [name for name in table.rows if name not in COLOURS]
     for row, (name, figures) in enumerate(table.rows.items()):
-        colour, shift = COLOURS[row % len(COLOURS)], 0.06 * (row - (len(table.rows) - 1) / 2)
+        colour = COLOURS[name] if name in COLOURS else RUN_COLOURS[runs.index(name) % len(RUN_COLOURS)]
+        shift = 0.06 * (row - (len(table.rows) - 1) / 2)
         points = [(x_of(k + shift), y_of(factor * f.mean), f) for k, f in enumerate(figures) if f is not None]
         pen.line([(x, y) for x, y, _ in points], colour, 2 * s, joint="curve")
         for x, y, f in points:
             if f.interval:
-                ends = [y_of(factor * (f.mean + side * f.interval)) for side in (-1, 1)]
-                pen.line((x, ends[0], x, ends[1]), colour, s)
-                for end in ends:
+                low, high = (y_of(end) for end in whisker(f))
+                pen.line((x, low, x, high), colour, s)
+                for end in (low, high):
                     pen.line((x - 4 * s, end, x + 4 * s, end), colour, s)
             pen.ellipse((x - 3.5 * s, y - 3.5 * s, x + 3.5 * s, y + 3.5 * s), colour)
-        across, down = divmod(row, -(-len(table.rows) // 2))
-        x, y = s * (left + across * (width - left - right) / 2), s * (height - bottom + 36 + 18 * down)
+        x, y = place(row)
         pen.line((x, y, x + 18 * s, y), colour, 3 * s)
         pen.text((x + 24 * s, y), name, (0, 0, 0), small, anchor="lm")
     return image.resize((width, height), Image.Resampling.LANCZOS)

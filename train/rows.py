@@ -16,11 +16,9 @@ from train.adversary import AdversaryConfig
 from train.balance import BalanceConfig
 from train.export import trained_backbone
 from train.model import Backbone
-from train.report import RANDOM
+from train.report import RANDOM, ROTATION, SUPERVISED
 from train.tasks import RobustConfig
 from train.trainer import TrainConfig, train
-
-ROTATION, SUPERVISED = "rotation", "supervised"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def run_rows(runs: Sequence[str], size: int) -> list[Row]:
     reserved = {RANDOM, ROTATION, SUPERVISED}
     first = ""
     for run in runs:
-        backbone, config, _ = trained_backbone(run)
+        backbone, config, seen = trained_backbone(run)
         first = first or config.model.backbone
         if config.model.backbone != first:
             raise UserError(
@@ -59,9 +57,7 @@ def run_rows(runs: Sequence[str], size: int) -> list[Row]:
         name = base = Path(run).resolve().name
         while name in reserved | {row.name for row in rows}:
             name = f"{base} ({len(rows) + 1})"
-        rows.append(
-            Row(name, ", ".join(config.tasks) or "all labels", _always(_resized(backbone, config, size)))
-        )
+        rows.append(Row(name, ", ".join(seen["tasks"]), _always(_resized(backbone, config, size))))
     return rows
 
 
