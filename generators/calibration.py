@@ -1,7 +1,8 @@
 """Turning a detector's raw trust score into a probability that its label is right.
 
 `calibration.json` holds one monotone map per detector, fitted on the project's own renders, whose truth is
-exact and free (`freelabels calibrate`). A detector without a map keeps its raw score.
+exact and free (`freelabels calibrate`). A detector without a map keeps its raw score. A label that says yes or
+no (a boundary, moving, foreground) has a map for each: yes is rarer, and harder to be right about.
 """
 
 from __future__ import annotations
@@ -34,11 +35,6 @@ class ConfidenceMap:
         """Confidence of raw scores of any shape; flat beyond the last knot."""
         return np.interp(score, self.score, self.confidence)
 
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that change with the map."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
-
 
 Maps = Mapping[str, ConfidenceMap]
 _chosen: ContextVar[Maps | None] = ContextVar("maps", default=None)
@@ -59,6 +55,11 @@ def stored_maps() -> Maps:
     return maps_from_json(stored.read_text()) if stored.is_file() else {}
 
 
+def _in_use() -> Maps:
+    chosen = _chosen.get()
+    return stored_maps() if chosen is None else chosen
+
+
 @contextmanager
 def using(maps: Maps) -> Iterator[None]:
     """Inside, detectors use these maps instead of the stored ones; with ``{}`` they give raw scores."""
@@ -69,15 +70,30 @@ def using(maps: Maps) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def confidence_map(detector: str) -> ConfidenceMap | None:
-    """The map of the named detector that is in use, None if it has none."""
-    chosen = _chosen.get()
-    return (stored_maps() if chosen is None else chosen).get(detector)
+def map_name(detector: str, yes: bool = False) -> str:
+    """The name of a detector's map: for all its labels or those that say no, or for those that say yes."""
+    return f"{detector}: yes" if yes else detector
 
 
-def calibrated(detector: str, score: Array) -> NDArray[np.uint8]:
-    """Confidence × 255 for raw scores in [0, 1] of the named detector; a score of 0 stays 0 (= ignore)."""
+def calibration_digest(detector: str) -> str | None:
+    """16 hexadecimal digits that change with the maps of a detector that are in use; None if it has none."""
+    maps = _in_use()
+    own = [maps[name] for yes in (False, True) if (name := map_name(detector, yes)) in maps]
+    return hashlib.sha256(json.dumps([asdict(m) for m in own]).encode()).hexdigest()[:16] if own else None
+
+
+def calibrated(detector: str, score: Array, yes: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Confidence × 255 for raw scores in [0, 1] of the named detector; a score of 0 stays 0 (= ignore).
+
+    yes: where the label says yes, for labels that say yes or no; of the score's shape.
+    """
     score = np.nan_to_num(np.asarray(score, np.float32))
-    known = confidence_map(detector)
-    mapped = score if known is None else known(score)
+    mapped = _mapped(map_name(detector), score)
+    if yes is not None:
+        mapped = np.where(yes, _mapped(map_name(detector, True), score), mapped)
     return as_bytes(np.where(score > 0, mapped, 0))
+
+
+def _mapped(name: str, score: Array) -> Array:
+    known = _in_use().get(name)
+    return score if known is None else known(score)

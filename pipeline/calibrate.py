@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from generators import calibration
-from generators.calibration import ConfidenceMap, using
+from generators.calibration import ConfidenceMap, map_name, using
 from generators.clip import CONSECUTIVE, INTRINSICS, SEED, SENSOR_DEPTH, STEREO, Clip
 from generators.detector import Detector, detectors, plan
-from generators.fields import Array, confidence_name
+from generators.fields import Array, Kind, confidence_name
+from generators.fields import field as field_named
 from pipeline.errors import UserError
 from pipeline.label import run_detectors
 from pipeline.progress import Reporter
@@ -57,7 +58,7 @@ VIEWS: Mapping[str, View] = {
     "stereo": View(frozenset({STEREO, INTRINSICS}), ("disparity", "normals")),
     "sensor": View(frozenset({SENSOR_DEPTH, INTRINSICS}), ("depth", "disparity", "normals")),
 }
-Key = tuple[str, str]  # detector, label
+Key = tuple[str, str]  # name of a map, label
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def calibrate(
             found = _tallied(work, cluster or Cluster(), reporter, failed)
             tallies |= found
             for name in sorted(judged):
-                own = [tally for (detector, _), parts in found.items() if detector == name for tally in parts]
-                if sum(tally.count.sum() for tally in own):
-                    maps[name] = fit(Tally.sum(own))
+                for map_of in _map_names(name):
+                    whole = _whole(found, map_of)
+                    if whole.count.any():
+                        maps[map_of] = fit(whole)
         if not maps:
             raise UserError("no clip could be labelled, so there is nothing to fit; see the messages above")
         text = _as_json(maps, tallies, options, clips - len(failed))
@@ -155,9 +157,18 @@ def _tallied(
     return {key: [found[clip][key] for clip in sorted(found) if key in found[clip]] for key in keys}
 
 
+def _map_names(detector: str) -> tuple[str, str]:
+    return map_name(detector), map_name(detector, yes=True)
+
+
+def _whole(tallies: Mapping[Key, Sequence[Tally]], name: str) -> Tally:
+    """All that goes into the map of that name, whatever the label."""
+    return Tally.sum([tally for (map_of, _), parts in tallies.items() if map_of == name for tally in parts])
+
+
 def _in_order() -> list[frozenset[str]]:
     """Names of the detectors of judged labels, those that read others' labels after these."""
-    makers = {label: cls for cls in reversed(detectors().values()) for label in cls.makes}
+    makers = {label: cls for cls in reversed(list(detectors().values())) for label in cls.makes}
 
     def level(cls: type[Any]) -> int:
         read = [makers[need] for need in cls.needs | getattr(cls, "uses", frozenset()) if need in makers]
@@ -179,11 +190,11 @@ def _as_json(
     """Text of calibration.json: the maps, and what they were fitted for and from."""
     described = {}
     for name in sorted(maps):
-        own = [tally for (detector, _), parts in tallies.items() if detector == name for tally in parts]
+        detector = next(cls for cls in detectors().values() if name in _map_names(cls.name))
         described[name] = {
-            "version": detectors()[name].version,
-            "parameters": dataclasses.asdict(detectors()[name]()),
-            "labels": int(Tally.sum(own).count.sum()),
+            "version": detector.version,
+            "parameters": dataclasses.asdict(detector()),
+            "labels": int(_whole(tallies, name).count.sum()),
             **dataclasses.asdict(maps[name]),
         }
     fitted = {"seed": options.seed, "clips": clips, "frames": options.frames, "size": list(options.size)}
@@ -193,7 +204,7 @@ def _as_json(
 
 def _draw(tallies: Mapping[Key, Sequence[Tally]], folder: Path) -> dict[str, float]:
     """Write a reliability diagram per label; returns calibration errors by label and detector."""
-    errors = {}
+    errors: dict[str, float] = {}
     for label in RIGHT:
         curves = {
             detector: cross_validated(parts) for (detector, of), parts in tallies.items() if of == label
@@ -228,8 +239,15 @@ def tallies_of(
         for detector in wanted:
             for label in detector.makes:
                 if detector.name in judged and label in RIGHT:
-                    tally = Tally.of(made[confidence_name(label)], RIGHT[label](made[label], truth))
-                    found.setdefault((detector.name, label), []).append(tally)
+                    trust = made[confidence_name(label)]
+                    right = RIGHT[label](made[label], truth)
+                    if field_named(label).kind is not Kind.PROBABILITY:
+                        found.setdefault((detector.name, label), []).append(Tally.of(trust, right))
+                        continue
+                    for yes in (False, True):
+                        said = np.where((made[label] > 127) == yes, trust, 0)
+                        key = map_name(detector.name, yes), label
+                        found.setdefault(key, []).append(Tally.of(said, right))
     return {key: Tally.sum(parts) for key, parts in found.items()}
 
 

@@ -1,4 +1,4 @@
-"""From counts of raw scores and of how often they were right to monotone maps, and how far these can be trusted."""
+"""From counts of raw scores, and of how often these were right, to monotone maps and reliability diagrams."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
@@ -23,12 +22,12 @@ BINS = 10
 class Tally:
     """How many labels (256,) have each score × 255, and how many of them are right (256,)."""
 
-    count: NDArray[np.float64]
-    right: NDArray[np.float64]
+    count: Array
+    right: Array
 
     @classmethod
     def of(cls, score: Array, right: Array) -> Tally:
-        """From scores × 255 (uint8) and how right each label is, in [0, 1], NaN unknown; a score of 0 is no label."""
+        """From scores × 255 (uint8), 0 no label, and how right each label is, in [0, 1], NaN unknown."""
         known = np.isfinite(right) & (score > 0)
         scores = score[known]
         count = np.bincount(scores, minlength=LEVELS).astype(np.float64)
@@ -103,7 +102,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and I
 
 
 def draw_reliability(title: str, curves: Mapping[str, Tally], path: Path) -> None:
-    """Write a PNG: share of right labels over confidence, a curve per name, dots as large as their bins are full."""
+    """Write a PNG: share of right labels over confidence, a curve per name, larger dots for fuller bins."""
     canvas = Image.new("RGB", (SIDE + 2 * MARGIN, SIDE + 2 * MARGIN + 20 * len(curves)), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
 

@@ -126,5 +126,5 @@ RIGHT: Mapping[str, Callable[[Array, Mapping[str, Array]], Rightness]] = {
 }
 
 
-def _where(right: Rightness, known: Known) -> Rightness:
+def _where(right: Rightness, known: Array) -> Rightness:
     return np.where(known, right, np.float32(np.nan))
