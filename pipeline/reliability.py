@@ -62,6 +62,14 @@ class Tally:
         count, said, right = self.bins()
         return float(np.nansum(count * np.abs(said - right)) / max(count.sum(), 1))
 
+    def risk(self, share: float) -> float:
+        """The share of wrong labels among the `share` with the highest confidence (ties count in part)."""
+        wanted = share * self.count.sum()
+        above = np.cumsum(self.count[::-1])[::-1] - self.count
+        taken = np.clip(wanted - above, 0, self.count)
+        wrong = taken * (1 - self.right / np.maximum(self.count, 1e-9))
+        return float(wrong.sum() / max(wanted, 1e-9))
+
 
 def fit(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.

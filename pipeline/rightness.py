@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.fields import Array
+from generators.fields import Array, field
 
 Rightness = NDArray[np.float32]
 Known = NDArray[np.bool_]
@@ -106,25 +106,26 @@ def flow_right(flow: Array, truth: Array) -> Rightness:
     return np.asarray(np.hypot(miss[..., 0], miss[..., 1]) <= FLOW_PIXELS, np.float32)
 
 
+def _judged(label: str, right: Callable[[Array, Array], Rightness]) -> Judge:
+    """`right` where the field of that name holds a truth, NaN elsewhere."""
+
+    def judge(made: Array, truth: Mapping[str, Array]) -> Rightness:
+        known = field(label).valid(truth[label])
+        return np.where(known, right(made, truth[label]), np.float32(np.nan))
+
+    return judge
+
+
+Judge = Callable[[Array, Mapping[str, Array]], Rightness]
 # Label → (label, truth by field name) → how right each pixel is, NaN where that can't be told.
-RIGHT: Mapping[str, Callable[[Array, Mapping[str, Array]], Rightness]] = {
-    "edges": lambda label, truth: edges_right(label, truth["edges"] > 127),
-    "regions": lambda label, truth: regions_right(label, truth["instance"]),
-    "motion": lambda label, truth: class_right(label, truth["motion"] > 127),
-    "foreground": lambda label, truth: class_right(label, truth["foreground"] > 127),
-    "disparity": lambda label, truth: order_right(label, truth["disparity"]),
-    "depth": lambda label, truth: _where(depth_right(label, truth["depth"]), np.isfinite(truth["depth"])),
-    "normals": lambda label, truth: _where(
-        normals_right(label, truth["normals"]), truth["normals"].any(axis=-1)
-    ),
-    "flow": lambda label, truth: _where(
-        flow_right(label, truth["flow"]), np.isfinite(truth["flow"]).all(axis=-1)
-    ),
-    "flow_backward": lambda label, truth: _where(
-        flow_right(label, truth["flow_backward"]), np.isfinite(truth["flow_backward"]).all(axis=-1)
-    ),
+RIGHT: Mapping[str, Judge] = {
+    "edges": lambda made, truth: edges_right(made, truth["edges"] > 127),
+    "regions": lambda made, truth: regions_right(made, truth["instance"]),
+    "motion": lambda made, truth: class_right(made, truth["motion"] > 127),
+    "foreground": lambda made, truth: class_right(made, truth["foreground"] > 127),
+    "disparity": lambda made, truth: order_right(made, truth["disparity"]),
+    "depth": _judged("depth", depth_right),
+    "normals": _judged("normals", normals_right),
+    "flow": _judged("flow", flow_right),
+    "flow_backward": _judged("flow_backward", flow_right),
 }
-
-
-def _where(right: Rightness, known: Array) -> Rightness:
-    return np.where(known, right, np.float32(np.nan))
