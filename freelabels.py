@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import signal
 import sys
@@ -14,7 +13,9 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from pipeline.errors import UserError
+from pipeline.options import Where, compression_of, configured, size_of
 
+HERE = Where()
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 
@@ -34,11 +35,7 @@ def label(
     set: tuple[str, ...] = (),
     compression: str = "fast",
     strict: bool = False,
-    workers: int | None = None,
-    address: str | None = None,
-    memory: str = "1.5G",
-    attempts: int = 3,
-    time_limit: float | None = None,
+    where: Annotated[Where, tyro.conf.arg(name="")] = HERE,
     json: bool = False,
 ) -> int:
     """Label photos and videos with hard-coded detectors into zarr shards; run again to go on where it stopped.
@@ -57,11 +54,7 @@ def label(
         set: Parameters of detectors, as NAME.PARAMETER=VALUE.
         compression: fast (LZ4) or small (zstd).
         strict: End with an error before any labelling if a source is refused.
-        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
-        address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
-        memory: Memory a task may need, such as 1.5G; Ray starts no more tasks than fit.
-        attempts: How often a shard is tried before it is recorded in failures.jsonl.
-        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
     from pipeline.clips import SourceOptions
@@ -78,14 +71,14 @@ def label(
         sources,
         out,
         labels=[name for item in labels for name in item.split(",") if name] or None,
-        size=_size(size),
+        size=size_of(size),
         options=options,
         shard_frames=shard_frames,
         seed=seed,
-        detectors=_configured(set),
-        compression=_compression(compression),
+        detectors=configured(set),
+        compression=compression_of(compression),
         strict=strict,
-        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        cluster=where.cluster,
         reporter=_reporter(json),
     )
     _conclude(
@@ -113,11 +106,7 @@ def render(
     scene: str | None = None,
     preview: str | None = None,
     compression: str = "fast",
-    workers: int | None = None,
-    address: str | None = None,
-    memory: str = "1.5G",
-    attempts: int = 3,
-    time_limit: float | None = None,
+    where: Annotated[Where, tyro.conf.arg(name="")] = HERE,
     json: bool = False,
 ) -> int:
     """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
@@ -136,18 +125,14 @@ def render(
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
         preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
         compression: fast (LZ4) or small (zstd).
-        workers: Tasks at a time; default one a CPU; 0 works in this process, without Ray.
-        address: Address of a running Ray cluster; default: one of its own.
-        memory: Memory a task may need; Ray starts no more tasks than fit.
-        attempts: How often a shard is tried before it is recorded in failures.jsonl.
-        time_limit: Seconds a shard may take before its worker is ended and it is tried again.
+        where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
     from pipeline.render import RenderOptions, draw_preview, load_ranges, load_scene
     from pipeline.render import render as run_render
 
     options = RenderOptions(
-        seed, frames, _size(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+        seed, frames, size_of(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
     )
     if scene is not None:
         stored, beside = load_scene(scene)
@@ -166,8 +151,8 @@ def render(
         out,
         clips,
         options,
-        compression=_compression(compression),
-        cluster=_cluster(workers, address, memory, attempts, time_limit),
+        compression=compression_of(compression),
+        cluster=where.cluster,
         reporter=_reporter(json),
     )
     failed = f"; {summary.failed} failed" if summary.failed else ""
@@ -238,7 +223,7 @@ def verify(
     summary = run_verify(
         dataset,
         repair=repair,
-        cluster=_cluster(None if address and not workers else workers, address),
+        cluster=Where(None if address and not workers else workers, address).cluster,
         reporter=reporter,
     )
     for problem in summary.problems:
@@ -382,88 +367,6 @@ def _reporter(json: bool) -> Any:
     from pipeline.progress import Reporter
 
     return Reporter("json" if json else "auto")
-
-
-def _cluster(
-    workers: int | None,
-    address: str | None,
-    memory: str = "1G",
-    attempts: int = 3,
-    time_limit: float | None = None,
-) -> Any:
-    from pipeline.runner import Cluster
-
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers can't be negative, not {workers}")
-    if attempts < 1:
-        raise UserError(f"--attempts must be at least 1, not {attempts}")
-    return Cluster(workers, address, _bytes(memory), attempts, time_limit)
-
-
-def _compression(name: str) -> str:
-    from pipeline.columns import COMPRESSION
-
-    if name not in COMPRESSION:
-        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
-    return name
-
-
-def _bytes(text: str) -> int:
-    """Bytes of a size such as 500M or 1.5G."""
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
-    try:
-        size = int(float(number) * units.get(unit, 1))
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}")
-    return size
-
-
-def _size(text: str, smallest: int = 16) -> tuple[int, int]:
-    """(height, width) of SIDE or WIDTHxHEIGHT."""
-    parts = text.lower().split("x")
-    if len(parts) <= 2 and all(part.isdecimal() and smallest <= int(part) <= 8192 for part in parts):
-        return int(parts[-1]), int(parts[0])
-    raise UserError(
-        f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
-    )
-
-
-def _configured(settings: Sequence[str]) -> list[Any]:
-    """Detectors with the parameters that --set gives them."""
-    from generators.detector import detectors, nearest
-
-    changes: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        target, equals, text = setting.partition("=")
-        name, dot, parameter = target.partition(".")
-        if not (equals and dot):
-            raise UserError(f"--set is NAME.PARAMETER=VALUE, not {setting!r}")
-        if name not in detectors():
-            raise UserError(f"--set {setting}: there is no detector {name!r}: {nearest(name, detectors())}")
-        known = {f.name: f for f in dataclasses.fields(detectors()[name])}
-        if parameter not in known:
-            raise UserError(f"--set {setting}: {name} has no {parameter!r}: {nearest(parameter, known)}")
-        changes.setdefault(name, {})[parameter] = _value(setting, text, known[parameter].default)
-    try:
-        return [detectors()[name](**values) for name, values in changes.items()]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"--set: {error}") from error
-
-
-def _value(setting: str, text: str, default: Any) -> Any:
-    """`text` as a value of the default's type."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(default):
-        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
-    return value
 
 
 if __name__ == "__main__":

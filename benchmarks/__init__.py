@@ -1,1 +1,1 @@
-"""Measurements: each file is a program, run as `python -m benchmarks.NAME`."""
+"""What is claimed about speed and quality, to be run again: `python -m benchmarks.NAME`."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import process_time
 
 import cv2
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 from skimage.morphology import skeletonize
+
+from generators.edges import ContourEdges
+from generators.fields import as_bytes
 
 Mask = NDArray[np.bool_]
 TOLERANCE = 0.0075  # of the image's diagonal, as in BSDS
@@ -60,7 +65,7 @@ def match(prediction: Mask, truth: Mask, radius: float) -> tuple[Mask, Mask]:
 
 def _augment(near: NDArray[np.int32], mate: NDArray[np.int32], taken_by: NDArray[np.int32]) -> bool:
     """Enlarge the matching in place along disjoint shortest augmenting paths; False if there is none."""
-    frontier = np.flatnonzero((mate < 0) & (near >= 0).any(axis=1))
+    frontier: NDArray[np.int64] = np.flatnonzero((mate < 0) & (near >= 0).any(axis=1))
     root = np.full(len(mate), -1)
     root[frontier] = frontier
     parent = np.full(len(taken_by), -1)
@@ -79,7 +84,7 @@ def _augment(near: NDArray[np.int32], mate: NDArray[np.int32], taken_by: NDArray
                 mate[before], taken_by[ends] = ends, before
                 ends = onward[onward >= 0]
             return True
-        frontier = taken_by[reached]
+        frontier = taken_by[reached].astype(np.int64)
         root[frontier] = root[parent[reached]]
     return False
 
@@ -109,7 +114,7 @@ def count(maps: Iterator[Mask], truths: list[Mask]) -> Counts:
 
 
 def _f(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 2 * recall * precision / np.maximum(recall + precision, 1e-12)
+    return np.asarray(2 * recall * precision / np.maximum(recall + precision, 1e-12))
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def thresholded(edges: NDArray[np.uint8]) -> Iterator[Mask]:
 def canny(image: NDArray[np.uint8]) -> Iterator[Mask]:
     """The baseline: OpenCV's Canny on grey, σ 2.8, at STEPS geometric thresholds."""
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 2.8)
-    for high in np.geomspace(200, 4, STEPS):
+    for high in np.geomspace(300, 10, STEPS):
         yield cv2.Canny(grey, 0.4 * high, high, L2gradient=True) > 0
 
 
@@ -156,4 +161,41 @@ def pictures(folder: Path) -> Iterator[tuple[NDArray[np.uint8], list[Mask]]]:
     for path in sorted((folder / "images").glob("*.jpg")):
         drawn = scipy.io.loadmat(folder / "boundaries" / f"{path.stem}.mat")["groundTruth"]
         truths = [drawn[0, k]["Boundaries"][0, 0].astype(bool) for k in range(drawn.shape[1])]
-        yield np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]), truths
+        image = cv2.imread(str(path))
+        if image is None:
+            raise ValueError(f"{path} is not a readable image: replace it or take it out of the folder")
+        yield np.ascontiguousarray(image[..., ::-1], np.uint8), truths
+
+
+@dataclass(frozen=True)
+class EdgeRow:
+    """One line of the benchmark's table: a method, its scores, and CPU milliseconds per image."""
+
+    method: str
+    score: EdgeScore
+    milliseconds: float
+
+
+def edge_rows(folder: Path) -> list[EdgeRow]:
+    """Score our edges and Canny on a folder of images and drawn boundaries (see `pictures`)."""
+    detector = ContourEdges()
+
+    def ours(image: NDArray[np.uint8]) -> list[Mask]:
+        return list(thresholded(as_bytes(detector.frame(image)[0])))
+
+    rows = []
+    for name, method in (("edges", ours), ("Canny, σ 2.8", lambda image: list(canny(image)))):
+        counts, spent = [], 0.0
+        for image, truths in pictures(folder):
+            start = process_time()
+            maps = method(image)
+            spent += process_time() - start
+            counts.append(count(iter(maps), truths))
+        rows.append(EdgeRow(name, score(counts), 1000 * spent / max(len(counts), 1)))
+    return rows
+
+
+if __name__ == "__main__":
+    for row in edge_rows(Path(sys.argv[1])):
+        s = row.score
+        print(f"{row.method:14} ODS {s.ods:.3f}  OIS {s.ois:.3f}  AP {s.ap:.3f}  {row.milliseconds:.0f} ms")

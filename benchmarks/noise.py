@@ -1,7 +1,7 @@
 """How much of the clean score each robust choice recovers when a share of the synthetic labels is wrong.
 
-Labels are exact, then corrupted: every region of a frame has its own error rate, and that share of its blocks
-takes the label of another scene. The confidence says the region's rate, not which blocks are wrong.
+Labels are exact, then corrupted: every region of a frame has its own error rate, Beta(share, 1 − share), and that
+share of its blocks takes the label of another scene. The confidence says the region's rate, not which blocks.
     python -m benchmarks.noise [--share 0.4] [--seeds 3] [--steps 200]
 """
 
@@ -41,8 +41,8 @@ def corrupt(clean: Path, noisy: Path, share: float, seed: int, held_out: float) 
         for clip in shard.clips:
             spared[slice(*clip["rows"])] = group_of(clip) in held
         for label in TASKS:
-            rate = rng.uniform(0, 2 * share, (shard.rows, REGIONS, REGIONS))
-            rate = np.minimum(rate, 1) * ~spared[:, None, None]
+            # Most regions are either mostly right or mostly wrong, as where a detector works and where it fails.
+            rate = rng.beta(share, 1 - share, (shard.rows, REGIONS, REGIONS)) * ~spared[:, None, None]
             wrong = rng.random((shard.rows, SIZE // BLOCK, SIZE // BLOCK)) < _grown(rate, SIZE // BLOCK)
             mask = _grown(wrong, SIZE)
             other = np.roll(columns[label], shard.rows // 2 + 1, axis=0)

@@ -14,7 +14,7 @@ from renderers.ranges import SceneRanges
 from renderers.render import find_scene, render_clip
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
-VIDEO_SEED, VIDEO_FRAMES, VIDEO_SIZE = 7, 24, (240, 320)
+VIDEO_SEED, VIDEO_FRAMES, VIDEO_SIZE = 30, 20, (240, 320)
 
 
 def write_photos(folder: Path) -> None:
@@ -35,7 +35,9 @@ def write_stereo(folder: Path) -> None:
 def write_video(path: Path) -> None:
     """A moving camera over moving things, as MP4: to the label stage it is a video like any other."""
     assets = library()
-    ranges = SceneRanges(paths={"orbit": 1}, orbit_speed=(12, 20), fps=(12,), behaviours={"drop": 1, "rest": 2})
+    ranges = SceneRanges(
+        paths={"orbit": 1}, orbit_speed=(12, 20), fps=(12,), behaviours={"throw": 1, "drop": 1, "rest": 1}
+    )
     scene, motion = find_scene(VIDEO_SEED, 0, ranges, assets, VIDEO_FRAMES, VIDEO_SIZE)
     clip = render_clip(scene, assets, VIDEO_FRAMES, VIDEO_SIZE, "ray", motion)
     with av.open(str(path), "w") as container:

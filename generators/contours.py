@@ -129,8 +129,10 @@ def ultrametric(arcs: Arcs, strength: Values) -> Hierarchy:
         outer = ends[0] != ends[1]
         code, of = np.unique(ends[0, outer] * arcs.count + ends[1, outer], return_inverse=True)
         first, second = np.divmod(code, arcs.count)
-        length, total = (np.bincount(of, old[outer], len(code)) for old in (length, total))
-    return Hierarchy(arcs.count, *(np.concatenate(column) for column in zip(*merges, strict=True)))
+        length = np.asarray(np.bincount(of, length[outer], len(code)), np.float64)
+        total = np.asarray(np.bincount(of, total[outer], len(code)), np.float64)
+    keeps, drops, heights = zip(*merges, strict=True)
+    return Hierarchy(arcs.count, np.concatenate(keeps), np.concatenate(drops), np.concatenate(heights))
 
 
 def contrast(arcs: Arcs, merged: Index, content: Values) -> Values:

@@ -60,8 +60,8 @@ class ContourEdges:
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    longest: int = 320
-    shrink: float = 0.7
+    longest: int = 400
+    shrink: float = 0.6
     coarse: tuple[int, int] = (400, 100)
     vectors: int = 16
     decay: float = 0.05
@@ -88,7 +88,8 @@ class ContourEdges:
         trust = np.maximum(probability, 1 - probability) * (1 - dispute)
         edges = paint(arcs, probability, image.shape[:2])
         nearby = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-        return edges, calm * np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
+        score = calm * np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
+        return edges, score.astype(np.float32)
 
     def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
         """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
@@ -105,7 +106,7 @@ class ContourEdges:
         )
         hierarchy = ultrametric(arcs, gradient * alone)
         merged = [hierarchy.cut(count) for count in self.coarse]
-        filling = soft_bins(np.dstack([lab, texture(lab)]) / np.asarray(BIN_UNITS, np.float32))
+        filling = soft_bins((np.dstack([lab, texture(lab)]) / BIN_UNITS).astype(np.float32))
         content = region_sums(filling, arcs.labels)
         near, far = (contrast(arcs, regions, content) for regions in merged)
         local = (gradient + 0.5 * near + 0.3 * far) / 1.8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, reduce
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -72,9 +72,9 @@ class Field:
     def valid(self, values: Array) -> NDArray[np.bool_]:
         """Where `values` (frame, y, x[, channel]) hold a label, as (frame, y, x) booleans."""
         if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
-            return np.asarray(np.any(values != 0, axis=-1))
+            return _across(np.logical_or, values != 0)
         if self.kind is Kind.DISPLACEMENT:
-            return np.asarray(np.isfinite(values).all(axis=-1))
+            return _across(np.logical_and, np.isfinite(values))
         if self.kind in (Kind.METRIC, Kind.RELATIVE):
             return np.asarray(np.isfinite(values))
         if self.kind is Kind.CATEGORY and self.invalid is not None:
@@ -220,6 +220,15 @@ BUILT_IN = (
         frame="world (z up, metres)",
     ),
     Field(
+        "object_velocity",
+        Kind.TABLE,
+        "float32",
+        ("object", "velocity"),
+        (None, 6),
+        "velocity of its centre of mass along x, y, z (m/s) and about them (rad/s); NaN: no such object",
+        frame="world (z up, metres)",
+    ),
+    Field(
         "part_pose",
         Kind.TABLE,
         "float64",
@@ -303,6 +312,17 @@ def as_bytes(probability: Array) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(np.asarray(probability) * 255.0), 0, 255).astype(np.uint8))
 
 
+def lengths(vectors: Array) -> NDArray[np.float32]:
+    """Euclidean lengths (…) of vectors (…, channel), float32."""
+    wide = vectors.astype(np.float32)
+    return np.asarray(np.sqrt(np.einsum("...c,...c->...", wide, wide)), np.float32)
+
+
+def _across(function: np.ufunc, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`function.reduce(flags, axis=-1)`, several times as fast for the few channels of a pixel."""
+    return np.asarray(reduce(function, np.moveaxis(flags, -1, 0)))
+
+
 UNIT_TOLERANCE = 2e-3  # float16 rounding of a unit vector's length
 
 
@@ -319,7 +339,7 @@ def _problems(field: Field, values: Array) -> Iterator[str]:
             yield f"axis {axis} has length {have}, the contract says {want}"
             return
     if field.kind is Kind.DIRECTION:
-        length = np.linalg.norm(values.astype(np.float32), axis=-1)
+        length = lengths(values)
         if not np.isfinite(length).all():
             yield "holds values that are not finite"
         elif np.any((np.abs(length - 1) > UNIT_TOLERANCE) & (length != 0)):

@@ -24,13 +24,30 @@ SPATIAL_SIGMA = 0.25  # of the image's longer side
 
 @register
 @dataclass(frozen=True)
+class MotionForeground:
+    """Foreground of clips: what moves by itself, as far as `motion` is trusted."""
+
+    name: ClassVar[str] = "motion_foreground"
+    version: ClassVar[int] = 1
+    makes: ClassVar[tuple[str, ...]] = ("foreground", "foreground_confidence")
+    needs: ClassVar[frozenset[str]] = frozenset({"motion", "motion_confidence"})
+
+    def __call__(self, clip: Clip) -> dict[str, Array]:
+        """Label one clip."""
+        return {
+            "foreground": clip.labels["motion"].copy(),
+            "foreground_confidence": clip.labels["motion_confidence"].copy(),
+        }
+
+
+@register
+@dataclass(frozen=True)
 class BoundarySaliency:
     """Foreground of single frames by boundary connectivity (Zhu et al. 2014, sections 3 to 5).
 
     A superpixel whose like-coloured surroundings run along the image's border is background; contrast to
-    background and smoothness give the rest, by one least-squares solve. Where the clip has `motion`, what is
-    trusted to move is foreground as well. The score grows with the distance from an undecided half and with
-    how far the whole frame separates into two.
+    background and smoothness give the rest, by one least-squares solve. The score grows with the distance
+    from an undecided half and with how far the whole frame separates into two.
     """
 
     name: ClassVar[str] = "boundary_saliency"
@@ -39,14 +56,11 @@ class BoundarySaliency:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     count: int = 200
-    longest: int = 256
+    longest: int = 192
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
         found = np.stack([self.frame(image) for image in clip.image])
-        if "motion" in clip.labels:
-            trust = clip.labels["motion_confidence"].astype(np.float32) / 255
-            found += trust * (clip.labels["motion"].astype(np.float32) / 255 - found)
         spread = found.std(axis=(1, 2), keepdims=True) / 0.5
         score = np.abs(2 * found - 1) * np.clip(2 * spread, 0, 1)
         return {"foreground": as_bytes(found), "foreground_confidence": calibrated(self.name, score)}

@@ -155,7 +155,9 @@ class IndependentMotion:
         strength = graph.mean(evidence)
         label = expit((strength - self.evidence) / self.softness)
         label = graph.diffuse(label, np.where(known, self.trust, 1e-4))
-        label = np.where(self._supported(graph, label, strength), label, np.minimum(label, self.prior / 4))
+        unsupported = (label > self.prior) & ~self._supported(graph, label, strength)
+        label = np.where(unsupported, self.prior / 4, label)
+        doubtful = unsupported[graph.nodes]
         spread = label[graph.nodes].astype(np.float32)
         moving = [self._segmented(spread[t], images[t]) for t in range(frames)]
 
@@ -167,7 +169,8 @@ class IndependentMotion:
             fine = guided_upsampling(moving[t], images[t], clip.image[t])
             motion[t] = as_bytes(fine)
             score = np.maximum(fine, 1 - fine) * min(1.0, following[t] / 0.8)
-            confidence[t] = calibrated(self.name, score)
+            doubt = cv2.resize(doubtful[t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            confidence[t] = calibrated(self.name, np.where(doubt, 0, score))
         return {"motion": motion, "motion_confidence": confidence}
 
     def _segmented(self, spread: Floats, image: NDArray[np.uint8]) -> Floats:

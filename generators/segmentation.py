@@ -24,11 +24,11 @@ def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
 
 def superpixels(lab: Floats, count: int) -> Ids:
     """About `count` compact regions (h, w), ids from 0, by SLIC (Achanta et al. 2012) on Lab."""
+    spread = float(np.ptp(lab))  # scikit-image divides by it; compactness is meant in Lab units
     labels = slic(
         lab,
         n_segments=count,
-        compactness=10,
-        max_num_iter=5,
+        compactness=30 / max(spread, 1.0),
         convert2lab=False,
         start_label=0,
         channel_axis=-1,

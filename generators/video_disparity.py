@@ -41,9 +41,10 @@ class VideoDisparity:
     (an assumed K bends depth, its order hardly). The camera's path comes from point tracks, resection and
     bundle adjustment. Each frame is matched (DIS flow) with `views` others near a useful baseline, each pixel
     triangulated robustly, and planes fitted in windows that stop at colour edges, weighted by the parallax
-    and texture behind each pixel. Confidence is how many of its own standard errors the inverse depth is
-    away from zero. Pixels whose rays don't meet (movers) carry no weight. A clip without a baseline (still,
-    rotating or zooming camera, noise) is NaN at confidence 0; a cut separates two scales.
+    and texture behind each pixel. Confidence is the chance that the order against a random other pixel is right,
+    from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't meet (movers)
+    carry no weight. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at confidence
+    0; a cut separates two scales.
 
     width: the longer side of the frames worked on. radius: of the windows, as a share of it.
     Sources: R. Hartley and A. Zisserman, Multiple view geometry, 2004, chapters 9, 12 and 18; T. Kroeger et
@@ -120,8 +121,9 @@ class VideoDisparity:
         )
         w = np.clip(planes.value, FARTHEST, NEAREST)
         error = np.sqrt(planes.residual**2 + 1 / np.maximum(planes.support, 1e-6))
-        certainty = w / error
-        score = np.where(weight > 0, certainty / (certainty + 20), 0)
+        # Two quantities of spread s, seen with error σ, come in the right order with 1 − atan(σ / s) / π.
+        spread = np.subtract(*np.percentile(w[weight > 0], [84, 16])) / 2 if (weight > 0).any() else 0.0
+        score = np.where(weight > 0, 1 - np.arctan2(error, np.float32(spread)) / np.float32(np.pi), 0)
         return w, score.astype(np.float32)
 
 

@@ -62,8 +62,11 @@ class RenderOptions:
     def recipe(self) -> dict[str, Any]:
         """Provenance of every column: generator, version and parameters, asset names included."""
         assets = self.library
+        files = sorted({entry.path for entry in assets.entries if entry.path} | set(assets.photos))
+        sizes = [Path(path).stat().st_size for path in files]
+        names = sorted(entry.name for entry in assets.entries)
         parameters = dataclasses.asdict(self) | {
-            "assets": digest([sorted(entry.name for entry in assets.entries), sorted(assets.photos)])[:16]
+            "assets": digest([names, [Path(path).name for path in files], sizes])[:16]
         }
         del parameters["meshes"], parameters["photos"]  # places; what they hold is in `assets`
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}

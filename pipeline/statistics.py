@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from generators.fields import Array, Kind, confidence_name, field
+from generators.fields import Array, Kind, confidence_name, field, lengths
 
 BINS = 16
 
@@ -37,7 +37,7 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
     else:
         shown = values[labelled].astype(np.float32)
         if spec.kind is Kind.DISPLACEMENT:
-            shown = np.linalg.norm(shown, axis=-1)
+            shown = lengths(shown)
         elif spec.kind is Kind.DIRECTION:
             shown = -shown[..., 2]
         low, high = (float(v) for v in np.quantile(shown[:: max(1, shown.size // 100_000)], [0.01, 0.99]))

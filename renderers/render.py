@@ -176,7 +176,10 @@ def _tables(
     object_pose = np.empty((frames, objects, 4, 4))
     object_pose[:, 0] = np.eye(4)
     object_pose[:, 1:] = motion.body_pose[inner]
+    velocity = np.zeros((frames, objects, 6))
+    velocity[:, 1:] = motion.velocity[inner]
     return {
+        "object_velocity": velocity,
         "camera_K": np.tile(K, (frames, 1, 1)),
         "camera_pose": camera[inner],
         "object_pose": object_pose,

@@ -101,7 +101,7 @@ REFUSED = {
     "huge.png": "has too many pixels",
     "unreadable.jpg": "can't be read",
     "loop": "looked into already",
-    "龍 copy.png": "duplicate",
+    "龍 copy.png": "same content",
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from generators.clip import Clip
 from generators.fields import field
-from generators.foreground import BoundarySaliency
+from generators.foreground import BoundarySaliency, MotionForeground
 from generators.geometry import intrinsics
 from generators.regions import Superpixels
 
@@ -73,15 +73,16 @@ def test_noise_gives_little_confidence():
     assert made["foreground_confidence"].mean() < 0.5 * plain["foreground_confidence"].mean()
 
 
-def test_trusted_motion_decides_where_a_clip_has_it():
-    moving = np.zeros((1, SIZE, SIZE), np.uint8)
-    moving[0, 90:120, 10:40] = 255
-    trust = np.zeros_like(moving)
-    trust[0, 80:, :60] = 255
-    motion = {"motion": moving, "motion_confidence": trust}
-    found = label(BoundarySaliency(), clip_of(PICTURE, labels=motion))["foreground"][0]
-    assert found[moving[0] > 0].min() == 255 and found[trust[0] > moving[0]].max() == 0
-    assert found[DISC & (Y < 78)].mean() > 128
+def test_what_moves_is_foreground_where_a_clip_knows_motion():
+    motion = {
+        "motion": np.zeros((1, SIZE, SIZE), np.uint8),
+        "motion_confidence": np.full((1, SIZE, SIZE), 200),
+    }
+    motion["motion"][0, 90:120, 10:40] = 255
+    motion["motion_confidence"] = motion["motion_confidence"].astype(np.uint8)
+    made = label(MotionForeground(), clip_of(PICTURE, labels=motion))
+    assert np.array_equal(made["foreground"], motion["motion"])
+    assert np.array_equal(made["foreground_confidence"], motion["motion_confidence"])
 
 
 @pytest.mark.parametrize("detector", [Superpixels(), BoundarySaliency()])

@@ -79,26 +79,26 @@ def test_zarr_xarray_and_tensorstore_read_the_same(dataset: Dataset) -> None:
     assert "optical axis" in table["depth"].attrs["long_name"]
 
 
-def test_bytes_are_those_of_zarr_python(dataset: Dataset, tmp_path: Path) -> None:
-    flow = some_columns()["flow"]
-    name = commit(dataset, {"flow": flow})
+@pytest.mark.parametrize(("field", "shuffle"), [("flow", "shuffle"), ("image", "noshuffle")])
+def test_bytes_are_those_of_zarr_python(dataset: Dataset, tmp_path: Path, field: str, shuffle: str) -> None:
+    values = some_columns()[field]
+    name = commit(dataset, {field: values})
     theirs = zarr.create_array(
         store=tmp_path / "theirs",
-        shape=flow.shape,
-        shards=flow.shape,
-        chunks=(1, *flow.shape[1:]),
-        dtype="float16",
-        fill_value=np.nan,
+        shape=values.shape,
+        shards=values.shape,
+        chunks=(1, *values.shape[1:]),
+        dtype=values.dtype,
         filters=[zarr.codecs.TransposeCodec(order=(0, 3, 1, 2))],
         compressors=[
-            zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+            zarr.codecs.BloscCodec(cname="lz4", clevel=9, shuffle=shuffle),
             zarr.codecs.Crc32cCodec(),
         ],
         config={"write_empty_chunks": True},
     )
-    theirs[:] = flow
+    theirs[:] = values
     key = "c/0/0/0/0"
-    assert (Path(dataset.path) / name / "flow" / key).read_bytes() == (tmp_path / "theirs" / key).read_bytes()
+    assert (Path(dataset.path) / name / field / key).read_bytes() == (tmp_path / "theirs" / key).read_bytes()
 
 
 def test_a_new_column_is_a_new_revision_that_shares_the_others(dataset: Dataset) -> None:
