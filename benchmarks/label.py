@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -136,7 +137,6 @@ def main(
         workers: Tasks at a time through Ray.
         shard_frames: Frames of a shard; small, so that a small source gives all workers enough to do.
     """
-    os.environ.update(SINGLE_THREADED)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         source, out = data or own_sources(Path(folder) / "sources", 8, 2, 12), Path(folder) / "out"
@@ -169,4 +169,9 @@ def main(
 
 
 if __name__ == "__main__":
+    if (
+        SINGLE_THREADED.items() - os.environ.items()
+    ):  # BLAS reads these when it is first imported: begin again
+        os.environ.update(SINGLE_THREADED)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.label", *sys.argv[1:]])
     tyro.cli(main)
