@@ -551,3 +551,11 @@ def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     refused(voc, "2 of the images are left to fit to; give 4 or more")
     (voc / "Annotations" / "a.xml").write_text("<annotation>")
     refused(voc, "a.xml can't be read as a VOC annotation")
+    coco = write_coco(tmp_path / "coco")
+    instances = coco / "annotations" / "instances_val2017.json"
+    document = json.loads(instances.read_text())
+    document["annotations"].append({"image_id": 77, "category_id": 3})
+    instances.write_text(json.dumps(document))
+    refused(coco, "has an annotation of an image or category it doesn't list")
+    instances.write_text("{")
+    refused(coco, r"instances_val2017\.json can't be read as COCO instances")
