@@ -28,6 +28,8 @@ PARALLAX = 0.05  # aimed at, of the longer side: small enough for flow, large en
 NOISE = 3.0  # grey levels between two looks at one surface
 MISMATCH = 0.5  # pixels by which flow errs where texture is plenty
 COLOUR_STEP = 0.3  # summed over RGB in [0, 1]: a step that ends a smoothing window
+LEAST_AGREEMENT = 0.3  # of rays, below which a pixel is taken to move by itself
+ENOUGH_TRUST = 0.5  # in a camera's path, below which all of its labels are discounted
 NEAREST, FARTHEST = 8.0, 0.02  # inverse depths taken seriously, in units of the points' median
 
 
@@ -108,11 +110,15 @@ class VideoDisparity:
                     for s in choose_views(t, posed, camera, typical, K, self.views)
                 ]
                 inverse, weight, agreement = triangulate(sights, grey[t], camera.noise)
-                inverse, score = self._smooth(inverse, weight, frames[t], typical)
-                yield t, inverse, score * agreement * np.float32(camera.trust)
+                doubt = 1 / np.maximum(agreement * np.float32(camera.trust), 1e-3)
+                inverse, score = self._smooth(inverse, weight, doubt, frames[t], typical)
+                score *= np.float32(min(1.0, camera.trust / ENOUGH_TRUST))
+                yield t, inverse, np.where(agreement < LEAST_AGREEMENT, 0, score)
 
-    def _smooth(self, inverse: Map, weight: Map, frame: Colour, typical: float) -> tuple[Map, Map]:
-        """Inverse depth × typical depth and raw score after edge-aware plane fits."""
+    def _smooth(
+        self, inverse: Map, weight: Map, doubt: Map, frame: Colour, typical: float
+    ) -> tuple[Map, Map]:
+        """Inverse depth × typical depth and raw score after plane fits; `doubt` multiplies the error."""
         guide = cv2.GaussianBlur(frame, (0, 0), 0.7).astype(np.float32) / np.float32(255 * COLOUR_STEP)
         planes = fit_planes(
             inverse * np.float32(typical),
@@ -123,7 +129,7 @@ class VideoDisparity:
         error = np.sqrt(planes.residual**2 + 1 / np.maximum(planes.support, 1e-6))
         # Two quantities of spread s, seen with error σ, come in the right order with 1 − atan(σ / s) / π.
         spread = np.subtract(*np.percentile(w[weight > 0], [84, 16])) / 2 if (weight > 0).any() else 0.0
-        score = np.where(weight > 0, 1 - np.arctan2(error, np.float32(spread)) / np.float32(np.pi), 0)
+        score = np.where(weight > 0, 1 - np.arctan2(error * doubt, np.float32(spread)) / np.float32(np.pi), 0)
         return w, score.astype(np.float32)
 
 
