@@ -485,6 +485,25 @@ def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     assert a.tables[0].rows["run"] != b.tables[0].rows["run"]
 
 
+def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    root = tmp_path / "voc"
+    (root / "Annotations").mkdir(parents=True)
+    for k in range(30):
+        shown = CLASSES[k % 2 : k % 2 + 1 + k % 3 // 2]
+        image = np.maximum.reduce([drawing(name, rng) for name in shown])
+        save(root / "JPEGImages" / f"{k:02}.png", image)
+        save(root / "SegmentationClass" / f"{k:02}.png", (image.max(2) > 130).astype(np.uint8))
+        (root / "Annotations" / f"{k:02}.xml").write_text(annotation(*((name, 0) for name in shown)))
+    config = dataclasses.replace(QUICK, shots=(2,))
+    found = probe(str(run), [str(root)], str(tmp_path / "out"), config)
+    assert [data["name"] for data in found.data] == ["voc", "voc (segmentation)"]
+    ridge_table, segmentation = found.tables[0], found.tables[-1]
+    assert ridge_table.unit == "%, mean AP" and segmentation.unit == "%, mean IoU"
+    for table in (ridge_table, segmentation):
+        assert max(f.mean for f in table.rows["run"] if f is not None) > 1.2 * table.constant
+
+
 def test_fine_tuning_learns_and_leaves_the_backbone_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     number = torch.arange(96) % 2
@@ -529,5 +548,14 @@ def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
         save(colours / "labels" / f"{k}.png", image)
     refused(colours, "holds colours; a label map holds a class id a pixel")
     voc = write_voc(tmp_path / "voc")
+    refused(voc, "2 of the images are left to fit to; give 4 or more")
     (voc / "Annotations" / "a.xml").write_text("<annotation>")
     refused(voc, "a.xml can't be read as a VOC annotation")
+    coco = write_coco(tmp_path / "coco")
+    instances = coco / "annotations" / "instances_val2017.json"
+    document = json.loads(instances.read_text())
+    document["annotations"].append({"image_id": 77, "category_id": 3})
+    instances.write_text(json.dumps(document))
+    refused(coco, "has an annotation of an image or category it doesn't list")
+    instances.write_text("{")
+    refused(coco, r"instances_val2017\.json can't be read as COCO instances")
