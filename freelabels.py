@@ -362,7 +362,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand and exit with its status: 0 done, 1 something failed, 2 bad input."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = _run(arguments)
     except UserError as error:
@@ -371,6 +371,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _complain("interrupted; what is committed stays, run the same command again to go on")
         status = INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(status)
 
 
