@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -270,8 +271,6 @@ def _train_command() -> Callable[..., int]:
         """
         found_real, found_synthetic = _by_domain(datasets)
         summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
-        for score in summary.scores:
-            print_line(str(score))
         print_line(f"{summary.steps} steps, run folder {summary.run}")
         return 0 if summary.finished else INTERRUPTED
 
@@ -280,27 +279,77 @@ def _train_command() -> Callable[..., int]:
     return train
 
 
+def _probe_command() -> Callable[..., int]:
+    """The `probe` subcommand."""
+    from train.probe import ProbeConfig
+    from train.probe import probe as run_probe
+    from train.report import MARKDOWN
+
+    defaults = ProbeConfig()
+
+    def probe(
+        run: Positional[str],
+        /,
+        *,
+        data: tuple[str, ...],
+        out: str | None = None,
+        config: ProbeConfig = defaults,
+    ) -> int:
+        """Score a run's features per stage on other tasks, beside random weights and the rotation pretext.
+
+        Args:
+            run: Folder of a run.
+            data: Image folders (a folder a class), VOC or COCO folders, or datasets of labels.
+            out: Where probe.json, probe.md and probe.png go; default the run's folder.
+            config: How the features are probed.
+        """
+        run_probe(run, data, out, config, _reporter(False).say)
+        print_line((Path(out or run) / MARKDOWN).read_text())
+        return 0
+
+    probe.__annotations__["config"] = Annotated[ProbeConfig, tyro.conf.arg(name="")]
+    return probe
+
+
+def _export_command() -> Callable[..., int]:
+    """The `export` subcommand."""
+    from train.export import export as run_export
+
+    def export(run: Positional[str], /, *, out: str) -> int:
+        """Write a run's backbone as safetensors that timm loads, with a model card.
+
+        Args:
+            run: Folder of a run.
+            out: Folder for the weights and the card.
+        """
+        print_line(f"weights: {run_export(run, out)}")
+        return 0
+
+    return export
+
+
 def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Datasets of real frames and those of rendered ones. Raises UserError for one without frames."""
+    """Datasets of real frames and those of rendered ones. Raises UserError for one with neither, or both."""
     from pipeline.shards import Dataset
 
     real: list[str] = []
     synthetic: list[str] = []
     for path in datasets:
-        shards = Dataset(path).shards()
-        if not shards:
+        dataset = Dataset(path)
+        kinds = {clip["kind"] == "render" for name in dataset.shards() for clip in dataset.open(name).clips}
+        if not kinds:
             raise UserError(f"{path} holds no shards yet; label or render into it first")
-        kinds = {clip["kind"] == "render" for name in shards for clip in Dataset(path).open(name).clips}
-        if True in kinds:
-            synthetic.append(path)
-        if False in kinds:
-            real.append(path)
+        if len(kinds) == 2:
+            raise UserError(f"{path} holds real and rendered frames; give each domain a dataset of its own")
+        (synthetic if True in kinds else real).append(path)
     return real, synthetic
 
 
 # Subcommands whose libraries take seconds to import are made when they are asked for.
 HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
     "train": ("Train a multitask model on label shards of both domains.", _train_command),
+    "probe": ("Score a run's features on other tasks.", _probe_command),
+    "export": ("Write a run's backbone for timm.", _export_command),
 }
 COMMANDS: dict[str, Callable[..., int]] = {
     "label": label,
@@ -313,7 +362,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand and exit with its status: 0 done, 1 something failed, 2 bad input."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = _run(arguments)
     except UserError as error:
@@ -322,6 +371,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _complain("interrupted; what is committed stays, run the same command again to go on")
         status = INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(status)
 
 

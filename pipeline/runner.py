@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pipeline.errors import UserError
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -166,15 +168,19 @@ def _connect(cluster: Cluster) -> None:
 
     if ray.is_initialized():
         return
-    environment = {"env_vars": SINGLE_THREADED}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is not None:
-        ray.init(address=cluster.address, runtime_env=environment, log_to_driver=False, logging_level="ERROR")
-        return
-    os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
-    ray.init(
-        num_cpus=cluster.workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        configure_logging=True,
-    )
+        options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
+    else:
+        os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
+        options |= {"num_cpus": cluster.workers, "include_dashboard": False, "configure_logging": True}
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray has no type of its own for this
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        what = (
+            f"could not reach the Ray cluster at {cluster.address}"
+            if cluster.address
+            else "Ray did not start"
+        )
+        raise UserError(f"{what} ({reason}); try again, or work without Ray by --workers 0") from error

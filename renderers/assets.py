@@ -222,7 +222,7 @@ def _pictures(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(p for p in found if readable[p]), tuple(p for p in found if not readable[p])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=400)
 def _load(entry: Entry) -> Asset:
     if entry.group == "primitive":
         kind = entry.name.removeprefix("primitive/")

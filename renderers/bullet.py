@@ -44,6 +44,8 @@ def client() -> Iterator[int]:
     """The id of a fresh engine in DIRECT mode; disconnecting frees what it loaded."""
     with quiet():
         number: int = pybullet.connect(pybullet.DIRECT)
+    # Bullet would keep every mesh file it has ever read.
+    pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=number)
     try:
         yield number
     finally:

@@ -82,7 +82,6 @@ def _settings(scene: Scene, engine: int) -> None:
         numSubSteps=0,
         deterministicOverlappingPairs=1,
         solverResidualThreshold=1e-7,
-        enableFileCaching=1,
         physicsClientId=engine,
     )
     pybullet.setGravity(0, 0, -scene.physics.gravity, physicsClientId=engine)

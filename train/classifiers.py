@@ -7,6 +7,7 @@ features, and return test scores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,18 +39,21 @@ class Fitted:
 def quality(truth: Tensor, scores: Tensor, exclusive: bool) -> float:
     """Share of right answers; of images that show several classes, the mean of the classes' average precision.
 
-    Average precision is the mean, over images of the class, of precision at their rank (no interpolation).
+    Average precision is the mean, over images of the class, of precision at their rank (no interpolation); NaN if
+    no image shows any class.
     """
     if exclusive:
         return float((scores.argmax(1) == truth.argmax(1)).double().mean())
-    return float(torch.stack([_average_precision(t, s) for t, s in _said(truth, scores)]).mean())
+    each = [float(_average_precision(t, s)) for t, s in _said(truth, scores)]
+    return sum(each) / len(each) if each else math.nan
 
 
 def chance(truth: Tensor, exclusive: bool) -> float:
     """What the best constant answer scores: the largest class's share, or the classes' mean prevalence."""
     if exclusive:
         return float(truth.mean(0).max())
-    return float(torch.stack([t.mean() for t, _ in _said(truth, truth)]).mean())
+    each = [float(t.mean()) for t, _ in _said(truth, truth)]
+    return sum(each) / len(each) if each else math.nan
 
 
 def _said(truth: Tensor, scores: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -99,7 +103,7 @@ def ridge(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool) -> Fitted
         weight = (train.T @ target) / (energy + penalty)[:, None]
         leverage = train.square() @ (1 / (energy + penalty)) + 1 / len(train)
         left_out = target - (target - train @ weight) / (1 - leverage).clamp_min(TINY)[:, None]
-        score = float("nan") if single else quality(truth, left_out + mean, exclusive)
+        score = math.nan if single else quality(truth, left_out + mean, exclusive)
         if best is None or score > best.validation:
             best = Fitted(test @ weight + mean, penalty, score)
     assert best is not None

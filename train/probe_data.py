@@ -207,6 +207,10 @@ def _coco(root: Path, instances: dict[str, Path]) -> Classified:
     for split, document in documents.items():
         marks: dict[Any, dict[int, bool]] = {image["id"]: {} for image in document["images"]}
         for one in document["annotations"]:
+            if one["image_id"] not in marks or one["category_id"] not in categories:
+                raise UserError(
+                    f"{instances[split]} has an annotation of an image or category it doesn't list"
+                )
             column = classes.index(categories[one["category_id"]])
             mark = marks[one["image_id"]]
             mark[column] = mark.get(column, False) or not one.get("iscrowd", 0)

@@ -141,7 +141,8 @@ def markdown(report: ProbeReport) -> str:
         lines += [""]
     lines += [
         "**Bold**: best of the column. \\*: better than random initialisation, the 95 % interval of the paired "
-        "difference lies above zero. ±: half the 95 % confidence interval of the mean over "
+        "difference lies above zero (of forty cells, chance alone marks one). ±: half the 95 % "
+        "confidence interval of the mean over "
         f"{report.settings['seeds']} seeds (of splits, draws and random weights; not of pre-training).",
         "",
         *(f"- {note}" for note in report.notes),

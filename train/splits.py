@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.errors import UserError
 
 HELD_OUT = 0.2  # of the training images, to choose settings on
+FEWEST = 4  # images to fit to
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def random_split(
     if not held_out.any():
         held_out[rng.integers(len(train))] = True
     ratio = 0.0 if test is not None else float(tested.sum() / len(train))
+    return _split(train, tested, held_out, ratio)
+
+
+def _split(
+    train: NDArray[np.intp], tested: NDArray[np.bool_], held_out: NDArray[np.bool_], ratio: float
+) -> Split:
+    if len(train) < FEWEST:
+        raise UserError(f"{len(train)} of the images are left to fit to; give {FEWEST} or more")
     return Split(
         torch.from_numpy(train), torch.from_numpy(np.flatnonzero(tested)), torch.from_numpy(held_out), ratio
     )
@@ -65,8 +74,7 @@ def block_split(count: int, test: NDArray[np.bool_] | None, share: float, rng: n
     else:
         tested, ratio = test, 0.0
     train = np.flatnonzero(~tested)
-    held_out = torch.from_numpy(_block(len(train), HELD_OUT, rng))
-    return Split(torch.from_numpy(train), torch.from_numpy(np.flatnonzero(tested)), held_out, ratio)
+    return _split(train, tested, _block(len(train), HELD_OUT, rng), ratio)
 
 
 def few_shots(truth: Tensor, k: int, rng: np.random.Generator) -> Tensor | None:
