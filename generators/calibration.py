@@ -78,8 +78,9 @@ def map_name(detector: str, yes: bool = False) -> str:
 def calibration_digest(detector: str) -> str | None:
     """16 hexadecimal digits that change with the maps of a detector that are in use; None if it has none."""
     maps = _in_use()
-    own = [maps[name] for yes in (False, True) if (name := map_name(detector, yes)) in maps]
-    return hashlib.sha256(json.dumps([asdict(m) for m in own]).encode()).hexdigest()[:16] if own else None
+    names = [name for yes in (False, True) if (name := map_name(detector, yes)) in maps]
+    described = json.dumps({name: asdict(maps[name]) for name in names})
+    return hashlib.sha256(described.encode()).hexdigest()[:16] if names else None
 
 
 def calibrated(detector: str, score: Array, yes: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
