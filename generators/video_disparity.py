@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Map = NDArray[np.float32]
 Colour = NDArray[Any]
 
+ABSTAIN = 0.36  # raw score up to which there is no label: a crowd's flow can pass for a weak camera path
 LEAST_SIDE = 32  # pixels; smaller frames have nothing to track
 PARALLAX = 0.05  # aimed at, of the longer side: small enough for flow, large enough for depth
 NOISE = 3.0  # grey levels between two looks at one surface
@@ -75,7 +76,7 @@ class VideoDisparity:
             for t, inverse, certainty in self._inverse_depths(frames, K):
                 disparity[t] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
                 score[t] = cv2.resize(certainty, (width, height), interpolation=cv2.INTER_LINEAR)
-        confidence = calibrated(self.name, score)
+        confidence = calibrated(self.name, np.where(score > ABSTAIN, score, 0))
         disparity[confidence == 0] = np.nan
         return {"disparity": as_stored("disparity", disparity), "disparity_confidence": confidence}
 

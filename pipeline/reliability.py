@@ -15,6 +15,7 @@ from generators.fields import Array
 
 LEVELS = 256  # scores and confidences are bytes
 KNOTS = 32
+RAISED = 4.0  # a map raises no score more than so many times: noise and black frames must stay distrusted
 BINS = 10
 
 
@@ -75,7 +76,7 @@ def fit(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.
 
     Scores in each group are neighbours; no group but a single score holds more than its share of the labels.
-    Below the lowest score that was seen confidence falls linearly to 0 at 0. Raises ValueError without labels.
+    Confidence is at most `RAISED` times the score, and falls linearly to 0 below the lowest one seen. Raises ValueError without labels.
     """
     seen = np.flatnonzero(tally.count)
     if not len(seen):
@@ -86,7 +87,7 @@ def fit(tally: Tally) -> ConfidenceMap:
     number = np.bincount(group, count)
     score = np.bincount(group, count * seen) / number / 255
     confidence = isotonic_regression(np.bincount(group, tally.right[seen]) / number, weights=number).x
-    score, confidence = np.append(0, score), np.append(0, confidence)
+    score, confidence = np.append(0, score), np.append(0, np.minimum(confidence, RAISED * score))
     straight = np.zeros(len(score), bool)  # knots that change nothing
     straight[1:-1] = (confidence[:-2] == confidence[1:-1]) & (confidence[1:-1] == confidence[2:])
     knots = np.round(np.stack([score, confidence])[:, ~straight], 4)

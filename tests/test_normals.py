@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, Rectangle, Sphere, render
 
+from generators.calibration import using
 from generators.clip import Clip
 from generators.fields import field
 from generators.geometry import intrinsics
@@ -121,7 +122,8 @@ def test_degenerate_frames_do_not_crash(size):
 def test_sensor_depth_is_kept_as_measured_and_rims_are_trusted_less():
     _, depth, _ = render(ROOM, np.eye(4), K, SIZE)
     depth[:10] = 0
-    made = labelled(depth)
+    with using({}):  # raw scores
+        made = labelled(depth)
     assert np.isnan(made["depth"][0, :10]).all()
     assert np.array_equal(made["depth"][0, 10:], depth[10:].astype(np.float32))
     np.testing.assert_allclose(made["disparity"][0, 10:], 1 / depth[10:], rtol=1e-3)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, path, render, texture
 
+from generators.calibration import using
 from generators.clip import Clip
 from generators.fields import field
 from generators.geometry import intrinsics
@@ -34,7 +35,8 @@ def room():
 
 @pytest.fixture(scope="module")
 def labels(room):
-    return Stereo()(clip_of(room[0], room[1]))
+    with using({}):  # raw scores: how far a map trusts what is filled in is for renders to say
+        return Stereo()(clip_of(room[0], room[1]))
 
 
 def test_disparity_is_focal_length_times_baseline_over_depth(room, labels):
