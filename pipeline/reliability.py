@@ -76,7 +76,8 @@ def fit(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.
 
     Scores in each group are neighbours; no group but a single score holds more than its share of the labels.
-    Confidence is at most `RAISED` times the score, and falls linearly to 0 below the lowest one seen. Raises ValueError without labels.
+    Confidence is at most `RAISED` times the score, and falls linearly to 0 below the lowest one seen. Raises
+    ValueError without labels.
     """
     seen = np.flatnonzero(tally.count)
     if not len(seen):
