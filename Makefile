@@ -43,7 +43,7 @@ demo: setup
 	$(BIN)/freelabels inspect demo/real --picture demo/real.png
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 100 --loader.batch 8 --quiet
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 100 --loader.batch 8
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	@echo "Look at the labels in demo/real.png and demo/synthetic.png, at predictions in demo/run/pictures"
 
