@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from generators.calibration import calibration_digest
 from generators.clip import Clip
 from generators.fields import CONFIDENCE_SUFFIX, Array, field
 
@@ -73,12 +74,13 @@ def detectors() -> Mapping[str, type[Any]]:
 
 
 def provenance(detector: Detector) -> dict[str, Any]:
-    """What made a label: detector name, version and parameters, ready for JSON."""
+    """What made a label: detector name, version, parameters and digest of its confidence maps, ready for JSON."""
     assert dataclasses.is_dataclass(detector)
     return {
         "generator": detector.name,
         "version": detector.version,
         "parameters": dataclasses.asdict(detector),
+        "calibration": calibration_digest(detector.name),
     }
 
 

@@ -70,9 +70,10 @@ class ContourEdges:
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
         edges, score = zip(*(self.frame(image) for image in clip.image), strict=True)
+        label = as_bytes(np.stack(edges))
         return {
-            "edges": as_bytes(np.stack(edges)),
-            "edges_confidence": calibrated(self.name, np.stack(score)),
+            "edges": label,
+            "edges_confidence": calibrated(self.name, np.stack(score), label > 127),
         }
 
     def frame(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:

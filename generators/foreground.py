@@ -34,10 +34,9 @@ class MotionForeground:
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
-        return {
-            "foreground": clip.labels["motion"].copy(),
-            "foreground_confidence": clip.labels["motion_confidence"].copy(),
-        }
+        label = clip.labels["motion"].copy()
+        trust = clip.labels["motion_confidence"] / 255
+        return {"foreground": label, "foreground_confidence": calibrated(self.name, trust, label > 127)}
 
 
 @register
@@ -63,7 +62,11 @@ class BoundarySaliency:
         found = np.stack([self.frame(image) for image in clip.image])
         spread = found.std(axis=(1, 2), keepdims=True) / 0.5
         score = np.abs(2 * found - 1) * np.clip(2 * spread, 0, 1)
-        return {"foreground": as_bytes(found), "foreground_confidence": calibrated(self.name, score)}
+        label = as_bytes(found)
+        return {
+            "foreground": label,
+            "foreground_confidence": calibrated(self.name, score, label > 127),
+        }
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Foreground probability (H, W) of one frame (H, W, 3)."""

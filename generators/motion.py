@@ -170,7 +170,7 @@ class IndependentMotion:
             motion[t] = as_bytes(fine)
             score = np.maximum(fine, 1 - fine) * min(1.0, following[t] / 0.8)
             doubt = cv2.resize(doubtful[t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            confidence[t] = calibrated(self.name, np.where(doubt, 0, score))
+            confidence[t] = calibrated(self.name, np.where(doubt, 0, score), motion[t] > 127)
         return {"motion": motion, "motion_confidence": confidence}
 
     def _segmented(self, spread: Floats, image: NDArray[np.uint8]) -> Floats:

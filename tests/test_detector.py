@@ -92,4 +92,9 @@ def test_an_unknown_label_names_the_nearest() -> None:
 def test_configured_detectors_replace_the_defaults_and_tell_their_parameters() -> None:
     canny = make("canny", "edges")
     [chosen] = plan(["edges"], frozenset(), {"canny": canny(strength=2.0)}).detectors
-    assert provenance(chosen) == {"generator": "canny", "version": 1, "parameters": {"strength": 2.0}}
+    assert provenance(chosen) == {
+        "generator": "canny",
+        "version": 1,
+        "parameters": {"strength": 2.0},
+        "calibration": None,
+    }

@@ -1,0 +1,73 @@
+"""Draws the pictures of docs/detectors.md, of scikit-image's photos and of a rendered clip."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from generators.clip import Clip
+from generators.detector import detectors
+from generators.fields import Array, confidence_name
+from generators.geometry import intrinsics
+from generators.pictures import picture
+from pipeline.calibrate import rendered_views
+from pipeline.label import run_detectors
+from pipeline.render import RenderOptions
+
+OUT = Path(__file__).parent / "detectors"
+SIDE = 200
+SEED, CLIP, FRAMES, SHOWN = 7, 0, 12, 5  # of the rendered clip
+
+
+def still(image: Array, right: Array | None = None) -> Clip:
+    """A clip of one photo, or of one stereo pair."""
+    height, width = image.shape[:2]
+    K = intrinsics(0.85 * width, width, height)
+    return Clip(image[None], np.zeros(1), K, right=None if right is None else right[None])
+
+
+def strip(name: str, clip: Clip, made: dict[str, Array], label: str, frame: int = 0) -> None:
+    """Write frame, label, confidence side by side."""
+    trust = made[confidence_name(label)][frame]
+    panels = [
+        clip.image[frame],
+        picture(label, made[label][frame]),
+        picture(confidence_name(label), trust),
+    ]
+    height = SIDE
+    width = round(SIDE * clip.size[1] / clip.size[0])
+    row = np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in panels])
+    # A palette keeps the files small.
+    Image.fromarray(row).quantize(96, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
+
+
+def run(name: str, clip: Clip) -> dict[str, Array]:
+    """The labels one detector makes of a clip."""
+    return run_detectors(clip, [detectors()[name]()])
+
+
+def main() -> None:
+    """Draw them all."""
+    cv2.setNumThreads(1)
+    OUT.mkdir(exist_ok=True)
+    photo = still(cv2.resize(data.chelsea(), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA))
+    strip("edges", photo, run("edges", photo), "edges")
+    strip("regions", photo, run("superpixels", photo), "regions")
+    coffee = still(cv2.resize(data.coffee(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
+    strip("foreground", coffee, run("boundary_saliency", coffee), "foreground")
+    left, right, _ = data.stereo_motorcycle()
+    pair = still(left, right)
+    made = run("stereo", pair)
+    strip("stereo", pair, made, "disparity")
+    strip("normals", pair, run("normals", pair.with_labels(made)), "normals")
+    video, _ = rendered_views(RenderOptions(seed=SEED, frames=FRAMES), CLIP)["video"]
+    flow = run("dense_inverse_search", video)
+    strip("flow", video, flow, "flow", SHOWN)
+    strip("motion", video, run("independent_motion", video.with_labels(flow)), "motion", SHOWN)
+    strip("video_disparity", video, run("video_disparity", video), "disparity", SHOWN)
+
+
+if __name__ == "__main__":
+    main()
