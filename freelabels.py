@@ -240,6 +240,46 @@ def verify(
     return 1 if summary.problems and not repair else 0
 
 
+def calibrate(
+    *,
+    out: str,
+    clips: int = 24,
+    seed: int | None = None,
+    frames: int = 8,
+    size: str = "256",
+    install: bool = False,
+    where: Annotated[Where, tyro.conf.arg(name="")] = HERE,
+    json: bool = False,
+) -> int:
+    """Fit what each detector's confidence means on rendered clips, whose truth is exact.
+
+    Args:
+        out: Folder for calibration.json and a reliability diagram per label.
+        clips: How many clips to render.
+        seed: Seed of the clips; default: that of the maps that ship.
+        frames: Frames of a clip.
+        size: Side of the frames in pixels, or WIDTHxHEIGHT.
+        install: Make these the maps that detectors use from now on, in this installation.
+        where: Where and how carefully it runs.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from pipeline.calibrate import SEED_OF_MAPS
+    from pipeline.calibrate import calibrate as run_calibrate
+
+    summary = run_calibrate(
+        out,
+        clips,
+        SEED_OF_MAPS if seed is None else seed,
+        frames=frames,
+        size=size_of(size),
+        install=install,
+        cluster=where.cluster,
+        reporter=_reporter(json),
+    )
+    _conclude(json, summary, f"confidence maps and reliability diagrams: {out}")
+    return 0
+
+
 def _train_command() -> Callable[..., int]:
     """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
     from train.trainer import TrainConfig
@@ -356,6 +396,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "render": render,
     "inspect": inspect,
     "verify": verify,
+    "calibrate": calibrate,
 }
 
 

@@ -212,6 +212,8 @@ def test_no_permission_to_write(photos: Path, tmp_path: Path, capsys: pytest.Cap
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     if os.access(locked, os.W_OK):
+        if not os.path.ismount("/sys"):
+            pytest.skip("root may write everywhere on this machine")
         locked = Path("/sys")  # where root can't write either
     assert run(photos, "--out", locked / "freelabels", *QUICK) == 2
     assert sentence(capsys).startswith(f"{CANNOT_WRITE}{locked / 'freelabels'} (")
