@@ -127,7 +127,13 @@ def draw_reliability(title: str, curves: Mapping[str, Tally], path: Path) -> Non
         draw.text((MARGIN - 16, at(0, tick)[1]), f"{tick:.1f}", "black", font, anchor="mm")
     draw.line((*at(0, 0), *at(1, 1)), fill="#888888")
     draw.text((MARGIN + SIDE / 2, MARGIN / 2), title, "black", font, anchor="mm")
-    draw.text((MARGIN + SIDE / 2, MARGIN + SIDE + 28), "share of right labels over confidence", "black", font, anchor="mm")
+    draw.text(
+        (MARGIN + SIDE / 2, MARGIN + SIDE + 28),
+        "share of right labels over confidence",
+        "black",
+        font,
+        anchor="mm",
+    )
     for row, (name, tally) in enumerate(curves.items()):
         colour = COLOURS[row % len(COLOURS)]
         count, said, right = tally.bins()
