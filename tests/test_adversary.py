@@ -94,7 +94,7 @@ def test_against_the_solved_judge_what_gives_the_domain_away_is_cancelled() -> N
     # Two measurements of one shift: the domains look alike where the trunk takes their difference.
     g = torch.Generator().manual_seed(0)
     mixing = torch.zeros(1, requires_grad=True)
-    solver = torch.optim.SGD([mixing], 0.1)
+    solver = torch.optim.SGD([mixing], 0.03)
     judge = make_adversary(AdversaryConfig("ridge", weight=1.0, pool=32), (1,), {})
     judge.advance(1.0)
 
@@ -103,14 +103,14 @@ def test_against_the_solved_judge_what_gives_the_domain_away_is_cancelled() -> N
         shifted = domain.view(-1, 1, 1, 1) + torch.randn(count, 2, 4, 4, generator=g) / 4
         return shifted[:, :1] - mixing * shifted[:, 1:], domain
 
-    for _ in range(150):
+    for _ in range(100):
         solver.zero_grad()
         x, domain = feature(16)
         judge([x], {}, domain).backward()
         solver.step()
-    assert abs(float(mixing) - 1) < 0.1
+    assert abs(mixing.item() - 1) < 0.1
     x, domain = feature(16)
-    assert float(judge.eval()([x], {}, domain)) < 0.2 and judge.written == 150 * 16
+    assert float(judge.eval()([x], {}, domain)) < 0.2 and judge.written == 100 * 16
 
 
 def test_matching_statistics_cost_nothing() -> None:
