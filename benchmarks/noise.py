@@ -1,10 +1,10 @@
 """How much of the clean score each robust choice recovers when a share of the synthetic labels is wrong.
 
 The noise model is that of normals from video, the detector that docs/detectors.md finds wrong about as often
-(0.567 of its labels, 0.0102 of the surest tenth, calibration error 0.104). A quarter of a frame is good or bad as a
-whole: its error rate is drawn from Beta(c m, c (1 − m)), m the stated share; at m = 0.567, c = 0.85 gives that
-surest tenth. That share of its blocks, 4 pixels wide, takes the label of another scene. The confidence is the
-probability of being right, off by a normal error of mean size 0.104; it doesn't say which blocks are wrong.
+(0.567 of its labels, 0.0102 of the surest tenth, calibration error 0.104). A quarter of a frame is good or bad
+as a whole: its error rate is drawn from Beta(c m, c (1 − m)), m the stated share; c = 0.85 gives that surest
+tenth at m = 0.567. That share of its blocks, 4 pixels wide, takes the label of another scene. The confidence is
+the probability of being right, off by a normal error of mean size 0.104; which blocks are wrong it doesn't say.
     python -m benchmarks.noise [--share 0.4] [--seeds 3] [--steps 250]
 """
 
