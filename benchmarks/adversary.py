@@ -2,7 +2,7 @@
 
 Synthetic clips have exact labels; real ones, in another style, have labels on held-out clips alone, to be scored
 by. The same data and seeds for all. The domain probe is fresh, linear, balanced, and scored on held-out clips.
-    python -m benchmarks.adversary [--names none ridge …] [--steps 400] [--seeds 1] [--gap 0.3]
+    python -m benchmarks.adversary [--names none ridge …] [--steps 700] [--seeds 1] [--gap 0.3]
     python -m benchmarks.adversary --real FOLDER --synthetic FOLDER      on datasets of your own
 """
 
@@ -29,7 +29,7 @@ from train.trainer import TrainConfig, train
 
 SIZE = 64
 TASKS = ("edges", "normals")
-WEIGHTS = {"reversal": 0.1, "lsgan": 1.0, "ridge": 1.5}
+WEIGHTS = {"reversal": 0.1, "lsgan": 1.0, "ridge": 1.0}
 
 
 def hide_training_labels(path: Path, held_out: float) -> None:
@@ -49,7 +49,7 @@ def hide_training_labels(path: Path, held_out: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="*", default=["none", "fourier", "reversal", "lsgan", "ridge"])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--weight", type=float, help="of all; default: each one's own")
     parser.add_argument(
