@@ -12,7 +12,7 @@ from generators.geometry import Floats, rays
 from renderers import environment
 from renderers.appearance import Appearance
 from renderers.points import Points, by_geometry
-from renderers.raycast import Surfaces, cast
+from renderers.raycast import Hits, Surfaces, cast
 from renderers.sensor import develop
 from renderers.shading import shade
 
@@ -31,13 +31,15 @@ def render_image(
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
+    centres: Hits | None = None,
 ) -> NDArray[np.uint8]:
     """A photograph uint8 (H, W, 3), sRGB, of the world at one instant.
 
-    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). The same
-    generator state gives the same bytes. Raises ValueError for a photo that can't be read.
+    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). centres: first
+    hits of the rays through all pixel centres, where they are known already. The same generator state gives the
+    same bytes. Raises ValueError for a photo that can't be read.
     """
-    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng)
+    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng, centres)
     return develop(light, appearance.sensor, rng)
 
 
@@ -48,6 +50,7 @@ def render_radiance(
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
+    centres: Hits | None = None,
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
 
@@ -55,7 +58,7 @@ def render_radiance(
     neighbour shows something else, four samples a pixel are.
     """
     view = _View.of(camera_K, camera_pose, size)
-    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0))
+    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
     samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
     same = _same_pixel(centre, samples, view)
@@ -122,10 +125,13 @@ class _Seen:
     sight: Floats
 
 
-def _seen(surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float]) -> _Seen:
-    """Cast rays through places `offset` = (x, y) pixels from the centres of some pixels."""
-    towards = view.middle[pixels] + (np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down)
-    hits = cast(surfaces, view.centre, towards)
+def _seen(
+    surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float], hits: Hits | None = None
+) -> _Seen:
+    """Cast rays, unless their hits are known, through places `offset` = (x, y) from the centres of some pixels."""
+    towards = view.middle.take(pixels, 0)
+    towards += np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down
+    hits = cast(surfaces, view.centre, towards) if hits is None else hits
     met = hits.geometry >= 0
     depth = np.where(met, hits.t, np.float32(0))
     sight = towards * depth[:, None]

@@ -46,13 +46,17 @@ def shade(
 
     turn = _dither(points.pixel, size[1], rng)
     lattice = Lattice(points, whole, size)
+    # Smoothly shaded facets must not shadow each other: shadow rays start where they have left the facets behind.
+    lean = np.einsum("ni,ni->n", points.normal, points.flat)
+    past = np.sqrt(np.maximum(2 - 2 * lean, 0))
+    past *= surfaces.geometry_extent.astype(np.float32)[points.geometry]
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, lattice, towards, cosine > 0, turn) * cosine
+        lit = visibility(surfaces, light, lattice, towards, past, cosine > 0, turn) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
@@ -101,23 +105,26 @@ def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
 
 
 def visibility(
-    surfaces: Surfaces, light: Light, lattice: Lattice, towards: Floats, facing: Mask, turn: Floats
+    surfaces: Surfaces,
+    light: Light,
+    lattice: Lattice,
+    towards: Floats,
+    past: Floats,
+    facing: Mask,
+    turn: Floats,
 ) -> Floats:
     """The share (N,) of a light that points see; 0 where they don't face it.
 
-    towards: (N, 3) unit, to the light. One ray each, and `SHADOW_RAYS` from all over the pixel to all over the
-    light for whole pixels where a neighbour's ray went the other way. Wide penumbras are smoothed.
+    towards: (N, 3) unit, to the light. past: (N,) metres along it at which rays start. One ray each, and
+    `SHADOW_RAYS` from all over the pixel to all over the light for whole pixels where a neighbour's ray went the
+    other way. Wide penumbras are smoothed.
     """
     points, whole = lattice.points, lattice.whole
     seen = np.zeros(len(points.at), np.float32)
     first = np.flatnonzero(facing)
-    # Smoothly shaded facets must not shadow each other: rays start where they have left the facets behind.
-    lean = np.einsum("ni,ni->n", points.normal, points.flat)[first]
-    past = (
-        np.sqrt(np.maximum(2 - 2 * lean, 0))
-        * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
-    )
-    start = points.above[first] + towards[first] * past[:, None]
+    start = points.above.take(first, 0)
+    bent = np.flatnonzero(past[first] > 0)
+    start[bent] += towards[first[bent]] * past[first[bent], None]
     # Any three by three pixels hold every part of the light, so that no penumbra goes unnoticed.
     row, column = np.divmod(points.pixel[first], lattice.size[1])
     part = (column + 3 * row) % SHADOW_RAYS
