@@ -78,7 +78,7 @@ def speed(
 
 
 def primary_rays(assets: Library, repeats: int = 5) -> float:
-    """Million rays of one fixed view a CPU-second, the best of some repeats: how fast the processor is just now."""
+    """Million rays of one fixed view a CPU-second, at best of some repeats: how fast the processor is now."""
     scene, motion = find_scene(0, 0, SceneRanges(), assets, 1, 256)
     world = build_world(scene, assets)
     (pose,) = camera_poses(scene.camera, [0.0])
