@@ -155,6 +155,8 @@ MISTAKES = {
         "superpixel.count=9": "did you mean 'superpixels'",
         "superpixels.number=9": "superpixels has no 'number'",
         "superpixels.count=many": "want int, such as",
+        "superpixels.count=-4": "superpixels can't work with that",
+        "dense_inverse_search.patch=0": "the process ended with status",
     },
     "--memory": {"much": "500M or 1.5G", "-1G": "500M or 1.5G", "0": "500M or 1.5G", "inf": "500M or 1.5G"},
     "--compression": {"zip": "fast, small"},
