@@ -13,6 +13,7 @@ from generators.fields import VISIBILITY, Array, confidence_name
 from generators.geometry import invert_pose, pixel_centres, rays
 from renderers.appearance import Appearance, Light
 from renderers.edges import SURFACE_EDGES, Seen, edge_types, near_steps
+from renderers.points import dot
 from renderers.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, covers, occluded
 from renderers.shading import albedo
 
@@ -93,7 +94,7 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
     normal = (surfaces.face_normal @ rotation)[face]  # camera axes
-    slant = np.einsum("ni,ni->n", normal, ray)
+    slant = dot(normal, ray)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = surfaces.face_offset[face] / slant
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
@@ -223,8 +224,9 @@ def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]
     for other in others:
         step = _step(now, Instant(other.surfaces, now.camera_pose))
         index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
-        shift = step(seen.geometry[index], point[index]) - point[index]
-        moving[index] |= np.linalg.norm(shift, axis=-1) > MOVED
+        start = point.take(index, 0)
+        shift = step(seen.geometry[index], start) - start
+        moving[index] |= dot(shift, shift) > MOVED**2
     return np.where(moving, 255, 0).astype(np.uint8)
 
 
@@ -244,7 +246,7 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image.
-    offset = np.where(hit, np.einsum("ni,ni->n", seen.normal, point), 1.0)
+    offset = np.where(hit, dot(seen.normal, point), 1.0)
     slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
     appearance = known.appearance
     lit, facing = _lit(seen, point, now, appearance.lights if appearance is not None else ())
@@ -274,15 +276,15 @@ def _albedo(
     surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
     patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
     index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
-    at = (point[index] @ turn.T + surfaces.origin).astype(np.float32)
-    normal = (seen.normal[index] @ turn.T).astype(np.float32)
+    at = (point.take(index, 0) @ turn.T + surfaces.origin).astype(np.float32)
+    normal = (seen.normal.take(index, 0) @ turn.T).astype(np.float32)
     bare = np.zeros((*size, 3), np.float32)
     bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
     chosen = np.flatnonzero(near_steps(bare).ravel()[index])
     filtered = bare.copy()
     index = index[chosen]
     # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
-    slant = np.einsum("ni,ni->n", seen.normal[index], seen.ray[index])
+    slant = dot(seen.normal[index], seen.ray[index])
     depth = seen.depth[index, None]
     lean = depth * seen.normal[index, :2] / K[[0, 1], [0, 1]] / np.minimum(slant, -0.03)[:, None]
     steps = -lean.T[:, :, None] * seen.ray[index]
@@ -323,11 +325,11 @@ def _lit(
         else:
             place = (np.asarray(light.place) - now.surfaces.origin) @ now.camera_pose[:3, :3]
             towards = place.astype(np.float32) - start
-        facing[:, column] = np.einsum("ni,ni->n", towards, normal) > 0  # false where nothing is hit
+        facing[:, column] = dot(np.asarray(towards, np.float32), normal) > 0  # false where nothing is hit
         index = np.flatnonzero(facing[:, column])
         far = np.inf if light.kind == "sun" else 1.0
-        origins = start[index] @ turn.T + now.surfaces.origin.astype(np.float32)
-        lit[index, column] = ~occluded(now.surfaces, origins, towards[index] @ turn.T, 0.0, far)
+        origins = start.take(index, 0) @ turn.T + now.surfaces.origin.astype(np.float32)
+        lit[index, column] = ~occluded(now.surfaces, origins, towards.take(index, 0) @ turn.T, 0.0, far)
     return lit, facing
 
 
@@ -346,7 +348,7 @@ def _amodal(
     for thing in range(objects):
         region = _region(thing, now, K, size) if thing else np.ones(size, bool)
         index = np.flatnonzero(region.ravel() & ~masks[thing])
-        masks[thing, index] = covers(now.surfaces, thing, seen.towards[index])
+        masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
     return masks
 
 

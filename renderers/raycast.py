@@ -164,8 +164,10 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
     """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
-    np.subtract(origins, surfaces.origin, out=rays[:, :3], casting="same_kind")
-    rays[:, 3:] = directions
+    start = np.asarray(origins)
+    for axis in range(3):  # a column at a time: NumPy is slow along short axes
+        rays[:, axis] = start[..., axis] - surfaces.origin[axis]
+        rays[:, 3 + axis] = directions[:, axis]
     return o3d.core.Tensor.from_numpy(rays)
 
 
