@@ -12,22 +12,23 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from generators.fields import Array, field
 from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
 from pipeline.errors import UserError
+from pipeline.local_storage import RECORD
 from pipeline.statistics import confidence_of, statistics
-from pipeline.storage import STAGING, LocalStorage
+from pipeline.storage import OpenFile, Storage, open_storage
 
 SCHEMA = 1
 KEY = "freelabels"
-GROUP = "zarr.json"
+GROUP = RECORD
 MAX_ROWS = 64
+RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
 
 
 class NotADataset(UserError):
@@ -46,26 +47,38 @@ def digest(document: Any) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed shard, opened for reading. Safe to use after a fork; close it when done."""
+    """One committed shard, opened for reading; close it when done.
+
+    Of a local dataset it is safe to use after a fork. place: what the storage's keys of its files begin with.
+    """
 
     name: str
-    storage: LocalStorage
+    storage: Storage
+    place: str
     group: Mapping[str, Any]
     _open: dict[str, ColumnReader] = dataclasses.field(default_factory=dict, repr=False)
-    _handles: list[int] = dataclasses.field(default_factory=list, repr=False)
+    _files: list[OpenFile] = dataclasses.field(default_factory=list, repr=False)
 
     @staticmethod
-    def load(storage: LocalStorage, name: str) -> Shard:
+    def load(storage: Storage, name: str) -> Shard:
         """Open a shard by folder name.
 
         Raises CorruptShard if its record is missing, damaged or of a newer schema.
         """
         try:
-            document = json.loads(storage.read(f"{name}/{GROUP}"))
-            record = document["attributes"][KEY]
-            sealed = record.pop("sha256")
+            return Shard.parse(storage, name, *storage.record(name))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CorruptShard(f"{name}: it has no record ({GROUP})") from error
+        except ValueError as error:
+            raise CorruptShard(f"{name}: its record can't be read") from error
+
+    @staticmethod
+    def parse(storage: Storage, name: str, place: str, text: bytes) -> Shard:
+        """A shard from its place and the text of its record. Raises as `load`."""
+        try:
+            document = json.loads(text)
+            record = document["attributes"][KEY]
+            sealed = record.pop("sha256")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptShard(f"{name}: its record can't be read") from error
         if record.get("schema", 0) > SCHEMA:
@@ -75,7 +88,7 @@ class Shard:
             )
         if digest(document) != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
-        return Shard(name, storage, document)
+        return Shard(name, storage, place, document)
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -132,23 +145,26 @@ class Shard:
         if name not in self._open:
             where = f"{self.name}/{name}"
             metadata = self._metadata(name)
-            path = self.storage.path(f"{self.name}/{chunk_key(name, len(metadata['shape']))}")
+            key = chunk_key(name, len(metadata["shape"]))
+            known = self.record["columns"][name]["objects"][key]
             try:
-                handle = os.open(path, os.O_RDONLY)
+                file = self.storage.open(f"{self.place}/{key}", known["bytes"], known["sha256"])
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CorruptShard(f"{where}: its file is missing") from error
-            self._handles.append(handle)
-            size = os.fstat(handle).st_size
-            self._open[name] = ColumnReader.open(
-                where, metadata, size, lambda start, stop: os.pread(handle, stop - start, start)
-            )
+            self._files.append(file)
+            self._open[name] = ColumnReader.open(where, metadata, file.size, file.fetch)
         return self._open[name]
 
     def close(self) -> None:
         """Give the open files back; the shard opens them again when read."""
         self._open.clear()
-        while self._handles:
-            os.close(self._handles.pop())
+        while self._files:
+            self._files.pop().close()
+
+    @property
+    def address(self) -> str:
+        """Path or URI under which other zarr readers open the shard."""
+        return self.storage.address(self.place)
 
     def _metadata(self, name: str) -> Mapping[str, Any]:
         arrays = self.group["consolidated_metadata"]["metadata"]
@@ -158,15 +174,42 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class DatasetFile:
+    """A small file beside the shards of a dataset, replaced as a whole."""
+
+    dataset: Dataset
+    name: str
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.dataset.storage.exists(self.name)
+
+    def read_text(self, errors: str = "strict") -> str:
+        """Its text. Raises FileNotFoundError."""
+        return self.dataset.storage.read(self.name).decode(errors=errors)
+
+    def write_text(self, text: str) -> None:
+        """Put it, or replace it as a whole."""
+        self.dataset.storage.write(self.name, text.encode())
+
+    def write_lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Put it, or replace it as a whole, with a JSON line per entry."""
+        self.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.dataset.path).rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A folder of shards."""
+    """A folder of shards, or a prefix of an object store (``s3://bucket/path``)."""
 
     path: str | os.PathLike[str]
 
     @cached_property
-    def storage(self) -> LocalStorage:
+    def storage(self) -> Storage:
         """Where the shards lie."""
-        return LocalStorage(Path(self.path))
+        return open_storage(self.path)
 
     @staticmethod
     def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
@@ -174,35 +217,22 @@ class Dataset:
 
         Raises NotADataset if the folder holds something else, UserError if it was begun with others.
         """
-        root = Path(path)
-        marker = root / GROUP
-        if not marker.exists():
-            if root.exists() and (
-                not root.is_dir() or any(not p.name.startswith(".tmp-") for p in root.iterdir())
-            ):
-                raise NotADataset(f"{root} holds something else; name an empty or a new folder with --out")
-            new = not root.exists()
-            root.mkdir(parents=True, exist_ok=True)
+        dataset = Dataset(path)
+        storage = dataset.storage
+        if not storage.exists(GROUP):
+            if not storage.vacant():
+                raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")
             document = {
                 "zarr_format": 3,
                 "node_type": "group",
                 "attributes": {KEY: {"schema": SCHEMA, **attributes}},
             }
-            scratch = root / f"{STAGING}{os.getpid()}.json"
-            try:
-                scratch.write_bytes(canonical(document))
-                scratch.replace(marker)
-            except OSError:
-                scratch.unlink(missing_ok=True)
-                if new:
-                    root.rmdir()
-                raise
-        dataset = Dataset(root)
+            storage.begin(GROUP, canonical(document))
         for name, value in attributes.items():
             have = dataset.attributes.get(name)
             if have != value:
                 raise UserError(
-                    f"{root} was begun with {name} {have}, not {value}: use that, or another --out"
+                    f"{path} was begun with {name} {have}, not {value}: use that, or another --out"
                 )
         return dataset
 
@@ -237,13 +267,24 @@ class Dataset:
         """Open a shard by folder name. Raises CorruptShard."""
         return Shard.load(self.storage, name)
 
-    def rejected_log(self) -> Path:
-        """Sources that were refused, a JSON line each."""
-        return Path(self.path) / "rejected.jsonl"
+    def open_all(self, names: Sequence[str]) -> Iterator[Shard]:
+        """Open many shards, in order, with as many requests at a time as the storage bears. Raises as `open`."""
+        for start in range(0, len(names), RECORDS_AT_A_TIME):
+            batch = names[start : start + RECORDS_AT_A_TIME]
+            for name, found in zip(batch, self.storage.read_records(batch), strict=True):
+                yield self.open(name) if found is None else Shard.parse(self.storage, name, *found)
 
-    def failures_log(self) -> Path:
+    def file(self, name: str) -> DatasetFile:
+        """A small file beside the shards."""
+        return DatasetFile(self, name)
+
+    def rejected_log(self) -> DatasetFile:
+        """Sources that were refused, a JSON line each."""
+        return self.file("rejected.jsonl")
+
+    def failures_log(self) -> DatasetFile:
         """Work items that failed, a JSON line each."""
-        return Path(self.path) / "failures.jsonl"
+        return self.file("failures.jsonl")
 
 
 def commit_shard(
@@ -277,7 +318,7 @@ def commit_shard(
             if kept not in columns and kept not in drop:
                 entries[kept] = base.record["columns"][kept]
                 metadata[kept] = base.group["consolidated_metadata"]["metadata"][kept]
-                links |= {key: f"{base.name}/{key}" for key in entries[kept]["objects"]}
+                links |= {key: f"{base.place}/{key}" for key in entries[kept]["objects"]}
     for column, values in columns.items():
         if len(values) != rows:
             raise ValueError(f"{column}: has {len(values)} frames, the shard has {rows}")

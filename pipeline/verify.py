@@ -128,8 +128,7 @@ def _record_problems(shard: Shard) -> Iterator[str]:
     if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
         yield "its clips do not cover its rows"
     expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {GROUP}
-    root = shard.storage.path(shard.name)
-    found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+    found = set(shard.storage.files(shard.place))
     if found - expected:
         yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"
 
@@ -137,7 +136,7 @@ def _record_problems(shard: Shard) -> Iterator[str]:
 def _column_problems(shard: Shard, name: str) -> list[str]:
     for key, entry in shard.record["columns"][name]["objects"].items():
         try:
-            data = shard.storage.read(f"{shard.name}/{key}")
+            data = shard.storage.read(f"{shard.place}/{key}")
         except OSError as error:
             return [f"its file {key} can't be read ({error.strerror})"]
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
