@@ -8,6 +8,7 @@ sha256 of every file, statistics), itself under a checksum.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from generators.fields import Array, field
-from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
+from pipeline.columns import ColumnReader, CorruptShard, array_metadata, checksums, chunk_key, encode
 from pipeline.errors import UserError
 from pipeline.statistics import confidence_of, statistics
 from pipeline.storage import STAGING, LocalStorage
 
-SCHEMA = 1
+SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
 KEY = "freelabels"
 GROUP = "zarr.json"
 MAX_ROWS = 64
@@ -32,6 +33,10 @@ MAX_ROWS = 64
 
 class NotADataset(UserError):
     """A folder that holds something other than a Freelabels dataset."""
+
+
+LOGS = ("rejected.jsonl", "failures.jsonl", ".sources.jsonl", ".index.npz")
+_HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
 
 
 def canonical(document: Any) -> bytes:
@@ -42,6 +47,14 @@ def canonical(document: Any) -> bytes:
 def digest(document: Any) -> str:
     """A hex sha256 of any JSON-able value."""
     return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def _marker(attributes: Mapping[str, Any]) -> bytes:
+    """The metadata of a dataset's own group."""
+    record: dict[str, Any] = {"schema": SCHEMA, **attributes}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {KEY: record}}
+    record["sha256"] = digest(document)
+    return canonical(document)
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,8 @@ class Shard:
             )
         if digest(document) != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
+        if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
+            raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
         return Shard(name, storage, document)
 
     @property
@@ -140,7 +155,11 @@ class Shard:
             self._handles.append(handle)
             size = os.fstat(handle).st_size
             self._open[name] = ColumnReader.open(
-                where, metadata, size, lambda start, stop: os.pread(handle, stop - start, start)
+                where,
+                metadata,
+                size,
+                lambda start, stop: os.pread(handle, stop - start, start),
+                self.record["columns"][name].get("crc32c", ""),
             )
         return self._open[name]
 
@@ -178,19 +197,16 @@ class Dataset:
         marker = root / GROUP
         if not marker.exists():
             if root.exists() and (
-                not root.is_dir() or any(not p.name.startswith(".tmp-") for p in root.iterdir())
+                not root.is_dir() or any(not p.name.startswith((STAGING, *LOGS)) for p in root.iterdir())
             ):
+                if root.is_dir() and Dataset(root).shards():
+                    raise NotADataset(f"{root} holds shards but no {GROUP}; {_HOW_TO_MEND.format(root)}")
                 raise NotADataset(f"{root} holds something else; name an empty or a new folder with --out")
             new = not root.exists()
             root.mkdir(parents=True, exist_ok=True)
-            document = {
-                "zarr_format": 3,
-                "node_type": "group",
-                "attributes": {KEY: {"schema": SCHEMA, **attributes}},
-            }
             scratch = root / f"{STAGING}{os.getpid()}.json"
             try:
-                scratch.write_bytes(canonical(document))
+                scratch.write_bytes(_marker(attributes))
                 scratch.replace(marker)
             except OSError:
                 scratch.unlink(missing_ok=True)
@@ -208,15 +224,52 @@ class Dataset:
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """What holds for all shards. Raises NotADataset if the folder is not a dataset."""
+        """What holds for all shards. Raises NotADataset if the folder is not a dataset, or no longer tells."""
         try:
-            return json.loads(self.storage.read(GROUP))["attributes"][KEY]  # type: ignore[no-any-return]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise NotADataset(f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one") from error
+            document = json.loads(self.storage.read(GROUP))
+            attributes: dict[str, Any] = document["attributes"][KEY]
+            sealed = attributes.pop("sha256", None)
+            damaged = (sealed or attributes["schema"] > 1) and digest(document) != sealed
+            damaged |= "columns" in attributes  # a shard's record in its place
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            how = f"; {_HOW_TO_MEND.format(self.path)}" if self._has_shards() else ""
+            raise NotADataset(
+                f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one{how}"
+            ) from error
+        if damaged:
+            raise NotADataset(
+                f"{self.path}: its {GROUP} does not match its checksum; {_HOW_TO_MEND.format(self.path)}"
+            )
+        return attributes
+
+    def _has_shards(self) -> bool:
+        try:
+            return bool(self.shards())
+        except OSError:
+            return False
+
+    def mend(self) -> None:
+        """Write the dataset's own record anew from the first sound shard, which tells how it was begun.
+
+        Without any sound shard there is nothing to lose: the record goes, so that a stage can begin anew.
+        """
+        for name in self.shards():
+            with contextlib.suppress(CorruptShard, KeyError):
+                begun = self.open(name).record["dataset"]
+                scratch = Path(self.path) / f"{STAGING}{os.getpid()}.json"
+                scratch.write_bytes(_marker(begun))
+                scratch.replace(Path(self.path) / GROUP)
+                return
+        (Path(self.path) / GROUP).unlink(missing_ok=True)
 
     def shards(self) -> list[str]:
         """Folder names of the shards, newest revision of each, sorted."""
         return sorted(self._revisions()[0])
+
+    def stamps(self) -> dict[str, str]:
+        """By folder name of each shard, what changes when it is dropped and another takes its name."""
+        names = self.shards()
+        return dict(zip(names, self.storage.stamps(names, GROUP), strict=True))
 
     def superseded(self) -> list[str]:
         """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
@@ -295,10 +348,13 @@ def commit_shard(
                 key: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
                 for key, data in objects.items()
             },
+            "crc32c": checksums(column, rows, objects[chunk_key(column, values.ndim)]),
             "statistics": statistics(column, values, confidence_of(column, dict(columns))),
         }
     record: dict[str, Any] = {
         "schema": SCHEMA,
+        "id": shard_id,
+        "dataset": {name: value for name, value in dataset.attributes.items() if name != "schema"},
         "rows": rows,
         "clips": [dict(clip) for clip in clips],
         "columns": dict(sorted(entries.items())),
