@@ -33,11 +33,14 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
-def file_system(uri: str) -> tuple[Any, str]:
-    """The fsspec file system of a remote URI and the path in it; SourceError names the missing package."""
+def file_system(uri: str, **options: Any) -> tuple[Any, str]:
+    """The fsspec file system of a remote URI and the path in it; SourceError names the missing package.
+
+    options: of fsspec's.
+    """
     scheme = uri.partition("://")[0]
     try:
-        system, path = fsspec.core.url_to_fs(uri)
+        system, path = fsspec.core.url_to_fs(uri, **options)
     except ImportError as error:
         extra = EXTRAS.get(scheme)
         how = f"pip install 'freelabels[{extra}]'" if extra else str(error).rstrip(".")

@@ -19,7 +19,7 @@ from generators.fields import DOMAINS, Field, Kind, confidence_name, field
 from generators.pictures import picture
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
-from pipeline.shards import Dataset, Shard
+from pipeline.shards import Dataset, DatasetFile, Shard
 
 MIB = 1 << 20
 
@@ -119,8 +119,8 @@ def _summary(column: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def _lines(log: DatasetFile) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def print_table(figures: Mapping[str, Any], console: Console) -> None:
