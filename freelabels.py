@@ -376,7 +376,8 @@ def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     synthetic: list[str] = []
     for path in datasets:
         dataset = Dataset(path)
-        kinds = {clip["kind"] == "render" for name in dataset.shards() for clip in dataset.open(name).clips}
+        shards = dataset.open_all(dataset.shards())
+        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
         if not kinds:
             raise UserError(f"{path} holds no shards yet; label or render into it first")
         if len(kinds) == 2:

@@ -24,8 +24,9 @@ from uuid import uuid4
 
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
 from pipeline.files import SourceError, file_system
-from pipeline.local_storage import RECORD
+from pipeline.local_storage import RECORD, LocalFile
 
 COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
 # An attempt gives up long before a sweep takes it for abandoned. The first is measured by the writer's monotonic
@@ -81,6 +82,7 @@ class ObjectStorage:
     """
 
     uri: str
+    cache: FileCache | None = None
     abandoned: timedelta = field(default=ABANDONED, kw_only=True)
 
     @cached_property
@@ -156,8 +158,17 @@ class ObjectStorage:
                     raise
                 return bytes(self._system.cat_file(self._path(key)))
 
-    def open(self, key: str, size: int, sha256: str) -> ObjectFile:
-        """An object for reading parts of it; nothing is asked of the store yet."""
+    def open(self, key: str, size: int, sha256: str) -> ObjectFile | LocalFile:
+        """An object for reading parts of it, or its copy in the cache.
+
+        Without a cache nothing is asked of the store yet; with one, raises FileNotFoundError, or CorruptShard if
+        the object is not the one with that hash.
+        """
+        if self.cache is not None:
+            copy = self.cache.open(sha256, lambda: self.read(key))
+            if copy is None:
+                raise CorruptShard(f"{key}: does not match its checksum")
+            return copy
 
         def get(start: int, stop: int) -> bytes:
             with self._plainly():

@@ -20,6 +20,7 @@ from typing import Any
 from generators.fields import Array, field
 from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
 from pipeline.local_storage import RECORD
 from pipeline.statistics import confidence_of, statistics
 from pipeline.storage import OpenFile, Storage, open_storage
@@ -202,14 +203,18 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of shards, or a prefix of an object store (``s3://bucket/path``)."""
+    """A folder of shards, or a prefix of an object store (``s3://bucket/path``).
+
+    cache: where copies of an object store's columns are kept for reading again.
+    """
 
     path: str | os.PathLike[str]
+    cache: FileCache | None = None
 
     @cached_property
     def storage(self) -> Storage:
         """Where the shards lie."""
-        return open_storage(self.path)
+        return open_storage(self.path, self.cache)
 
     @staticmethod
     def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:

@@ -13,6 +13,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from pipeline.errors import UserError
+from pipeline.files import absolute
 from train.trainer import SUMMARY, TrainConfig, TrainSummary, train
 
 
@@ -34,8 +35,8 @@ def train_on_cluster(
     gpu = ray.cluster_resources().get("GPU", 0) >= workers
     run = Path(out).resolve()
     arguments = {
-        "real": [str(Path(path).resolve()) for path in real],
-        "synthetic": [str(Path(path).resolve()) for path in synthetic],
+        "real": [absolute(path) for path in real],
+        "synthetic": [absolute(path) for path in synthetic],
         "out": str(run),
         "config": config,
         "resume": resume,

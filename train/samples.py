@@ -64,10 +64,11 @@ def read_catalogue(real: Sequence[str], synthetic: Sequence[str], frames: int) -
             dataset = Dataset(path)
             _ = dataset.attributes  # raises NotADataset
             found = len(windows)
-            for name in dataset.shards():
-                shard = dataset.open(name)
+            for shard in dataset.open_all(dataset.shards()):
                 columns |= {(domain, column) for column in shard.fields}
-                everything.update(json.dumps([domain, name, shard.record.get("sha256", shard.rows)]).encode())
+                everything.update(
+                    json.dumps([domain, shard.name, shard.record.get("sha256", shard.rows)]).encode()
+                )
                 for column in shard.fields:
                     table = shard.attributes(column).get("names")
                     if table and len(table) > len(names.get(column, ())):
@@ -76,7 +77,8 @@ def read_catalogue(real: Sequence[str], synthetic: Sequence[str], frames: int) -
                     start, stop = clip["rows"]
                     group = group_of(clip) or f"{shard.id}/{start}"
                     windows += [
-                        Window(str(path), name, row, domain, group) for row in range(start, stop - frames + 1)
+                        Window(str(path), shard.name, row, domain, group)
+                        for row in range(start, stop - frames + 1)
                     ]
             if len(windows) == found:
                 few = f" with clips of {frames} frames or more" if frames > 1 else ""
