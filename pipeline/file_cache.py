@@ -53,15 +53,17 @@ class FileCache:
         """Write a file and open it; what a kill leaves behind is given up like any other file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f"{path.name}-{uuid4().hex[:12]}")
+        handle = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            scratch.write_bytes(data)
-            file = LocalFile.open(scratch)  # before another process can give it up
-            with suppress(FileNotFoundError):
+            with os.fdopen(os.dup(handle), "wb") as stream:
+                stream.write(data)
+            with suppress(FileNotFoundError):  # another process has given it up already
                 scratch.replace(path)
         except OSError:
+            os.close(handle)
             scratch.unlink(missing_ok=True)
             raise
-        return file
+        return LocalFile.of(handle)
 
     def _trim(self, added: int) -> None:
         """Give up what was read least recently, when enough was added since the last look."""

@@ -33,7 +33,7 @@ COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
 # clock, the second between two time stamps of the store, so that nobody's wall clock matters.
 LONGEST_ATTEMPT = timedelta(hours=6)
 ABANDONED = timedelta(hours=24)
-NO_SUCH_RANGE = errno.EINVAL  # how a range of an empty object is refused
+NO_SUCH_RANGE = errno.EINVAL  # how a range behind an object's end is refused
 
 
 class StoreError(UserError, OSError):
@@ -114,7 +114,7 @@ class ObjectStorage:
 
         Raises FileNotFoundError, or ValueError if the commit is damaged.
         """
-        return _parse(folder, self.read(f"{COMMITS}/{folder}"))
+        return _parse(folder, self._part(f"{COMMITS}/{folder}", 0, None))
 
     def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Place and description of many folders, read at the same time; None: gone or damaged."""
@@ -149,14 +149,17 @@ class ObjectStorage:
     def read(self, key: str) -> bytes:
         """A whole object. Raises FileNotFoundError."""
         with self._plainly():
+            return bytes(self._system.cat_file(self._path(key)))
+
+    def _part(self, key: str, start: int, stop: int | None) -> bytes:
+        """Bytes start … stop - 1, fewer if the object ends before, in one request."""
+        with self._plainly():
             try:
-                return bytes(
-                    self._system.cat_file(self._path(key), start=0)
-                )  # a range spares asking for the size
+                return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
             except OSError as error:
                 if error.errno != NO_SUCH_RANGE:
                     raise
-                return bytes(self._system.cat_file(self._path(key)))
+                return b""
 
     def open(self, key: str, size: int, sha256: str) -> ObjectFile | LocalFile:
         """An object for reading parts of it, or its copy in the cache.
@@ -169,12 +172,7 @@ class ObjectStorage:
             if copy is None:
                 raise CorruptShard(f"{key}: does not match its checksum")
             return copy
-
-        def get(start: int, stop: int) -> bytes:
-            with self._plainly():
-                return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
-
-        return ObjectFile(key, size, get)
+        return ObjectFile(key, size, lambda start, stop: self._part(key, start, stop))
 
     def vacant(self) -> bool:
         """Whether nothing of anybody else's lies under the prefix."""
@@ -319,8 +317,6 @@ class ObjectStorage:
             raise
         except OSError as error:
             number = errno.EACCES if isinstance(error, PermissionError) else error.errno or errno.EIO
-            if number == NO_SUCH_RANGE:
-                raise
             raise StoreError(number, self._sentence(error)) from error
         except Exception as error:
             raise StoreError(errno.EIO, self._sentence(error)) from error

@@ -1,7 +1,7 @@
 """An S3 server on loopback, and a proxy in front of it that behaves as badly as networks and stores do."""
 
 import http.client
-import random
+import itertools
 import threading
 import time
 from collections import Counter
@@ -92,12 +92,13 @@ class Proxy:
         self._thread.join()
 
 
-def sometimes(share: float, seed: int, *kinds: str) -> Callable[[str, str], str]:
-    """Faults of these kinds in a share of all requests."""
-    rng, lock = random.Random(seed), threading.Lock()
+def every(nth: int, *kinds: str) -> Callable[[str, str], str]:
+    """A fault at every nth request, of these kinds in turn."""
+    count, lock = itertools.count(1), threading.Lock()
 
     def fault(method: str, path: str) -> str:
         with lock:
-            return rng.choice(kinds) if rng.random() < share else ""
+            number = next(count)
+        return kinds[number // nth % len(kinds)] if number % nth == 0 else ""
 
     return fault

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -36,7 +38,7 @@ from pipeline.render import RenderOptions, render
 from pipeline.runner import Cluster
 from pipeline.shards import Dataset, NotADataset, Shard, commit_shard
 from pipeline.verify import verify
-from tests.object_store import Proxy, sometimes
+from tests.object_store import Proxy, every
 from tests.sources import moving_frames, write_photos, write_video
 from tests.test_shards import CLIPS, some_columns
 from train.loader import Loader, LoaderConfig
@@ -54,6 +56,7 @@ def server() -> Iterator[str]:
     """An S3 server that this process and all it starts find by their environment, as users' do."""
     with pytest.MonkeyPatch.context() as patch:
         moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
         moto.start()
         host, port = moto.get_host_and_port()
         url = f"http://{host}:{port}"
@@ -218,21 +221,30 @@ def test_other_zarr_readers_open_a_shard(root: str) -> None:
 
 # --- commits ------------------------------------------------------------------------------------------------
 
-UPLOADER = textwrap.dedent(
+UPLOADERS = textwrap.dedent(
     """
-    import sys
-    sys.path.insert(0, sys.argv[2])
-    from tests.test_s3 import commit
-    from pipeline.shards import Dataset
-    dataset = Dataset(sys.argv[1])
-    print("ready", flush=True)
-    for n in range(10_000):
-        commit(dataset, f"video-{n}")
+    import os, sys, time
+    import numpy as np
+    import s3fs
+    from pipeline.shards import Dataset, commit_shard
+    columns = dict(np.load(sys.argv[2]))
+    clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
+    children = []
+    for number in range(4):  # forked before any thread is started
+        child = os.fork()
+        if child == 0:
+            dataset = Dataset(sys.argv[1])
+            for n in range(10_000):
+                commit_shard(dataset, f"video-{n}", columns, clips, {name: {} for name in columns})
+        children.append(child)
+    print(*children, flush=True)
+    for child in children:
+        os.waitpid(child, 0)
     """
 )
 
 
-def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str) -> None:
+def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
     dataset = Dataset.create(root, {})
     seen: set[str] = set()
     stop = threading.Event()
@@ -247,26 +259,26 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
                 assert len(watched.storage.files(shard.place)) == 1 + 2 * len(shard.fields)
                 seen.add(name)
 
+    np.savez(tmp_path / "columns.npz", **some_columns())
+    command = [sys.executable, "-c", UPLOADERS, root, str(tmp_path / "columns.npz")]
+    rng = np.random.default_rng()
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(look)
-        rng = np.random.default_rng()
-        command = [sys.executable, "-c", UPLOADER, root, str(ROOT)]
-        uploaders = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(4)]
-        for uploader in uploaders:
-            assert uploader.stdout is not None
-            uploader.stdout.readline()
-        for uploader in uploaders:
-            time.sleep(0.3 + rng.random())
-            uploader.kill()
-            uploader.wait()
-            assert uploader.stdout is not None
-            uploader.stdout.close()
-        time.sleep(0.5)
-        stop.set()
+        try:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as parent:
+                assert parent.stdout is not None
+                for child in parent.stdout.readline().split():
+                    waited = len(seen)
+                    while len(seen) == waited and not watching.done():
+                        time.sleep(0.01)
+                    time.sleep(0.3 * rng.random())
+                    os.kill(int(child), signal.SIGKILL)
+            time.sleep(0.5)
+        finally:
+            stop.set()
         watching.result()
     committed = dataset.shards()
     assert seen == set(committed) and len(seen) >= 2
-    assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
     assert dataset.storage.sweep() == 0  # nobody can know yet that they are dead
     left = len(dataset.storage._names(ATTEMPTS))  # type: ignore[attr-defined]
     assert left >= 1
@@ -383,12 +395,14 @@ def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
 
 
 def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
-    sources: Path, root: str, server: str, labelled: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+    sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Proxy(server, sometimes(0.08, 1, "500", "503", "500", "503", "lost", "cut", "slow")) as proxy:
+    photos = sources / "photos"
+    run_label(photos, tmp_path / "out", labels=["regions"])
+    with Proxy(server, every(8, "500", "503", "lost", "cut", "slow")) as proxy:
         through(proxy, monkeypatch)
-        summary = run_label(sources, root)
-        assert summary.complete and contents(root) == contents(labelled[0])
+        assert run_label(photos, root, labels=["regions"]).complete
+        assert contents(root) == contents(tmp_path / "out")
         assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
         assert all(proxy.faults[kind] for kind in ("500", "503", "lost", "cut", "slow"))
 
