@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
+import itertools
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -421,16 +426,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in HEAVY:
         command = HEAVY[arguments[0]][1]()
-        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+        return _parsed(
+            lambda: tyro.cli(_later(command), prog=f"freelabels {arguments[0]}", args=arguments[1:]),
+            arguments,
+        )()
     others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
-    return int(
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+    return _parsed(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            {name: _later(command) for name, command in COMMANDS.items()},
             prog="freelabels",
             description=f"Training labels that no human drew.\n\nAlso: {others}",
             args=arguments,
-        )
-    )
+        ),
+        arguments,
+    )()
+
+
+def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+    """A subcommand that, when it is called, gives back what is to be run."""
+
+    @functools.wraps(command)
+    def given(*positional: Any, **options: Any) -> Callable[[], int]:
+        return lambda: command(*positional, **options)
+
+    return given
+
+
+def _parsed(parse: Callable[[], Any], arguments: Sequence[str]) -> Callable[[], int]:
+    """What `parse` makes of the command line. Raises UserError with one sentence of what is wrong with it."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            chosen: Callable[[], int] = parse()
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(_sentence(said.getvalue(), arguments)) from None
+    return chosen
+
+
+def _sentence(box: str, arguments: Sequence[str]) -> str:
+    """The parser's framed message in one line: what is wrong, and where help is."""
+    lines = [line.strip(" │|") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).strip().splitlines()]
+    said = lines[1:] if lines[1:] and lines[1].strip("─-") else lines[2:]  # after the title and its rule
+    wrong = " ".join(" ".join(itertools.takewhile(lambda line: not line or line.strip("─-╰╯"), said)).split())
+    wrong = re.sub(r"^Error parsing (\S+): .*Got errors:.*<class '\w+'>: ", r"\1: ", wrong)
+    wrong = re.sub(r"^Error parsing (\S+):", r"\1:", wrong)
+    command = next((f" {name}" for name in arguments[:1] if name in COMMANDS or name in HEAVY), "")
+    return f"{wrong.rstrip('.')}; see freelabels{command} --help"
 
 
 def print_line(text: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -49,6 +49,17 @@ class LocalStorage:
         """Names of the committed folders, sorted."""
         with os.scandir(self.root) as entries:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+    def stamps(self, folders: Sequence[str]) -> list[str]:
+        """Inode, size and time of last change of each folder's description; "" without one."""
+        root, stamps = os.fspath(self.root), []
+        for folder in folders:
+            try:
+                status = os.stat(f"{root}/{folder}/{RECORD}")
+                stamps.append(f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}")
+            except (FileNotFoundError, NotADirectoryError):
+                stamps.append("")
+        return stamps
 
     def path(self, key: str) -> Path:
         """The file behind a key."""
@@ -99,11 +110,17 @@ class LocalStorage:
         """A file for reading parts of it. Raises FileNotFoundError."""
         return LocalFile.open(self.path(key))
 
-    def vacant(self) -> bool:
-        """Whether nothing but leftovers of killed writers lies here."""
+    def remove(self, key: str) -> None:
+        """Remove a file beside the folders, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
+    def vacant(self, besides: Collection[str] = ()) -> bool:
+        """Whether nothing but leftovers of killed writers, and files called `besides`, lies here."""
         if not self.root.exists():
             return True
-        return self.root.is_dir() and all(p.name.startswith(STAGING) for p in self.root.iterdir())
+        return self.root.is_dir() and all(
+            p.name.startswith(STAGING) or p.name in besides for p in self.root.iterdir()
+        )
 
     def begin(self, key: str, data: bytes) -> None:
         """Make the folder with its first file; if that can't be written, the folder isn't left behind."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -109,6 +109,16 @@ class ObjectStorage:
         """Names of the committed folders, sorted; one request per thousand."""
         return sorted(self._names(COMMITS))
 
+    def stamps(self, folders: Sequence[str]) -> list[str]:
+        """Entity tag (or size and time, where a store has none) of each folder's commit; "" without one."""
+        with self._plainly():
+            try:
+                listed = self._system.ls(self._path(COMMITS), detail=True)
+            except FileNotFoundError:
+                listed = []
+        stamps = {posixpath.basename(_bare(entry["name"])): _stamp(entry) for entry in listed}
+        return [stamps.get(folder, "") for folder in folders]
+
     def record(self, folder: str) -> tuple[str, bytes]:
         """A committed folder's place and its description, in one request.
 
@@ -174,9 +184,9 @@ class ObjectStorage:
             return copy
         return ObjectFile(key, size, lambda start, stop: self._part(key, start, stop))
 
-    def vacant(self) -> bool:
-        """Whether nothing of anybody else's lies under the prefix."""
-        ours = (COMMITS, ATTEMPTS, CLOCK)
+    def vacant(self, besides: Collection[str] = ()) -> bool:
+        """Whether nothing of anybody else's, but for objects called `besides`, lies under the prefix."""
+        ours = (COMMITS, ATTEMPTS, CLOCK, *besides)
         return all(name in ours for name in self._names(""))
 
     # --- writing --------------------------------------------------------------------------------------------
@@ -185,6 +195,10 @@ class ObjectStorage:
         """Put an object beside the folders, or replace it."""
         with self._plainly():
             self._system.pipe_file(self._path(key), data)
+
+    def remove(self, key: str) -> None:
+        """Remove an object beside the folders, if it is there."""
+        self._forget(key)
 
     def begin(self, key: str, data: bytes) -> None:
         """Put the dataset's first object unless another writer has. Raises StoreError without its bucket."""
@@ -333,6 +347,11 @@ def _parse(folder: str, commit: bytes) -> tuple[str, bytes]:
     if not newline or place.rpartition(b"-")[0] != folder.encode():
         raise ValueError(f"{folder}: its commit is damaged")
     return place.decode(), record
+
+
+def _stamp(entry: Mapping[str, Any]) -> str:
+    tag = entry.get("ETag") or entry.get("etag")
+    return str(tag or f"{entry.get('size')}-{entry.get('LastModified') or entry.get('created')}")
 
 
 def _bare(path: str) -> str:

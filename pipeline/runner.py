@@ -7,6 +7,7 @@ is replaced and its item tried again; an item that keeps failing is reported and
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ def _connect(cluster: Cluster) -> None:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is not None:
+        _knock(cluster.address)
         options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
     else:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
@@ -184,3 +186,16 @@ def _connect(cluster: Cluster) -> None:
             else "Ray did not start"
         )
         raise UserError(f"{what} ({reason}); try again, or work without Ray by --workers 0") from error
+
+
+def _knock(address: str) -> None:
+    """Raise UserError at once if nobody listens at a HOST:PORT; Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or something else that Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"could not reach the Ray cluster at {address} ({error}); is the address right and Ray running there?"
+        ) from error

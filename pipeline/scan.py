@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.clips import ClipSpec, SourceOptions
+from pipeline.files import sha256_of
 from pipeline.grouping import Item
 from pipeline.probe import Probed, probe, unique
 from pipeline.progress import Reporter
@@ -86,24 +87,31 @@ def _cache_key(item: Item, options: SourceOptions) -> str:
 
 
 def _cache_entry(key: str, found: Probed) -> dict[str, Any]:
-    return {
+    entry: dict[str, Any] = {
         "key": key,
         "clips": [clip.to_json() for clip in found.clips],
         "refusals": [asdict(refusal) for refusal in found.refusals],
     }
+    return {**entry, "sha256": _seal(entry)}
+
+
+def _seal(entry: Mapping[str, Any]) -> str:
+    return sha256_of(json.dumps(entry, sort_keys=True).encode())
 
 
 def _read_cache(cache: DatasetFile) -> dict[str, Probed]:
     """What earlier runs found; a line that can't be read is as if it were not there."""
     known: dict[str, Probed] = {}
     if cache.exists():
-        for line in cache.read_text().splitlines():
+        for line in cache.read_text(errors="replace").splitlines():
             try:
                 entry = json.loads(line)
+                if entry.pop("sha256") != _seal(entry):
+                    continue
                 known[entry["key"]] = Probed(
                     tuple(ClipSpec.from_json(clip) for clip in entry["clips"]),
                     tuple(Refusal(**refusal) for refusal in entry["refusals"]),
                 )
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return known

@@ -8,6 +8,7 @@ sha256 of every file, statistics), itself under a checksum.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,14 +19,14 @@ from functools import cached_property
 from typing import Any
 
 from generators.fields import Array, field
-from pipeline.columns import ColumnReader, CorruptShard, array_metadata, chunk_key, encode
+from pipeline.columns import ColumnReader, CorruptShard, array_metadata, checksums, chunk_key, encode
 from pipeline.errors import UserError
 from pipeline.file_cache import FileCache
 from pipeline.local_storage import RECORD
 from pipeline.statistics import confidence_of, statistics
 from pipeline.storage import OpenFile, Storage, open_storage
 
-SCHEMA = 1
+SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
 KEY = "freelabels"
 GROUP = RECORD
 MAX_ROWS = 64
@@ -36,6 +37,10 @@ class NotADataset(UserError):
     """A folder that holds something other than a Freelabels dataset."""
 
 
+LOGS = ("rejected.jsonl", "failures.jsonl", ".sources.jsonl", ".index.npz")
+_HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
+
+
 def canonical(document: Any) -> bytes:
     """JSON bytes that depend on the content alone."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -44,6 +49,14 @@ def canonical(document: Any) -> bytes:
 def digest(document: Any) -> str:
     """A hex sha256 of any JSON-able value."""
     return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def _marker(attributes: Mapping[str, Any]) -> bytes:
+    """The metadata of a dataset's own group."""
+    record: dict[str, Any] = {"schema": SCHEMA, **attributes}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {KEY: record}}
+    record["sha256"] = digest(document)
+    return canonical(document)
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class Shard:
             )
         if digest(document) != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
+        if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
+            raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
         return Shard(name, storage, place, document)
 
     @property
@@ -153,7 +168,8 @@ class Shard:
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CorruptShard(f"{where}: its file is missing") from error
             self._files.append(file)
-            self._open[name] = ColumnReader.open(where, metadata, file.size, file.fetch)
+            sums = self.record["columns"][name].get("crc32c", "")
+            self._open[name] = ColumnReader.open(where, metadata, file.size, file.fetch, sums)
         return self._open[name]
 
     def close(self) -> None:
@@ -225,14 +241,11 @@ class Dataset:
         dataset = Dataset(path)
         storage = dataset.storage
         if not storage.exists(GROUP):
-            if not storage.vacant():
+            if not storage.vacant(besides=LOGS):
+                if dataset.shards_if_any():
+                    raise NotADataset(f"{path} holds shards but no {GROUP}; {_HOW_TO_MEND.format(path)}")
                 raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")
-            document = {
-                "zarr_format": 3,
-                "node_type": "group",
-                "attributes": {KEY: {"schema": SCHEMA, **attributes}},
-            }
-            storage.begin(GROUP, canonical(document))
+            storage.begin(GROUP, _marker(attributes))
         for name, value in attributes.items():
             have = dataset.attributes.get(name)
             if have != value:
@@ -243,15 +256,50 @@ class Dataset:
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """What holds for all shards. Raises NotADataset if the folder is not a dataset."""
+        """What holds for all shards. Raises NotADataset if the folder is not a dataset, or no longer tells."""
         try:
-            return json.loads(self.storage.read(GROUP))["attributes"][KEY]  # type: ignore[no-any-return]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise NotADataset(f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one") from error
+            document = json.loads(self.storage.read(GROUP))
+            attributes: dict[str, Any] = document["attributes"][KEY]
+            sealed = attributes.pop("sha256", None)
+            damaged = (sealed or attributes["schema"] > 1) and digest(document) != sealed
+            damaged |= "columns" in attributes  # a shard's record in its place
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
+            raise NotADataset(
+                f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one{how}"
+            ) from error
+        if damaged:
+            raise NotADataset(
+                f"{self.path}: its {GROUP} does not match its checksum; {_HOW_TO_MEND.format(self.path)}"
+            )
+        return attributes
+
+    def shards_if_any(self) -> list[str]:
+        """As `shards`; none where there is no folder to look into."""
+        try:
+            return self.shards()
+        except OSError:
+            return []
+
+    def mend(self) -> None:
+        """Write the dataset's own record anew from the first sound shard, which tells how it was begun.
+
+        Without any sound shard there is nothing to lose: the record goes, so that a stage can begin anew.
+        """
+        for name in self.shards():
+            with contextlib.suppress(CorruptShard, KeyError):
+                self.storage.write(GROUP, _marker(self.open(name).record["dataset"]))
+                return
+        self.storage.remove(GROUP)
 
     def shards(self) -> list[str]:
         """Folder names of the shards, newest revision of each, sorted."""
         return sorted(self._revisions()[0])
+
+    def stamps(self) -> dict[str, str]:
+        """By folder name of each shard, what changes when it is dropped and another takes its name."""
+        names = self.shards()
+        return dict(zip(names, self.storage.stamps(names), strict=True))
 
     def superseded(self) -> list[str]:
         """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
@@ -341,10 +389,13 @@ def commit_shard(
                 key: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
                 for key, data in objects.items()
             },
+            "crc32c": checksums(column, rows, objects[chunk_key(column, values.ndim)]),
             "statistics": statistics(column, values, confidence_of(column, dict(columns))),
         }
     record: dict[str, Any] = {
         "schema": SCHEMA,
+        "id": shard_id,
+        "dataset": {name: value for name, value in dataset.attributes.items() if name != "schema"},
         "rows": rows,
         "clips": [dict(clip) for clip in clips],
         "columns": dict(sorted(entries.items())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +39,12 @@ class Storage(Protocol):
     def folders(self) -> list[str]:
         """Names of the committed folders, sorted."""
 
+    def stamps(self, folders: Sequence[str]) -> list[str]:
+        """For each committed folder, what tells it from any other that had its name; "" for one that is gone.
+
+        Compared for equality alone, so that a wrong clock does no harm.
+        """
+
     def record(self, folder: str) -> tuple[str, bytes]:
         """A committed folder's place, with which the keys of its files begin, and the file that describes it."""
 
@@ -60,8 +66,11 @@ class Storage(Protocol):
     def open(self, key: str, size: int, sha256: str) -> OpenFile:
         """A file of a committed folder, of which size and hash are known, for reading parts of it."""
 
-    def vacant(self) -> bool:
-        """Whether nothing but leftovers of killed writers lies here."""
+    def remove(self, key: str) -> None:
+        """Remove a file beside the folders, if it is there."""
+
+    def vacant(self, besides: Collection[str] = ()) -> bool:
+        """Whether nothing but leftovers of killed writers, and files called `besides`, lies here."""
 
     def begin(self, key: str, data: bytes) -> None:
         """Make the root, with its first file, unless that is there."""

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.planning import FRAME_FIELDS
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.shards import GROUP, MAX_ROWS, Dataset, Shard, commit_shard
+from pipeline.shards import GROUP, MAX_ROWS, Dataset, NotADataset, Shard, commit_shard
 from renderers.check import NEEDS, reproject_residual
 
 
@@ -71,13 +71,19 @@ def verify(
     """Check every byte and every rule of a dataset.
 
     repair: drop what is broken (a column, or the shard where it can't stand without it), so that the next run of
-    the stage that made it makes it again. Raises NotADataset.
+    the stage that made it makes it again. Raises NotADataset for a folder that was never one.
     """
     reporter = reporter or Reporter()
     dataset = Dataset(path)
-    _ = dataset.attributes
-    names = dataset.shards()
     problems: list[Problem] = []
+    try:
+        _ = dataset.attributes
+        names = dataset.shards()
+    except NotADataset as error:
+        names = dataset.shards_if_any()
+        if not names:
+            raise
+        problems.append(Problem(GROUP, "", str(error).partition(": ")[2]))
     residuals: list[float] = []
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
@@ -90,7 +96,11 @@ def verify(
     repaired = 0
     if repair:
         try:
-            repaired = sum(_drop(dataset, shard, problems) for shard in sorted({p.shard for p in problems}))
+            broken = {problem.shard for problem in problems}
+            repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {GROUP}))
+            if GROUP in broken:
+                dataset.mend()
+                repaired += 1
         except OSError as error:
             raise UserError(f"can't repair {path} ({error.strerror})") from error
     return VerifySummary(len(names), tuple(problems), repaired, max(residuals, default=None))
@@ -183,6 +193,9 @@ def _drop(dataset: Dataset, name: str, problems: Sequence[Problem]) -> int:
         dataset.storage.drop(name)
         return 1
     shard = dataset.open(name)
+    if any(shard.made_by(column) == shard.made_by("image") for column in broken):  # a render is made whole
+        dataset.storage.drop(name)
+        return 1
     orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
     commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken | orphaned))
     return len(broken)
