@@ -48,7 +48,7 @@ def label(
 
     Args:
         sources: Photos, videos, folders of them, globs, .txt lists (a source a line), s3:// gs:// https:// URIs.
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         labels: Which labels to make, default all that a source can give.
         size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
         fps: Frames a second taken from videos, by their time stamps; None takes every frame.
@@ -118,7 +118,7 @@ def render(
     """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
 
     Args:
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         clips: How many clips; clip numbers are part of the seed, so that more can be added later.
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
@@ -180,7 +180,7 @@ def inspect(
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         json: Print the figures as JSON.
         picture: Draw a contact sheet with every label beside its frame into this PNG.
         frames: How many frames the contact sheet shows.
@@ -217,7 +217,7 @@ def verify(
     """Read a dataset again and check every byte and every rule of the contract; name what is broken.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         repair: Drop what is broken, so that the next run of its stage makes it again.
         workers: Tasks at a time on Ray; 0 works in this process.
         address: Address of a running Ray cluster.

@@ -152,9 +152,12 @@ class ObjectStorage:
         return f"{self.uri.rstrip('/')}/{place}"
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object."""
-        with self._plainly():
-            return bool(self._system.exists(self._path(key)))
+        """Whether there is an object, in one request."""
+        try:
+            self._part(key, 0, 1)
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, key: str) -> bytes:
         """A whole object. Raises FileNotFoundError."""

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -168,9 +168,16 @@ class Shard:
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CorruptShard(f"{where}: its file is missing") from error
             self._files.append(file)
-            sums = self.record["columns"][name].get("crc32c", "")
-            self._open[name] = ColumnReader.open(where, metadata, file.size, file.fetch, sums)
+            self._open[name] = self._reader(name, file.size, file.fetch)
         return self._open[name]
+
+    def hold(self, name: str, data: bytes) -> None:
+        """Read a column, until the shard is closed, from its file's bytes that the caller has at hand."""
+        self._open[name] = self._reader(name, len(data), lambda start, stop: data[start:stop])
+
+    def _reader(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> ColumnReader:
+        sums = self.record["columns"][name].get("crc32c", "")
+        return ColumnReader.open(f"{self.name}/{name}", self._metadata(name), size, fetch, sums)
 
     def close(self) -> None:
         """Give the open files back; the shard opens them again when read."""
@@ -263,6 +270,8 @@ class Dataset:
             sealed = attributes.pop("sha256", None)
             damaged = (sealed or attributes["schema"] > 1) and digest(document) != sealed
             damaged |= "columns" in attributes  # a shard's record in its place
+        except UserError:  # an object store that can't be asked
+            raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
             raise NotADataset(

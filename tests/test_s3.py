@@ -399,7 +399,7 @@ def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
 ) -> None:
     photos = sources / "photos"
     run_label(photos, tmp_path / "out", labels=["regions"])
-    with Proxy(server, every(8, "500", "503", "lost", "cut", "slow")) as proxy:
+    with Proxy(server, every(14, "500", "503", "lost", "cut", "slow")) as proxy:
         through(proxy, monkeypatch)
         assert run_label(photos, root, labels=["regions"]).complete
         assert contents(root) == contents(tmp_path / "out")
@@ -459,6 +459,21 @@ def test_damage_is_found_named_and_repaired(
     for key, value in before.items():
         if not key.endswith(".0/zarr.json"):
             assert after[key.partition(".")[0] + key.partition("/")[2]] == value
+    assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
+
+
+def test_what_could_not_be_asked_for_is_not_dropped(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    columns = {"image": some_columns()["image"]}
+    name = commit_shard(dataset, "video-1", columns, CLIPS, {"image": {}})
+    with Proxy(server, lambda method, path: "500" if "/image/c/" in path else "") as proxy:
+        through(proxy, monkeypatch)
+        summary = verify(root, repair=True, reporter=QUIET, cluster=Cluster(0, attempts=1))
+    assert [p.unread for p in summary.problems] == [True] and summary.repaired == 0
+    monkeypatch.undo()
+    assert dataset.shards() == [name]
     assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
 
 
