@@ -88,7 +88,7 @@ def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
     if not fresh and len(place) == len(known.names):
         return known
     index = _merged(known, place, stamps, fresh)
-    _save(index, path)
+    save_index(dataset, index)
     return index
 
 
@@ -168,7 +168,9 @@ def _merged(
     return Index(names, [stamps[n] for n in names], renumbered.astype(np.int32), kept, starts, keys)
 
 
-def _save(index: Index, path: Path) -> None:
+def save_index(dataset: Dataset, index: Index) -> None:
+    """Remember an index for the next run."""
+    path = Path(dataset.path) / CACHE
     scratch = path.with_name(f"{STAGING}{path.name}-{os.getpid()}")
     text = "\n".join(["\n".join(index.names), "\n".join(index.stamps), json.dumps(index.recipes)])
     try:

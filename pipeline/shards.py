@@ -74,9 +74,11 @@ class Shard:
         Raises CorruptShard if its record is missing, damaged or of a newer schema.
         """
         try:
-            document = json.loads(storage.read(f"{name}/{GROUP}"))
+            data = storage.read(f"{name}/{GROUP}")
+            document = json.loads(data)
             record = document["attributes"][KEY]
             sealed = record.pop("sha256")
+            unsealed = data.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CorruptShard(f"{name}: it has no record ({GROUP})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -86,7 +88,7 @@ class Shard:
                 f"{name}: was written by a newer version "
                 f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
             )
-        if digest(document) != sealed:
+        if hashlib.sha256(unsealed).hexdigest() != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
         if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
             raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
