@@ -142,7 +142,7 @@ def write_photos(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        coarse.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{number:04}.png")
+        coarse.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{number:04}.png")
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -245,7 +245,7 @@ def main(
         photos = sorted(str(path) for path in (home / "photos").iterdir())
 
         def label_all(out: Path, count: int) -> bool:
-            options: dict[str, Any] = {"labels": ["edges", "regions"], "size": (48, 48), "shard_frames": 1}
+            options: dict[str, Any] = {"size": (64, 64), "shard_frames": 1}
             return label(photos[:count], out, cluster=cluster, reporter=QUIET, **options).complete
 
         def render_all(out: Path, count: int) -> bool:

@@ -7,12 +7,12 @@ cache being there, whole or up to date, and no worker writes to it.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from pipeline.errors import UserError
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
 from pipeline.shards import Dataset, canonical
-from pipeline.storage import STAGING
 
 CACHE = ".index.npz"
 SHARDS_PER_TASK = 500
@@ -80,9 +79,8 @@ def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
 
     Raises UserError if a record is damaged.
     """
-    path = Path(dataset.path) / CACHE
     stamps = dataset.stamps()
-    known = _load(path)
+    known = _load(dataset)
     place = {name: k for k, name in enumerate(known.names) if stamps.get(name) == known.stamps[k]}
     fresh = _read_records(dataset, [name for name in stamps if name not in place], cluster, reporter)
     if not fresh and len(place) == len(known.names):
@@ -170,29 +168,23 @@ def _merged(
 
 def save_index(dataset: Dataset, index: Index) -> None:
     """Remember an index for the next run."""
-    path = Path(dataset.path) / CACHE
-    scratch = path.with_name(f"{STAGING}{path.name}-{os.getpid()}")
     text = "\n".join(["\n".join(index.names), "\n".join(index.stamps), json.dumps(index.recipes)])
-    try:
-        with scratch.open("wb") as stream:  # an archive checks its members' checksums when it is read
-            np.savez(
-                stream,
-                count=np.asarray(len(index.names)),
-                text=np.frombuffer(text.encode(), np.uint8),
-                made=index.made,
-                starts=index.starts,
-                keys=index.keys,
-            )
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
+    stream = io.BytesIO()
+    np.savez(  # an archive checks its members' checksums when it is read
+        stream,
+        count=np.asarray(len(index.names)),
+        text=np.frombuffer(text.encode(), np.uint8),
+        made=index.made,
+        starts=index.starts,
+        keys=index.keys,
+    )
+    dataset.storage.write(CACHE, stream.getvalue())
 
 
-def _load(path: Path) -> Index:
+def _load(dataset: Dataset) -> Index:
     """What an earlier run remembered; one that can't be read is as if it were not there."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(dataset.storage.read(CACHE)), allow_pickle=False) as stored:
             count = int(stored["count"])
             lines = stored["text"].tobytes().decode().split("\n")
             names, stamps, recipes = lines[:count], lines[count : 2 * count], json.loads(lines[2 * count])

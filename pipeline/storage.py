@@ -47,6 +47,20 @@ class LocalStorage:
         """A whole file. Raises FileNotFoundError."""
         return self.path(key).read_bytes()
 
+    def exists(self, key: str) -> bool:
+        """Whether there is a file."""
+        return self.path(key).is_file()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a file beside the folders, or replace it as a whole."""
+        scratch = self.root / f"{STAGING}{key}-{uuid4().hex[:12]}"
+        try:
+            scratch.write_bytes(data)
+            scratch.replace(self.path(key))
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            raise
+
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
         """Make `folder` appear whole with `files` and with copies (hard links) of `links`, or not at all.
 

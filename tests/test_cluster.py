@@ -18,7 +18,13 @@ RAY_JOB = {"entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointRe
 RAY_JOB |= {"jobId", "submissionMode", "submitterConfig", "submitterPodTemplate", "backoffLimit", "suspend"}
 RAY_JOB |= {"shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "metadata"}
 RAY_JOB |= {"rayClusterSpec", "clusterSelector", "managedBy", "deletionStrategy"}
-RAY_CLUSTER = {"rayVersion", "headGroupSpec", "workerGroupSpecs", "enableInTreeAutoscaling", "autoscalerOptions"}
+RAY_CLUSTER = {
+    "rayVersion",
+    "headGroupSpec",
+    "workerGroupSpecs",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+}
 RAY_CLUSTER |= {"suspend", "managedBy", "headServiceAnnotations", "gcsFaultToleranceOptions", "authOptions"}
 HEAD_GROUP = {"template", "headService", "enableIngress", "rayStartParams", "serviceType"}
 WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
