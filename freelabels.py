@@ -245,6 +245,39 @@ def verify(
     return 1 if summary.problems and not repair else 0
 
 
+def card(
+    dataset: Positional[str],
+    /,
+    *,
+    name: str = "",
+    description: str = "",
+    license: str = "",
+    source_license: str = "",
+    creator: tuple[str, ...] = (),
+    url: str = "",
+    citation: str = "",
+) -> int:
+    """Write a dataset's card: README.md for people, croissant.json (MLCommons Croissant) for machines.
+
+    Args:
+        dataset: Folder of a dataset.
+        name: What it is called; default the folder's name.
+        description: What it is, in a sentence or more.
+        license: Licence of the labels, an SPDX name or a URL.
+        source_license: Terms of the frames that the labels were made from.
+        creator: Who made it; may be given several times.
+        url: Where it can be found.
+        citation: How to cite it.
+    """
+    from pipeline.card import About
+    from pipeline.card import card as write_card
+
+    about = About(name, description, license, source_license, creator, url, citation)
+    for path in write_card(dataset, about):
+        print_line(f"written: {path}")
+    return 0
+
+
 def calibrate(
     *,
     out: str,
@@ -402,6 +435,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "render": render,
     "inspect": inspect,
     "verify": verify,
+    "card": card,
     "calibrate": calibrate,
 }
 
