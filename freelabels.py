@@ -335,6 +335,8 @@ def _train_command() -> Callable[..., int]:
         config: TrainConfig = defaults,
         resume: bool = False,
         quiet: bool = False,
+        workers: int = 0,
+        address: str | None = None,
     ) -> int:
         """Train a multitask model on label shards of both domains.
 
@@ -346,9 +348,17 @@ def _train_command() -> Callable[..., int]:
             config: What to train and how.
             resume: Go on exactly where the run in this folder stopped.
             quiet: No progress bar.
+            workers: Processes of Ray Train, a GPU each where there are enough; 0: this process alone.
+            address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
         """
         found_real, found_synthetic = _by_domain(datasets)
-        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        sides = ([*real, *found_real], [*synthetic, *found_synthetic])
+        if workers or address:
+            from train.cluster import train_on_cluster
+
+            summary = train_on_cluster(*sides, out, config, resume, workers or 1, address)
+        else:
+            summary = run_train(*sides, out, config, resume, quiet)
         print_line(f"{summary.steps} steps, run folder {summary.run}")
         return 0 if summary.finished else INTERRUPTED
 

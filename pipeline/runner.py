@@ -193,7 +193,7 @@ class _Ray:
 def _run_on_ray(
     function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
 ) -> Iterator[Outcome[Work, Result]]:
-    _connect(cluster)
+    connect(cluster)
     import ray
 
     if cluster.workers and cluster.address:
@@ -220,7 +220,7 @@ def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Resu
         return Outcome(work, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _connect(cluster: Cluster) -> None:
+def connect(cluster: Cluster) -> None:
     """Join the named Ray cluster, or start one that ends with this process."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
