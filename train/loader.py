@@ -53,6 +53,8 @@ class LoaderConfig:
     """Threads that read ahead."""
     ahead: int = 3
     """Batches read ahead."""
+    exclude: tuple[str, ...] = ()
+    """Exclusion lists, as freelabels inspect saves them; a dataset's own exclusions.json always counts."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
