@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from generators.fields import Array, confidence_name, field
 from generators.geometry import backproject
-from generators.normals import dot
 from pipeline.rightness import order_right
 
 Mask = NDArray[np.bool_]
@@ -54,9 +53,9 @@ def trusted(name: str, columns: Columns) -> Mask:
 
 
 def outranks(upper: Array, lower: Array) -> float:
-    """The share of pairs in which a value of `upper` exceeds one of `lower`, ties half: 0.5 is chance. NaN: too few.
+    """The share of pairs in which a value of `upper` exceeds one of `lower`, ties half: 0.5 is chance.
 
-    Also called the area under the ROC curve.
+    Also called the area under the ROC curve. NaN for too few values.
     """
     if len(upper) < LEAST or len(lower) < LEAST:
         return float("nan")
@@ -131,9 +130,9 @@ def normals_of_depth(columns: Columns) -> float:
             points = backproject(np.where(here, depth, np.nan), columns["camera_K"][t])
             across, down = (np.gradient(points, axis=axis) for axis in (1, 0))
             made = np.cross(down, across)
-            made = np.moveaxis(made / np.linalg.norm(made, axis=-1, keepdims=True), -1, 0)
-            stored = np.moveaxis(columns["normals"][t].astype(np.float32), -1, 0)
-            angle = np.degrees(np.arccos(np.clip(np.abs(dot(made, stored)), 0, 1)))
+            stored = columns["normals"][t].astype(np.float64)
+            across_both = np.linalg.norm(np.cross(made, stored), axis=-1)
+            angle = np.degrees(np.arctan2(across_both, np.abs(np.einsum("hwc,hwc->hw", made, stored))))
         angles.append(angle[here & np.isfinite(angle)])
     found = np.concatenate(angles)
     return float(np.median(found)) if len(found) >= LEAST else float("nan")

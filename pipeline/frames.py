@@ -97,10 +97,7 @@ class FrameReader:
         ValueError if there is no picture of it.
         """
         values, confidence = self._with_confidence(shard, row, column)
-        if lay_over:
-            colours = overlay(column, values, confidence)
-        else:
-            colours = picture(column, values, confidence)
+        colours = (overlay if lay_over else picture)(column, values, confidence)
         sharp = field_named(column).kind in (Kind.IDENTITY, Kind.CATEGORY, Kind.BITS)
         shown = _fitted(np.ascontiguousarray(colours), side, sharp)
         if lay_over:  # opacity is stored without loss, so fewer levels of it are smaller
@@ -179,9 +176,9 @@ def names_of(shard: Shard, column: str, clip: Mapping[str, Any]) -> dict[int, st
 
 
 def frame_figures(columns: Mapping[str, Array]) -> dict[str, float]:
-    """Figures of one frame from its columns (y, x[, channel]): see `FrameReader.figures`; what is absent is left out.
+    """Figures of one frame from its columns (y, x[, channel]), as `FrameReader.figures` gives them.
 
-    ``class k`` is the share of pixels of the class k.
+    What is absent is left out. ``class k`` is the share of pixels of the class k.
     """
     out: dict[str, float] = {}
     for name, values in columns.items():

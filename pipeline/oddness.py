@@ -27,7 +27,10 @@ class Oddness:
 
 
 def oddness(figures: Array) -> Oddness:
-    """From figures (frames, figures), NaN where unknown: |figure − median| / (1.4826 · median |figure − median|)."""
+    """From figures (frames, figures), NaN where unknown; see `MEANING`.
+
+    A figure's score is |figure − median| / (1.4826 · median |figure − median|).
+    """
     frames, count = figures.shape
     score, which = np.zeros(frames), np.full(frames, -1)
     for k in range(count):

@@ -1,4 +1,4 @@
-"""The page of `freelabels inspect`: what a dataset holds, whether it is whole, how good its labels are, all its frames.
+"""The page of `freelabels inspect`: what a dataset holds, is it whole, are its labels good, how its frames look.
 
 A report is one JSON document. The page (page.html, page.css, page.js) shows it; pictures and values of frames are
 part of it in the page that is written to a file, and are asked for one by one in the page that is served.
@@ -62,8 +62,9 @@ class Clips:
 class DatasetReport:
     """One dataset, from the records of its shards alone: figures as `pipeline.inspect.inspect` gives them.
 
-    shard_sizes: (height, width) of each shard's frames; shard_columns: which of `column_sets` each has. excluded: [shard number, row] of frames on its exclusion list;
-    listed: the whole list, also of frames that are no longer there. measurable: whether it holds renders with truth.
+    shard_sizes: (height, width) of each shard's frames; shard_columns: which of `column_sets` each has. excluded:
+    (shard number, row) of frames on its exclusion list; listed: the whole list, also of frames that are no longer
+    there. measurable: rendered clips with all the truth that detectors are judged by.
     """
 
     name: str
@@ -305,7 +306,7 @@ def verify_json(summary: VerifySummary) -> dict[str, Any]:
 
 
 def odd(figures: Sequence[dict[str, float] | None], names: Sequence[str]) -> list[list[float]]:
-    """[oddness, number of the figure] of each frame of one dataset, [] for frames whose figures aren't known yet."""
+    """[oddness, number of the figure] of each frame of one dataset, [] where its figures aren't known yet."""
     table = np.full((len(figures), len(names)), np.nan)
     for k, values in enumerate(figures):
         if values is not None:
@@ -344,8 +345,9 @@ def write_html(
 ) -> Path:
     """Write a page about one dataset, or two side by side, that needs nothing beyond its own file.
 
-    frames: how many of each dataset are in it, at most; fewer if they would take more than `BUDGET` bytes. clips: how
-    many rendered clips the detectors are measured on. verified: by dataset, what verification found. Raises UserError.
+    frames: how many of each dataset are in it, at most; fewer if they would take more than `BUDGET` bytes. clips:
+    how many rendered clips the detectors are measured on. verified: by dataset, what verification found. Raises
+    UserError.
     """
     target = Path(target)
     reports = [gather(path) for path in paths]

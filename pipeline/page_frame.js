@@ -12,6 +12,7 @@ async function openFrame(i) {
   const shell = [frameHead(i), el("div", { class: "inside" }, el("div", { class: "look" }, el("div", { class: "stage" }), el("div", { class: "panels" })), el("aside", {}, el("table", { class: "readout" }), el("div", { class: "about" })))];
   dialog.replaceChildren(...shell);
   if (!dialog.open) dialog.showModal();
+  dialog.focus(); // what had it is gone, and keys go to what has it
   drawPanels();
   drawReadout();
   try {

@@ -1,4 +1,4 @@
-"""The page of `freelabels inspect`, live: a small HTTP server on this machine that reads shards as they are asked for."""
+"""The page of `freelabels inspect`, live: a small HTTP server on this machine that reads shards when asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -164,7 +165,7 @@ class Live:
         }
 
     def known_figures(self, number: int, first: int) -> dict[str, Any]:
-        """Figures of frames from number `first` on as far as they are known, and the oddness of all up to there."""
+        """Figures of frames from number `first` on as far as they are known, and the oddness of all so far."""
         if not 0 <= number < len(self.paths):
             raise NotThere(f"there is no dataset {number}")
         upto = self.jobs["figures", number].done
@@ -244,7 +245,7 @@ class Handler(BaseHTTPRequestHandler):
 
         Otherwise any web site could read labels, or write exclusions, through its visitor's browser.
         """
-        port = self.server.server_address[1]
+        port = int(self.server.server_port)  # type: ignore[attr-defined]
         own = {f"{HOST}:{port}", f"localhost:{port}"}
         origin = self.headers.get("Origin")
         return self.headers.get("Host") in own and (origin is None or origin.removeprefix("http://") in own)
@@ -320,22 +321,40 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Threads that end with the program; a port that is in use is said, not shared."""
+    """Threads that end with the program; the background ends with the server."""
 
+    live: Live
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 64
+
+    def server_bind(self) -> None:
+        """As of any TCP server: the name of this machine, which HTTP servers look up, is of no use here."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, int(self.socket.getsockname()[1])
+
+    def server_close(self) -> None:
+        """Also let go of the shards."""
+        self.live.closing.set()
+        super().server_close()
+        for reader in self.live.readers:
+            reader.close()
 
 
 def make_server(paths: Sequence[str], port: int = PORT) -> Server:
     """A server of the page about one dataset or two, ready to run; port 0 takes any free one.
 
-    The background begins with the figures that need pixels. Raises UserError if the port is in use, and as `gather`.
+    The background begins with the figures that need pixels. Raises UserError if the port is in use, and as
+    `gather`.
     """
     live = Live.open(paths)
-    handler = type("LiveHandler", (Handler,), {"live": live})
     try:
-        server = Server((HOST, port), handler)
+        server = Server(
+            (HOST, port), type("LiveHandler", (Handler,), {"live": live}), bind_and_activate=False
+        )
+        server.live = live
+        server.server_bind()
+        server.server_activate()
     except OSError as error:
         raise UserError(
             f"port {port} can't be used ({error.strerror}); name another with --port, 0 takes any free one"
@@ -349,7 +368,7 @@ def make_server(paths: Sequence[str], port: int = PORT) -> Server:
 def serve(paths: Sequence[str], port: int, say: Callable[[str], None]) -> None:
     """Serve until interrupted. Raises as `make_server`."""
     server = make_server(paths, port)
-    say(f"http://{HOST}:{server.server_address[1]}/ shows {' and '.join(paths)}; Ctrl-C ends it")
+    say(f"http://{HOST}:{server.server_port}/ shows {' and '.join(paths)}; Ctrl-C ends it")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

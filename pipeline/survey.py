@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The value of one check as the mean over so many clips; what it means stands in `pipeline.agreement.CHECKS`."""
+    """The value of one check, the mean over so many clips; the rest is as in `pipeline.agreement.Check`."""
 
     name: str
     needs: tuple[str, ...]
