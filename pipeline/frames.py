@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -98,7 +99,11 @@ class FrameReader:
         """
         values, confidence = self._with_confidence(shard, row, column)
         colours = (overlay if lay_over else picture)(column, values, confidence)
-        sharp = field_named(column).kind in (Kind.IDENTITY, Kind.CATEGORY, Kind.BITS)
+        kind = field_named(column).kind
+        if lay_over and kind is Kind.PROBABILITY:  # thin lines must not fade as they are made smaller
+            cell = math.ceil(max(colours.shape[:2]) / side)
+            colours[..., 3] = cv2.dilate(colours[..., 3], np.ones((cell, cell), np.uint8))
+        sharp = kind in (Kind.IDENTITY, Kind.CATEGORY, Kind.BITS)
         shown = _fitted(np.ascontiguousarray(colours), side, sharp)
         if lay_over:  # opacity is stored without loss, so fewer levels of it are smaller
             shown[..., 3] = np.rint(shown[..., 3] / 17.0) * 17
@@ -122,7 +127,7 @@ class FrameReader:
         return frame_figures(columns)
 
     def details(self, shard: str, row: int) -> dict[str, Any]:
-        """What is known of one frame beyond its pixels: identity, time, provenance, tables, names of ids."""
+        """What is known of one frame beyond its pixels: identity, source, time, camera, names of ids."""
         with self.shard(shard) as opened:
             number, clip = clip_of(opened, row)
             tables = {
@@ -134,19 +139,22 @@ class FrameReader:
             return {
                 "identity": {"clip": identity.clip, "frame": identity.index},
                 "clip_number": number,
-                "clip": {k: v for k, v in clip.items() if k not in ("spec", "scene")},
+                "clip": {k: v for k, v in clip.items() if k not in ("spec", "scene", "classes")},
                 "source": (clip.get("source") or ["unknown"])[0],
                 "how": _how(clip),
                 "tables": tables,
-                "fields": {
-                    name: {
-                        "shape": list(opened.shape(name)[1:]),
-                        "made_by": opened.made_by(name),
-                        "names": names_of(opened, name, clip),
-                    }
-                    for name in opened.fields
-                },
+                "names": {n: names for n in opened.fields if (names := names_of(opened, n, clip))},
             }
+
+    def made_by(self, shard: str) -> list[dict[str, Any]]:
+        """What made the columns of a shard: {"columns": …, "made_by": …}, one for all that have it in common."""
+        together: dict[str, dict[str, Any]] = {}
+        with self.shard(shard) as opened:
+            for name in opened.fields:
+                made_by = opened.made_by(name)
+                key = json.dumps(made_by, sort_keys=True)
+                together.setdefault(key, {"columns": [], "made_by": made_by})["columns"].append(name)
+        return list(together.values())
 
     def identities(self, shard: str) -> list[Frame]:
         """The identity of each frame of a shard."""

@@ -8,9 +8,10 @@ const two = report.datasets.length > 1;
 const body = (id) => document.querySelector(`#${id} .body`);
 const jobs = { survey: [], measure: [], verify: [], figures: [] }; // by dataset, as the server tells
 if (!report.live)
-  for (const d of report.datasets)
-    for (const [job, name] of [["survey", "survey"], ["measure", "measured"], ["verify", "verified"]])
-      jobs[job].push({ state: d[name] ? "done" : "idle", result: d[name] });
+  for (const d of report.datasets) {
+    jobs.measure.push(d.measure);
+    for (const [job, name] of [["survey", "survey"], ["verify", "verified"]]) jobs[job].push({ state: d[name] ? "done" : "idle", result: d[name] });
+  }
 const swatch = (d) => (two ? el("span", { class: `swatch d${d}` }) : null);
 const table = (head, rows, attributes = {}) =>
   el("div", { class: "wide" }, el("table", attributes, el("thead", {}, el("tr", {}, head.map((name) => el("th", typeof name === "string" ? {} : name, typeof name === "string" ? name : name.text)))), el("tbody", {}, rows)));
@@ -24,7 +25,7 @@ function showContents() {
   document.getElementById("title").replaceChildren(...title.flatMap((name, d) => [d ? " beside " : null, swatch(d), name]).filter(Boolean));
   document.getElementById("summary").replaceChildren(...report.datasets.map((d, k) => {
     const f = d.figures;
-    const facts = [[number(f.rows), f.rows === 1 ? "frame" : "frames"], [number(clipCount(d)), "clips"], [number(f.shards), "shards"], [size(f.bytes), "on disk"], [String(d.fields.filter((x) => x.label).length), "labels"], [sizesOf(d), "px"]];
+    const facts = [[number(f.rows), f.rows === 1 ? "frame" : "frames"], [number(clipCount(d)), clipCount(d) === 1 ? "clip" : "clips"], [number(f.shards), f.shards === 1 ? "shard" : "shards"], [size(f.bytes), "on disk"], [String(d.fields.filter((x) => x.label).length), "labels"], [sizesOf(d), "px"]];
     return el("div", { class: "facts" }, two ? el("b", {}, swatch(k), d.name, d.domains.length ? ` (${d.domains.join(", ")})` : "") : null,
       ...facts.map(([value, name]) => el("span", { class: "fact" }, el("b", {}, value), " ", name)));
   }));
@@ -56,22 +57,24 @@ function showHealth() {
     const f = d.figures, job = jobs.verify[k] || { state: "idle" };
     const lines = [];
     lines.push(state(f.corrupt.length ? "bad" : "good", f.corrupt.length
-      ? `${f.corrupt.length} of ${f.shards + f.corrupt.length} shards have no record that can be read`
-      : `the records of all ${number(f.shards)} shards are whole and match their checksums`));
+      ? `${f.corrupt.length} of ${count(f.shards + f.corrupt.length, "shard")} can't be read`
+      : f.shards === 1 ? "the record of its shard is whole and matches its checksum" : `the records of all ${number(f.shards)} shards are whole and match their checksums`));
     lines.push(...f.corrupt.slice(0, 50).map((text) => el("p", { class: "detail" }, text)));
     if (job.state === "done") {
       const v = job.result;
-      lines.push(state(v.count ? "bad" : "good", v.count ? `verify: ${v.count} problems` : `verify: every byte of ${number(v.shards)} shards is as written and keeps the contract`
+      lines.push(state(v.count ? "bad" : "good", v.count ? `verify: ${count(v.count, "problem")}` : `verify: every byte of ${count(v.shards, "shard")} is as written and keeps the contract`
         + (v.residual === null ? "" : `; renders meet their own flow within ${v.residual.toFixed(4)} px (p99)`)));
       lines.push(...v.problems.map((text) => el("p", { class: "detail" }, text)));
     } else if (job.state === "running") lines.push(state("wait", "verify: reading everything again …"));
     else if (job.state === "failed") lines.push(state("bad", `verify: ${job.error}`));
     else lines.push(state("idle", "pixels have not been read again: ", report.live ? startButton("verify", k, "verify now") : "make this page with --verify, or run freelabels verify"));
-    lines.push(state(f.failed ? "bad" : "good", f.failed ? `${f.failed} shards failed (failures.jsonl)` : "no shard failed"));
+    const broken = jobs.survey[k]?.result?.unreadable || [];
+    if (broken.length) lines.push(state("bad", `frames of a sample can't be read (freelabels verify names all of them)`), ...broken.map((text) => el("p", { class: "detail" }, text)));
+    lines.push(state(f.failed ? "bad" : "good", f.failed ? `${count(f.failed, "shard")} failed (failures.jsonl)` : "no shard failed"));
     if (d.failures.length) lines.push(logTable(["shard", "error", "sources"], d.failures));
-    lines.push(state(f.refused ? "warn" : "good", f.refused ? `${number(f.refused)} sources were refused (rejected.jsonl)` : "no source was refused"));
+    lines.push(state(f.refused ? "warn" : "good", f.refused ? `${count(f.refused, "source")} refused (rejected.jsonl)` : "no source was refused"));
     if (d.refused.length) lines.push(logTable(["uri", "reason"], d.refused));
-    if (d.listed.length) lines.push(state("idle", `${number(d.listed.length)} frames are excluded from training (exclusions.json)`));
+    if (d.listed.length) lines.push(state("idle", `${count(d.listed.length, "frame")} excluded from training (exclusions.json)`));
     return el("div", {}, two ? el("h3", {}, swatch(k), d.name) : null, ...lines);
   });
   body("health").replaceChildren(el("div", { class: "columns" }, parts));
@@ -82,7 +85,7 @@ const state = (kind, ...content) => el("p", { class: `state ${kind}` }, el("span
 
 function logTable(names, entries) {
   const rows = entries.map((entry) => el("tr", {}, names.map((name) => cell(Array.isArray(entry[name]) ? entry[name].join(", ") : String(entry[name] ?? entry.line ?? "")))));
-  return el("details", {}, el("summary", {}, `${entries.length} lines`), table(names, rows));
+  return el("details", {}, el("summary", {}, count(entries.length, "line")), table(names, rows));
 }
 
 function startButton(job, k, text) {
@@ -100,11 +103,11 @@ function showLabels() {
   const names = [...fieldOf.keys()];
   const rowOf = (name) => {
     const spec = fieldOf.get(name), each = byName.map((fields) => fields.get(name));
-    const parts = (of) => el("div", { class: "stack" }, each.map((field, d) => (field ? el("div", {}, swatch(d), of(field)) : two ? el("div", {}, swatch(d), "–") : null)));
+    const parts = (of, marked) => el("div", { class: "stack" }, each.map((field, d) => (field || two ? el("div", {}, marked ? swatch(d) : null, field ? of(field) : "–") : null)));
     const counted = each.some((field) => field?.counts);
     return el("tr", { class: spec.known ? "" : "unknown" },
       el("th", { scope: "row", title: spec.meaning }, name, el("small", {}, spec.known ? [spec.unit, spec.frame !== "image" ? spec.frame : ""].filter(Boolean).join(", ") : "unknown to this version")),
-      num(parts((field) => number(field.rows))), num(parts((field) => size(field.bytes))),
+      num(parts((field) => number(field.rows), true)), num(parts((field) => size(field.bytes))),
       num(parts((field) => (field.coverage === undefined ? "" : percent(field.coverage)))),
       num(parts((field) => (field.confidence === undefined ? "" : field.confidence.toFixed(2)))),
       cell(histogram(each.map((field) => (field?.confidence_histogram ? { counts: field.confidence_histogram, low: 0, high: 1 } : null)), { label: `confidence of ${name}` })),
@@ -134,18 +137,18 @@ function showSurvey() {
       return found ? [cell(scaleBar(found.value, found.unit ? 0 : found.best, found.unit ? 45 : found.chance), el("span", { class: "value" }, found.unit ? `${found.value.toFixed(1)}${found.unit}` : found.value.toFixed(2))), num(String(found.clips))] : [cell("–"), num("")];
     }),
     num(check.chance === null ? "–" : String(check.chance)), num(`${check.best}${check.unit}`)));
-  const head = ["do fields agree", ...report.datasets.flatMap((d, k) => [two ? d.name : "agreement", { text: "clips", class: "num" }]), { text: "chance", class: "num" }, { text: "best", class: "num" }];
+  const head = ["do fields agree", ...report.datasets.flatMap((d, k) => [two ? { text: d.name, class: `of d${k}` } : "agreement", { text: "clips", class: "num" }]), { text: "chance", class: "num" }, { text: "best", class: "num" }];
   const images = ["brightness", "saturation", "local contrast"].filter((name) => surveys.some((s) => s?.images[name])).map((name) =>
     el("figure", { class: "stat" }, histogram(surveys.map((s) => s?.images[name] || null), { width: 200, height: 44, label: name }),
       el("figcaption", {}, name, two && surveys[1]?.images[name]?.gap !== null && surveys[1]?.images[name] ? ` · gap ${surveys[1].images[name].gap.toFixed(2)}` : "")));
   return el("div", {}, ...failed,
     names.length ? table(head, rows, { class: "checks" }) : null,
     images.length ? el("h3", {}, "Images") : null, el("div", { class: "stats" }, images),
-    el("p", { class: "dim" }, surveys.map((s, k) => (s ? `${two ? report.datasets[k].name + ": " : ""}${s.frames} frames of ${s.clips} clips were read for these` : "")).filter(Boolean).join("; ") + "."),
+    el("p", { class: "dim" }, surveys.map((s, k) => (s ? `${two ? report.datasets[k].name + ": " : ""}${count(s.frames, "frame")} of ${count(s.clips, "clip")} were read for these` : "")).filter(Boolean).join("; ") + "."),
     two ? legend() : null);
 }
 
-const legend = () => el("p", { class: "dim" }, report.datasets.flatMap((d, k) => [swatch(k), d.name, " "]), "gap: the largest difference of the cumulated shares, 0 the same, 1 apart. Disparity has no common scale and ids have no order, so they have none.");
+const legend = () => el("p", { class: "dim" }, report.datasets.flatMap((d, k) => [swatch(k), d.name, " · "]), "gap: the largest difference of the cumulated shares, 0 the same, 1 apart. Disparity has no common scale and ids have no order, so they have none.");
 
 // --- against exact truth --------------------------------------------------------------------------------------
 
@@ -191,11 +194,11 @@ function showTools() {
       classes.size ? choice("class", "class", [["", "any"], ...[...classes].map(([id, name]) => [id, name])], view.cls, set("cls")) : null,
       choice("ticked", "show", [["", "all"], ["no", "not excluded"], ["yes", "excluded"]], view.ticked, set("ticked")),
       el("input", { id: "search", type: "search", placeholder: "source …", "aria-label": "Find a source (/)", oninput: (event) => set("search")(event.target.value) }),
-      el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); } })),
       el("span", { class: "space" }), el("span", { id: "status", role: "status" }),
       el("button", { id: "save", onclick: save }, "")),
     el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips,
-      el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); } }))));
+      el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); } })),
+      el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); } }))));
   showUnsaved();
 }
 

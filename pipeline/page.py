@@ -23,6 +23,7 @@ import numpy as np
 
 from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name
 from generators.pictures import UNKNOWN, tint
+from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.exclusions import clip_identity, excluded_rows, exclusions_of
 from pipeline.frames import CLASSES, FrameReader, drawable, is_label, known, names_of
@@ -360,11 +361,17 @@ def write_html(
         found = surveyed(path, report)
         entry["survey"] = survey_json(found, first)
         first = first or found
-        entry["measured"] = [dataclasses.asdict(m) for m in measured(path, report, clips)] if clips else None
+        entry["measure"] = _measure_job(path, report, clips)
         entry["verified"] = verify_json(verified[number]) if number < len(verified) else None
-        sample = _embedded(Dataset(path), report, number, frames, names, BUDGET // len(paths))
+        sample, entry["skipped"] = _embedded(
+            Dataset(path), report, number, frames, names, BUDGET // len(paths)
+        )
         whole["frames"] += sample
         shown = list(dict.fromkeys(frame["clip"] for frame in sample))
+        reader = FrameReader(Dataset(path))
+        shards = {report.clips.shard[clip] for clip in shown}
+        entry["made_by"] = {shard: reader.made_by(report.shard_names[shard]) for shard in shards}
+        reader.close()
         entry["clips"] = _only(report.clips, shown)
         for frame in sample:
             frame["clip"] = shown.index(frame["clip"])
@@ -374,6 +381,16 @@ def write_html(
     except OSError as error:
         raise UserError(f"can't write {target} ({error.strerror})") from error
     return target
+
+
+def _measure_job(path: str, report: DatasetReport, clips: int) -> dict[str, Any]:
+    """The state of measuring as a server would tell it."""
+    if not clips or not report.measurable:
+        return {"state": "idle"}
+    try:
+        return {"state": "done", "result": [dataclasses.asdict(m) for m in measured(path, report, clips)]}
+    except CorruptShard as error:
+        return {"state": "failed", "error": str(error)}
 
 
 def html(whole: dict[str, Any]) -> str:
@@ -416,11 +433,15 @@ def _only(clips: Clips, chosen: Sequence[int]) -> dict[str, Any]:
 
 def _embedded(
     dataset: Dataset, report: DatasetReport, number: int, most: int, names: Sequence[str], budget: int
-) -> list[dict[str, Any]]:
-    """Sampled frames of a dataset with their pictures and values; ``clip`` is the number of the frame's clip."""
+) -> tuple[list[dict[str, Any]], int]:
+    """Sampled frames of a dataset with their pictures and values, and how many can't be read.
+
+    ``clip`` is the number of the frame's clip.
+    """
     reader = FrameReader(dataset)
     clips = report.clips
     out: list[dict[str, Any]] = []
+    skipped = 0
     figures: list[dict[str, float] | None] = []
     size = 0
     for span in spans(report.spans, most) if most else []:
@@ -431,29 +452,35 @@ def _embedded(
             if clips.shard[k] == shard and clips.start[k] <= span.start < clips.stop[k]
         )
         for row in range(span.start, span.stop):
-            pictures = _pictures(reader, span.shard, row, report)
-            size += pictures["size"]
+            try:
+                details = reader.details(span.shard, row)
+                pictures = _pictures(reader, span.shard, row)
+                seen = reader.figures(span.shard, row)
+            except CorruptShard:  # the page says how many; verify says which and why
+                skipped += 1
+                continue
+            size += len(as_json([details, pictures]))
             if size > budget and out:
                 break
-            figures.append(reader.figures(span.shard, row))
+            figures.append(seen)
             out.append(
                 {
                     "dataset": number,
                     "clip": clip,
                     "row": row,
-                    "details": reader.details(span.shard, row),
-                    "figures": figures_row(figures[-1] or {}, names),
+                    "details": details,
+                    "figures": figures_row(seen, names),
                     **pictures,
                 }
             )
     reader.close()
     for frame, found in zip(out, odd(figures, names), strict=True):
         frame["odd"] = found
-    return out
+    return out, skipped
 
 
-def _pictures(reader: FrameReader, shard: str, row: int, report: DatasetReport) -> dict[str, Any]:
-    """Pictures, layers and values of one frame as text, and the bytes that it takes."""
+def _pictures(reader: FrameReader, shard: str, row: int) -> dict[str, Any]:
+    """Pictures, layers and values of one frame, as text."""
     with reader.shard(shard) as opened:
         columns = [name for name in opened.fields if drawable(name)]
     pictures: dict[str, str] = {}
@@ -472,8 +499,7 @@ def _pictures(reader: FrameReader, shard: str, row: int, report: DatasetReport) 
                 **described(stored.array, stored.step),
                 "data": _as_text(zlib.compress(stored.array.tobytes(), 6)),
             }
-    size = sum(map(len, [*pictures.values(), *layers.values(), *(v["data"] for v in values.values())]))
-    return {"pictures": pictures, "layers": layers, "values": values, "size": size}
+    return {"pictures": pictures, "layers": layers, "values": values}
 
 
 SHOWN_PLAIN = (Kind.IMAGE, Kind.PROBABILITY, Kind.BITS)  # the others look the same as a layer over slate

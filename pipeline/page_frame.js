@@ -16,13 +16,13 @@ async function openFrame(i) {
   drawPanels();
   drawReadout();
   try {
-    const [details] = await Promise.all([detailsOf(i), ...mapsOf(i).map(async (name) => {
+    const [details, made] = await Promise.all([detailsOf(i), madeBy(i), ...mapsOf(i).map(async (name) => {
       const found = await valuesOf(i, name).catch(() => null);
       if (opened.i === i && found) opened.values.set(name, found);
     })]);
     if (opened.i !== i) return;
     opened.details = details;
-    drawAbout(details);
+    drawAbout(details, made);
   } catch (error) {
     if (opened.i === i) dialog.querySelector(".about").replaceChildren(el("p", { class: "bad" }, String(error.message)));
   }
@@ -144,7 +144,7 @@ function drawReadout() {
 
 function valueText(name, values) {
   const { kind, unit } = fieldOf.get(name), [v] = values;
-  const ids = opened.details?.fields?.[name]?.names || {};
+  const ids = opened.details?.names?.[name] || {};
   const fixed = (value, digits = 2) => value.toFixed(digits).replace("-", "−");
   switch (kind) {
     case "image": return `rgb ${values.join(" ")}`;
@@ -159,7 +159,7 @@ function valueText(name, values) {
 }
 
 /** Where the frame comes from and what made each field. */
-function drawAbout(details) {
+function drawAbout(details, made) {
   const line = (name, value) => el("tr", {}, el("th", {}, name), el("td", {}, typeof value === "string" ? value : JSON.stringify(value)));
   const i = opened.i, tables = details.tables, about = [
     line("source", details.source),
@@ -170,14 +170,13 @@ function drawAbout(details) {
     tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
     odd[i] && odd[i].length && odd[i][1] >= 0 ? line("oddness", `${odd[i][0].toFixed(1)} σ in ${report.figure_names[odd[i][1]]}`) : null,
   ];
-  const made = Object.entries(details.fields).filter(([name]) => !name.endsWith("_confidence")).map(([name, field]) => {
-    const by = field.made_by;
-    return el("details", {}, el("summary", {}, el("b", {}, name), " ", `${by.generator ?? "?"} ${by.version ?? ""}`), el("pre", {}, JSON.stringify(by, null, 1)));
-  });
+  const makers = made.map(({ columns, made_by: by }) => el("details", {},
+    el("summary", {}, el("b", {}, `${by.generator ?? "?"} ${by.version ?? ""}`), " ", columns.filter((name) => !name.endsWith("_confidence")).join(", ")),
+    el("pre", {}, JSON.stringify(by, null, 1))));
   dialog.querySelector(".about").replaceChildren(
     el("h3", {}, "Where it is from"), el("table", {}, el("tbody", {}, about)),
     el("details", {}, el("summary", {}, "the clip's record"), el("pre", {}, JSON.stringify(details.clip, null, 1))),
-    el("h3", {}, "What made it"), ...made);
+    el("h3", {}, "What made it"), ...makers);
 }
 
 function stepInOrder(by) {

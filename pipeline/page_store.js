@@ -17,6 +17,7 @@ function el(tag, attributes = {}, ...children) {
 }
 
 const number = (value) => value.toLocaleString("en-US");
+const count = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 const percent = (value, digits = 1) => (100 * value).toFixed(digits) + " %";
 const size = (bytes) => (bytes < 1 << 30 ? (bytes / (1 << 20)).toFixed(1) + " MiB" : (bytes / 2 ** 30).toFixed(2) + " GiB");
 const short = (source) => source.split(/[\\/]/).pop() || source;
@@ -127,6 +128,11 @@ async function ask(path, options) {
 
 async function detailsOf(i) {
   return report.live ? (await ask(address("details", i))).json() : report.frames[i].details;
+}
+
+/** What made the columns of a frame's shard: [{columns, made_by}]. */
+async function madeBy(i) {
+  return report.live ? (await ask(`/made_by/${frames.dataset[i]}/${shardOf(i)}`)).json() : datasetOf(i).made_by[shardOf(i)];
 }
 
 const halves = (bytes) => {

@@ -10,6 +10,7 @@ import numpy as np
 
 from generators.fields import Array, confidence_name
 from pipeline.agreement import CHECKS
+from pipeline.columns import CorruptShard
 from pipeline.shards import Dataset
 from pipeline.statistics import BINS, Histogram
 
@@ -44,12 +45,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen in so many frames of so many clips; images: histograms of what every image has, by name."""
+    """What was seen in so many frames of so many clips.
+
+    images: histograms of what every image has, by name. unreadable: what was wrong with those that can't be read.
+    """
 
     frames: int
     clips: int
     agreements: tuple[Agreement, ...]
     images: dict[str, Histogram]
+    unreadable: tuple[str, ...] = ()
 
 
 def spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
@@ -75,15 +80,17 @@ def spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
 
 
 def survey(dataset: Dataset, sample: Sequence[Span]) -> Survey:
-    """Read the sampled frames and check them. Raises CorruptShard."""
+    """Read the sampled frames and check them."""
+    unreadable: list[str] = []
     values: dict[str, list[float]] = {}
     counts: dict[str, Array] = {}
     wanted = {"image", *(name for check in CHECKS for name in check.needs)} | {"flow_visibility"}
     for span in sample:
-        shard = dataset.open(span.shard)
-        have = [n for n in shard.fields if n in wanted or n in {confidence_name(w) for w in wanted}]
-        columns = {name: shard.read_rows(name, span.start, span.stop) for name in have}
-        shard.close()
+        try:
+            columns = _read(dataset, span, wanted)
+        except CorruptShard as error:
+            unreadable.append(str(error))
+            continue
         for check in CHECKS:
             if set(check.needs) <= set(columns):
                 found = check.measure(columns)
@@ -109,7 +116,18 @@ def survey(dataset: Dataset, sample: Sequence[Span]) -> Survey:
     )
     ends = {"brightness": 1.0, "saturation": 1.0, "local contrast": STRONGEST}
     images = {name: Histogram(tuple(made.tolist()), 0.0, ends[name]) for name, made in counts.items()}
-    return Survey(sum(s.stop - s.start for s in sample), len(sample), agreements, images)
+    frames = sum(span.stop - span.start for span in sample)
+    return Survey(frames, len(sample), agreements, images, tuple(dict.fromkeys(unreadable)))
+
+
+def _read(dataset: Dataset, span: Span, wanted: set[str]) -> dict[str, Array]:
+    """The wanted columns of some rows, with their confidences."""
+    shard = dataset.open(span.shard)
+    try:
+        have = [n for n in shard.fields if n in wanted or n in {confidence_name(w) for w in wanted}]
+        return {name: shard.read_rows(name, span.start, span.stop) for name in have}
+    finally:
+        shard.close()
 
 
 def image_values(image: Array) -> dict[str, tuple[Array, float]]:

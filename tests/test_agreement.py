@@ -1,4 +1,4 @@
-"""The figures of the page against closed forms: agreement, oddness, gaps, samples, detectors against exact truth."""
+"""The figures of the page against closed forms: agreement, oddness, gaps, samples; detectors against the truth."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from pipeline.agreement import (
 )
 from pipeline.measure import measure
 from pipeline.oddness import oddness
+from pipeline.progress import Reporter
 from pipeline.render import RenderOptions, render
 from pipeline.runner import Cluster
-from pipeline.progress import Reporter
 from pipeline.shards import Dataset
 from pipeline.statistics import Histogram, gap, merged
 from pipeline.survey import Span, spans
