@@ -48,7 +48,7 @@ def label(
 
     Args:
         sources: Photos, videos, folders of them, globs, .txt lists (a source a line), s3:// gs:// https:// URIs.
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         labels: Which labels to make, default all that a source can give.
         size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
         fps: Frames a second taken from videos, by their time stamps; None takes every frame.
@@ -118,7 +118,7 @@ def render(
     """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
 
     Args:
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         clips: How many clips; clip numbers are part of the seed, so that more can be added later.
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
@@ -176,21 +176,43 @@ def inspect(
     frames: int = 10,
     fields: tuple[str, ...] = (),
     scenes: str | None = None,
+    html: str | None = None,
+    serve: bool = False,
+    port: int = 8707,
+    beside: str | None = None,
+    page_frames: int = 24,
+    measured_clips: int = 4,
+    verify: bool = False,
+    rerun: str | None = None,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         json: Print the figures as JSON.
         picture: Draw a contact sheet with every label beside its frame into this PNG.
         frames: How many frames the contact sheet shows.
         fields: Which labels the contact sheet shows, default all.
         scenes: Write the scene of every rendered clip into this folder, for render --scene.
+        html: Write a page with figures and a sample of frames into this file; it needs nothing beyond itself.
+        serve: Show the same page with every frame at http://127.0.0.1 until Ctrl-C.
+        port: Port of --serve; 0 takes any free one.
+        beside: A second dataset (renders beside real frames), for --html and --serve.
+        page_frames: How many frames of a dataset --html shows.
+        measured_clips: On how many rendered clips --html measures the detectors against exact truth.
+        verify: Read every byte again for --html, as freelabels verify does.
+        rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
     """
     from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
     from pipeline.inspect import inspect as figures_of
     from pipeline.progress import print_json
 
+    datasets = [dataset, *([beside] if beside else [])]
+    if serve:
+        from pipeline.serve import serve as run_serve
+
+        run_serve(datasets, port, Console(stderr=True, highlight=False).print)
+        return 0
     figures = figures_of(dataset)
     if json:
         print_json(figures)
@@ -202,6 +224,17 @@ def inspect(
     if scenes is not None:
         written = write_scenes(dataset, scenes)
         Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
+    if html is not None:
+        from pipeline.page import write_html
+        from pipeline.verify import verify as run_verify
+
+        verified = [run_verify(path) for path in datasets] if verify else []
+        page = write_html(datasets, html, frames=page_frames, clips=measured_clips, verified=verified)
+        Console(stderr=True).print(f"page: {page}", markup=False, soft_wrap=True)
+    if rerun is not None:
+        from pipeline.rerun_export import write_rerun
+
+        Console(stderr=True).print(f"rerun: {write_rerun(dataset, rerun)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -217,7 +250,7 @@ def verify(
     """Read a dataset again and check every byte and every rule of the contract; name what is broken.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         repair: Drop what is broken, so that the next run of its stage makes it again.
         workers: Tasks at a time on Ray; 0 works in this process.
         address: Address of a running Ray cluster.
@@ -243,6 +276,39 @@ def verify(
     repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
     _conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
     return 1 if summary.problems and not repair else 0
+
+
+def card(
+    dataset: Positional[str],
+    /,
+    *,
+    name: str = "",
+    description: str = "",
+    license: str = "",
+    source_license: str = "",
+    creator: tuple[str, ...] = (),
+    url: str = "",
+    citation: str = "",
+) -> int:
+    """Write a dataset's card: README.md for people, croissant.json (MLCommons Croissant) for machines.
+
+    Args:
+        dataset: Folder of a dataset.
+        name: What it is called; default the folder's name.
+        description: What it is, in a sentence or more.
+        license: Licence of the labels, an SPDX name or a URL.
+        source_license: Terms of the frames that the labels were made from.
+        creator: Who made it; may be given several times.
+        url: Where it can be found.
+        citation: How to cite it.
+    """
+    from pipeline.card import About
+    from pipeline.card import card as write_card
+
+    about = About(name, description, license, source_license, creator, url, citation)
+    for path in write_card(dataset, about):
+        print_line(f"written: {path}")
+    return 0
 
 
 def calibrate(
@@ -391,7 +457,8 @@ def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     synthetic: list[str] = []
     for path in datasets:
         dataset = Dataset(path)
-        kinds = {clip["kind"] == "render" for name in dataset.shards() for clip in dataset.open(name).clips}
+        shards = dataset.open_all(dataset.shards())
+        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
         if not kinds:
             raise UserError(f"{path} holds no shards yet; label or render into it first")
         if len(kinds) == 2:
@@ -411,6 +478,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "render": render,
     "inspect": inspect,
     "verify": verify,
+    "card": card,
     "calibrate": calibrate,
 }
 

@@ -26,7 +26,11 @@ class LocalFile:
     @staticmethod
     def open(path: Path) -> LocalFile:
         """Open a file. Raises FileNotFoundError."""
-        handle = os.open(path, os.O_RDONLY)
+        return LocalFile.of(os.open(path, os.O_RDONLY))
+
+    @staticmethod
+    def of(handle: int) -> LocalFile:
+        """A file that is open already."""
         size = os.fstat(handle).st_size
         return LocalFile(handle, size, lambda start, stop: os.pread(handle, stop - start, start))
 

@@ -24,15 +24,16 @@ from uuid import uuid4
 
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
 from pipeline.files import SourceError, file_system
-from pipeline.local_storage import RECORD
+from pipeline.local_storage import RECORD, LocalFile
 
 COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
 # An attempt gives up long before a sweep takes it for abandoned. The first is measured by the writer's monotonic
 # clock, the second between two time stamps of the store, so that nobody's wall clock matters.
 LONGEST_ATTEMPT = timedelta(hours=6)
 ABANDONED = timedelta(hours=24)
-NO_SUCH_RANGE = errno.EINVAL  # how a range of an empty object is refused
+NO_SUCH_RANGE = errno.EINVAL  # how a range behind an object's end is refused
 
 
 class StoreError(UserError, OSError):
@@ -81,6 +82,7 @@ class ObjectStorage:
     """
 
     uri: str
+    cache: FileCache | None = None
     abandoned: timedelta = field(default=ABANDONED, kw_only=True)
 
     @cached_property
@@ -122,7 +124,7 @@ class ObjectStorage:
 
         Raises FileNotFoundError, or ValueError if the commit is damaged.
         """
-        return _parse(folder, self.read(f"{COMMITS}/{folder}"))
+        return _parse(folder, self._part(f"{COMMITS}/{folder}", 0, None))
 
     def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Place and description of many folders, read at the same time; None: gone or damaged."""
@@ -150,30 +152,40 @@ class ObjectStorage:
         return f"{self.uri.rstrip('/')}/{place}"
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object."""
-        with self._plainly():
-            return bool(self._system.exists(self._path(key)))
+        """Whether there is an object, in one request."""
+        try:
+            self._part(key, 0, 1)
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, key: str) -> bytes:
         """A whole object. Raises FileNotFoundError."""
         with self._plainly():
+            return bytes(self._system.cat_file(self._path(key)))
+
+    def _part(self, key: str, start: int, stop: int | None) -> bytes:
+        """Bytes start … stop - 1, fewer if the object ends before, in one request."""
+        with self._plainly():
             try:
-                return bytes(
-                    self._system.cat_file(self._path(key), start=0)
-                )  # a range spares asking for the size
+                return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
             except OSError as error:
                 if error.errno != NO_SUCH_RANGE:
                     raise
-                return bytes(self._system.cat_file(self._path(key)))
+                return b""
 
-    def open(self, key: str, size: int, sha256: str) -> ObjectFile:
-        """An object for reading parts of it; nothing is asked of the store yet."""
+    def open(self, key: str, size: int, sha256: str) -> ObjectFile | LocalFile:
+        """An object for reading parts of it, or its copy in the cache.
 
-        def get(start: int, stop: int) -> bytes:
-            with self._plainly():
-                return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
-
-        return ObjectFile(key, size, get)
+        Without a cache nothing is asked of the store yet; with one, raises FileNotFoundError, or CorruptShard if
+        the object is not the one with that hash.
+        """
+        if self.cache is not None:
+            copy = self.cache.open(sha256, lambda: self.read(key))
+            if copy is None:
+                raise CorruptShard(f"{key}: does not match its checksum")
+            return copy
+        return ObjectFile(key, size, lambda start, stop: self._part(key, start, stop))
 
     def vacant(self, besides: Collection[str] = ()) -> bool:
         """Whether nothing of anybody else's, but for objects called `besides`, lies under the prefix."""
@@ -322,8 +334,6 @@ class ObjectStorage:
             raise
         except OSError as error:
             number = errno.EACCES if isinstance(error, PermissionError) else error.errno or errno.EIO
-            if number == NO_SUCH_RANGE:
-                raise
             raise StoreError(number, self._sentence(error)) from error
         except Exception as error:
             raise StoreError(errno.EIO, self._sentence(error)) from error

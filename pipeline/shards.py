@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from generators.fields import Array, field
 from pipeline.columns import ColumnReader, CorruptShard, array_metadata, checksums, chunk_key, encode
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
 from pipeline.local_storage import RECORD
 from pipeline.statistics import confidence_of, statistics
 from pipeline.storage import OpenFile, Storage, open_storage
@@ -92,6 +93,7 @@ class Shard:
             document = json.loads(text)
             record = document["attributes"][KEY]
             sealed = record.pop("sha256")
+            unsealed = text.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptShard(f"{name}: its record can't be read") from error
         if record.get("schema", 0) > SCHEMA:
@@ -99,7 +101,7 @@ class Shard:
                 f"{name}: was written by a newer version "
                 f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
             )
-        if digest(document) != sealed:
+        if hashlib.sha256(unsealed).hexdigest() != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
         if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
             raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
@@ -167,9 +169,16 @@ class Shard:
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CorruptShard(f"{where}: its file is missing") from error
             self._files.append(file)
-            sums = self.record["columns"][name].get("crc32c", "")
-            self._open[name] = ColumnReader.open(where, metadata, file.size, file.fetch, sums)
+            self._open[name] = self._reader(name, file.size, file.fetch)
         return self._open[name]
+
+    def hold(self, name: str, data: bytes) -> None:
+        """Read a column, until the shard is closed, from its file's bytes that the caller has at hand."""
+        self._open[name] = self._reader(name, len(data), lambda start, stop: data[start:stop])
+
+    def _reader(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> ColumnReader:
+        sums = self.record["columns"][name].get("crc32c", "")
+        return ColumnReader.open(f"{self.name}/{name}", self._metadata(name), size, fetch, sums)
 
     def close(self) -> None:
         """Give the open files back; the shard opens them again when read."""
@@ -218,14 +227,18 @@ class DatasetFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of shards, or a prefix of an object store (``s3://bucket/path``)."""
+    """A folder of shards, or a prefix of an object store (``s3://bucket/path``).
+
+    cache: where copies of an object store's columns are kept for reading again.
+    """
 
     path: str | os.PathLike[str]
+    cache: FileCache | None = None
 
     @cached_property
     def storage(self) -> Storage:
         """Where the shards lie."""
-        return open_storage(self.path)
+        return open_storage(self.path, self.cache)
 
     @staticmethod
     def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
@@ -258,6 +271,8 @@ class Dataset:
             sealed = attributes.pop("sha256", None)
             damaged = (sealed or attributes["schema"] > 1) and digest(document) != sealed
             damaged |= "columns" in attributes  # a shard's record in its place
+        except UserError:  # an object store that can't be asked
+            raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
             raise NotADataset(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.file_cache import FileCache
 from pipeline.files import is_remote
 from pipeline.local_storage import LocalStorage
 from pipeline.object_storage import ObjectStorage
@@ -91,10 +92,11 @@ class Storage(Protocol):
         """Place and description of many committed folders, as fast as the storage can; None: it is gone."""
 
 
-def open_storage(path: str | os.PathLike[str]) -> Storage:
+def open_storage(path: str | os.PathLike[str], cache: FileCache | None = None) -> Storage:
     """The storage behind a folder's path or a URI (``s3://``, ``gs://`` or another that fsspec knows).
 
-    Raises UserError if a package that the URI needs is not installed.
+    cache: where to keep copies of an object store's files that are opened. Raises UserError if a package that
+    the URI needs is not installed.
     """
     where = os.fspath(path)
-    return ObjectStorage(where) if is_remote(where) else LocalStorage(Path(where))
+    return ObjectStorage(where, cache) if is_remote(where) else LocalStorage(Path(where))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
-from pipeline.columns import CorruptShard
+from pipeline.columns import CorruptShard, chunk_key
 from pipeline.errors import UserError
+from pipeline.object_storage import StoreError
 from pipeline.planning import FRAME_FIELDS
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
@@ -21,11 +22,15 @@ from renderers.check import NEEDS, reproject_residual
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in a shard; `column` is empty if the whole shard is concerned."""
+    """Something wrong in a shard; `column` is empty if the whole shard is concerned.
+
+    unread: it could not be looked at (a store that doesn't answer, a worker that died), so it may well be whole.
+    """
 
     shard: str
     column: str
     reason: str
+    unread: bool = False
 
     def __str__(self) -> str:
         return f"{self.shard}{'/' if self.column else ''}{self.column}: {self.reason}"
@@ -88,7 +93,9 @@ def verify(
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
         for outcome in run(verify_shard, work, lambda w: f"verify {w.shard}", cluster or Cluster(workers=0)):
-            found = outcome.result or ShardCheck((Problem(outcome.work.shard, "", outcome.error),))
+            found = outcome.result or ShardCheck(
+                (Problem(outcome.work.shard, "", outcome.error, unread=True),)
+            )
             problems += found.problems
             residuals += [found.residual] if found.residual is not None else []
             tick(failed=bool(found.problems))
@@ -96,7 +103,7 @@ def verify(
     repaired = 0
     if repair:
         try:
-            broken = {problem.shard for problem in problems}
+            broken = {problem.shard for problem in problems if not problem.unread}
             repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {GROUP}))
             if GROUP in broken:
                 dataset.mend()
@@ -144,14 +151,18 @@ def _record_problems(shard: Shard) -> Iterator[str]:
 
 
 def _column_problems(shard: Shard, name: str) -> list[str]:
+    files: dict[str, bytes] = {}
     for key, entry in shard.record["columns"][name]["objects"].items():
         try:
-            data = shard.storage.read(f"{shard.place}/{key}")
+            files[key] = data = shard.storage.read(f"{shard.place}/{key}")
+        except StoreError:
+            raise
         except OSError as error:
             return [f"its file {key} can't be read ({error.strerror})"]
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
             return [f"its file {key} does not match its checksum"]
     try:
+        shard.hold(name, files[chunk_key(name, len(shard.shape(name)))])
         values = shard.read_rows(name)
         field(name).check(values)
         return list(_label_problems(shard, name, values))

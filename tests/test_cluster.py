@@ -1,19 +1,34 @@
-"""The cluster file is one that Ray's launcher takes, and workers of Ray train as one process does."""
+"""The cluster files are ones that Ray's launcher and KubeRay take."""
 
-import json
-from collections.abc import Iterator
+import shlex
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import freelabels
-from benchmarks.shapes import write_dataset
-from train import checkpoint
-from train.logs import METRICS
 
 ROOT = Path(__file__).parent.parent
+
+# Fields of KubeRay's ray.io/v1 API reference (docs/reference/api.md); an unknown one is refused by the API server.
+RAY_JOB = {"entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "runtimeEnvYAML"}
+RAY_JOB |= {"jobId", "submissionMode", "submitterConfig", "submitterPodTemplate", "backoffLimit", "suspend"}
+RAY_JOB |= {"shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "metadata"}
+RAY_JOB |= {"rayClusterSpec", "clusterSelector", "managedBy", "deletionStrategy"}
+RAY_CLUSTER = {
+    "rayVersion",
+    "headGroupSpec",
+    "workerGroupSpecs",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+}
+RAY_CLUSTER |= {"suspend", "managedBy", "headServiceAnnotations", "gcsFaultToleranceOptions", "authOptions"}
+HEAD_GROUP = {"template", "headService", "enableIngress", "rayStartParams", "serviceType"}
+WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+WORKER_GROUP |= {"suspend", "idleTimeoutSeconds", "numOfHosts", "scaleStrategy"}
 
 
 def test_the_cluster_file_is_valid() -> None:
@@ -25,45 +40,40 @@ def test_the_cluster_file_is_valid() -> None:
 
 
 @pytest.fixture
-def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    import ray
-
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the workers
-    yield
-    ray.shutdown()
+def job() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "kuberay.yaml").read_text())
 
 
-@pytest.mark.usefixtures("local_ray")
-@pytest.mark.timeout(900)  # Ray Train starts ten processes, which takes minutes where others work too
-def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_kubernetes_job_has_the_fields_that_kuberay_knows(job: dict[str, Any]) -> None:
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert set(job["metadata"]) & {"name", "generateName"}
+    assert set(job["spec"]) <= RAY_JOB and {"entrypoint", "rayClusterSpec"} <= set(job["spec"])
+    cluster = job["spec"]["rayClusterSpec"]
+    assert set(cluster) <= RAY_CLUSTER
+    assert set(cluster["headGroupSpec"]) <= HEAD_GROUP
+    groups = cluster["workerGroupSpecs"]
+    assert [group["groupName"] for group in groups] == ["cpu", "gpu"]
+    for group in groups:
+        assert set(group) <= WORKER_GROUP
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in [cluster["headGroupSpec"], *groups]:
+        params = group["rayStartParams"]
+        assert all(isinstance(value, str) for value in params.values())  # the API takes strings alone
+        pod = group["template"]["spec"]
+        [container] = pod["containers"]
+        assert {"name", "image", "resources"} <= set(container)
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    [gpu] = groups[1]["template"]["spec"]["containers"]
+    assert gpu["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_the_kubernetes_job_runs_this_version_and_a_command_that_exists(
+    job: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = [str(write_dataset(tmp_path / str(d), d, 8, 48, labels=("edges", "normals"))) for d in (0, 1)]
-    folder = tmp_path / "run"
-    options = (
-        *("--out", str(folder), "--tasks", "edges", "--device", "cpu", "--log-every", "1", "--evaluate", "4"),
-        *("--loader.size", "32", "--loader.batch", "2"),
-        *("--model.backbone", "test_resnet", "--model.width", "16"),
-    )
-
-    def run(*more: str) -> int:
-        with pytest.raises(SystemExit) as end:
-            freelabels.main(["train", *data, *options, *more])
-        assert isinstance(end.value.code, int)
-        return end.value.code
-
-    assert run("--steps", "2") == 0
-    assert run("--steps", "2", "--workers", "2") == 2  # said before Ray is asked
-    assert "holds a run already" in capsys.readouterr().err
-
-    # As if two workers had been stopped in the middle of four steps.
-    path, config = folder / checkpoint.CHECKPOINT, folder / checkpoint.CONFIG
-    state = checkpoint.load(path)
-    checkpoint.save(path, {**state, "random": 2 * state["random"]})
-    config.write_text(config.read_text().replace("\nsteps = 2\n", "\nsteps = 4\n"))
-    assert run("--steps", "4", "--resume", "--workers", "2") == 0
-    assert "4 steps, run folder" in capsys.readouterr().out
-    after = checkpoint.load(path)
-    assert after["step"] == 4 and len(after["random"]) == 2
-    lines = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    assert [line["step"] for line in lines if "losses" in line] == [1, 2, 3, 4]  # each once, of one rank
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] == version("ray")
+    program, *arguments = shlex.split(job["spec"]["entrypoint"])
+    assert program == "freelabels"
+    with pytest.raises(SystemExit) as end:  # the command is understood; only its sources are not here
+        freelabels.main(arguments)
+    assert end.value.code == 2 and "no photo or video found in /data/videos" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from pipeline.errors import UserError
+from pipeline.files import absolute
 from pipeline.runner import Cluster, connect
 from train import checkpoint
 from train.trainer import SUMMARY, TrainConfig, TrainSummary, check, train
@@ -40,8 +41,8 @@ def train_on_cluster(
         raise UserError(f"--workers must be at least 1 on a cluster, not {workers}")
     config = config or TrainConfig()
     real, synthetic, run = (
-        [_everywhere(p) for p in real],
-        [_everywhere(p) for p in synthetic],
+        [absolute(p) for p in real],
+        [absolute(p) for p in synthetic],
         Path(out).resolve(),
     )
     check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
@@ -64,11 +65,6 @@ def train_on_cluster(
         raise UserError(f"training on the cluster failed: {_reason(error)}") from error
     summary = json.loads((run / SUMMARY).read_text())
     return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
-
-
-def _everywhere(path: str) -> str:
-    """A path that means the same in any working directory."""
-    return path if "://" in path else str(Path(path).resolve())
 
 
 def _reason(error: TrainingFailedError) -> str:

@@ -188,9 +188,10 @@ class _Run:
         config, accumulate = self.config, self.config.accumulate
         precision = "bf16" if self.learner.precision else "fp32"
         sides = {d: sum(w.domain == d for w in self.catalogue.windows) for d in DOMAINS}
+        excluded = f", {self.catalogue.excluded} frames excluded" if self.catalogue.excluded else ""
         log.say(
             f"{', '.join(self.learner.tasks)} from {sides[0]} real and {sides[1]} synthetic windows, "
-            f"{len(self.loader.held_out)} held out; {config.model.backbone}, {self.device}, {precision}"
+            f"{len(self.loader.held_out)} held out{excluded}; {config.model.backbone}, {self.device}, {precision}"
         )
         batches = self.loader.batches(self.step * accumulate, config.steps * accumulate)
         began, first, logged = time.perf_counter(), self.step, (time.perf_counter(), 0.0, self.step)
@@ -375,7 +376,7 @@ def load_run(folder: str) -> tuple[Learner, TrainConfig, dict[str, Any]]:
     """A trained run: its learner with the averaged weights, its configuration, and the record of its data."""
     config, data = checkpoint.read_config(Path(folder) / checkpoint.CONFIG, TrainConfig)
     state = checkpoint.load(Path(folder) / checkpoint.CHECKPOINT)
-    catalogue = read_catalogue(data["real"], data["synthetic"], config.loader.frames)
+    catalogue = read_catalogue(data["real"], data["synthetic"], config.loader.frames, config.loader.exclude)
     tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
     learner = make_learner(tasks, config)
     learner.model.load_state_dict(state["ema"])
@@ -388,7 +389,7 @@ def check(
     """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
     _check_options(config)
     _check_folder(folder, config, resume)
-    catalogue = read_catalogue(real, synthetic, config.loader.frames)
+    catalogue = read_catalogue(real, synthetic, config.loader.frames, config.loader.exclude)
     tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
     domains = {window.domain for window in catalogue.windows}
     name = config.adversary.name
