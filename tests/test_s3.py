@@ -195,6 +195,17 @@ def test_what_is_up_to_date_is_left_alone_and_a_new_label_shares_the_rest(source
     assert not [path for path in objects(root) if ".0-" in path]  # nothing is left of the old revision
 
 
+def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
+    for photo in sorted((sources / "photos").iterdir())[:2]:
+        fsspec.filesystem("s3").pipe(f"{root}/{photo.name}", photo.read_bytes())
+    out = f"{root}/out"
+    for made in (1, 0):  # the second time the output is there, and no source
+        summary = label(
+            [root], out, size=SIZE, labels=["regions"], cluster=Cluster(0), reporter=QUIET, shard_frames=3
+        )
+        assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
+
+
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     options = RenderOptions(frames=2, size=(32, 32))
     for out in (root, tmp_path / "out"):
@@ -359,6 +370,23 @@ def test_an_attempt_that_takes_as_long_as_a_sweep_would_wait_gives_up(
     with pytest.raises(OSError, match="took too long"):
         commit(dataset)
     assert dataset.shards() == []
+
+
+def test_an_attempt_that_was_swept_gives_up(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset.create(root, {})
+    fill = ObjectStorage._fill
+
+    def fill_and_sleep(storage: ObjectStorage, *arguments: Any) -> None:
+        fill(storage, *arguments)
+        assert ObjectStorage(root, abandoned=timedelta(0)).sweep() == 1  # as if days had gone by
+
+    monkeypatch.setattr(ObjectStorage, "_fill", fill_and_sleep)
+    with pytest.raises(OSError, match="took too long"):
+        commit(dataset)
+    assert dataset.shards() == [] and [path.rpartition("/")[2] for path in objects(root)] == [
+        ".clock",
+        "zarr.json",
+    ]
 
 
 def test_listing_takes_one_request_however_many_shards(
