@@ -176,6 +176,14 @@ def inspect(
     frames: int = 10,
     fields: tuple[str, ...] = (),
     scenes: str | None = None,
+    html: str | None = None,
+    serve: bool = False,
+    port: int = 8707,
+    beside: str | None = None,
+    page_frames: int = 24,
+    measured_clips: int = 4,
+    verify: bool = False,
+    rerun: str | None = None,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
@@ -186,11 +194,25 @@ def inspect(
         frames: How many frames the contact sheet shows.
         fields: Which labels the contact sheet shows, default all.
         scenes: Write the scene of every rendered clip into this folder, for render --scene.
+        html: Write a page with figures and a sample of frames into this file; it needs nothing beyond itself.
+        serve: Show the same page with every frame at http://127.0.0.1 until Ctrl-C.
+        port: Port of --serve; 0 takes any free one.
+        beside: A second dataset (renders beside real frames), for --html and --serve.
+        page_frames: How many frames of a dataset --html shows.
+        measured_clips: On how many rendered clips --html measures the detectors against exact truth.
+        verify: Read every byte again for --html, as freelabels verify does.
+        rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
     """
     from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
     from pipeline.inspect import inspect as figures_of
     from pipeline.progress import print_json
 
+    datasets = [dataset, *([beside] if beside else [])]
+    if serve:
+        from pipeline.serve import serve as run_serve
+
+        run_serve(datasets, port, Console(stderr=True, highlight=False).print)
+        return 0
     figures = figures_of(dataset)
     if json:
         print_json(figures)
@@ -202,6 +224,17 @@ def inspect(
     if scenes is not None:
         written = write_scenes(dataset, scenes)
         Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
+    if html is not None:
+        from pipeline.page import write_html
+        from pipeline.verify import verify as run_verify
+
+        verified = [run_verify(path) for path in datasets] if verify else []
+        page = write_html(datasets, html, frames=page_frames, clips=measured_clips, verified=verified)
+        Console(stderr=True).print(f"page: {page}", markup=False, soft_wrap=True)
+    if rerun is not None:
+        from pipeline.rerun_export import write_rerun
+
+        Console(stderr=True).print(f"rerun: {write_rerun(dataset, rerun)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -243,6 +276,39 @@ def verify(
     repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
     _conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
     return 1 if summary.problems and not repair else 0
+
+
+def card(
+    dataset: Positional[str],
+    /,
+    *,
+    name: str = "",
+    description: str = "",
+    license: str = "",
+    source_license: str = "",
+    creator: tuple[str, ...] = (),
+    url: str = "",
+    citation: str = "",
+) -> int:
+    """Write a dataset's card: README.md for people, croissant.json (MLCommons Croissant) for machines.
+
+    Args:
+        dataset: Folder of a dataset.
+        name: What it is called; default the folder's name.
+        description: What it is, in a sentence or more.
+        license: Licence of the labels, an SPDX name or a URL.
+        source_license: Terms of the frames that the labels were made from.
+        creator: Who made it; may be given several times.
+        url: Where it can be found.
+        citation: How to cite it.
+    """
+    from pipeline.card import About
+    from pipeline.card import card as write_card
+
+    about = About(name, description, license, source_license, creator, url, citation)
+    for path in write_card(dataset, about):
+        print_line(f"written: {path}")
+    return 0
 
 
 def calibrate(
@@ -302,6 +368,8 @@ def _train_command() -> Callable[..., int]:
         config: TrainConfig = defaults,
         resume: bool = False,
         quiet: bool = False,
+        workers: int = 0,
+        address: str | None = None,
     ) -> int:
         """Train a multitask model on label shards of both domains.
 
@@ -313,9 +381,17 @@ def _train_command() -> Callable[..., int]:
             config: What to train and how.
             resume: Go on exactly where the run in this folder stopped.
             quiet: No progress bar.
+            workers: Processes of Ray Train, a GPU each where there are enough; 0: this process alone.
+            address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
         """
         found_real, found_synthetic = _by_domain(datasets)
-        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        sides = ([*real, *found_real], [*synthetic, *found_synthetic])
+        if workers or address:
+            from train.cluster import train_on_cluster
+
+            summary = train_on_cluster(*sides, out, config, resume, workers or 1, address)
+        else:
+            summary = run_train(*sides, out, config, resume, quiet)
         print_line(f"{summary.steps} steps, run folder {summary.run}")
         return 0 if summary.finished else INTERRUPTED
 
@@ -402,6 +478,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "render": render,
     "inspect": inspect,
     "verify": verify,
+    "card": card,
     "calibrate": calibrate,
 }
 

@@ -86,7 +86,7 @@ def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
     if not fresh and len(place) == len(known.names):
         return known
     index = _merged(known, place, stamps, fresh)
-    _save(index, dataset)
+    save_index(dataset, index)
     return index
 
 
@@ -165,18 +165,19 @@ def _merged(
     return Index(names, [stamps[n] for n in names], renumbered.astype(np.int32), kept, starts, keys)
 
 
-def _save(index: Index, dataset: Dataset) -> None:
+def save_index(dataset: Dataset, index: Index) -> None:
+    """Remember an index for the next run."""
     text = "\n".join(["\n".join(index.names), "\n".join(index.stamps), json.dumps(index.recipes)])
-    archive = io.BytesIO()  # checks its members' checksums when it is read
-    np.savez(
-        archive,
+    stream = io.BytesIO()
+    np.savez(  # an archive checks its members' checksums when it is read
+        stream,
         count=np.asarray(len(index.names)),
         text=np.frombuffer(text.encode(), np.uint8),
         made=index.made,
         starts=index.starts,
         keys=index.keys,
     )
-    dataset.storage.write(CACHE, archive.getvalue())
+    dataset.storage.write(CACHE, stream.getvalue())
 
 
 def _load(dataset: Dataset) -> Index:

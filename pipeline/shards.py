@@ -93,6 +93,7 @@ class Shard:
             document = json.loads(text)
             record = document["attributes"][KEY]
             sealed = record.pop("sha256")
+            unsealed = text.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptShard(f"{name}: its record can't be read") from error
         if record.get("schema", 0) > SCHEMA:
@@ -100,7 +101,7 @@ class Shard:
                 f"{name}: was written by a newer version "
                 f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
             )
-        if digest(document) != sealed:
+        if hashlib.sha256(unsealed).hexdigest() != sealed:
             raise CorruptShard(f"{name}: its record does not match its checksum")
         if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
             raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")

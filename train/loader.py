@@ -60,6 +60,8 @@ class LoaderConfig:
     """Folder for copies of columns that are read from an object store; none by default."""
     cache_gib: float = 50.0
     """Most GiB of it; columns read least recently are given up."""
+    exclude: tuple[str, ...] = ()
+    """Exclusion lists, as freelabels inspect saves them; a dataset's own exclusions.json always counts."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

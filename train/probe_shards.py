@@ -78,4 +78,6 @@ def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) ->
     sides = [list(trained_on.get(side, ())) for side in ("real", "synthetic")]
     if absolute(path) not in {absolute(p) for side in sides for p in side}:
         return frozenset()
-    return held_out_groups(read_catalogue(sides[0], sides[1], config.frames).windows, config.held_out)
+    return held_out_groups(
+        read_catalogue(sides[0], sides[1], config.frames, config.exclude).windows, config.held_out
+    )
