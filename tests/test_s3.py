@@ -26,6 +26,7 @@ import zarr
 from moto.server import ThreadedMotoServer
 
 from pipeline import object_storage
+from pipeline.card import About, card
 from pipeline.clips import SourceOptions
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
@@ -152,6 +153,8 @@ def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, 
     figures, theirs = inspect(here), inspect(there)
     assert {**theirs, "dataset": ""} == {**figures, "dataset": ""}
     sheet = draw_contact_sheet(there, tmp_path / "sheet.png", frames=2)
+    cards = [card(path, About(name="Two places")) for path in (here, there)]
+    assert [file.read_bytes() for file in cards[0]] == [file.read_bytes() for file in cards[1]]
     assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
 
 
