@@ -69,6 +69,7 @@ def server() -> Iterator[str]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }.items():
             patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
         fsspec.filesystem("s3").mkdir("bucket")
         yield url
         moto.stop()
