@@ -72,7 +72,7 @@ class Histogram:
         """The share of all counted values below each of `values`, taken as even within a bin."""
         edges = np.linspace(self.low, self.high, len(self.counts) + 1)
         total = np.concatenate([[0], np.cumsum(self.counts)])
-        return np.interp(values, edges, total / max(total[-1], 1e-12))
+        return np.asarray(np.interp(values, edges, total / max(total[-1], 1e-12)))
 
 
 def merged(parts: Sequence[Histogram]) -> Histogram:
