@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -128,8 +128,9 @@ class ClipSpec:
     @cached_property
     def key(self) -> str:
         """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
-        identity = asdict(replace(self, uris=(), note="", checksum=0))
-        identity["depth"], identity["poses"] = len(self.depth), len(self.poses)
+        identity = {f.name: getattr(self, f.name) for f in fields(self)}
+        identity |= {"uris": (), "note": "", "checksum": 0}
+        identity |= {"depth": len(self.depth), "poses": len(self.poses)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:

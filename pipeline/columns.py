@@ -137,12 +137,21 @@ def encode(name: str, values: Array, compression: str = "fast") -> bytes:
     return b"".join([*chunks, tail, _crc(tail)])
 
 
+def checksums(name: str, rows: int, data: bytes) -> str:
+    """crc32c of every inner chunk of a column's encoded bytes, as stored there, hexadecimal, in order."""
+    chunks = rows // rows_per_chunk(field(name), rows)
+    index = np.frombuffer(data[-chunks * 16 - CRC_BYTES : -CRC_BYTES], "<u8").reshape(chunks, 2)
+    return b"".join(data[end - CRC_BYTES : end] for end in index.sum(axis=1).tolist()).hex()
+
+
 @dataclass(frozen=True)
 class ColumnReader:
     """Reads single frames of a column through `fetch(start, stop) -> bytes` of its file.
 
     stored: shape of an inner chunk as it lies in the file; axes: how to transpose that to logical order, None if
     it is. step: rows of an inner chunk. spans: (offset, length) of every inner chunk with its checksum.
+    checksums: of every inner chunk as the shard's record has them, so that a sound file of another column or
+    shard in this one's place is noticed; empty: not known.
     """
 
     where: str
@@ -152,10 +161,15 @@ class ColumnReader:
     axes: tuple[int, ...] | None
     spans: list[tuple[int, int]]
     fetch: Callable[[int, int], bytes]
+    checksums: bytes = b""
 
     @staticmethod
     def open(
-        where: str, metadata: Mapping[str, Any], size: int, fetch: Callable[[int, int], bytes]
+        where: str,
+        metadata: Mapping[str, Any],
+        size: int,
+        fetch: Callable[[int, int], bytes],
+        checksums: str = "",
     ) -> ColumnReader:
         """Read and check the index. Raises CorruptShard if it is damaged or names absent bytes."""
         shape = tuple(int(n) for n in metadata["shape"])
@@ -175,7 +189,8 @@ class ColumnReader:
         stored = tuple(inner[axis] for axis in orders[0]) if orders else inner
         axes = tuple(int(axis) for axis in np.argsort(orders[0])) if orders else None
         spans = [(int(offset), int(length)) for offset, length in index]
-        return ColumnReader(where, shape, np.dtype(metadata["data_type"]), stored, axes, spans, fetch)
+        dtype = np.dtype(metadata["data_type"])
+        return ColumnReader(where, shape, dtype, stored, axes, spans, fetch, bytes.fromhex(checksums))
 
     def row(self, row: int) -> Array:
         """One frame, (y, x[, channel]) or a table's row; channel planes are contiguous, not pixels."""
@@ -206,6 +221,9 @@ class ColumnReader:
         data = self.fetch(offset, offset + length)
         if len(data) != length or google_crc32c.value(data) != CRC_OF_SOUND:
             raise CorruptShard(f"{self.where}: frame {number * len(out)} does not match its checksum")
+        known = self.checksums[number * CRC_BYTES : (number + 1) * CRC_BYTES]
+        if known and data[-CRC_BYTES:] != known:
+            raise CorruptShard(f"{self.where}: frame {number * len(out)} is not the one that was committed")
         try:
             blosc.decompress(data, out)  # its header tells where it ends, and the checksum begins
         except (RuntimeError, ValueError) as error:

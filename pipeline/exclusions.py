@@ -98,13 +98,4 @@ def exclusions_json(frames: Iterable[Frame]) -> str:
 
 def write_exclusions(dataset: Dataset, frames: Iterable[Frame]) -> None:
     """Replace a dataset's list at once, so that a reader sees the old one or the new one. Raises OSError."""
-    target = Path(dataset.path) / FILE
-    scratch = target.with_name(f".tmp-{FILE}-{os.getpid()}")
-    try:
-        with scratch.open("w") as stream:
-            stream.write(exclusions_json(frames))
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    dataset.storage.write(FILE, exclusions_json(frames).encode())

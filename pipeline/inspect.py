@@ -19,7 +19,8 @@ from generators.fields import DOMAINS, Field, Kind, confidence_name, field
 from generators.pictures import picture
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
-from pipeline.shards import Dataset, Shard
+from pipeline.files import output_folder
+from pipeline.shards import Dataset, DatasetFile, Shard
 from pipeline.statistics import Histogram, merged
 
 MIB = 1 << 20
@@ -69,15 +70,16 @@ def inspect(
 def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> int:
     """Write the record of every rendered clip into `folder`, for ``render --scene``; returns how many."""
     dataset = Dataset(path)
-    target = Path(folder)
     written = 0
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in dataset.shards():
-            for clip in dataset.open(name).clips:
-                if "scene" in clip:
-                    (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
-                    written += 1
+        with output_folder(folder) as target:
+            for shard in dataset.open_all(dataset.shards()):
+                for clip in shard.clips:
+                    if "scene" in clip:
+                        (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                        written += 1
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"can't write to {folder} ({error.strerror})") from error
     return written
@@ -134,8 +136,8 @@ def _summary(column: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def _lines(log: DatasetFile) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def print_table(figures: Mapping[str, Any], console: Console) -> None:

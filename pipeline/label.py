@@ -6,17 +6,17 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from generators.clip import SENSOR_DEPTH, STEREO, Clip
-from generators.detector import Detector, Plan, inputs, label_names, plan
+from generators.detector import Detector, inputs, label_names, plan
 from generators.fields import Array
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.decode import read
 from pipeline.errors import UserError
+from pipeline.index import Index, read_index
 from pipeline.planning import (
     FRAME_FIELDS,
     Recipe,
@@ -30,12 +30,13 @@ from pipeline.planning import (
 )
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.scan import scan, write_lines
+from pipeline.scan import scan
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
 from pipeline.sources import find
 from pipeline.stage import begin, failure_entry, write_failed, writing_to
 
 SCAN_CACHE = ".sources.jsonl"
+NOT_THERE = -1  # instead of the number of what made a shard
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,9 @@ def label(
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+        scanned = scan(items, options, dataset.file(SCAN_CACHE), cluster, reporter)
         refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
-        write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+        dataset.rejected_log().write_lines([asdict(refusal) for refusal in refused])
         if refused:
             files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
             reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
@@ -157,28 +158,11 @@ def _label_clips(
     cluster: Cluster,
     reporter: Reporter,
 ) -> LabelSummary:
-    shards = uncovered(pack(clips, shard_frames), dataset)
-    committed = {name.rpartition(".")[0]: name for name in dataset.shards()}
-    work: list[LabelWork] = []
-    skipped: dict[str, dict[str, str]] = {}
-    plans: dict[tuple[frozenset[str], tuple[str, ...]], tuple[Plan, dict[str, Recipe]]] = {}
-    for shard in shards:
-        base = dataset.open(committed[shard.id]) if shard.id in committed else None
-        present = tuple(n for n in label_names() if base is not None and n in base.fields and n not in labels)
-        key = shard.provides, present
-        if key not in plans:
-            chosen = plan([*labels, *present], shard.provides, configured)
-            plans[key] = chosen, recipes(chosen, seed)
-        chosen, wanted = plans[key]
-        skipped.setdefault(shard.clips[0].kind, dict(chosen.skipped))
-        if base is not None and base.made_by("image") != wanted["image"]:
-            base = None  # decoded by another version: nothing of it is of use
-        stale = tuple(out_of_date(chosen, wanted, base))
-        if stale or base is None:
-            name = committed.get(shard.id)
-            work.append(
-                LabelWork(os.fspath(dataset.path), shard, name, stale, wanted, size, seed, compression)
-            )
+    index = read_index(dataset, cluster, reporter)
+    shards = uncovered(pack(clips, shard_frames), index)
+    work, skipped = plan_work(
+        shards, index, os.fspath(dataset.path), labels, configured, size, seed, compression
+    )
     _announce(shards, skipped, len(work), reporter)
     made, failures = 0, []
     with reporter.stage("label", len(work)) as tick:
@@ -191,11 +175,48 @@ def _label_clips(
                 failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
             else:
                 made += 1
-    write_lines(dataset.failures_log(), failures)
+    dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
     frames = sum(shard.frames for shard in shards)
     return LabelSummary(os.fspath(dataset.path), len(shards), frames, made, len(failures), refused, skipped)
+
+
+def plan_work(
+    shards: Sequence[ShardPlan],
+    index: Index,
+    path: str,
+    labels: Sequence[str],
+    configured: Mapping[str, Detector],
+    size: tuple[int, int],
+    seed: int,
+    compression: str,
+) -> tuple[list[LabelWork], dict[str, dict[str, str]]]:
+    """The shards that are missing or out of date, and what can't be had from sources of each kind, and why.
+
+    Shards of which the same columns were made in the same way are planned together: the index tells which.
+    """
+    committed = index.by_id()
+    work: list[LabelWork] = []
+    skipped: dict[str, dict[str, str]] = {}
+    plans: dict[tuple[frozenset[str], int], tuple[bool, tuple[Detector, ...], dict[str, Recipe]]] = {}
+    for shard in shards:
+        number = committed.get(shard.id)
+        key = shard.provides, NOT_THERE if number is None else int(index.made[number])
+        if key not in plans:
+            made = {} if number is None else index.recipes[key[1]]
+            present = [name for name in label_names() if name in made and name not in labels]
+            chosen = plan([*labels, *present], shard.provides, configured)
+            wanted = recipes(chosen, seed)
+            anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
+            stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
+            plans[key] = anew or bool(stale), stale, wanted
+            skipped.setdefault(shard.clips[0].kind, dict(chosen.skipped))
+        needed, stale, wanted = plans[key]
+        if needed:
+            base = None if number is None else index.names[number]
+            work.append(LabelWork(path, shard, base, stale, wanted, size, seed, compression))
+    return work, skipped
 
 
 def _announce(

@@ -30,7 +30,7 @@ from pipeline.frames import CLASSES, FrameReader, drawable, is_label, known, nam
 from pipeline.inspect import inspect
 from pipeline.oddness import MEANING, oddness
 from pipeline.rightness import TRUTH
-from pipeline.shards import SCHEMA, Dataset, Shard
+from pipeline.shards import SCHEMA, Dataset, DatasetFile, Shard
 from pipeline.statistics import Histogram, gap
 from pipeline.survey import Span, Survey, spans, survey
 from pipeline.verify import VerifySummary
@@ -209,7 +209,7 @@ def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, 
     return out
 
 
-def _json_lines(path: Path) -> list[dict[str, Any]]:
+def _json_lines(path: DatasetFile) -> list[dict[str, Any]]:
     """The first lines of a log; what is no JSON is shown as it is."""
     if not path.exists():
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from generators.clip import SEED
 from generators.detector import Detector, Plan, inputs, provenance
 from pipeline.clips import ClipSpec
-from pipeline.shards import MAX_ROWS, Dataset, Shard, digest
+from pipeline.index import Index, number_of
+from pipeline.shards import MAX_ROWS, digest
 
 # Raised whenever the same source would be decoded to other pixels.
 DECODE = {"generator": "decode", "version": 1, "parameters": {}}
@@ -28,7 +30,7 @@ class ShardPlan:
 
     clips: tuple[ClipSpec, ...]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name of the shard without its revision."""
         return f"{self.clips[0].kind}-{digest([clip.key for clip in self.clips])[:16]}"
@@ -62,38 +64,33 @@ def pack(clips: Sequence[ClipSpec], rows: int = MAX_ROWS) -> list[ShardPlan]:
     return plans
 
 
-def held_keys(dataset: Dataset, ids: Collection[str]) -> set[str]:
+def held_keys(index: Index, ids: Collection[str]) -> set[int]:
     """Keys of the clips in committed shards other than those called `ids`."""
-    others = [name for name in dataset.shards() if name.rpartition(".")[0] not in ids]
-    return {clip.get("key", "") for name in others for clip in dataset.open(name).clips}
+    return {key for number in index.others(ids) for key in index.keys_of(number)}
 
 
-def uncovered(plans: Sequence[ShardPlan], dataset: Dataset) -> list[ShardPlan]:
+def uncovered(plans: Sequence[ShardPlan], index: Index) -> list[ShardPlan]:
     """The shards to have, given that shards of an earlier run with other sources already hold some clips.
 
     A planned shard loses the clips that a committed shard outside this plan holds; that shard is kept in its
     place, so that no frame is ever stored twice and none is labelled again because a file came beside it.
     """
     ids = {plan.id for plan in plans}
-    held = held_keys(dataset, ids)
-    wanted = {clip.key for plan in plans for clip in plan.clips}
+    others = index.others(ids)
+    if not others:
+        return list(plans)
+    held = held_keys(index, ids)
+    wanted = {number_of(clip.key): clip for plan in plans for clip in plan.clips}
     kept = []
-    for name in dataset.shards():
-        if name.rpartition(".")[0] in ids:
-            continue
-        clips = dataset.open(name).clips
-        if clips and all(clip.get("key") in wanted for clip in clips):
-            kept.append(ShardPlan(tuple(spec_of(clip) for clip in clips)))
+    for number in others:
+        keys = index.keys_of(number)
+        if keys and all(key in wanted for key in keys):
+            kept.append(ShardPlan(tuple(wanted[key] for key in keys)))
     for plan in plans:
-        rest = tuple(clip for clip in plan.clips if clip.key not in held)
+        rest = tuple(clip for clip in plan.clips if number_of(clip.key) not in held)
         if rest:
             kept.append(ShardPlan(rest))
     return kept
-
-
-def spec_of(clip: Mapping[str, Any]) -> ClipSpec:
-    """The clip spec that a shard's clip table holds."""
-    return ClipSpec.from_json(dict(clip["spec"]))
 
 
 def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
@@ -132,10 +129,8 @@ def recipes(plan: Plan, seed: int) -> dict[str, Recipe]:
     return made
 
 
-def out_of_date(plan: Plan, wanted: Mapping[str, Recipe], shard: Shard | None) -> Iterator[Detector]:
-    """The detectors of a plan that must run, because a column of theirs is missing or was made otherwise."""
+def out_of_date(plan: Plan, wanted: Mapping[str, Recipe], made: Mapping[str, Recipe]) -> Iterator[Detector]:
+    """The detectors of a plan that must run, because a column of theirs was not `made`, or made otherwise."""
     for detector in plan.detectors:
-        for name in detector.makes:
-            if shard is None or name not in shard.fields or shard.made_by(name) != wanted[name]:
-                yield detector
-                break
+        if any(made.get(name) != wanted[name] for name in detector.makes):
+            yield detector

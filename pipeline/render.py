@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,11 @@ from PIL import Image
 from generators.fields import Array
 from generators.fields import field as field_named
 from pipeline.errors import UserError
+from pipeline.index import Index, number_of, read_index
 from pipeline.planning import held_keys
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.scan import write_lines
-from pipeline.shards import MAX_ROWS, Dataset, commit_shard, digest
+from pipeline.shards import MAX_ROWS, Dataset, canonical, commit_shard, digest
 from pipeline.stage import begin, failure_entry, write_failed, writing_to
 from renderers.assets import Library, library
 from renderers.preview import preview
@@ -73,8 +74,18 @@ class RenderOptions:
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
     def key(self, clip: int) -> str:
-        """Identity of a clip, 16 hexadecimal digits."""
-        return digest([self.recipe["parameters"], clip])[:16]
+        """Identity of a clip, 16 hexadecimal digits: `digest` of the parameters and its number."""
+        whole = self._hashed_parameters.copy()
+        whole.update(f",{clip}]".encode())
+        return whole.hexdigest()[:16]
+
+    @cached_property
+    def _hashed_parameters(self) -> hashlib._Hash:
+        return hashlib.sha256(b"[" + canonical(self.recipe["parameters"]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the hash in progress, which can't travel."""
+        return {name: value for name, value in vars(self).items() if name != "_hashed_parameters"}
 
     @property
     def library(self) -> Library:
@@ -101,7 +112,7 @@ class RenderWork:
     options: RenderOptions
     compression: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name of the shard without its revision: a pure function of its clips."""
         return f"render-{digest([self.options.key(clip) for clip in self.clips])[:16]}"
@@ -137,17 +148,18 @@ def render(
     Raises UserError for bad input.
     """
     options = options or RenderOptions()
-    reporter = reporter or Reporter()
+    reporter, cluster = reporter or Reporter(), cluster or Cluster()
     if clips < 1:
         raise UserError(f"--clips must be at least 1, not {clips}")
     _ = options.recipe  # bad folders are found before anything is written
     with writing_to(out):
         dataset = begin(out, {"size": list(options.size), "seed": options.seed})
-        work = _plan(dataset, clips, options, compression)
+        index = read_index(dataset, cluster, reporter)
+        work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
         reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
         made, failures = 0, []
         with reporter.stage("render", len(work)) as tick:
-            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster or Cluster()):
+            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster):
                 failed = outcome.result is None
                 tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
                 if outcome.fatal:
@@ -157,7 +169,7 @@ def render(
                     failures.append(failure_entry(outcome, outcome.work.id, sources))
                 else:
                     made += 1
-        write_lines(dataset.failures_log(), failures)
+        dataset.failures_log().write_lines(failures)
         if failures:
             reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
         shards = -(-clips // _clips_per_shard(options))
@@ -168,24 +180,26 @@ def _clips_per_shard(options: RenderOptions) -> int:
     return max(1, MAX_ROWS // options.frames)
 
 
-def _plan(dataset: Dataset, clips: int, options: RenderOptions, compression: str) -> list[RenderWork]:
+def plan_work(
+    path: str, index: Index, clips: int, options: RenderOptions, compression: str
+) -> list[RenderWork]:
     """The shards that are missing or were made by another version."""
     step = _clips_per_shard(options)
-    path = os.fspath(dataset.path)
     groups = [tuple(range(start, min(start + step, clips))) for start in range(0, clips, step)]
     plans = [RenderWork(path, group, None, options, compression) for group in groups]
-    committed = {name.rpartition(".")[0]: name for name in dataset.shards()}
-    held = held_keys(dataset, {plan.id for plan in plans})
+    committed = index.by_id()
+    made_now = [recipes.get("image") == options.recipe for recipes in index.recipes]
+    held = held_keys(index, {plan.id for plan in plans})
     work = []
     for plan in plans:
-        rest = dataclasses.replace(plan, clips=tuple(c for c in plan.clips if options.key(c) not in held))
-        if not rest.clips:
-            continue
-        name = committed.get(rest.id)
-        if name is None:
-            work.append(rest)
-        elif dataset.open(name).made_by("image") != options.recipe:
-            work.append(dataclasses.replace(rest, base=name))
+        if held:
+            left = tuple(clip for clip in plan.clips if number_of(options.key(clip)) not in held)
+            plan = plan if left == plan.clips else dataclasses.replace(plan, clips=left)
+        number = committed.get(plan.id) if plan.clips else None
+        if plan.clips and number is None:
+            work.append(plan)
+        elif number is not None and not made_now[index.made[number]]:
+            work.append(dataclasses.replace(plan, base=index.names[number]))
     return work
 
 

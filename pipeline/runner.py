@@ -7,10 +7,12 @@ is replaced and its item tried again; an item that keeps failing is reported and
 from __future__ import annotations
 
 import os
+import socket
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.errors import UserError
 
@@ -25,6 +27,8 @@ SINGLE_THREADED = {
     "OPENCV_FOR_THREADS_NUM": "1",
     "NUMEXPR_NUM_THREADS": "1",
 }
+PARTS = 50  # of a window, after one of which has ended it is filled up again
+LONGEST_WAIT = 1.0  # seconds
 FATAL_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
 
 
@@ -109,35 +113,94 @@ def _in_worker(function: Callable[[Any], Any], work: Any, attempts: int, seconds
         faulthandler.cancel_dump_traceback_later()
 
 
-def _run_on_ray(
-    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
-) -> Iterator[Outcome[Work, Result]]:
-    _connect(cluster)
-    import ray
+class Executor(Protocol):
+    """Where tasks run: Ray, or a stand-in for it. References are whatever it likes."""
 
-    task = ray.remote(
-        num_cpus=1, memory=cluster.memory, max_retries=max(cluster.attempts - 1, 0), retry_exceptions=False
-    )(_in_worker)
-    # Two tasks a CPU in flight: no worker waits for the driver, and a stop leaves little to abandon.
-    window = 2 * max(1, cluster.workers or int(ray.cluster_resources().get("CPU", 1)))
+    def submit(self, work: Any) -> Any:
+        """Begin a task; returns a reference to it."""
+        ...
+
+    def wait(self, references: list[Any], enough: int) -> list[Any]:
+        """Wait until `enough` tasks have ended, or not too long; returns the references of all that have."""
+        ...
+
+    def collect(self, reference: Any, work: Any) -> Outcome[Any, Any]:
+        """What became of a task that has ended."""
+        ...
+
+    def cancel(self, reference: Any) -> None:
+        """Stop a task that has not begun."""
+        ...
+
+
+def windowed(executor: Executor, items: Iterable[Work], window: int) -> Iterator[Outcome[Work, Any]]:
+    """Outcomes of all items as they come, never more than `window` in flight; closing it cancels those.
+
+    A wait costs the more, the more is in flight: so a large window is waited for until a part of it has ended.
+    """
     waiting = iter(items)
     flying: dict[Any, Work] = {}
     try:
         while True:
             while len(flying) < window and (work := next(waiting, None)) is not None:
-                reference = task.options(name=name(work)).remote(
-                    function, work, cluster.attempts, cluster.seconds
-                )
-                flying[reference] = work
+                flying[executor.submit(work)] = work
             if not flying:
                 return
-            done, _ = ray.wait(list(flying), num_returns=1)
-            for reference in done:
-                work = flying.pop(reference)
-                yield _collect(reference, work, cluster)
+            for reference in executor.wait(list(flying), max(1, len(flying) // PARTS)):
+                yield executor.collect(reference, flying.pop(reference))
     finally:
         for reference in flying:
-            ray.cancel(reference, force=False)
+            executor.cancel(reference)
+
+
+@dataclass(frozen=True)
+class _Ray:
+    """Runs tasks on the Ray cluster that this process has joined."""
+
+    function: Callable[[Any], Any]
+    name: Callable[[Any], str]
+    cluster: Cluster
+
+    @cached_property
+    def _task(self) -> Any:
+        import ray
+
+        retries = max(self.cluster.attempts - 1, 0)
+        return ray.remote(
+            num_cpus=1, memory=self.cluster.memory, max_retries=retries, retry_exceptions=False
+        )(_in_worker)
+
+    def submit(self, work: Any) -> Any:
+        task = self._task.options(name=self.name(work))
+        return task.remote(self.function, work, self.cluster.attempts, self.cluster.seconds)
+
+    def wait(self, references: list[Any], enough: int) -> list[Any]:
+        import ray
+
+        ray.wait(references, num_returns=enough, timeout=LONGEST_WAIT)
+        done, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        return list(done)
+
+    def collect(self, reference: Any, work: Any) -> Outcome[Any, Any]:
+        return _collect(reference, work, self.cluster)
+
+    def cancel(self, reference: Any) -> None:
+        import ray
+
+        ray.cancel(reference, force=False)
+
+
+def _run_on_ray(
+    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
+) -> Iterator[Outcome[Work, Result]]:
+    connect(cluster)
+    import ray
+
+    if cluster.workers and cluster.address:
+        window = cluster.workers  # others' CPUs are there too
+    else:  # two tasks a CPU in flight: no worker waits for the driver, and a stop leaves little to abandon
+        window = 2 * max(1, cluster.workers or int(ray.cluster_resources().get("CPU", 1)))
+    yield from windowed(_Ray(function, name, cluster), items, window)
 
 
 def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Result]:
@@ -157,7 +220,7 @@ def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Resu
         return Outcome(work, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _connect(cluster: Cluster) -> None:
+def connect(cluster: Cluster) -> None:
     """Join the named Ray cluster, or start one that ends with this process."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -170,6 +233,7 @@ def _connect(cluster: Cluster) -> None:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is not None:
+        _knock(cluster.address)
         options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
     else:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
@@ -184,3 +248,16 @@ def _connect(cluster: Cluster) -> None:
             else "Ray did not start"
         )
         raise UserError(f"{what} ({reason}); try again, or work without Ray by --workers 0") from error
+
+
+def _knock(address: str) -> None:
+    """Raise UserError at once if nobody listens at a HOST:PORT; Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or something else that Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"could not reach the Ray cluster at {address} ({error}); is the address right and Ray running there?"
+        ) from error

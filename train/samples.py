@@ -75,10 +75,11 @@ def read_catalogue(
             unwanted = listed | exclusions_of(dataset)
             if unwanted:
                 everything.update(exclusions_json(unwanted).encode())
-            for name in dataset.shards():
-                shard = dataset.open(name)
+            for shard in dataset.open_all(dataset.shards()):
                 columns |= {(domain, column) for column in shard.fields}
-                everything.update(json.dumps([domain, name, shard.record.get("sha256", shard.rows)]).encode())
+                everything.update(
+                    json.dumps([domain, shard.name, shard.record.get("sha256", shard.rows)]).encode()
+                )
                 for column in shard.fields:
                     table = shard.attributes(column).get("names")
                     if table and len(table) > len(names.get(column, ())):
@@ -90,7 +91,7 @@ def read_catalogue(
                     start, stop = clip["rows"]
                     group = group_of(clip) or f"{shard.id}/{start}"
                     windows += [
-                        Window(str(path), name, row, domain, group)
+                        Window(str(path), shard.name, row, domain, group)
                         for row in range(start, stop - frames + 1)
                         if not out[row : row + frames].any()
                     ]
