@@ -403,23 +403,19 @@ def run(*arguments: object) -> int:
     return end.value.code
 
 
-def test_a_newer_version_and_a_damaged_shard_are_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_newer_version_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "d"
-    tiny(path)
-    record = path / "photo-a.0" / "zarr.json"
-    document = json.loads(record.read_text())
-    document["attributes"]["freelabels"]["schema"] = 99
-    record.write_text(json.dumps(document))
-    [problem] = gather(path).figures["corrupt"]
-    assert "newer version (schema 99" in problem
-    root = path / "zarr.json"
-    document = json.loads(root.read_text())
-    document["attributes"]["freelabels"]["schema"] = 99
-    root.write_text(json.dumps(document))
-    assert run(path, "--html", tmp_path / "x.html") == 2
-    assert "was written by a newer version (schema 99" in capsys.readouterr().err
+    tiny(tmp_path / "mixed")
+    with monkeypatch.context() as later:
+        later.setattr("pipeline.shards.SCHEMA", 99)
+        tiny(tmp_path / "mixed", shard="b")
+        tiny(tmp_path / "newer")
+    figures = gather(tmp_path / "mixed").figures
+    [problem] = figures["corrupt"]
+    assert "newer version (schema 99" in problem and figures["rows"] == 2
+    assert run(tmp_path / "newer", "--html", tmp_path / "x.html") == 2
+    assert "newer version" in capsys.readouterr().err
 
 
 def test_frames_that_cannot_be_read_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
