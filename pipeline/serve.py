@@ -18,21 +18,20 @@ from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.exclusions import Frame, exclusions_of, write_exclusions
 from pipeline.frames import FrameReader
-from pipeline.page import (
+from pipeline.page import html
+from pipeline.progress import Reporter
+from pipeline.report import (
     DatasetReport,
     as_json,
-    described,
     document,
     figures_row,
     gather,
-    html,
     measured,
     odd,
     survey_json,
     surveyed,
     verify_json,
 )
-from pipeline.progress import Reporter
 from pipeline.runner import Cluster
 from pipeline.shards import Dataset
 from pipeline.survey import Survey
@@ -280,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["values", number, shard, row, column]:
                 name = live.shard_name(int(number), int(shard))
                 found = live.readers[int(number)].values(name, int(row), column)
-                about = json.dumps(described(found.array, found.step))
+                about = json.dumps(found.about)
                 data = found.array.tobytes()
                 self._send(HTTPStatus.OK, data, "application/octet-stream", {"X-Array": about})
             case _:

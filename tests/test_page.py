@@ -21,7 +21,8 @@ from generators.pictures import overlay, picture
 from pipeline.errors import UserError
 from pipeline.exclusions import FILE, Frame, exclusions_of
 from pipeline.frames import FrameReader
-from pipeline.page import gather, write_html
+from pipeline.page import write_html
+from pipeline.report import gather
 from pipeline.serve import make_server
 from pipeline.shards import Dataset, commit_shard
 
