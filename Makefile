@@ -55,10 +55,11 @@ demo: setup
 	$(BIN)/freelabels verify demo/synthetic
 	$(BIN)/freelabels inspect demo/real --picture demo/real.png
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
+	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html
 	rm -rf demo/run
 	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 100 --loader.batch 8
 	$(BIN)/freelabels export demo/run --out demo/backbone
-	@echo "Look at the labels in demo/real.png and demo/synthetic.png, at predictions in demo/run/pictures"
+	@echo "Look at demo/report.html in a browser, at the labels in demo/real.png and demo/synthetic.png, at predictions in demo/run/pictures"
 
 clean:
 	rm -rf .venv demo
