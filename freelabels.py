@@ -200,7 +200,7 @@ def inspect(
         beside: A second dataset (renders beside real frames), for --html and --serve.
         page_frames: How many frames of a dataset --html shows.
         measured_clips: On how many rendered clips --html measures the detectors against exact truth.
-        verify: Read every byte again for --html, as freelabels verify does.
+        verify: Read every byte again for --html and --serve, as freelabels verify does.
         rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
     """
     from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
@@ -208,10 +208,12 @@ def inspect(
     from pipeline.progress import print_json
 
     datasets = [dataset, *([beside] if beside else [])]
+    if beside and not (serve or html):
+        raise UserError("--beside shows two datasets on one page: give --html FILE or --serve too")
     if serve:
         from pipeline.serve import serve as run_serve
 
-        run_serve(datasets, port, Console(stderr=True, highlight=False).print)
+        run_serve(datasets, port, _reporter(False).say, verify=verify)
         return 0
     figures = figures_of(dataset)
     if json:

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from generators.fields import CONFIDENCE_SUFFIX, Field, field
 from pipeline.errors import UserError
 from pipeline.inspect import inspect
-from pipeline.shards import Dataset
+from pipeline.shards import Dataset, DatasetFile
 
 README, CROISSANT = "README.md", "croissant.json"
 # The last line of the README: the hashes of what was written, so that nobody's own words are overwritten.
@@ -49,7 +49,7 @@ class About:
     citation: str = ""
 
 
-def card(path: str | os.PathLike[str], about: About) -> list[Path]:
+def card(path: str | os.PathLike[str], about: About) -> list[DatasetFile]:
     """Write the card of the dataset at `path`; returns the files.
 
     Raises UserError if the dataset has no shards, or if one of the files is there and was not written by this.
@@ -69,7 +69,7 @@ def card(path: str | os.PathLike[str], about: About) -> list[Path]:
         dataset.storage.write(README, text.encode())
     except OSError as error:
         raise UserError(f"can't write to {path} ({error.strerror})") from error
-    return [Path(path) / README, Path(path) / CROISSANT]
+    return [dataset.file(README), dataset.file(CROISSANT)]
 
 
 def _hash(text: str) -> str:

@@ -60,6 +60,11 @@ class Values:
     array: Array
     step: int = 1
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a reader must know to make the array from its bytes."""
+        return {"shape": list(self.array.shape), "dtype": self.array.dtype.name, "step": self.step}
+
 
 @dataclass(frozen=True)
 class FrameReader:

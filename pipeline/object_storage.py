@@ -221,7 +221,9 @@ class ObjectStorage:
         began = time.monotonic()
         self.write(f"{ATTEMPTS}/{place}", place.encode())
         self._fill(place, files, links)
-        if time.monotonic() - began > LONGEST_ATTEMPT.total_seconds():
+        late = time.monotonic() - began > LONGEST_ATTEMPT.total_seconds()
+        if late or not self.exists(f"{ATTEMPTS}/{place}"):  # swept: this machine has slept
+            self._remove(place)
             raise OSError(errno.ETIMEDOUT, f"uploading {folder} took too long")
         won = self._put_new(f"{COMMITS}/{folder}", f"{place}\n".encode() + files[RECORD])
         if not won:

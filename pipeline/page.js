@@ -263,7 +263,7 @@ async function takeFigures() {
 
 // --- keys, light and dark -------------------------------------------------------------------------------------
 
-const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x", "exclude the frame from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["s", "save exclusions"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
+const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x, X", "exclude the frame, or its whole clip, from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["s", "save exclusions"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
 const help = document.getElementById("help");
 help.append(el("h2", {}, "Keys"), el("table", {}, el("tbody", {}, KEYS.map(([key, text]) => el("tr", {}, el("th", {}, el("kbd", {}, key)), cell(text))))), el("p", { class: "dim" }, `Oddness is ${report.oddness}.`), el("button", { onclick: () => help.close() }, "close"));
 document.getElementById("keys").addEventListener("click", () => help.showModal());

@@ -192,7 +192,7 @@ dialog.addEventListener("keydown", (event) => {
   if (beside) { const next = neighbour(i, beside); if (next >= 0) openFrame(next); }
   else if (event.key === "ArrowUp") stepInOrder(-1);
   else if (event.key === "ArrowDown") stepInOrder(1);
-  else if (event.key === "x") { exclude(i); markOut(); }
+  else if (event.key.toLowerCase() === "x") { exclude(i, event.shiftKey); markOut(); }
   else if (event.key === "c") toggleTrust();
   else return;
   event.preventDefault();

@@ -84,7 +84,7 @@ function redraw() {
 
 function makeTile(k) {
   const i = order[k];
-  const tile = el("div", { class: "tile", role: "gridcell", id: `tile${k}`, "data-frame": i, "aria-label": nameOf(i) },
+  const tile = el("div", { class: "tile", role: "option", id: `tile${k}`, "data-frame": i, "aria-label": nameOf(i) },
     el("div", { class: "picture" }),
     el("button", { class: "tick", tabindex: -1, title: "Leave this frame out of training (x)", "aria-label": "Exclude" }, "✕"),
     el("div", { class: "caption", title: sourceOf(i) }, el("span", { class: "name" }, nameOf(i)), el("span", { class: "score" }, scoreOf(i))));
@@ -107,7 +107,7 @@ function mark(tile, k) {
   tile.classList.toggle("excluded", excluded.has(i));
   tile.classList.toggle("cursor", k === cursor);
   tile.classList.toggle("d1", frames.dataset[i] === 1);
-  tile.querySelector(".tick").setAttribute("aria-pressed", excluded.has(i));
+  tile.setAttribute("aria-selected", excluded.has(i));
 }
 
 /** Set the pictures of the tiles in view, and their layers. */
@@ -149,8 +149,12 @@ function moveTo(k) {
   refreshMarks();
 }
 
-function exclude(i) {
-  if (excluded.has(i)) excluded.delete(i); else excluded.add(i);
+/** Exclude a frame, or its whole clip, or take it back. */
+function exclude(i, clip = false) {
+  const out = !excluded.has(i);
+  const them = [i];
+  if (clip) for (const by of [-1, 1]) for (let k = neighbour(i, by); k >= 0; k = neighbour(k, by)) them.push(k);
+  for (const k of them) if (out) excluded.add(k); else excluded.delete(k);
   refreshMarks();
   showUnsaved();
 }
@@ -171,7 +175,7 @@ grid.addEventListener("keydown", (event) => {
   else if (event.key === "Home") moveTo(0);
   else if (event.key === "End") moveTo(order.length - 1);
   else if (event.key === "Enter" && order.length) openFrame(order[cursor]);
-  else if (event.key === "x" && order.length) exclude(order[cursor]);
+  else if (event.key.toLowerCase() === "x" && order.length) exclude(order[cursor], event.shiftKey);
   else return;
   event.preventDefault();
 });

@@ -14,7 +14,7 @@ from generators.fields import field as field_named
 from generators.pictures import picture
 from pipeline.errors import UserError
 from pipeline.frames import drawable, is_label, names_of
-from pipeline.page import gather
+from pipeline.report import gather
 from pipeline.shards import Dataset, Shard
 from pipeline.survey import Span
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,25 +18,24 @@ from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.exclusions import Frame, exclusions_of, write_exclusions
 from pipeline.frames import FrameReader
-from pipeline.page import (
+from pipeline.page import html
+from pipeline.progress import Reporter
+from pipeline.report import (
     DatasetReport,
     as_json,
-    described,
     document,
     figures_row,
     gather,
-    html,
     measured,
     odd,
     survey_json,
     surveyed,
     verify_json,
 )
-from pipeline.progress import Reporter
 from pipeline.runner import Cluster
 from pipeline.shards import Dataset
 from pipeline.survey import Survey
-from pipeline.verify import verify
+from pipeline.verify import verify as verify_dataset
 
 HOST = "127.0.0.1"
 PORT = 8707
@@ -138,7 +138,9 @@ class Live:
         return [dataclasses.asdict(entry) for entry in found]
 
     def _verify(self, number: int, job: Job) -> Any:
-        return verify_json(verify(self.paths[number], cluster=Cluster(workers=0), reporter=Reporter("quiet")))
+        return verify_json(
+            verify_dataset(self.paths[number], cluster=Cluster(workers=0), reporter=Reporter("quiet"))
+        )
 
     def _figures(self, number: int, job: Job) -> Any:
         """Figures of every frame, shard by shard; what can't be read stays unknown."""
@@ -277,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["values", number, shard, row, column]:
                 name = live.shard_name(int(number), int(shard))
                 found = live.readers[int(number)].values(name, int(row), column)
-                about = json.dumps(described(found.array, found.step))
+                about = json.dumps(found.about)
                 data = found.array.tobytes()
                 self._send(HTTPStatus.OK, data, "application/octet-stream", {"X-Array": about})
             case _:
@@ -335,6 +337,11 @@ class Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, int(self.socket.getsockname()[1])
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     def server_close(self) -> None:
         """Also let go of the shards."""
         self.live.closing.set()
@@ -367,9 +374,11 @@ def make_server(paths: Sequence[str], port: int = PORT) -> Server:
     return server
 
 
-def serve(paths: Sequence[str], port: int, say: Callable[[str], None]) -> None:
-    """Serve until interrupted. Raises as `make_server`."""
+def serve(paths: Sequence[str], port: int, say: Callable[[str], None], *, verify: bool = False) -> None:
+    """Serve until interrupted; `verify` begins at once what the page's button begins. Raises as `make_server`."""
     server = make_server(paths, port)
+    for number in range(len(paths) if verify else 0):
+        server.live.start("verify", number)
     say(f"http://{HOST}:{server.server_port}/ shows {' and '.join(paths)}; Ctrl-C ends it")
     try:
         server.serve_forever()

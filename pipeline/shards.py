@@ -209,9 +209,13 @@ class DatasetFile:
         """Whether it is there."""
         return self.dataset.storage.exists(self.name)
 
+    def read_bytes(self) -> bytes:
+        """What it holds. Raises FileNotFoundError."""
+        return self.dataset.storage.read(self.name)
+
     def read_text(self, errors: str = "strict") -> str:
         """Its text. Raises FileNotFoundError."""
-        return self.dataset.storage.read(self.name).decode(errors=errors)
+        return self.read_bytes().decode(errors=errors)
 
     def write_text(self, text: str) -> None:
         """Put it, or replace it as a whole."""

@@ -21,7 +21,8 @@ from generators.pictures import overlay, picture
 from pipeline.errors import UserError
 from pipeline.exclusions import FILE, Frame, exclusions_of
 from pipeline.frames import FrameReader
-from pipeline.page import gather, write_html
+from pipeline.page import write_html
+from pipeline.report import gather
 from pipeline.serve import make_server
 from pipeline.shards import Dataset, commit_shard
 
@@ -246,6 +247,9 @@ def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serv
     page.wait_for_selector("#frame[open]")
     page.keyboard.press("x")
     page.keyboard.press("Escape")
+    page.keyboard.press("X")  # takes back the whole clip
+    assert "1 new" in watched.text("#save")
+    page.keyboard.press("x")
     assert "2 new" in watched.text("#save")
     page.click("#save")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
@@ -400,23 +404,19 @@ def run(*arguments: object) -> int:
     return end.value.code
 
 
-def test_a_newer_version_and_a_damaged_shard_are_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_newer_version_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "d"
-    tiny(path)
-    record = path / "photo-a.0" / "zarr.json"
-    document = json.loads(record.read_text())
-    document["attributes"]["freelabels"]["schema"] = 99
-    record.write_text(json.dumps(document))
-    [problem] = gather(path).figures["corrupt"]
-    assert "newer version (schema 99" in problem
-    root = path / "zarr.json"
-    document = json.loads(root.read_text())
-    document["attributes"]["freelabels"]["schema"] = 99
-    root.write_text(json.dumps(document))
-    assert run(path, "--html", tmp_path / "x.html") == 2
-    assert "was written by a newer version (schema 99" in capsys.readouterr().err
+    tiny(tmp_path / "mixed")
+    with monkeypatch.context() as later:
+        later.setattr("pipeline.shards.SCHEMA", 99)
+        tiny(tmp_path / "mixed", shard="b")
+        tiny(tmp_path / "newer")
+    figures = gather(tmp_path / "mixed").figures
+    [problem] = figures["corrupt"]
+    assert "newer version (schema 99" in problem and figures["rows"] == 2
+    assert run(tmp_path / "newer", "--html", tmp_path / "x.html") == 2
+    assert "newer version" in capsys.readouterr().err
 
 
 def test_frames_that_cannot_be_read_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_frames_that_cannot_be_read_are_named_and_the_rest_is_shown(tmp_path: Pa
     data = bytearray(column.read_bytes())
     data[200:4_000:7] = bytes(len(data[200:4_000:7]))
     column.write_bytes(data)
-    text = write_html([str(path)], tmp_path / "report.html", frames=8, clips=1).read_text()
+    text = write_html([str(path)], tmp_path / "report.html", frames=32, clips=1).read_text()
     report = json.loads(text.partition('id="report">')[2].partition("</script>")[0])
     [dataset] = report["datasets"]
     assert "shapes-0000.0/depth" in dataset["survey"]["unreadable"][0]

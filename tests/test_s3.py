@@ -26,6 +26,7 @@ import zarr
 from moto.server import ThreadedMotoServer
 
 from pipeline import object_storage
+from pipeline.card import About, card
 from pipeline.clips import SourceOptions
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
@@ -68,6 +69,7 @@ def server() -> Iterator[str]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }.items():
             patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
         fsspec.filesystem("s3").mkdir("bucket")
         yield url
         moto.stop()
@@ -152,6 +154,8 @@ def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, 
     figures, theirs = inspect(here), inspect(there)
     assert {**theirs, "dataset": ""} == {**figures, "dataset": ""}
     sheet = draw_contact_sheet(there, tmp_path / "sheet.png", frames=2)
+    cards = [card(path, About(name="Two places")) for path in (here, there)]
+    assert [file.read_bytes() for file in cards[0]] == [file.read_bytes() for file in cards[1]]
     assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
 
 
@@ -193,6 +197,17 @@ def test_what_is_up_to_date_is_left_alone_and_a_new_label_shares_the_rest(source
     assert shared < set(after) and all(after[key] == before[key] for key in shared)
     assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
     assert not [path for path in objects(root) if ".0-" in path]  # nothing is left of the old revision
+
+
+def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
+    for photo in sorted((sources / "photos").iterdir())[:2]:
+        fsspec.filesystem("s3").pipe(f"{root}/{photo.name}", photo.read_bytes())
+    out = f"{root}/out"
+    for made in (1, 0):  # the second time the output is there, and no source
+        summary = label(
+            [root], out, size=SIZE, labels=["regions"], cluster=Cluster(0), reporter=QUIET, shard_frames=3
+        )
+        assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
 
 
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
@@ -359,6 +374,23 @@ def test_an_attempt_that_takes_as_long_as_a_sweep_would_wait_gives_up(
     with pytest.raises(OSError, match="took too long"):
         commit(dataset)
     assert dataset.shards() == []
+
+
+def test_an_attempt_that_was_swept_gives_up(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset.create(root, {})
+    fill = ObjectStorage._fill
+
+    def fill_and_sleep(storage: ObjectStorage, *arguments: Any) -> None:
+        fill(storage, *arguments)
+        assert ObjectStorage(root, abandoned=timedelta(0)).sweep() == 1  # as if days had gone by
+
+    monkeypatch.setattr(ObjectStorage, "_fill", fill_and_sleep)
+    with pytest.raises(OSError, match="took too long"):
+        commit(dataset)
+    assert dataset.shards() == [] and [path.rpartition("/")[2] for path in objects(root)] == [
+        ".clock",
+        "zarr.json",
+    ]
 
 
 def test_listing_takes_one_request_however_many_shards(
