@@ -110,7 +110,7 @@ def test_against_the_solved_judge_what_gives_the_domain_away_is_cancelled() -> N
         solver.step()
     assert abs(mixing.item() - 1) < 0.1
     x, domain = feature(16)
-    assert float(judge.eval()([x], {}, domain)) < 0.2 and judge.written == 100 * 16
+    assert judge.eval()([x], {}, domain).item() < 0.2 and judge.written == 100 * 16
 
 
 def test_matching_statistics_cost_nothing() -> None:
