@@ -123,9 +123,11 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "include
 def three_nodes() -> Iterator[Any]:
     """A Ray cluster of three nodes with one CPU each on this machine; the driver's is the first."""
     import ray
+    from ray._private.utils import reset_ray_address
     from ray.cluster_utils import Cluster as LocalCluster
 
     cluster = LocalCluster(initialize_head=True, head_node_args=NODE)
+    reset_ray_address()  # other programs of this machine are not to join it
     try:
         for _ in range(NODES - 1):
             cluster.add_node(**NODE)
