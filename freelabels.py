@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
+import itertools
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -43,7 +48,7 @@ def label(
 
     Args:
         sources: Photos, videos, folders of them, globs, .txt lists (a source a line), s3:// gs:// https:// URIs.
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         labels: Which labels to make, default all that a source can give.
         size: Side of the stored frames in pixels, or WIDTHxHEIGHT.
         fps: Frames a second taken from videos, by their time stamps; None takes every frame.
@@ -113,7 +118,7 @@ def render(
     """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
 
     Args:
-        out: Folder of the dataset; it is made, or completed.
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
         clips: How many clips; clip numbers are part of the seed, so that more can be added later.
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
@@ -171,21 +176,43 @@ def inspect(
     frames: int = 10,
     fields: tuple[str, ...] = (),
     scenes: str | None = None,
+    html: str | None = None,
+    serve: bool = False,
+    port: int = 8707,
+    beside: str | None = None,
+    page_frames: int = 24,
+    measured_clips: int = 4,
+    verify: bool = False,
+    rerun: str | None = None,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         json: Print the figures as JSON.
         picture: Draw a contact sheet with every label beside its frame into this PNG.
         frames: How many frames the contact sheet shows.
         fields: Which labels the contact sheet shows, default all.
         scenes: Write the scene of every rendered clip into this folder, for render --scene.
+        html: Write a page with figures and a sample of frames into this file; it needs nothing beyond itself.
+        serve: Show the same page with every frame at http://127.0.0.1 until Ctrl-C.
+        port: Port of --serve; 0 takes any free one.
+        beside: A second dataset (renders beside real frames), for --html and --serve.
+        page_frames: How many frames of a dataset --html shows.
+        measured_clips: On how many rendered clips --html measures the detectors against exact truth.
+        verify: Read every byte again for --html, as freelabels verify does.
+        rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
     """
     from pipeline.inspect import draw_contact_sheet, print_table, write_scenes
     from pipeline.inspect import inspect as figures_of
     from pipeline.progress import print_json
 
+    datasets = [dataset, *([beside] if beside else [])]
+    if serve:
+        from pipeline.serve import serve as run_serve
+
+        run_serve(datasets, port, Console(stderr=True, highlight=False).print)
+        return 0
     figures = figures_of(dataset)
     if json:
         print_json(figures)
@@ -197,6 +224,17 @@ def inspect(
     if scenes is not None:
         written = write_scenes(dataset, scenes)
         Console(stderr=True).print(f"{written} scenes written to {scenes}", markup=False, soft_wrap=True)
+    if html is not None:
+        from pipeline.page import write_html
+        from pipeline.verify import verify as run_verify
+
+        verified = [run_verify(path) for path in datasets] if verify else []
+        page = write_html(datasets, html, frames=page_frames, clips=measured_clips, verified=verified)
+        Console(stderr=True).print(f"page: {page}", markup=False, soft_wrap=True)
+    if rerun is not None:
+        from pipeline.rerun_export import write_rerun
+
+        Console(stderr=True).print(f"rerun: {write_rerun(dataset, rerun)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -212,7 +250,7 @@ def verify(
     """Read a dataset again and check every byte and every rule of the contract; name what is broken.
 
     Args:
-        dataset: Folder of a dataset.
+        dataset: Folder or address (s3://bucket/path) of a dataset.
         repair: Drop what is broken, so that the next run of its stage makes it again.
         workers: Tasks at a time on Ray; 0 works in this process.
         address: Address of a running Ray cluster.
@@ -330,6 +368,8 @@ def _train_command() -> Callable[..., int]:
         config: TrainConfig = defaults,
         resume: bool = False,
         quiet: bool = False,
+        workers: int = 0,
+        address: str | None = None,
     ) -> int:
         """Train a multitask model on label shards of both domains.
 
@@ -341,9 +381,17 @@ def _train_command() -> Callable[..., int]:
             config: What to train and how.
             resume: Go on exactly where the run in this folder stopped.
             quiet: No progress bar.
+            workers: Processes of Ray Train, a GPU each where there are enough; 0: this process alone.
+            address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
         """
         found_real, found_synthetic = _by_domain(datasets)
-        summary = run_train([*real, *found_real], [*synthetic, *found_synthetic], out, config, resume, quiet)
+        sides = ([*real, *found_real], [*synthetic, *found_synthetic])
+        if workers or address:
+            from train.cluster import train_on_cluster
+
+            summary = train_on_cluster(*sides, out, config, resume, workers or 1, address)
+        else:
+            summary = run_train(*sides, out, config, resume, quiet)
         print_line(f"{summary.steps} steps, run folder {summary.run}")
         return 0 if summary.finished else INTERRUPTED
 
@@ -409,7 +457,8 @@ def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     synthetic: list[str] = []
     for path in datasets:
         dataset = Dataset(path)
-        kinds = {clip["kind"] == "render" for name in dataset.shards() for clip in dataset.open(name).clips}
+        shards = dataset.open_all(dataset.shards())
+        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
         if not kinds:
             raise UserError(f"{path} holds no shards yet; label or render into it first")
         if len(kinds) == 2:
@@ -454,16 +503,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in HEAVY:
         command = HEAVY[arguments[0]][1]()
-        return int(tyro.cli(command, prog=f"freelabels {arguments[0]}", args=arguments[1:]))
+        return _parsed(
+            lambda: tyro.cli(_later(command), prog=f"freelabels {arguments[0]}", args=arguments[1:]),
+            arguments,
+        )()
     others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
-    return int(
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+    return _parsed(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            {name: _later(command) for name, command in COMMANDS.items()},
             prog="freelabels",
             description=f"Training labels that no human drew.\n\nAlso: {others}",
             args=arguments,
-        )
-    )
+        ),
+        arguments,
+    )()
+
+
+def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+    """A subcommand that, when it is called, gives back what is to be run."""
+
+    @functools.wraps(command)
+    def given(*positional: Any, **options: Any) -> Callable[[], int]:
+        return lambda: command(*positional, **options)
+
+    return given
+
+
+def _parsed(parse: Callable[[], Any], arguments: Sequence[str]) -> Callable[[], int]:
+    """What `parse` makes of the command line. Raises UserError with one sentence of what is wrong with it."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            chosen: Callable[[], int] = parse()
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(_sentence(said.getvalue(), arguments)) from None
+    return chosen
+
+
+def _sentence(box: str, arguments: Sequence[str]) -> str:
+    """The parser's framed message in one line: what is wrong, and where help is."""
+    lines = [line.strip(" │|") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).strip().splitlines()]
+    said = lines[1:] if lines[1:] and lines[1].strip("─-") else lines[2:]  # after the title and its rule
+    wrong = " ".join(" ".join(itertools.takewhile(lambda line: not line or line.strip("─-╰╯"), said)).split())
+    wrong = re.sub(r"^Error parsing (\S+): .*Got errors:.*<class '\w+'>: ", r"\1: ", wrong)
+    wrong = re.sub(r"^Error parsing (\S+):", r"\1:", wrong)
+    command = next((f" {name}" for name in arguments[:1] if name in COMMANDS or name in HEAVY), "")
+    return f"{wrong.rstrip('.')}; see freelabels{command} --help"
 
 
 def print_line(text: str) -> None:

@@ -1,8 +1,8 @@
 """What each adversary does: how far the domains can still be told apart, and what it costs the tasks.
 
-Synthetic clips have exact labels; real ones, in another style, have labels on held-out clips alone. The same data
-and seeds for all.
-    python -m benchmarks.adversary [--names none reversal …] [--steps 300] [--seeds 1]
+Synthetic clips have exact labels; real ones, in another style, have labels on held-out clips alone, to be scored
+by. The same data and seeds for all. The domain probe is fresh, linear, balanced, and scored on held-out clips.
+    python -m benchmarks.adversary [--names none ridge …] [--steps 700] [--seeds 1] [--gap 0.3]
     python -m benchmarks.adversary --real FOLDER --synthetic FOLDER      on datasets of your own
 """
 
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import tempfile
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from train.trainer import TrainConfig, train
 
 SIZE = 64
 TASKS = ("edges", "normals")
+WEIGHTS = {"reversal": 0.1, "lsgan": 1.0, "ridge": 1.0}
 
 
 def hide_training_labels(path: Path, held_out: float) -> None:
@@ -46,10 +48,14 @@ def hide_training_labels(path: Path, held_out: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--names", nargs="*", default=["none", "fourier", "reversal", "lsgan"])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--names", nargs="*", default=["none", "fourier", "reversal", "lsgan", "ridge"])
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--weight", type=float, default=AdversaryConfig.weight)
+    parser.add_argument("--weight", type=float, help="of all; default: each one's own")
+    parser.add_argument(
+        "--gap", type=float, default=0.3, help="how far the real style is from the synthetic one"
+    )
+    parser.add_argument("--clips", type=int, default=256, help="of each domain")
     parser.add_argument("--stage", type=int, default=AdversaryConfig.stage)
     parser.add_argument("--backbone", default="test_resnet")
     parser.add_argument("--real", nargs="*")
@@ -68,29 +74,31 @@ def main() -> None:
         loader=LoaderConfig(size=SIZE, batch=16, held_out=0.3),
         model=ModelConfig(arguments.backbone, width=32),
     )
-    header = [f"{t} {d}" for t in TASKS for d in ("synthetic", "real")]
-    print(f"{'':12}{'domain probe':>14}" + "".join(f"{name:>20}" for name in header))
+    header = ["domain probe", *(f"{task} {domain}" for task in TASKS for domain in ("synthetic", "real"))]
+    print(f"{'':10}" + "".join(f"{name:>20}" for name in header))
     with tempfile.TemporaryDirectory() as folder:
         real, synthetic = arguments.real, arguments.synthetic
         if not real:
-            real = [str(write_dataset(Path(folder) / "real", 0, 64, SIZE, frames=2, labels=TASKS))]
-            synthetic = [str(write_dataset(Path(folder) / "synthetic", 1, 64, SIZE, frames=2, labels=TASKS))]
+            shape = (arguments.clips, SIZE, 1)
+            real = [str(write_dataset(Path(folder) / "real", 0, *shape, labels=TASKS, gap=arguments.gap))]
+            synthetic = [str(write_dataset(Path(folder) / "synthetic", 1, *shape, labels=TASKS))]
             hide_training_labels(Path(real[0]), base.loader.held_out)
         for name in arguments.names:
             rows: dict[str, list[float]] = {}
             for seed in range(arguments.seeds):
-                adversary = AdversaryConfig(name, weight=arguments.weight, stage=arguments.stage)
+                weight = WEIGHTS.get(name, 0.0) if arguments.weight is None else arguments.weight
+                adversary = AdversaryConfig(name, weight=weight, stage=arguments.stage)
                 config = replace(base, adversary=adversary, seed=seed)
                 summary = train(real, synthetic, f"{folder}/{name}-{seed}", config, quiet=True)
-                rows.setdefault("domains", []).append(summary.domains or 0.0)
-                for score in summary.scores:
-                    key = f"{score['task']} {score['domain']}"
-                    rows.setdefault(key, []).append(float(score["score"]))  # type: ignore[arg-type]
-            cells = [f"{statistics.mean(rows[key]):.3f}" for key in header]
-            print(
-                f"{name:12}{statistics.mean(rows['domains']):14.3f}" + "".join(f"{c:>20}" for c in cells),
-                flush=True,
-            )
+                found = {f"{s['task']} {s['domain']}": s["score"] for s in summary.scores}
+                found["domain probe"] = summary.domains
+                for key in header:
+                    value = found.get(key)
+                    rows.setdefault(key, []).append(nan if value is None else float(value))  # type: ignore[arg-type]
+            cells = [
+                f"{statistics.mean(rows[key]):.3f} ± {statistics.pstdev(rows[key]):.3f}" for key in header
+            ]
+            print(f"{name:10}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

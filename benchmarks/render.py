@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import tyro
 
-from generators.geometry import intrinsics_from_fov
+from generators.geometry import intrinsics_from_fov, rays
 from renderers.assets import Library, library
 from renderers.bullet import pybullet
 from renderers.check import reproject_residual
@@ -28,7 +28,7 @@ from renderers.image import render_image
 from renderers.labels import Instant, Known, label_frame, look
 from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
 from renderers.ranges import SceneRanges
-from renderers.raycast import pose_surfaces
+from renderers.raycast import cast, pose_surfaces
 from renderers.render import find_scene, render_clip
 from renderers.scene import camera_poses
 from renderers.simulate import simulate
@@ -58,6 +58,9 @@ def speed(
         find_scene(0, clip, ranges, assets, 1)
     print(f"{objects} objects, {clips} clips of {frames} frames; CPU-seconds per frame")
     for size in sizes:
+        print(
+            f"\n{size} × {size}; this processor casts {primary_rays(assets):.1f} million primary rays a second"
+        )
         clock = Clock()
         for clip in range(clips):
             with clock.part("draw, physics, view"):
@@ -70,9 +73,23 @@ def speed(
             with clock.part("labels without image"):
                 render_clip(scene, assets, frames, size, image=None, simulation=motion)
             _frame_parts(clock, clip, ranges, assets, frames, size)
-        print(f"\n{size} × {size}")
         for name, spent in clock.spent.items():
             print(f"  {name:28s} {spent / clips / frames:.4f}")
+
+
+def primary_rays(assets: Library, repeats: int = 5) -> float:
+    """Million rays of one fixed view a CPU-second, at best of some repeats: how fast the processor is now."""
+    scene, motion = find_scene(0, 0, SceneRanges(), assets, 1, 256)
+    world = build_world(scene, assets)
+    (pose,) = camera_poses(scene.camera, [0.0])
+    surfaces = pose_surfaces(world.meshes, motion.geometry_pose[1], world.parts, pose[:3, 3])
+    towards = rays(intrinsics_from_fov(scene.camera.fov, 512, 512), 512, 512).reshape(-1, 3) @ pose[:3, :3].T
+    spent = []
+    for _ in range(repeats):
+        start = time.process_time()
+        cast(surfaces, surfaces.origin, towards.astype(np.float32))
+        spent.append(time.process_time() - start)
+    return len(towards) / min(spent) / 1e6
 
 
 def _frame_parts(
@@ -91,14 +108,14 @@ def _frame_parts(
     known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance)
     for before, now, after in zip(instants, instants[1:], instants[2:], strict=False):
         with clock.part("primary rays"):
-            look(now, K, (size, size))
+            seen = look(now, K, (size, size))
         with clock.part("labels"):
-            label_frame(before, now, after, K, (size, size), dataclasses.replace(known, textured=False))
+            label_frame(before, now, after, seen, K, (size, size), dataclasses.replace(known, textured=False))
         with clock.part("labels and texture edges"):
-            label_frame(before, now, after, K, (size, size), known)
+            label_frame(before, now, after, seen, K, (size, size), known)
         with clock.part("image"):
             rng = np.random.default_rng(0)
-            render_image(now.surfaces, scene.appearance, K, now.camera_pose, (size, size), rng)
+            render_image(now.surfaces, scene.appearance, K, now.camera_pose, (size, size), rng, seen.hits)
 
 
 def witness(scenes: int = 50, size: int = 256) -> None:

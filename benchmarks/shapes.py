@@ -18,8 +18,11 @@ from pipeline.shards import Dataset, commit_shard
 LABELS = ("edges", "motion", "disparity", "depth", "normals", "flow", "instance")
 
 
-def scene(seed: int, size: int, frames: int, domain: int) -> dict[str, Array]:
-    """One clip: image and exact labels, (frame, y, x, …), in the contract's dtypes."""
+def scene(seed: int, size: int, frames: int, domain: int, gap: float = 1.0) -> dict[str, Array]:
+    """One clip: image and exact labels, (frame, y, x, …), in the contract's dtypes.
+
+    gap: how far the real style is from the synthetic one; 0: not at all.
+    """
     rng = np.random.default_rng(seed)
     K = intrinsics(0.9 * size, size, size)
     view = rays(K, size, size)
@@ -59,7 +62,7 @@ def scene(seed: int, size: int, frames: int, domain: int) -> dict[str, Array]:
         there = (view * np.where(np.isfinite(depth), depth, 1.0)[..., None]) + speed
         flow = np.stack([there[..., 0] / there[..., 2], there[..., 1] / there[..., 2]], -1) - view[..., :2]
         striped = np.concatenate([[False], moves])[ids]
-        out["image"].append(_paint(rng, domain, ids, depth, normal, colours, texture, striped))
+        out["image"].append(_paint(rng, gap * (domain == 0), ids, depth, normal, colours, texture, striped))
         out["edges"].append(border * 255)
         out["motion"].append(striped * 255)
         out["depth"].append(depth)
@@ -82,7 +85,7 @@ def _texture(rng: np.random.Generator, size: int) -> Array:
 
 def _paint(
     rng: np.random.Generator,
-    domain: int,
+    gap: float,
     ids: Array,
     depth: Array,
     normal: Array,
@@ -97,10 +100,10 @@ def _paint(
     image = image * np.where(np.isfinite(depth)[..., None], 0.4 + 0.6 * light, 1.0)
     stripes = ((np.indices((size, size)).sum(0) // max(2, size // 24)) % 2)[..., None]
     image = np.where(striped[..., None] & (stripes > 0), 1 - image, image)
-    if domain == 0:
-        image = 0.35 * image + 0.65 * image.mean(-1, keepdims=True)
-        image = image * 0.7 + 0.12 * texture[..., None] + 0.1
-        image = cv2.GaussianBlur(image, (0, 0), 0.7) + rng.normal(0, 0.03, image.shape)
+    if gap > 0:
+        image = image + 0.65 * gap * (image.mean(-1, keepdims=True) - image)
+        image = image * (1 - 0.3 * gap) + gap * (0.12 * texture[..., None] + 0.1)
+        image = cv2.GaussianBlur(image, (0, 0), 0.7 * gap) + rng.normal(0, 0.03 * gap, image.shape)
     return np.asarray(np.clip(image * 255, 0, 255))
 
 
@@ -113,12 +116,16 @@ def write_dataset(
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
     confidence: int | None = None,
+    gap: float = 1.0,
 ) -> Path:
-    """A dataset of `clips` clips, four a shard; with `confidence`, every label carries that one."""
+    """A dataset of `clips` clips, four a shard; with `confidence`, every label carries that one.
+
+    gap: see `scene`.
+    """
     dataset = Dataset.create(path, {"size": [size, size]})
     for first in range(0, clips, 4):
         numbers = range(first, min(first + 4, clips))
-        made = [scene(seed * 100_003 + 2 * n + domain, size, frames, domain) for n in numbers]
+        made = [scene(seed * 100_003 + 2 * n + domain, size, frames, domain, gap) for n in numbers]
         columns = {name: np.concatenate([clip[name] for clip in made]) for name in ("image", *labels)}
         rows = len(columns["image"])
         if confidence is not None:

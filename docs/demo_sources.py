@@ -1,4 +1,8 @@
-"""Sources for `make demo`: real photos and a stereo pair from inside scikit-image, and a short rendered video."""
+"""What `make demo` works on, made without a download.
+
+Sources: real photos and a stereo pair from inside scikit-image, and a short rendered video. Classes: crops of
+photos of materials, which the probe tells apart; those it is tested on come from the other half of each photo.
+"""
 
 import sys
 from fractions import Fraction
@@ -14,6 +18,8 @@ from renderers.ranges import SceneRanges
 from renderers.render import find_scene, render_clip
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+MATERIALS = ("brick", "coins", "grass", "gravel", "moon", "page")
+CROP, TRAINING, TESTING = 96, 16, 8
 VIDEO_SEED, VIDEO_FRAMES, VIDEO_SIZE = 30, 20, (240, 320)
 
 
@@ -51,8 +57,26 @@ def write_video(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def write_classes(folder: Path) -> None:
+    """train/ and test/ with a folder of crops a material, in changing light so that brightness says nothing."""
+    rng = np.random.default_rng(0)
+    for name in MATERIALS:
+        photo = getattr(data, name)().astype(float)
+        left, right = np.array_split(photo, 2, axis=1)
+        for part, half, count in (("train", left, TRAINING), ("test", right, TESTING)):
+            (folder / part / name).mkdir(parents=True, exist_ok=True)
+            for k in range(count):
+                y, x = (int(rng.integers(0, length - CROP + 1)) for length in half.shape)
+                crop = half[y : y + CROP, x : x + CROP]
+                lit = rng.uniform(90, 160) + rng.uniform(30, 60) * (crop - crop.mean()) / crop.std()
+                Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8)).save(
+                    folder / part / name / f"{k:02d}.png"
+                )
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
+    target, classes = map(Path, sys.argv[1:])
     write_photos(target / "photos")
     write_stereo(target / "stereo")
     write_video(target / "video.mp4")
+    write_classes(classes)

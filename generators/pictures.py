@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ _WHEEL_AT = np.array([0, 15, 21, 25, 36, 49, 55]) / 55
 _WHEEL = np.array(
     [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0)], float
 )
+_TINTS = {"edges": 4, "motion": 6, "foreground": 3}  # numbers in the palette
 _SATURATION = 99.0  # percentile at which a colour scale without natural ends saturates
 
 
@@ -56,6 +59,33 @@ def picture(name: str, values: Array, confidence: Array | None = None) -> Pictur
         colours = np.asarray(UNKNOWN) + trust * (colours.astype(np.float32) - UNKNOWN)
         colours = np.rint(colours).astype(np.uint8)
     return np.asarray(colours[0] if single else colours, np.uint8)
+
+
+def overlay(name: str, values: Array, confidence: Array | None = None) -> Picture:
+    """The field of one frame as a layer to lay over its image, uint8 sRGB and opacity (y, x, 4).
+
+    A probability is a tint of its own as opaque as it is probable; other fields have the colours of `picture`.
+    Where there is no label, or no trust in it, the layer is clear. Raises as `picture`.
+    """
+    colours = picture(name, values)
+    kind_of = field(name)
+    opacity = kind_of.valid(np.asarray(values)[None])[0].astype(np.float32)
+    if kind_of.kind is Kind.PROBABILITY:
+        opacity = np.asarray(values, np.float32) / 255
+        colours = np.broadcast_to(np.array(tint(name), np.uint8), colours.shape)
+    elif kind_of.kind is Kind.IDENTITY:
+        opacity = (np.asarray(values) > 0).astype(np.float32)
+    if confidence is not None:
+        opacity = opacity * np.asarray(confidence, np.float32) / 255
+    return np.dstack([colours, _as_bytes(opacity)])
+
+
+def tint(name: str) -> tuple[int, int, int]:
+    """The colour that stands for a field: always the same, and not that of the built-in probabilities."""
+    if name in _TINTS:
+        return _PALETTE[_TINTS[name]]
+    others = [k for k in range(1, len(_PALETTE) - 1) if k not in _TINTS.values()]
+    return _PALETTE[others[zlib.crc32(name.encode()) % len(others)]]
 
 
 def id_colours(ids: Array) -> Picture:

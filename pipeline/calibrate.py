@@ -21,6 +21,7 @@ from generators.detector import Detector, detectors, plan
 from generators.fields import Array, Kind, confidence_name
 from generators.fields import field as field_named
 from pipeline.errors import UserError
+from pipeline.files import output_folder
 from pipeline.label import run_detectors
 from pipeline.progress import Reporter
 from pipeline.reliability import Tally, cross_validated, draw_reliability, fit
@@ -128,9 +129,7 @@ def calibrate(
     maps: dict[str, ConfidenceMap] = {}
     tallies: dict[Key, list[Tally]] = {}
     failed: set[int] = set()
-    with writing_to(out):
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(out), output_folder(out) as folder:
         for judged in _in_order():
             work = [
                 CalibrationWork(clip, options[clip % len(options)], judged, dict(maps))
@@ -151,7 +150,9 @@ def calibrate(
         if install:
             Path(str(files("generators").joinpath(calibration.STORED))).write_text(text)
             calibration.stored_maps.cache_clear()
-    return CalibrationSummary(str(folder / calibration.STORED), clips, len(failed), errors)
+    return CalibrationSummary(
+        f"{os.fspath(out).rstrip('/')}/{calibration.STORED}", clips, len(failed), errors
+    )
 
 
 def calibration_options(seed: int, frames: int, size: tuple[int, int]) -> tuple[RenderOptions, RenderOptions]:

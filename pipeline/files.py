@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +36,19 @@ def is_remote(uri: str) -> bool:
     return "://" in uri
 
 
-def file_system(uri: str) -> tuple[Any, str]:
-    """The fsspec file system of a remote URI and the path in it; SourceError names the missing package."""
+def absolute(uri: str) -> str:
+    """A path from the file system's root; a remote URI as it is."""
+    return uri if is_remote(uri) else str(Path(uri).resolve())
+
+
+def file_system(uri: str, **options: Any) -> tuple[Any, str]:
+    """The fsspec file system of a remote URI and the path in it; SourceError names the missing package.
+
+    options: of fsspec's.
+    """
     scheme = uri.partition("://")[0]
     try:
-        system, path = fsspec.core.url_to_fs(uri)
+        system, path = fsspec.core.url_to_fs(uri, **options)
     except ImportError as error:
         extra = EXTRAS.get(scheme)
         how = f"pip install 'freelabels[{extra}]'" if extra else str(error).rstrip(".")
@@ -76,6 +87,26 @@ def read_bytes(uri: str) -> bytes:
     if not data:
         raise SourceError("is empty")
     return data
+
+
+@contextmanager
+def output_folder(uri: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to write results into; for a remote URI, one whose files are put there at the end.
+
+    Raises OSError if it can't be written to.
+    """
+    where = os.fspath(uri)
+    if not is_remote(where):
+        Path(where).mkdir(parents=True, exist_ok=True)
+        yield Path(where)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+        try:
+            system, root = file_system(where)
+            system.pipe({f"{root.rstrip('/')}/{p.name}": p.read_bytes() for p in Path(scratch).iterdir()})
+        except Exception as error:  # backends raise errors of a dozen kinds
+            raise OSError(errno.EACCES, " ".join(str(error).split())) from error
 
 
 def sha256_of(data: bytes) -> str:

@@ -102,8 +102,7 @@ def read_entries(work: RecordsWork) -> list[Entry]:
     """What the records of some shards say. Runs in a worker. Raises CorruptShard."""
     dataset = Dataset(work.dataset)
     entries, alike = [], dict[bytes, bytes]()
-    for name in work.names:
-        shard = dataset.open(name)
+    for shard in dataset.open_all(work.names):
         made_by = canonical({column: shard.made_by(column) for column in shard.fields})
         keys = (clip.get("key") for clip in shard.clips)
         numbers = tuple(number_of(key) if key else NO_KEY for key in keys)

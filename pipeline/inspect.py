@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,19 @@ from generators.fields import DOMAINS, Field, Kind, confidence_name, field
 from generators.pictures import picture
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
-from pipeline.shards import Dataset, Shard
+from pipeline.files import output_folder
+from pipeline.shards import Dataset, DatasetFile, Shard
+from pipeline.statistics import Histogram, merged
 
 MIB = 1 << 20
 
 
-def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
+def inspect(
+    path: str | os.PathLike[str], each: Callable[[Shard], None] = lambda shard: None
+) -> dict[str, Any]:
     """Figures of a dataset from the records of its shards, ready for JSON. Raises NotADataset.
 
-    Shards whose record can't be read are listed under ``corrupt``.
+    Shards whose record can't be read are listed under ``corrupt``. each: called with every other shard, in order.
     """
     dataset = Dataset(path)
     attributes = dataset.attributes
@@ -42,6 +46,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
             continue
         shards += 1
         rows += shard.rows
+        each(shard)
         for clip in shard.clips:
             kind = kinds.setdefault(clip["kind"], Counter())
             kind["clips"] += 1
@@ -65,15 +70,16 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> int:
     """Write the record of every rendered clip into `folder`, for ``render --scene``; returns how many."""
     dataset = Dataset(path)
-    target = Path(folder)
     written = 0
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in dataset.shards():
-            for clip in dataset.open(name).clips:
-                if "scene" in clip:
-                    (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
-                    written += 1
+        with output_folder(folder) as target:
+            for shard in dataset.open_all(dataset.shards()):
+                for clip in shard.clips:
+                    if "scene" in clip:
+                        (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                        written += 1
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"can't write to {folder} ({error.strerror})") from error
     return written
@@ -86,6 +92,9 @@ def _nothing() -> dict[str, Any]:
         "pixels": 0,
         "labelled": 0.0,
         "confidence": Counter(),
+        "trust": 0.0,
+        "histograms": [],
+        "counts": Counter(),
         "made_by": Counter(),
     }
 
@@ -98,6 +107,11 @@ def _add(total: dict[str, Any], entry: Mapping[str, Any], rows: int) -> None:
     total["labelled"] += figures.get("coverage", 0) * figures.get("pixels", 0)
     for level, count in enumerate(figures.get("confidence_histogram", [])):
         total["confidence"][level] += count
+    total["trust"] += figures.get("confidence_mean", 0) * figures.get("pixels", 0)
+    if "histogram" in figures:
+        total["histograms"].append(Histogram(tuple(figures["histogram"]), *figures["range"]))
+    for number, count in enumerate(figures.get("counts", [])):
+        total["counts"][number] += count
     made_by = entry["made_by"]
     total["made_by"][f"{made_by.get('generator', '?')} {made_by.get('version', '')}".strip()] += rows
 
@@ -110,17 +124,20 @@ def _summary(column: Mapping[str, Any]) -> dict[str, Any]:
     }
     if column["pixels"]:
         out["coverage"] = round(column["labelled"] / column["pixels"], 4)
+    if column["histograms"]:
+        values = merged(column["histograms"])
+        out["histogram"], out["range"] = list(values.counts), [values.low, values.high]
+    if column["counts"]:
+        out["counts"] = [column["counts"][number] for number in range(max(column["counts"]) + 1)]
     histogram = column["confidence"]
     if histogram:
-        levels = len(histogram)
-        out["confidence_histogram"] = [histogram[level] for level in range(levels)]
-        total = max(sum(histogram.values()), 1)
-        out["confidence"] = round(sum((k + 0.5) / levels * n for k, n in histogram.items()) / total, 4)
+        out["confidence_histogram"] = [histogram[level] for level in range(len(histogram))]
+        out["confidence"] = round(column["trust"] / column["pixels"], 4)
     return out
 
 
-def _lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def _lines(log: DatasetFile) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def print_table(figures: Mapping[str, Any], console: Console) -> None:

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from pipeline.planning import (
 )
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.scan import scan, write_lines
+from pipeline.scan import scan
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
 from pipeline.sources import find
 from pipeline.stage import begin, failure_entry, write_failed, writing_to
@@ -118,9 +117,9 @@ def label(
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(items, options, Path(dataset.path) / SCAN_CACHE, cluster, reporter)
+        scanned = scan(items, options, dataset.file(SCAN_CACHE), cluster, reporter)
         refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
-        write_lines(dataset.rejected_log(), [asdict(refusal) for refusal in refused])
+        dataset.rejected_log().write_lines([asdict(refusal) for refusal in refused])
         if refused:
             files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
             reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
@@ -176,7 +175,7 @@ def _label_clips(
                 failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
             else:
                 made += 1
-    write_lines(dataset.failures_log(), failures)
+    dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
     frames = sum(shard.frames for shard in shards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from generators.detector import Detector, detectors, nearest
 from pipeline.columns import COMPRESSION
 from pipeline.errors import UserError
 from pipeline.runner import Cluster
+from pipeline.trial import complaint
 
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -86,10 +87,20 @@ def configured(settings: Sequence[str]) -> list[Detector]:
         if parameter not in known:
             raise UserError(f"--set {setting}: {name} has no {parameter!r}: {nearest(parameter, known)}")
         changes.setdefault(name, {})[parameter] = _value(setting, text, known[parameter].default)
+    return [_tried(name, values) for name, values in changes.items()]
+
+
+def _tried(name: str, values: Mapping[str, Any]) -> Detector:
+    """A detector with some of its parameters changed, if it works with them. Raises UserError."""
     try:
-        return [detectors()[name](**values) for name, values in changes.items()]
+        detector: Detector = detectors()[name](**values)
+        reason = complaint(detector)
     except (TypeError, ValueError) as error:
-        raise UserError(f"--set: {error}") from error
+        reason = str(error)
+    if reason:
+        said = ", ".join(f"{name}.{parameter}={value}" for parameter, value in values.items())
+        raise UserError(f"--set {said}: {name} can't work with that ({reason})")
+    return detector
 
 
 def _value(setting: str, text: str, default: Any) -> Any:

@@ -22,7 +22,6 @@ from pipeline.index import Index, number_of, read_index
 from pipeline.planning import held_keys
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
-from pipeline.scan import write_lines
 from pipeline.shards import MAX_ROWS, Dataset, canonical, commit_shard, digest
 from pipeline.stage import begin, failure_entry, write_failed, writing_to
 from renderers.assets import Library, library
@@ -170,7 +169,7 @@ def render(
                     failures.append(failure_entry(outcome, outcome.work.id, sources))
                 else:
                     made += 1
-        write_lines(dataset.failures_log(), failures)
+        dataset.failures_log().write_lines(failures)
         if failures:
             reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
         shards = -(-clips // _clips_per_shard(options))

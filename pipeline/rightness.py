@@ -129,3 +129,4 @@ RIGHT: Mapping[str, Judge] = {
     "flow": _judged("flow", flow_right),
     "flow_backward": _judged("flow_backward", flow_right),
 }
+TRUTH = tuple(sorted({"instance", *RIGHT} - {"regions"}))  # the fields that judges read

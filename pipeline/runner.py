@@ -7,6 +7,7 @@ is replaced and its item tried again; an item that keeps failing is reported and
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ class _Ray:
 def _run_on_ray(
     function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
 ) -> Iterator[Outcome[Work, Result]]:
-    _connect(cluster)
+    connect(cluster)
     import ray
 
     if cluster.workers and cluster.address:
@@ -219,7 +220,7 @@ def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Resu
         return Outcome(work, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _connect(cluster: Cluster) -> None:
+def connect(cluster: Cluster) -> None:
     """Join the named Ray cluster, or start one that ends with this process."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Without it a task that runs out of memory is tried for ever.
@@ -234,6 +235,7 @@ def _connect(cluster: Cluster) -> None:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is not None:
+        _knock(cluster.address)
         options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
     else:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
@@ -249,3 +251,16 @@ def _connect(cluster: Cluster) -> None:
             else "Ray did not start"
         )
         raise UserError(f"{what} ({reason}); try again, or work without Ray by --workers 0") from error
+
+
+def _knock(address: str) -> None:
+    """Raise UserError at once if nobody listens at a HOST:PORT; Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or something else that Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"could not reach the Ray cluster at {address} ({error}); is the address right and Ray running there?"
+        ) from error

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.clips import ClipSpec, SourceOptions
@@ -15,6 +13,7 @@ from pipeline.grouping import Item
 from pipeline.probe import Probed, probe, unique
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
+from pipeline.shards import DatasetFile
 from pipeline.sources import Refusal
 
 PHOTOS_PER_TASK = 32
@@ -34,7 +33,7 @@ def probe_items(work: ScanWork) -> list[Probed]:
 
 
 def scan(
-    items: Sequence[Item], options: SourceOptions, cache: Path, cluster: Cluster, reporter: Reporter
+    items: Sequence[Item], options: SourceOptions, cache: DatasetFile, cluster: Cluster, reporter: Reporter
 ) -> Probed:
     """The clips of all items, each content once, and the files refused: broken ones and duplicates.
 
@@ -46,7 +45,7 @@ def scan(
     fresh = {key: item for key, item in zip(keys, items, strict=True) if key not in known}
     if fresh:
         known |= _probe_fresh(fresh, options, cluster, reporter)
-        write_lines(cache, [_cache_entry(key, known[key]) for key in keys])
+        cache.write_lines([_cache_entry(key, known[key]) for key in keys])
     whole = unique(known[key] for key in keys)
     for note in sorted({f"{clip.uris[0]}: {clip.note}" for clip in whole.clips if clip.note}):
         reporter.say(note)
@@ -100,11 +99,11 @@ def _seal(entry: Mapping[str, Any]) -> str:
     return sha256_of(json.dumps(entry, sort_keys=True).encode())
 
 
-def _read_cache(path: Path) -> dict[str, Probed]:
+def _read_cache(cache: DatasetFile) -> dict[str, Probed]:
     """What earlier runs found; a line that can't be read is as if it were not there."""
     known: dict[str, Probed] = {}
-    if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
+    if cache.exists():
+        for line in cache.read_text(errors="replace").splitlines():
             try:
                 entry = json.loads(line)
                 if entry.pop("sha256") != _seal(entry):
@@ -116,14 +115,3 @@ def _read_cache(path: Path) -> dict[str, Probed]:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return known
-
-
-def write_lines(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Replace a JSON-lines file as a whole."""
-    scratch = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        scratch.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise

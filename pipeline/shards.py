@@ -13,22 +13,24 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from generators.fields import Array, field
 from pipeline.columns import ColumnReader, CorruptShard, array_metadata, checksums, chunk_key, encode
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
+from pipeline.local_storage import RECORD
 from pipeline.statistics import confidence_of, statistics
-from pipeline.storage import STAGING, LocalStorage
+from pipeline.storage import OpenFile, Storage, open_storage
 
 SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
 KEY = "freelabels"
-GROUP = "zarr.json"
+GROUP = RECORD
 MAX_ROWS = 64
+RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
 
 
 class NotADataset(UserError):
@@ -59,28 +61,39 @@ def _marker(attributes: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed shard, opened for reading. Safe to use after a fork; close it when done."""
+    """One committed shard, opened for reading; close it when done.
+
+    Of a local dataset it is safe to use after a fork. place: what the storage's keys of its files begin with.
+    """
 
     name: str
-    storage: LocalStorage
+    storage: Storage
+    place: str
     group: Mapping[str, Any]
     _open: dict[str, ColumnReader] = dataclasses.field(default_factory=dict, repr=False)
-    _handles: list[int] = dataclasses.field(default_factory=list, repr=False)
+    _files: list[OpenFile] = dataclasses.field(default_factory=list, repr=False)
 
     @staticmethod
-    def load(storage: LocalStorage, name: str) -> Shard:
+    def load(storage: Storage, name: str) -> Shard:
         """Open a shard by folder name.
 
         Raises CorruptShard if its record is missing, damaged or of a newer schema.
         """
         try:
-            data = storage.read(f"{name}/{GROUP}")
-            document = json.loads(data)
-            record = document["attributes"][KEY]
-            sealed = record.pop("sha256")
-            unsealed = data.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
+            return Shard.parse(storage, name, *storage.record(name))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CorruptShard(f"{name}: it has no record ({GROUP})") from error
+        except ValueError as error:
+            raise CorruptShard(f"{name}: its record can't be read") from error
+
+    @staticmethod
+    def parse(storage: Storage, name: str, place: str, text: bytes) -> Shard:
+        """A shard from its place and the text of its record. Raises as `load`."""
+        try:
+            document = json.loads(text)
+            record = document["attributes"][KEY]
+            sealed = record.pop("sha256")
+            unsealed = text.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptShard(f"{name}: its record can't be read") from error
         if record.get("schema", 0) > SCHEMA:
@@ -92,7 +105,7 @@ class Shard:
             raise CorruptShard(f"{name}: its record does not match its checksum")
         if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
             raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
-        return Shard(name, storage, document)
+        return Shard(name, storage, place, document)
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -149,27 +162,34 @@ class Shard:
         if name not in self._open:
             where = f"{self.name}/{name}"
             metadata = self._metadata(name)
-            path = self.storage.path(f"{self.name}/{chunk_key(name, len(metadata['shape']))}")
+            key = chunk_key(name, len(metadata["shape"]))
+            known = self.record["columns"][name]["objects"][key]
             try:
-                handle = os.open(path, os.O_RDONLY)
+                file = self.storage.open(f"{self.place}/{key}", known["bytes"], known["sha256"])
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CorruptShard(f"{where}: its file is missing") from error
-            self._handles.append(handle)
-            size = os.fstat(handle).st_size
-            self._open[name] = ColumnReader.open(
-                where,
-                metadata,
-                size,
-                lambda start, stop: os.pread(handle, stop - start, start),
-                self.record["columns"][name].get("crc32c", ""),
-            )
+            self._files.append(file)
+            self._open[name] = self._reader(name, file.size, file.fetch)
         return self._open[name]
+
+    def hold(self, name: str, data: bytes) -> None:
+        """Read a column, until the shard is closed, from its file's bytes that the caller has at hand."""
+        self._open[name] = self._reader(name, len(data), lambda start, stop: data[start:stop])
+
+    def _reader(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> ColumnReader:
+        sums = self.record["columns"][name].get("crc32c", "")
+        return ColumnReader.open(f"{self.name}/{name}", self._metadata(name), size, fetch, sums)
 
     def close(self) -> None:
         """Give the open files back; the shard opens them again when read."""
         self._open.clear()
-        while self._handles:
-            os.close(self._handles.pop())
+        while self._files:
+            self._files.pop().close()
+
+    @property
+    def address(self) -> str:
+        """Path or URI under which other zarr readers open the shard."""
+        return self.storage.address(self.place)
 
     def _metadata(self, name: str) -> Mapping[str, Any]:
         arrays = self.group["consolidated_metadata"]["metadata"]
@@ -179,15 +199,46 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class DatasetFile:
+    """A small file beside the shards of a dataset, replaced as a whole."""
+
+    dataset: Dataset
+    name: str
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.dataset.storage.exists(self.name)
+
+    def read_text(self, errors: str = "strict") -> str:
+        """Its text. Raises FileNotFoundError."""
+        return self.dataset.storage.read(self.name).decode(errors=errors)
+
+    def write_text(self, text: str) -> None:
+        """Put it, or replace it as a whole."""
+        self.dataset.storage.write(self.name, text.encode())
+
+    def write_lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Put it, or replace it as a whole, with a JSON line per entry."""
+        self.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.dataset.path).rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A folder of shards."""
+    """A folder of shards, or a prefix of an object store (``s3://bucket/path``).
+
+    cache: where copies of an object store's columns are kept for reading again.
+    """
 
     path: str | os.PathLike[str]
+    cache: FileCache | None = None
 
     @cached_property
-    def storage(self) -> LocalStorage:
+    def storage(self) -> Storage:
         """Where the shards lie."""
-        return LocalStorage(Path(self.path))
+        return open_storage(self.path, self.cache)
 
     @staticmethod
     def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
@@ -195,32 +246,19 @@ class Dataset:
 
         Raises NotADataset if the folder holds something else, UserError if it was begun with others.
         """
-        root = Path(path)
-        marker = root / GROUP
-        if not marker.exists():
-            if root.exists() and (
-                not root.is_dir() or any(not p.name.startswith((STAGING, *LOGS)) for p in root.iterdir())
-            ):
-                if root.is_dir() and Dataset(root).shards():
-                    raise NotADataset(f"{root} holds shards but no {GROUP}; {_HOW_TO_MEND.format(root)}")
-                raise NotADataset(f"{root} holds something else; name an empty or a new folder with --out")
-            new = not root.exists()
-            root.mkdir(parents=True, exist_ok=True)
-            scratch = root / f"{STAGING}{os.getpid()}.json"
-            try:
-                scratch.write_bytes(_marker(attributes))
-                scratch.replace(marker)
-            except OSError:
-                scratch.unlink(missing_ok=True)
-                if new:
-                    root.rmdir()
-                raise
-        dataset = Dataset(root)
+        dataset = Dataset(path)
+        storage = dataset.storage
+        if not storage.exists(GROUP):
+            if not storage.vacant(besides=LOGS):
+                if dataset.shards_if_any():
+                    raise NotADataset(f"{path} holds shards but no {GROUP}; {_HOW_TO_MEND.format(path)}")
+                raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")
+            storage.begin(GROUP, _marker(attributes))
         for name, value in attributes.items():
             have = dataset.attributes.get(name)
             if have != value:
                 raise UserError(
-                    f"{root} was begun with {name} {have}, not {value}: use that, or another --out"
+                    f"{path} was begun with {name} {have}, not {value}: use that, or another --out"
                 )
         return dataset
 
@@ -233,8 +271,10 @@ class Dataset:
             sealed = attributes.pop("sha256", None)
             damaged = (sealed or attributes["schema"] > 1) and digest(document) != sealed
             damaged |= "columns" in attributes  # a shard's record in its place
+        except UserError:  # an object store that can't be asked
+            raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            how = f"; {_HOW_TO_MEND.format(self.path)}" if self._has_shards() else ""
+            how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
             raise NotADataset(
                 f"{self.path} is not a Freelabels dataset: it has no {GROUP} of one{how}"
             ) from error
@@ -244,11 +284,12 @@ class Dataset:
             )
         return attributes
 
-    def _has_shards(self) -> bool:
+    def shards_if_any(self) -> list[str]:
+        """As `shards`; none where there is no folder to look into."""
         try:
-            return bool(self.shards())
+            return self.shards()
         except OSError:
-            return False
+            return []
 
     def mend(self) -> None:
         """Write the dataset's own record anew from the first sound shard, which tells how it was begun.
@@ -257,12 +298,9 @@ class Dataset:
         """
         for name in self.shards():
             with contextlib.suppress(CorruptShard, KeyError):
-                begun = self.open(name).record["dataset"]
-                scratch = Path(self.path) / f"{STAGING}{os.getpid()}.json"
-                scratch.write_bytes(_marker(begun))
-                scratch.replace(Path(self.path) / GROUP)
+                self.storage.write(GROUP, _marker(self.open(name).record["dataset"]))
                 return
-        (Path(self.path) / GROUP).unlink(missing_ok=True)
+        self.storage.remove(GROUP)
 
     def shards(self) -> list[str]:
         """Folder names of the shards, newest revision of each, sorted."""
@@ -271,7 +309,7 @@ class Dataset:
     def stamps(self) -> dict[str, str]:
         """By folder name of each shard, what changes when it is dropped and another takes its name."""
         names = self.shards()
-        return dict(zip(names, self.storage.stamps(names, GROUP), strict=True))
+        return dict(zip(names, self.storage.stamps(names), strict=True))
 
     def superseded(self) -> list[str]:
         """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
@@ -292,13 +330,24 @@ class Dataset:
         """Open a shard by folder name. Raises CorruptShard."""
         return Shard.load(self.storage, name)
 
-    def rejected_log(self) -> Path:
-        """Sources that were refused, a JSON line each."""
-        return Path(self.path) / "rejected.jsonl"
+    def open_all(self, names: Sequence[str]) -> Iterator[Shard]:
+        """Open many shards, in order, with as many requests at a time as the storage bears. Raises as `open`."""
+        for start in range(0, len(names), RECORDS_AT_A_TIME):
+            batch = names[start : start + RECORDS_AT_A_TIME]
+            for name, found in zip(batch, self.storage.read_records(batch), strict=True):
+                yield self.open(name) if found is None else Shard.parse(self.storage, name, *found)
 
-    def failures_log(self) -> Path:
+    def file(self, name: str) -> DatasetFile:
+        """A small file beside the shards."""
+        return DatasetFile(self, name)
+
+    def rejected_log(self) -> DatasetFile:
+        """Sources that were refused, a JSON line each."""
+        return self.file("rejected.jsonl")
+
+    def failures_log(self) -> DatasetFile:
         """Work items that failed, a JSON line each."""
-        return Path(self.path) / "failures.jsonl"
+        return self.file("failures.jsonl")
 
 
 def commit_shard(
@@ -332,7 +381,7 @@ def commit_shard(
             if kept not in columns and kept not in drop:
                 entries[kept] = base.record["columns"][kept]
                 metadata[kept] = base.group["consolidated_metadata"]["metadata"][kept]
-                links |= {key: f"{base.name}/{key}" for key in entries[kept]["objects"]}
+                links |= {key: f"{base.place}/{key}" for key in entries[kept]["objects"]}
     for column, values in columns.items():
         if len(values) != rows:
             raise ValueError(f"{column}: has {len(values)} frames, the shard has {rows}")

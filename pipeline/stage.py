@@ -19,7 +19,7 @@ def writing_to(out: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if errno.errorcode.get(error.errno or 0) not in FATAL_ERRNOS:
+        if isinstance(error, UserError) or errno.errorcode.get(error.errno or 0) not in FATAL_ERRNOS:
             raise
         raise UserError(
             f"can't write to {out} ({error.strerror}); free it and run again, or name another place with --out"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,3 +58,40 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
 def confidence_of(name: str, columns: dict[str, Array]) -> Array | None:
     """The confidence column that belongs to a label, if it is there."""
     return columns.get(confidence_name(name))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie in each of some even bins from `low` to `high`."""
+
+    counts: tuple[float, ...]
+    low: float
+    high: float
+
+    def up_to(self, values: Array) -> Array:
+        """The share of all counted values below each of `values`, taken as even within a bin."""
+        edges = np.linspace(self.low, self.high, len(self.counts) + 1)
+        total = np.concatenate([[0], np.cumsum(self.counts)])
+        return np.asarray(np.interp(values, edges, total / max(total[-1], 1e-12)))
+
+
+def merged(parts: Sequence[Histogram]) -> Histogram:
+    """One histogram of what several count, over all their ranges; the bins of each are taken as evenly filled.
+
+    Bins are `BINS` of equal width. Raises ValueError without parts.
+    """
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    edges = np.linspace(low, high, BINS + 1)
+    counts = np.zeros(BINS)
+    for part in parts:
+        counts += np.diff(part.up_to(edges)) * sum(part.counts)
+    return Histogram(tuple(round(float(count), 2) for count in counts), low, high)
+
+
+def gap(one: Histogram, other: Histogram) -> float:
+    """How far two distributions lie apart: the largest difference of their cumulated shares, 0 same to 1 apart.
+
+    Source: the statistic of Kolmogorov and Smirnov, on binned values.
+    """
+    edges = np.unique(np.concatenate([np.linspace(h.low, h.high, len(h.counts) + 1) for h in (one, other)]))
+    return float(np.abs(one.up_to(edges) - other.up_to(edges)).max())

@@ -1,140 +1,102 @@
-"""Where a dataset lies: the few file operations that shards need, so that a commit is all or nothing."""
+"""Where a dataset lies, a folder or a prefix of an object store: the few operations that shards need."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
+from typing import Protocol
 
-STAGING = ".tmp-"
+from pipeline.file_cache import FileCache
+from pipeline.files import is_remote
+from pipeline.local_storage import LocalStorage
+from pipeline.object_storage import ObjectStorage
 
 
-@dataclass(frozen=True)
-class LocalStorage:
-    """A dataset in a folder: a commit is a rename, which a kill at any instant can't cut in half."""
+class OpenFile(Protocol):
+    """A file opened for reading parts of it: `size` bytes, of which fetch(start, stop) gives some."""
 
-    root: Path
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    @property
+    def fetch(self) -> Callable[[int, int], bytes]:
+        """Bytes start … stop - 1, fewer if the file ends before."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class Storage(Protocol):
+    """Files by key (a path with slashes, from the dataset's root), and folders that are committed whole.
+
+    Readers see a committed folder whole or not at all, whatever happens to writers. All methods raise
+    FileNotFoundError for what is not there, and OSError (or UserError with what to do) where a disk or a
+    store fails.
+    """
 
     def folders(self) -> list[str]:
         """Names of the committed folders, sorted."""
-        with os.scandir(self.root) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
-    def stamps(self, folders: Sequence[str], file: str) -> list[str]:
-        """For each committed folder, what tells its `file` from any other that had its name; "" without one.
+    def stamps(self, folders: Sequence[str]) -> list[str]:
+        """For each committed folder, what tells it from any other that had its name; "" for one that is gone.
 
-        Inode, size and time of last change: compared for equality alone, so that a wrong clock does no harm.
+        Compared for equality alone, so that a wrong clock does no harm.
         """
-        root, stamps = os.fspath(self.root), []
-        for folder in folders:
-            try:
-                status = os.stat(f"{root}/{folder}/{file}")
-                stamps.append(f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}")
-            except (FileNotFoundError, NotADirectoryError):
-                stamps.append("")
-        return stamps
 
-    def path(self, key: str) -> Path:
-        """The file behind a key."""
-        return self.root / key
+    def record(self, folder: str) -> tuple[str, bytes]:
+        """A committed folder's place, with which the keys of its files begin, and the file that describes it."""
 
-    def read(self, key: str) -> bytes:
-        """A whole file. Raises FileNotFoundError."""
-        return self.path(key).read_bytes()
+    def files(self, place: str) -> list[str]:
+        """Paths of a folder's files, from its place."""
+
+    def address(self, place: str) -> str:
+        """Path or URI of a folder for other programs."""
 
     def exists(self, key: str) -> bool:
         """Whether there is a file."""
-        return self.path(key).is_file()
+
+    def read(self, key: str) -> bytes:
+        """A whole file."""
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file beside the folders, or replace it as a whole."""
-        scratch = self.root / f"{STAGING}{key}-{uuid4().hex[:12]}"
-        try:
-            scratch.write_bytes(data)
-            scratch.replace(self.path(key))
-        except OSError:
-            scratch.unlink(missing_ok=True)
-            raise
+
+    def open(self, key: str, size: int, sha256: str) -> OpenFile:
+        """A file of a committed folder, of which size and hash are known, for reading parts of it."""
+
+    def remove(self, key: str) -> None:
+        """Remove a file beside the folders, if it is there."""
+
+    def vacant(self, besides: Collection[str] = ()) -> bool:
+        """Whether nothing but leftovers of killed writers, and files called `besides`, lies here."""
+
+    def begin(self, key: str, data: bytes) -> None:
+        """Make the root, with its first file, unless that is there."""
 
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
-        """Make `folder` appear whole with `files` and with copies (hard links) of `links`, or not at all.
+        """Make `folder` appear whole with `files` and with copies of `links`, or not at all.
 
         files: bytes by path within the folder; links: keys of committed files by path within the folder.
         Returns False if another attempt has committed the folder first.
         """
-        if self.path(folder).exists():
-            return False
-        staging = self.root / f"{STAGING}{folder}-{uuid4().hex[:12]}"
-        staging.mkdir()
-        try:
-            with _locked(staging):
-                self._fill(staging, files, links)
-                staging.rename(self.path(folder))
-        except OSError:
-            shutil.rmtree(staging, ignore_errors=True)
-            if self.path(folder).exists():  # another attempt won
-                return False
-            raise
-        _fsync(self.root)
-        return True
-
-    def _fill(self, staging: Path, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
-        for name in (*files, *links):
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            with (staging / name).open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        for name, key in links.items():
-            try:
-                os.link(self.path(key), staging / name)
-            except FileNotFoundError:
-                raise
-            except OSError:  # another file system, or one without hard links
-                shutil.copyfile(self.path(key), staging / name)
-                _fsync(staging / name)
-        for below, _, _ in os.walk(staging, topdown=False):
-            _fsync(Path(below))
 
     def drop(self, folder: str) -> None:
         """Remove a committed folder; it vanishes from listings before its files do."""
-        grave = self.root / f"{STAGING}drop-{folder}-{uuid4().hex[:12]}"
-        with contextlib.suppress(FileNotFoundError):
-            self.path(folder).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
 
     def sweep(self) -> int:
-        """Remove what killed writers left; work in progress is locked and stays. Returns how many."""
-        swept = 0
-        with os.scandir(self.root) as entries:
-            leftovers = [Path(e.path) for e in entries if e.name.startswith(STAGING) and e.is_dir()]
-        for leftover in leftovers:
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), _locked(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
-                swept += 1
-        return swept
+        """Remove what killed writers left, never work in progress. Returns how many."""
+
+    def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """Place and description of many committed folders, as fast as the storage can; None: it is gone."""
 
 
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def open_storage(path: str | os.PathLike[str], cache: FileCache | None = None) -> Storage:
+    """The storage behind a folder's path or a URI (``s3://``, ``gs://`` or another that fsspec knows).
 
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which the system drops when its holder dies. Raises BlockingIOError if held."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
+    cache: where to keep copies of an object store's files that are opened. Raises UserError if a package that
+    the URI needs is not installed.
+    """
+    where = os.fspath(path)
+    return ObjectStorage(where, cache) if is_remote(where) else LocalStorage(Path(where))

@@ -6,13 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from generators.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
-from pipeline.columns import CorruptShard
+from pipeline.columns import CorruptShard, chunk_key
 from pipeline.errors import UserError
+from pipeline.object_storage import StoreError
 from pipeline.planning import FRAME_FIELDS
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
@@ -22,11 +22,15 @@ from renderers.check import NEEDS, reproject_residual
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong in a shard; `column` is empty if the whole shard is concerned."""
+    """Something wrong in a shard; `column` is empty if the whole shard is concerned.
+
+    unread: it could not be looked at (a store that doesn't answer, a worker that died), so it may well be whole.
+    """
 
     shard: str
     column: str
     reason: str
+    unread: bool = False
 
     def __str__(self) -> str:
         return f"{self.shard}{'/' if self.column else ''}{self.column}: {self.reason}"
@@ -81,7 +85,7 @@ def verify(
         _ = dataset.attributes
         names = dataset.shards()
     except NotADataset as error:
-        names = dataset.shards() if Path(path).is_dir() else []
+        names = dataset.shards_if_any()
         if not names:
             raise
         problems.append(Problem(GROUP, "", str(error).partition(": ")[2]))
@@ -89,7 +93,9 @@ def verify(
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
         for outcome in run(verify_shard, work, lambda w: f"verify {w.shard}", cluster or Cluster(workers=0)):
-            found = outcome.result or ShardCheck((Problem(outcome.work.shard, "", outcome.error),))
+            found = outcome.result or ShardCheck(
+                (Problem(outcome.work.shard, "", outcome.error, unread=True),)
+            )
             problems += found.problems
             residuals += [found.residual] if found.residual is not None else []
             tick(failed=bool(found.problems))
@@ -97,7 +103,7 @@ def verify(
     repaired = 0
     if repair:
         try:
-            broken = {problem.shard for problem in problems}
+            broken = {problem.shard for problem in problems if not problem.unread}
             repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {GROUP}))
             if GROUP in broken:
                 dataset.mend()
@@ -139,21 +145,24 @@ def _record_problems(shard: Shard) -> Iterator[str]:
     if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
         yield "its clips do not cover its rows"
     expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {GROUP}
-    root = shard.storage.path(shard.name)
-    found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+    found = set(shard.storage.files(shard.place))
     if found - expected:
         yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"
 
 
 def _column_problems(shard: Shard, name: str) -> list[str]:
+    files: dict[str, bytes] = {}
     for key, entry in shard.record["columns"][name]["objects"].items():
         try:
-            data = shard.storage.read(f"{shard.name}/{key}")
+            files[key] = data = shard.storage.read(f"{shard.place}/{key}")
+        except StoreError:
+            raise
         except OSError as error:
             return [f"its file {key} can't be read ({error.strerror})"]
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
             return [f"its file {key} does not match its checksum"]
     try:
+        shard.hold(name, files[chunk_key(name, len(shard.shape(name)))])
         values = shard.read_rows(name)
         field(name).check(values)
         return list(_label_problems(shard, name, values))

@@ -78,12 +78,16 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
     )
     turned = _turned(background, towards)
     up = turned[:, 2]
-    height = np.clip(up, 0, 1)[:, None]
-    sky = zenith + (horizon - zenith) * (1 - height) ** 5
+    # Colours by channel, (3, N): NumPy is slow along short axes.
+    zenith, horizon, ground = (colour[:, None] for colour in (zenith, horizon, ground))
+    low = 1 - np.clip(up, 0, 1)
+    sky = zenith + (horizon - zenith) * (np.square(np.square(low)) * low)
     for light in lights:
         if light.kind == "sun":  # the air scatters the sun's light forwards
-            facing = np.clip(towards @ np.asarray(light.place, np.float32), 0, 1)[:, None]
-            sky = sky + horizon * (np.float32(0.4) * facing**8 + np.float32(1.2) * facing**64)
+            facing = np.clip(towards @ np.asarray(light.place, np.float32), 0, 1)
+            wide = np.square(np.square(np.square(facing)))  # facing⁸
+            narrow = np.square(np.square(np.square(wide)))  # facing⁶⁴
+            sky = sky + horizon * (np.float32(0.4) * wide + np.float32(1.2) * narrow)
     if background.clouds > 0:
         # A flat layer of clouds, drawn together towards the horizon.
         layer = np.empty_like(turned)
@@ -94,11 +98,12 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
         cover = _ramp(puffs, 1.4 - 3.4 * background.clouds, 2.6 - 3.4 * background.clouds)
         thick = np.clip(np.float32(1.05) - np.float32(0.16) * puffs, 0.6, 1.25)
         white = np.float32(luminance(background.horizon)) * np.float32(1.1)
-        share = (cover * _ramp(up, 0.0, 0.12) * np.float32(0.9))[:, None]
-        sky = sky + (white * thick[:, None] * np.asarray((1, 1, 1.02), np.float32) - sky) * share
+        share = cover * _ramp(up, 0.0, 0.12) * np.float32(0.9)
+        sky = sky + (white * thick * _column(1, 1, 1.02) - sky) * share
     # Far ground vanishes in haze, in front of hills or trees.
-    far = np.clip(1 + up * 8, 0, 1)[:, None] ** 3
-    hills = np.float32(0.35) * ground + np.float32(0.45) * horizon * np.asarray((0.9, 0.97, 1.05), np.float32)
+    far = np.clip(1 + up * 8, 0, 1)
+    far = far * far * far
+    hills = np.float32(0.35) * ground + np.float32(0.45) * horizon * _column(0.9, 0.97, 1.05)
     earth = ground + (hills * np.float32(1.15) - ground) * far
     ring = np.zeros_like(turned)
     ring[:, :2] = (
@@ -109,10 +114,13 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
         ring, np.full(len(up), 4 * spread, np.float32), 6
     )
     soft = np.float32(max(spread, 0.004))
-    scene = sky + (hills - sky) * np.clip((ridge - up) / soft + np.float32(0.5), 0, 1)[:, None]
-    return np.asarray(
-        scene + (earth - scene) * np.clip(np.float32(0.5) - up / soft, 0, 1)[:, None], np.float32
-    )
+    scene = sky + (hills - sky) * np.clip((ridge - up) / soft + np.float32(0.5), 0, 1)
+    scene = scene + (earth - scene) * np.clip(np.float32(0.5) - up / soft, 0, 1)
+    return np.asarray(scene.T, np.float32)
+
+
+def _column(red: float, green: float, blue: float) -> Floats:
+    return np.array([[red], [green], [blue]], np.float32)
 
 
 def _room(background: Background, towards: Floats) -> Floats:

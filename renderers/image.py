@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from generators.geometry import Floats, rays
 from renderers import environment
 from renderers.appearance import Appearance
-from renderers.points import Points, by_geometry
-from renderers.raycast import Surfaces, cast
+from renderers.points import Points, by_geometry, dot
+from renderers.raycast import Hits, Surfaces, cast
 from renderers.sensor import develop
 from renderers.shading import shade
 
@@ -31,13 +31,15 @@ def render_image(
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
+    centres: Hits | None = None,
 ) -> NDArray[np.uint8]:
     """A photograph uint8 (H, W, 3), sRGB, of the world at one instant.
 
-    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). The same
-    generator state gives the same bytes. Raises ValueError for a photo that can't be read.
+    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). centres: first
+    hits of the rays through all pixel centres, where they are known already. The same generator state gives the
+    same bytes. Raises ValueError for a photo that can't be read.
     """
-    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng)
+    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng, centres)
     return develop(light, appearance.sensor, rng)
 
 
@@ -48,6 +50,7 @@ def render_radiance(
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
+    centres: Hits | None = None,
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
 
@@ -55,7 +58,7 @@ def render_radiance(
     neighbour shows something else, four samples a pixel are.
     """
     view = _View.of(camera_K, camera_pose, size)
-    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0))
+    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
     samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
     same = _same_pixel(centre, samples, view)
@@ -122,10 +125,14 @@ class _Seen:
     sight: Floats
 
 
-def _seen(surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float]) -> _Seen:
-    """Cast rays through places `offset` = (x, y) pixels from the centres of some pixels."""
-    towards = view.middle[pixels] + (np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down)
-    hits = cast(surfaces, view.centre, towards)
+def _seen(
+    surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float], hits: Hits | None = None
+) -> _Seen:
+    """Cast rays, unless their hits are known, through places `offset` = (x, y) from the centres of some pixels."""
+    towards = view.middle.take(pixels, 0)
+    for axis, step in enumerate(np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down):
+        towards[:, axis] += step
+    hits = cast(surfaces, view.centre, towards) if hits is None else hits
     met = hits.geometry >= 0
     depth = np.where(met, hits.t, np.float32(0))
     sight = towards * depth[:, None]
@@ -134,9 +141,9 @@ def _seen(surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, fl
 
 def _same_surface(one: _Seen, a: Ints, other: _Seen, b: Ints, view: _View) -> Mask:
     """Whether pairs of rays, given by their indices, that met one geometry saw one smooth surface of it."""
-    alike = np.einsum("ni,ni->n", one.normal[a], other.normal[b]) > SMOOTH
+    alike = dot(one.normal.take(a, 0), other.normal.take(b, 0)) > SMOOTH
     # Where a surface hides part of itself, one point lies off the other's plane.
-    off_plane = np.abs(np.einsum("ni,ni->n", other.sight[b] - one.sight[a], one.normal[a]))
+    off_plane = np.abs(dot(other.sight.take(b, 0) - one.sight.take(a, 0), one.normal.take(a, 0)))
     return np.asarray(alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step)))
 
 
@@ -172,22 +179,22 @@ def _borders(seen: _Seen, view: _View, size: tuple[int, int]) -> Mask:
 
 
 def _background(appearance: Appearance, towards: Floats, spread: float) -> Floats:
-    unit = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+    unit = towards / np.sqrt(dot(towards, towards))[:, None]
     return environment.radiance(appearance.background, appearance.lights, unit, spread)
 
 
 def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Points:
     """Some of the hits as points to be shaded."""
-    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight[chosen]
-    distance = np.sqrt(np.einsum("ni,ni->n", sight, sight))
+    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight.take(chosen, 0)
+    distance = np.sqrt(dot(sight, sight))
     viewer = sight / -distance[:, None]
-    flat = seen.normal[chosen]
-    facing = np.einsum("ni,ni->n", flat, viewer)
-    flat = flat * np.where(facing < 0, np.float32(-1), np.float32(1))[:, None]
+    flat = seen.normal.take(chosen, 0)
+    facing = dot(flat, viewer)
+    flat *= np.copysign(np.float32(1), facing)[:, None]
     normal = flat.copy()
     curved = np.flatnonzero(surfaces.curved[geometry])
-    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat[curved])
-    turned = np.einsum("ni,ni->n", smooth, viewer[curved]) > 0.02
+    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat.take(curved, 0))
+    turned = dot(smooth, viewer.take(curved, 0)) > 0.02
     normal[curved[turned]] = smooth[turned]
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
@@ -208,6 +215,6 @@ def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats)
     normal = np.empty_like(local)
     for number, those in by_geometry(geometry):
         normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
-    length = np.sqrt(np.einsum("ni,ni->n", normal, normal))
-    sign = np.where(np.einsum("ni,ni->n", normal, flat) < 0, np.float32(-1), np.float32(1))
+    length = np.sqrt(dot(normal, normal))
+    sign = np.copysign(np.float32(1), dot(normal, flat))
     return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

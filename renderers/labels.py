@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from generators.fields import VISIBILITY, Array, confidence_name
 from generators.geometry import invert_pose, pixel_centres, rays
 from renderers.appearance import Appearance, Light
 from renderers.edges import SURFACE_EDGES, Seen, edge_types, near_steps
-from renderers.raycast import NOTHING, Floats, Ints, Surfaces, cast, covers, occluded
+from renderers.points import dot
+from renderers.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, covers, occluded
 from renderers.shading import albedo
 
 MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
@@ -57,17 +59,22 @@ class Known:
 class Points:
     """What the rays through all N = H·W pixel centres hit; camera axes, float64.
 
-    ray: (N, 3) with z = 1; towards: the same in world axes, float32. geometry: (N,), `NOTHING` where nothing is
-    hit. face: (N,) row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit.
-    normal: (N, 3) facing the camera, 0 where nothing is hit.
+    ray: (N, 3) with z = 1; towards: the same in world axes, float32. hits: what was hit along those. face: (N,)
+    row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit. normal: (N, 3)
+    facing the camera, 0 where nothing is hit.
     """
 
     ray: Floats
     towards: NDArray[np.float32]
-    geometry: Ints
+    hits: Hits
     face: NDArray[np.int64]
     depth: Floats
     normal: Floats
+
+    @property
+    def geometry(self) -> Ints:
+        """What is hit, (N,), `NOTHING` where nothing is."""
+        return self.hits.geometry
 
     @property
     def hit(self) -> NDArray[np.bool_]:
@@ -87,25 +94,30 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
     normal = (surfaces.face_normal @ rotation)[face]  # camera axes
-    slant = np.einsum("ni,ni->n", normal, ray)
+    slant = dot(normal, ray)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = surfaces.face_offset[face] / slant
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return Points(ray, towards, hits.geometry, face, np.where(hit, depth, np.inf), normal)
+    return Points(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
 
 
 def label_frame(
-    before: Instant, now: Instant, after: Instant, K: Floats, size: tuple[int, int], known: Known
+    before: Instant,
+    now: Instant,
+    after: Instant,
+    seen: Points,
+    K: Floats,
+    size: tuple[int, int],
+    known: Known,
 ) -> dict[str, Array]:
     """All labels of one frame by field name with their confidences, in the contract's shapes and dtypes.
 
-    before, after: the neighbouring frames. K: (3, 3) pixels. size: (height, width). Tables about objects have a
-    row for every instance id; row 0 is the static scene.
+    before, after: the neighbouring frames. seen: what `look` shows of this one. K: (3, 3) pixels. size: (height,
+    width). Tables about objects have a row for every instance id; row 0 is the static scene.
     """
     parts = now.surfaces.part_of_geometry
-    seen = look(now, K, size)
     hit, geometry = seen.hit, seen.geometry
     point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
     instance = np.where(hit, parts.object[geometry], 0)
@@ -212,8 +224,9 @@ def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]
     for other in others:
         step = _step(now, Instant(other.surfaces, now.camera_pose))
         index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
-        shift = step(seen.geometry[index], point[index]) - point[index]
-        moving[index] |= np.linalg.norm(shift, axis=-1) > MOVED
+        start = point.take(index, 0)
+        shift = step(seen.geometry[index], start) - start
+        moving[index] |= dot(shift, shift) > MOVED**2
     return np.where(moving, 255, 0).astype(np.uint8)
 
 
@@ -233,7 +246,7 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image.
-    offset = np.where(hit, np.einsum("ni,ni->n", seen.normal, point), 1.0)
+    offset = np.where(hit, dot(seen.normal, point), 1.0)
     slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
     appearance = known.appearance
     lit, facing = _lit(seen, point, now, appearance.lights if appearance is not None else ())
@@ -263,15 +276,15 @@ def _albedo(
     surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
     patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
     index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
-    at = (point[index] @ turn.T + surfaces.origin).astype(np.float32)
-    normal = (seen.normal[index] @ turn.T).astype(np.float32)
+    at = (point.take(index, 0) @ turn.T + surfaces.origin).astype(np.float32)
+    normal = (seen.normal.take(index, 0) @ turn.T).astype(np.float32)
     bare = np.zeros((*size, 3), np.float32)
     bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
     chosen = np.flatnonzero(near_steps(bare).ravel()[index])
     filtered = bare.copy()
     index = index[chosen]
     # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
-    slant = np.einsum("ni,ni->n", seen.normal[index], seen.ray[index])
+    slant = dot(seen.normal[index], seen.ray[index])
     depth = seen.depth[index, None]
     lean = depth * seen.normal[index, :2] / K[[0, 1], [0, 1]] / np.minimum(slant, -0.03)[:, None]
     steps = -lean.T[:, :, None] * seen.ray[index]
@@ -312,11 +325,11 @@ def _lit(
         else:
             place = (np.asarray(light.place) - now.surfaces.origin) @ now.camera_pose[:3, :3]
             towards = place.astype(np.float32) - start
-        facing[:, column] = np.einsum("ni,ni->n", towards, normal) > 0  # false where nothing is hit
+        facing[:, column] = dot(np.asarray(towards, np.float32), normal) > 0  # false where nothing is hit
         index = np.flatnonzero(facing[:, column])
         far = np.inf if light.kind == "sun" else 1.0
-        origins = start[index] @ turn.T + now.surfaces.origin.astype(np.float32)
-        lit[index, column] = ~occluded(now.surfaces, origins, towards[index] @ turn.T, 0.0, far)
+        origins = start.take(index, 0) @ turn.T + now.surfaces.origin.astype(np.float32)
+        lit[index, column] = ~occluded(now.surfaces, origins, towards.take(index, 0) @ turn.T, 0.0, far)
     return lit, facing
 
 
@@ -335,26 +348,23 @@ def _amodal(
     for thing in range(objects):
         region = _region(thing, now, K, size) if thing else np.ones(size, bool)
         index = np.flatnonzero(region.ravel() & ~masks[thing])
-        masks[thing, index] = covers(now.surfaces, thing, seen.towards[index])
+        masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
     return masks
 
 
 def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) pixels that may see an object: the rectangles around the projected spheres around its parts."""
+    """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
     region = np.zeros(size, bool)
     surfaces = now.surfaces
     mine = surfaces.part_of_geometry.object == thing
-    centres = (surfaces.geometry_centre[mine] - surfaces.origin) @ now.camera_pose[:3, :3]
-    for centre, radius in zip(centres, surfaces.geometry_radius[mine], strict=True):
-        if centre[2] + radius <= 0:
+    for corners in (surfaces.geometry_box[mine] - surfaces.origin) @ now.camera_pose[:3, :3]:
+        z = corners[:, 2]
+        if z.max() <= 0:
             continue
-        if centre[2] - radius <= 1e-3:
+        if z.min() <= 1e-3:
             region[:] = True
             continue
-        # A box around the sphere projects into the hull of its near and far faces.
-        z = np.array([centre[2] - radius, centre[2] + radius])
-        x = K[0, 0] * np.array([(centre[0] - radius) / z, (centre[0] + radius) / z]) + K[0, 2]
-        y = K[1, 1] * np.array([(centre[1] - radius) / z, (centre[1] + radius) / z]) + K[1, 2]
+        x, y = K[0, 0] * corners[:, 0] / z + K[0, 2], K[1, 1] * corners[:, 1] / z + K[1, 2]
         left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, size[1]).astype(int)
         top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, size[0]).astype(int)
         region[top:bottom, left:right] = True
@@ -369,7 +379,8 @@ def _shares(instance: Ints, amodal: NDArray[np.bool_]) -> tuple[NDArray[np.float
     share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
     share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
     boxes = np.full((objects, 4), np.nan, np.float32)
-    for index in np.flatnonzero(visible):
-        rows, columns = np.nonzero(instance == index)
-        boxes[index] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    for index, found in enumerate(find_objects(instance + 1)):
+        if found is not None:
+            rows, columns = found
+            boxes[index] = columns.start, rows.start, columns.stop, rows.stop
     return share.astype(np.float32), boxes

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from generators.geometry import Floats
 from renderers.appearance import Light, Vector
+from renderers.points import dot
 
 
 def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tuple[Floats, float]:
@@ -50,7 +51,7 @@ def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
             np.full(count, np.sin(light.size), np.float32),
         )
     towards = place - points
-    square = np.maximum(np.einsum("ni,ni->n", towards, towards), np.float32(light.size**2))
+    square = np.maximum(dot(towards, towards), np.float32(light.size**2))
     distance = np.sqrt(square)
     fall = np.float32(place @ place) / square
     return towards / distance[:, None], given * fall[:, None], np.float32(light.size) / distance
@@ -75,12 +76,12 @@ def reflected(
     Smith–Schlick shadowing of Karis, "Real Shading in Unreal Engine 4" (SIGGRAPH 2013 course).
     """
     half = light + viewer
-    half /= np.sqrt(np.maximum(np.einsum("ni,ni->n", half, half), np.float32(1e-12)))[:, None]
-    facing_light = np.maximum(np.einsum("ni,ni->n", normal, light), 0)
-    facing_viewer = np.maximum(np.einsum("ni,ni->n", normal, viewer), np.float32(1e-3))
-    facing_half = np.clip(np.einsum("ni,ni->n", normal, half), 0, 1)
-    grazing = 1 - np.clip(np.einsum("ni,ni->n", viewer, half), 0, 1)
-    alpha2 = roughness**4
+    half /= np.sqrt(np.maximum(dot(half, half), np.float32(1e-12)))[:, None]
+    facing_light = np.maximum(dot(normal, light), 0)
+    facing_viewer = np.maximum(dot(normal, viewer), np.float32(1e-3))
+    facing_half = np.clip(dot(normal, half), 0, 1)
+    grazing = 1 - np.clip(dot(viewer, half), 0, 1)
+    alpha2 = np.square(np.square(roughness))
     k = (roughness + 1) ** 2 / 8
     spread = facing_half * facing_half * (alpha2 - 1) + 1
     lobe = alpha2 / (np.float32(4 * np.pi) * spread * spread)

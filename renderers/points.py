@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from generators.fields import Array
 from generators.geometry import Floats
 
 Ints = NDArray[np.integer]
+AnyFloats = TypeVar("AnyFloats", Floats, NDArray[np.float64])
 Mask = NDArray[np.bool_]
 
 
@@ -58,6 +60,14 @@ class Points:
 def largest(vectors: Floats) -> Floats:
     """The largest component (N,) of vectors (N, 3); NumPy's max along so short an axis is ten times slower."""
     return np.maximum(np.maximum(vectors[:, 0], vectors[:, 1]), vectors[:, 2])
+
+
+def dot(one: AnyFloats, other: AnyFloats) -> AnyFloats:
+    """Inner products (N,) of vectors (N, 3); NumPy's own sums along so short an axis take three times as long."""
+    product: AnyFloats = one[:, 0] * other[:, 0]
+    product += one[:, 1] * other[:, 1]
+    product += one[:, 2] * other[:, 2]
+    return product
 
 
 def by_geometry(geometry: Ints) -> Iterator[tuple[int, Ints]]:

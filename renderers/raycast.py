@@ -36,9 +36,11 @@ class Mesh:
         return normal, np.einsum("fi,fi->f", normal, corner[:, 0])
 
     @cached_property
-    def box(self) -> tuple[Floats, Floats]:
-        """Lower and upper corner of the bounding box, two (3,)."""
-        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+    def box(self) -> Floats:
+        """The corners (8, 3) of the bounding box, the lowest first and the highest last."""
+        low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        share = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(8, 3)
+        return np.asarray(np.where(share, high, low))
 
     @cached_property
     def corner_normal(self) -> NDArray[np.float32]:
@@ -85,9 +87,9 @@ class Surfaces:
     caster holds all triangles, relative to `origin` (world, metres; the camera's centre, so that float32 rays are
     most exact where they matter); casters the same for each object alone, by instance id, the static scene first.
     geometry_pose: (G, 4, 4) part → world; textures live in the part's frame. geometry_extent: (G,) longest side
-    of the part in metres. geometry_centre, geometry_radius: (G, 3) world and (G,), a sphere around each part,
-    metres. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit,
-    world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
+    of the part in metres. geometry_box: (G, 8, 3) world, metres, the corners of a box around each part.
+    first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit, world
+    axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
     (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
     curved: (G,) as `Mesh.curved`.
     """
@@ -98,8 +100,7 @@ class Surfaces:
     part_of_geometry: Parts
     geometry_pose: Floats
     geometry_extent: Floats
-    geometry_centre: Floats
-    geometry_radius: Floats
+    geometry_box: Floats
     first_face: NDArray[np.int64]
     face_normal: Floats
     face_offset: Floats
@@ -128,7 +129,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
     origin = np.asarray(origin, np.float64)
     caster, *alone = (o3d.t.geometry.RaycastingScene(nthreads=1) for _ in range(int(parts.object.max()) + 2))
-    normals, offsets, extents, centres, radii = [], [], [], [], []
+    normals, offsets, extents, boxes = [], [], [], []
     for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
         turn, shift = pose[:3, :3], pose[:3, 3] - origin
         vertices = mesh.vertices @ turn.T + shift
@@ -139,10 +140,8 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         normal, distance = mesh.planes
         normals.append(normal @ turn.T)
         offsets.append(distance + normals[-1] @ shift)
-        lower, upper = mesh.box
-        extents.append((upper - lower).max())
-        centres.append(turn @ (lower + upper) / 2 + pose[:3, 3])
-        radii.append(np.linalg.norm(upper - lower) / 2)
+        extents.append((mesh.box[-1] - mesh.box[0]).max())
+        boxes.append(mesh.box @ turn.T + pose[:3, 3])
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,
@@ -151,8 +150,7 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         part_of_geometry=parts,
         geometry_pose=np.asarray(poses, np.float64),
         geometry_extent=np.array(extents),
-        geometry_centre=np.array(centres),
-        geometry_radius=np.array(radii),
+        geometry_box=np.array(boxes),
         first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
         face_normal=np.concatenate(normals),
         face_offset=np.concatenate(offsets),
@@ -166,8 +164,10 @@ def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.
     """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
-    np.subtract(origins, surfaces.origin, out=rays[:, :3], casting="same_kind")
-    rays[:, 3:] = directions
+    start = np.asarray(origins)
+    for axis in range(3):  # a column at a time: NumPy is slow along short axes
+        rays[:, axis] = start[..., axis] - surfaces.origin[axis]
+        rays[:, 3 + axis] = directions[:, axis]
     return o3d.core.Tensor.from_numpy(rays)
 
 

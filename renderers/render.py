@@ -14,7 +14,7 @@ from generators.geometry import intrinsics_from_fov
 from renderers.assets import Library
 from renderers.draw import draw_scene
 from renderers.image import render_image
-from renderers.labels import Instant, Known, label_frame
+from renderers.labels import Instant, Known, label_frame, look
 from renderers.pybullet_image import PyBulletCamera
 from renderers.ranges import SceneRanges
 from renderers.raycast import Floats, pose_surfaces
@@ -128,13 +128,14 @@ def render_clip(
     for frame in range(frames):
         window.append(_instant(world, motion, poses, frame + 2))
         before, now, after = window[-3:]
-        row = label_frame(before, now, after, K, (height, width), known)
+        seen = look(now, K, (height, width))
+        row = label_frame(before, now, after, seen, K, (height, width), known)
         if image == "ray":
             rng = np.random.default_rng(
                 np.random.SeedSequence(scene.seed, spawn_key=(scene.clip, IMAGE_STREAM, frame))
             )
             row["image"] = render_image(
-                now.surfaces, scene.appearance, K, now.camera_pose, (height, width), rng
+                now.surfaces, scene.appearance, K, now.camera_pose, (height, width), rng, seen.hits
             )
         rows.append(row)
         del window[0]

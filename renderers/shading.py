@@ -10,7 +10,7 @@ from generators.geometry import Floats
 from renderers import environment, textures
 from renderers.appearance import Appearance, Light
 from renderers.lights import arriving, disc_sample, grown, light_rays, reflected
-from renderers.points import Lattice, Points, by_geometry, largest
+from renderers.points import Lattice, Points, by_geometry, dot, largest
 from renderers.raycast import Surfaces, cast, occluded
 
 Ints = NDArray[np.integer]
@@ -46,21 +46,25 @@ def shade(
 
     turn = _dither(points.pixel, size[1], rng)
     lattice = Lattice(points, whole, size)
+    # Smoothly shaded facets must not shadow each other: shadow rays start where they have left the facets behind.
+    lean = dot(points.normal, points.flat)
+    past = np.sqrt(np.maximum(2 - 2 * lean, 0))
+    past *= surfaces.geometry_extent.astype(np.float32)[points.geometry]
     total = np.zeros_like(base)
     for light in appearance.lights:
         towards, given, apparent = arriving(light, points.at)
         # A light of some size widens the highlight (Karis 2013).
         wide = np.minimum(roughness + np.float32(0.35) * apparent, 1)
         cosine, fresnel, lobe = reflected(points.normal, points.viewer, towards, wide, specular)
-        lit = visibility(surfaces, light, lattice, towards, cosine > 0, turn) * cosine
+        lit = visibility(surfaces, light, lattice, towards, past, cosine > 0, turn) * cosine
         total += (
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
 
     scene = _Bounce(surfaces, appearance)
     around = indirect(scene, lattice, turn)
-    grazing = 1 - np.clip(np.einsum("ni,ni->n", points.normal, points.viewer), 0, 1)
-    fresnel = grown(specular, roughness, grazing**5)
+    grazing = 1 - np.clip(dot(points.normal, points.viewer), 0, 1)
+    fresnel = grown(specular, roughness, np.square(np.square(grazing)) * grazing)
     total += base * np.float32(1 / np.pi) * (1 - fresnel) * around
     total += fresnel * mirrored(scene, points, roughness, fresnel, around, turn)
     return total
@@ -101,23 +105,26 @@ def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
 
 
 def visibility(
-    surfaces: Surfaces, light: Light, lattice: Lattice, towards: Floats, facing: Mask, turn: Floats
+    surfaces: Surfaces,
+    light: Light,
+    lattice: Lattice,
+    towards: Floats,
+    past: Floats,
+    facing: Mask,
+    turn: Floats,
 ) -> Floats:
     """The share (N,) of a light that points see; 0 where they don't face it.
 
-    towards: (N, 3) unit, to the light. One ray each, and `SHADOW_RAYS` from all over the pixel to all over the
-    light for whole pixels where a neighbour's ray went the other way. Wide penumbras are smoothed.
+    towards: (N, 3) unit, to the light. past: (N,) metres along it at which rays start. One ray each, and
+    `SHADOW_RAYS` from all over the pixel to all over the light for whole pixels where a neighbour's ray went the
+    other way. Wide penumbras are smoothed.
     """
     points, whole = lattice.points, lattice.whole
     seen = np.zeros(len(points.at), np.float32)
     first = np.flatnonzero(facing)
-    # Smoothly shaded facets must not shadow each other: rays start where they have left the facets behind.
-    lean = np.einsum("ni,ni->n", points.normal, points.flat)[first]
-    past = (
-        np.sqrt(np.maximum(2 - 2 * lean, 0))
-        * surfaces.geometry_extent.astype(np.float32)[points.geometry[first]]
-    )
-    start = points.above[first] + towards[first] * past[:, None]
+    start = points.above.take(first, 0)
+    bent = np.flatnonzero(past[first] > 0)
+    start[bent] += towards[first[bent]] * past[first[bent], None]
     # Any three by three pixels hold every part of the light, so that no penumbra goes unnoticed.
     row, column = np.divmod(points.pixel[first], lattice.size[1])
     part = (column + 3 * row) % SHADOW_RAYS
@@ -176,21 +183,22 @@ class _Bounce:
         """Whether each ray meets a surface, and the radiance (M, 3) of those surfaces."""
         hits = cast(self.surfaces, start, towards)
         met = hits.geometry >= 0
-        towards, normal = towards[met], hits.normal[met]
-        normal = normal * -np.sign(np.einsum("ni,ni->n", normal, towards))[:, None]
-        at = start[met] + towards * hits.t[met, None] + normal * np.float32(1e-3)
+        index = np.flatnonzero(met)
+        towards, normal = towards.take(index, 0), hits.normal.take(index, 0)
+        normal *= np.copysign(np.float32(1), -dot(normal, towards))[:, None]
+        at = start.take(index, 0) + towards * hits.t[index, None] + normal * np.float32(1e-3)
         look = self.appearance
         # Two surfaces close to each other hide each other's sky.
-        extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[met]]
-        near = hits.t[met] / (hits.t[met] + np.float32(0.3) * np.minimum(extent, 1))
+        extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[index]]
+        near = hits.t[index] / (hits.t[index] + np.float32(0.3) * np.minimum(extent, 1))
         arrived = environment.irradiance(look.background, look.lights, normal) * near[:, None]
         for light in look.lights:
             where, given, _ = arriving(light, at)
-            cosine = np.einsum("ni,ni->n", normal, where)
+            cosine = dot(normal, where)
             facing = np.flatnonzero(cosine > 0)
-            free = _free(self.surfaces, light, at[facing], disc[met][facing])
+            free = _free(self.surfaces, light, at.take(facing, 0), disc.take(index[facing], 0))
             arrived[facing] += given[facing] * (cosine[facing] * free)[:, None]
-        return met, arrived * self.albedo[hits.geometry[met]] * np.float32(1 / np.pi)
+        return met, arrived * self.albedo.take(hits.geometry[index], 0) * np.float32(1 / np.pi)
 
 
 def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
@@ -206,12 +214,12 @@ def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     row, column = row[black] % TILE, column[black] % TILE
     square = _TILED[(row * TILE + column) // 2]
     towards = _about(
-        points.normal[black], square + turn[black, None] * np.asarray((2 / TILE**2, 0), np.float32)
+        points.normal.take(black, 0), square + turn[black, None] * np.asarray((2 / TILE**2, 0), np.float32)
     )
     # Directions below the flat triangle of a smooth normal would start inside: turn them over.
-    under = np.einsum("ni,ni->n", towards, points.flat[black])
-    towards -= points.flat[black] * (np.minimum(under, 0) * np.float32(2))[:, None]
-    met, bounced = scene.along(points.above[black], towards, disc_sample(0, 1, turn[black]))
+    flat = points.flat.take(black, 0)
+    towards -= flat * (np.minimum(dot(towards, flat), 0) * np.float32(2))[:, None]
+    met, bounced = scene.along(points.above.take(black, 0), towards, disc_sample(0, 1, turn[black]))
     arrived[black[met]] = bounced * np.float32(np.pi)
     return lattice.mean(arrived, black, TILE)
 
@@ -258,9 +266,9 @@ def mirrored(
     share = 1 - np.minimum(roughness / np.float32(GLOSSY), 1) ** 2
     glossy = np.flatnonzero(share * largest(fresnel) > FAINT)
     if len(glossy):
-        normal, viewer = points.normal[glossy], points.viewer[glossy]
-        rays = normal * (2 * np.einsum("ni,ni->n", normal, viewer))[:, None] - viewer
-        met, bounced = scene.along(points.above[glossy], rays, disc_sample(0, 1, turn[glossy]))
+        normal, viewer = points.normal.take(glossy, 0), points.viewer.take(glossy, 0)
+        rays = normal * (2 * dot(normal, viewer))[:, None] - viewer
+        met, bounced = scene.along(points.above.take(glossy, 0), rays, disc_sample(0, 1, turn[glossy]))
         found = np.empty_like(rays)
         found[met] = bounced
         found[~met] = environment.radiance(look.background, look.lights, rays[~met], 0.05)

@@ -85,7 +85,9 @@ def photo_sides(path: str) -> tuple[float, float]:
 
 
 def _mix(first: Floats, second: Floats, share: Floats) -> Floats:
-    return first + (second - first) * share[:, None]
+    """Colours (N, 3) between two, (3,) or (N, 3); computed by channel, as NumPy is slow along short axes."""
+    low, high = (colour[:, None] if colour.ndim == 1 else colour.T for colour in (first, second))
+    return (low + (high - low) * share).T
 
 
 def _colours(material: Material) -> tuple[Floats, Floats, Floats]:
@@ -289,8 +291,8 @@ def _fabric(material: Material, points: Points) -> Floats:
 
 def _photo(material: Material, points: Points) -> Floats:
     """A photo projected along the three axes, blended where the surface turns from one to the next."""
-    weight = np.abs(points.normal) ** 8
-    weight /= weight.sum(1, keepdims=True)
+    weight = np.square(np.square(np.square(points.normal)))
+    weight /= (weight[:, 0] + weight[:, 1] + weight[:, 2])[:, None]
     total = np.zeros_like(points.at)
     for axis, (u, v) in enumerate(((1, 2), (0, 2), (0, 1))):
         seen = np.flatnonzero(weight[:, axis] > 0.02)

@@ -18,7 +18,7 @@ from train.domains import domain_probe
 
 CHANNELS = (4, 8)
 WITH_JUDGE = ("reversal", "multilevel", "cdan", "lsgan")
-MATCHING = ("coral", "mmd")
+MATCHING = ("coral", "mmd", "ridge")
 DOMAIN = torch.tensor([0, 0, 0, 1, 1, 1])
 
 
@@ -75,7 +75,7 @@ def test_multilevel_reaches_every_stage() -> None:
 
 
 def test_the_least_squares_judge_learns_and_the_trunk_cannot_move_it() -> None:
-    judge = made("lsgan", weight=1.0)
+    judge = made("lsgan", weight=1.0, pool=64)
     solver = torch.optim.Adam(judge.parameters(), 1e-2)
     for _ in range(60):
         solver.zero_grad()
@@ -88,6 +88,29 @@ def test_the_least_squares_judge_learns_and_the_trunk_cannot_move_it() -> None:
     judge.ramp.fill_(0)
     judge(trunk, PREDICTIONS, DOMAIN).backward()
     assert trunk[-1].grad is None or trunk[-1].grad.abs().sum() == 0
+
+
+def test_against_the_solved_judge_what_gives_the_domain_away_is_cancelled() -> None:
+    # Two measurements of one shift: the domains look alike where the trunk takes their difference.
+    g = torch.Generator().manual_seed(0)
+    mixing = torch.zeros(1, requires_grad=True)
+    solver = torch.optim.SGD([mixing], 0.03)
+    judge = make_adversary(AdversaryConfig("ridge", weight=1.0, pool=32), (1,), {})
+    judge.advance(1.0)
+
+    def feature(count: int) -> tuple[Tensor, Tensor]:
+        domain = torch.arange(count) % 2
+        shifted = domain.view(-1, 1, 1, 1) + torch.randn(count, 2, 4, 4, generator=g) / 4
+        return shifted[:, :1] - mixing * shifted[:, 1:], domain
+
+    for _ in range(100):
+        solver.zero_grad()
+        x, domain = feature(16)
+        judge([x], {}, domain).backward()
+        solver.step()
+    assert abs(mixing.item() - 1) < 0.1
+    x, domain = feature(16)
+    assert float(judge.eval()([x], {}, domain)) < 0.2 and judge.written == 100 * 16
 
 
 def test_matching_statistics_cost_nothing() -> None:

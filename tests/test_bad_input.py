@@ -155,6 +155,8 @@ MISTAKES = {
         "superpixel.count=9": "did you mean 'superpixels'",
         "superpixels.number=9": "superpixels has no 'number'",
         "superpixels.count=many": "want int, such as",
+        "superpixels.count=-4": "superpixels can't work with that",
+        "dense_inverse_search.patch=0": "the process ended with status",
     },
     "--memory": {"much": "500M or 1.5G", "-1G": "500M or 1.5G", "0": "500M or 1.5G", "inf": "500M or 1.5G"},
     "--compression": {"zip": "fast, small"},
@@ -181,9 +183,17 @@ def test_what_is_no_number_is_named(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     assert run(photos, "--out", tmp_path / "out", option, "many") == 2
-    said = capsys.readouterr().err
-    assert option in said and ("many" in said or "int()" in said)
+    said = sentence(capsys)
+    assert option in said and "many" in said and "freelabels label --help" in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_nobody_at_the_address(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    assert run(photos, "--out", tmp_path / "out", "--address", address) == 2
+    assert f"could not reach the Ray cluster at {address}" in sentence(capsys)
 
 
 def test_no_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from generators.fields import EDGE_TYPES, VISIBILITY, field
 from generators.geometry import intrinsics, invert_pose, pixel_centres, project, rays, transform
 from renderers.appearance import Appearance, Background, Light, Material
 from renderers.check import reproject_residual
-from renderers.labels import Instant, Known, label_frame
+from renderers.labels import Instant, Known, label_frame, look
 from renderers.meshes import as_mesh
 from renderers.raycast import Mesh, Parts, pose_surfaces
 
@@ -75,7 +75,7 @@ def labels(
     materials = (Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0),) * len(meshes)
     appearance = Appearance(materials, lights, Background("sky", *((0.5, 0.5, 0.5),) * 3))
     known = Known(int(objects.max()) + 1, objects, canonical, appearance)
-    made = label_frame(*instants, K, SIZE, known)
+    made = label_frame(*instants, look(instants[1], K, SIZE), K, SIZE, known)
     for name, values in made.items():
         field(name).check(values[None])
     return made
@@ -407,6 +407,7 @@ def test_tiny_images(size: tuple[int, int]) -> None:
     surfaces = pose_surfaces([FLOOR, box()], np.array([np.eye(4), pose((0, 0, 0.5))]), tables, at[:3, 3])
     now = Instant(surfaces, at)
     known = Known(2, np.array([0, 1], np.int32), np.tile(np.eye(4), (2, 1, 1)))
-    made = label_frame(now, now, now, intrinsics(10.0, size[1], size[0]), size, known)
+    K = intrinsics(10.0, size[1], size[0])
+    made = label_frame(now, now, now, look(now, K, size), K, size, known)
     assert made["depth"].shape == size
     assert made["amodal"].shape == (2, size[0], (size[1] + 7) // 8)

@@ -235,7 +235,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
 
 
 def test_work_in_progress_is_not_swept(dataset: Dataset) -> None:
-    from pipeline.storage import STAGING, _locked
+    from pipeline.local_storage import STAGING, _locked
 
     staging = Path(dataset.path) / f"{STAGING}video-9.0-abc"
     staging.mkdir()

@@ -138,7 +138,7 @@ def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[st
     assert torch.isfinite(feature).all()
 
 
-@pytest.mark.parametrize("adversary", ["reversal", "multilevel", "cdan", "coral", "mmd", "fourier"])
+@pytest.mark.parametrize("adversary", ["reversal", "multilevel", "cdan", "ridge", "coral", "mmd", "fourier"])
 def test_every_adversary_trains_and_reports(
     data: tuple[list[str], list[str]], tmp_path: Path, adversary: str
 ) -> None:
@@ -153,7 +153,7 @@ def test_every_adversary_trains_and_reports(
     run(data, tmp_path / "run", config)
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[1])
     assert line["adversary"]["ramp"] > 0.99
-    if adversary in ("reversal", "multilevel", "cdan"):
+    if adversary in ("reversal", "multilevel", "cdan", "ridge"):
         assert 0 <= line["adversary"]["domain_accuracy"] <= 1 and line["adversary"]["gradient_ratio"] > 0
 
 

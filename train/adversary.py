@@ -26,15 +26,17 @@ class AdversaryConfig:
     """Which adversary, how strong, and where."""
 
     name: str = "none"
-    """none, reversal, lsgan, multilevel, cdan, coral, mmd or fourier."""
+    """none, reversal, lsgan, multilevel, cdan, ridge, coral, mmd or fourier."""
     weight: float = 0.1
     """Strength at the end of the ramp, against the tasks' sum."""
     stage: int = -1
     """Which of the backbone's feature maps is adapted (multilevel: all)."""
     width: int = 64
     """Channels of the discriminators."""
-    pool: int = 64
-    """Past feature maps that LSGAN's discriminator is shown again."""
+    pool: int = 256
+    """Past features that the judge is shown again (lsgan, ridge)."""
+    penalty: float = 0.03
+    """Of the judge's weights, against features of unit spread (ridge)."""
     band: float = 0.02
     """Half the side of the swapped low frequencies, as a share of the image (fourier)."""
 
@@ -233,6 +235,57 @@ class LeastSquares(Adversary):
         self.pool, self.pooled_domain = pool, told
 
 
+class Ridge(Adversary):
+    """The best linear judge of an image's pooled statistics, solved for in closed form at every step.
+
+    A judge that learns by gradient is always behind: the trunk turns the domain into another direction and the
+    judge follows, in a circle. One that is solved for has no such lag, and its loss only has to fall.
+    Sadeghi, Wang and Boddeti, Adversarial representation learning with closed-form solvers, 2021 (linear kernel).
+    """
+
+    pool: Tensor
+    pooled_domain: Tensor
+    written: Tensor
+
+    def build(self, channels: Sequence[int], outputs: Mapping[str, int]) -> None:
+        """An empty pool of past statistics, the oldest replaced first."""
+        self.register_buffer("pool", torch.zeros(self.config.pool, 2 * channels[self.config.stage]))
+        self.register_buffer("pooled_domain", torch.full((self.config.pool,), -1.0))
+        self.register_buffer("written", torch.zeros((), dtype=torch.long))
+
+    def forward(self, stages: Sequence[Tensor], predictions: Mapping[str, Tensor], domain: Tensor) -> Tensor:
+        """−½ log(1 − R²), R² the share of the domain's variance that the judge explains."""
+        now, told = pooled_statistics(stages[self.config.stage]), domain.float()
+        filled = self.pooled_domain >= 0
+        x, t = torch.cat([now, self.pool[filled]]), torch.cat([told, self.pooled_domain[filled]])
+        if self.training:
+            self._remember(now.detach(), told)
+        share = t.mean()
+        if not 0 < float(share) < 1:
+            return now.new_zeros(())
+        weight = torch.where(t > 0.5, 0.5 / share, 0.5 / (1 - share)) / len(t)
+        centred = x - weight @ x
+        spread = (weight @ centred.detach().square()).sqrt() + EPSILON
+        rows = centred / spread * weight.sqrt()[:, None]
+        sign = (2 * t - 1) * weight.sqrt()
+        gram = rows @ rows.T
+        judged = gram @ torch.linalg.solve(gram + self.config.penalty * torch.eye(len(t)).to(gram), sign)
+        self.seen = accuracy(judged.detach()[: len(now), None, None, None], domain)
+        explained = (judged @ sign).clamp(0, 1 - 1e-4)
+        return -0.5 * self.ramp * self.config.weight * torch.log1p(-explained)
+
+    def _remember(self, now: Tensor, told: Tensor) -> None:
+        """Put the batch in the place of the oldest."""
+        now, told = now[: len(self.pool)], told[: len(self.pool)]
+        places = (self.written + torch.arange(len(now), device=now.device)) % len(self.pool)
+        # New tensors: the graph of this step still needs the old ones.
+        self.pool, self.pooled_domain = (
+            self.pool.index_copy(0, places, now),
+            self.pooled_domain.index_copy(0, places, told),
+        )
+        self.written = self.written + len(now)
+
+
 class Coral(Adversary):
     """Equal covariances of the domains' features. Sun and Saenko, Deep CORAL, 2016 (means included)."""
 
@@ -300,6 +353,12 @@ def by_domain(feature: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
     return x[domain != SYNTHETIC].flatten(0, 1), x[domain == SYNTHETIC].flatten(0, 1)
 
 
+def pooled_statistics(feature: Tensor) -> Tensor:
+    """Mean and standard deviation (N, 2 C) of a feature map (N, C, h, w) over its places, float32."""
+    x = feature.float().flatten(2)
+    return torch.cat([x.mean(2), (x.var(2, correction=0) + EPSILON).sqrt()], dim=1)
+
+
 def _covariance(x: Tensor) -> Tensor:
     centred = x - x.mean(0)
     return centred.T @ centred / max(len(x) - 1, 1)
@@ -311,16 +370,23 @@ ADVERSARIES: dict[str, type[Adversary]] = {
     "lsgan": LeastSquares,
     "multilevel": MultiLevel,
     "cdan": Conditional,
+    "ridge": Ridge,
     "coral": Coral,
     "mmd": MaximumMeanDiscrepancy,
     "fourier": FourierSwap,
 }
 
 
+def adversary_called(name: str) -> type[Adversary]:
+    """The kind called `name`. Raises UserError if there is none."""
+    if name not in ADVERSARIES:
+        raise UserError(f"--adversary.name {name}: {nearest(name, ADVERSARIES)}")
+    return ADVERSARIES[name]
+
+
 def make_adversary(config: AdversaryConfig, channels: Sequence[int], outputs: Mapping[str, int]) -> Adversary:
     """The adversary called `config.name`. Raises UserError if there is none, or no such stage."""
-    if config.name not in ADVERSARIES:
-        raise UserError(f"--adversary.name {config.name}: {nearest(config.name, ADVERSARIES)}")
+    kind = adversary_called(config.name)
     if not -len(channels) <= config.stage < len(channels):
         raise UserError(f"--adversary.stage {config.stage}: the backbone has {len(channels)} stages")
-    return ADVERSARIES[config.name](config, channels, outputs)
+    return kind(config, channels, outputs)

@@ -9,11 +9,18 @@ from typing import Any
 
 import ray
 import torch
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from pipeline.errors import UserError
-from train.trainer import SUMMARY, TrainConfig, TrainSummary, train
+from pipeline.files import absolute
+from pipeline.runner import Cluster, connect
+from train import checkpoint
+from train.trainer import SUMMARY, TrainConfig, TrainSummary, check, train
+
+RAY_STATE = "ray"  # Ray Train's own records, in the run's folder
+RESTARTS = 2  # of all workers from the last checkpoint, when one is lost
 
 
 def train_on_cluster(
@@ -25,37 +32,51 @@ def train_on_cluster(
     workers: int = 1,
     address: str | None = None,
 ) -> TrainSummary:
-    """As `train`, by `workers` processes of Ray Train, one GPU each if the cluster has enough.
+    """As `train`, by `workers` processes of Ray Train, a GPU each if the cluster has that many.
 
-    Datasets and `out` must lie where every node reaches them. Raises UserError with the reason if it fails.
+    address: a running Ray cluster, else one of its own. Datasets and `out` must lie where every node reaches
+    them. When a worker is lost, all begin again at the last checkpoint. Raises UserError as `train` does.
     """
-    if not ray.is_initialized():
-        ray.init(address=address, logging_level="ERROR")
-    gpu = ray.cluster_resources().get("GPU", 0) >= workers
-    run = Path(out).resolve()
-    arguments = {
-        "real": [str(Path(path).resolve()) for path in real],
-        "synthetic": [str(Path(path).resolve()) for path in synthetic],
-        "out": str(run),
-        "config": config,
-        "resume": resume,
-    }
+    if workers < 1:
+        raise UserError(f"--workers must be at least 1 on a cluster, not {workers}")
+    config = config or TrainConfig()
+    real, synthetic, run = (
+        [absolute(p) for p in real],
+        [absolute(p) for p in synthetic],
+        Path(out).resolve(),
+    )
+    check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
+    connect(Cluster(workers, address))
+    found = ray.cluster_resources()
+    gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
+    if cpus < workers:
+        raise UserError(f"--workers {workers}: the Ray cluster has {cpus} CPUs, and each worker needs one")
     trainer = TorchTrainer(
         _work,
-        train_loop_config=arguments,
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
-        run_config=RunConfig(name="ray", storage_path=str(run)),
+        train_loop_config={"real": real, "synthetic": synthetic, "out": str(run), "config": config},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus >= workers),
+        run_config=RunConfig(
+            name=RAY_STATE, storage_path=str(run), failure_config=FailureConfig(max_failures=RESTARTS)
+        ),
     )
     try:
         trainer.fit()
-    except Exception as error:  # Ray wraps a worker's error in kinds of its own
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"training on the cluster failed: {reason}") from error
+    except TrainingFailedError as error:
+        raise UserError(f"training on the cluster failed: {_reason(error)}") from error
     summary = json.loads((run / SUMMARY).read_text())
     return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
 
 
+def _reason(error: TrainingFailedError) -> str:
+    """What the first worker that failed said, in one line."""
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    first = str(next(iter(failures), error))
+    return first.strip().splitlines()[-1]
+
+
 def _work(arguments: dict[str, Any]) -> None:
     """One rank; Ray Train has set up the process group."""
-    torch.set_num_threads(1 if not torch.cuda.is_available() else torch.get_num_threads())
-    train(**arguments)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    begun = (Path(arguments["out"]) / checkpoint.CHECKPOINT).exists()  # before, or by workers that were lost
+    train(**arguments, resume=begun, quiet=True)

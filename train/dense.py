@@ -102,23 +102,24 @@ def dense_probe(
     x = (x - mean) * scale
     category = data.field == CATEGORY
     target = sampled.target if category else GOALS[data.field].towards(sampled.target, sampled.weight)
-    fit = _fit_classes(data.classes) if category else _fit_values
+    prepare = _classes(data.classes) if category else _values
     penalties = LOGISTIC_PENALTIES if category else RIDGE_PENALTIES
 
-    def weights(chosen: Tensor, penalty: float, start: Tensor | None) -> Tensor:
+    def solver(chosen: Tensor) -> Solver:
         y = target[chosen].transpose(1, 2).flatten(0, 1)
-        return fit(x[chosen].flatten(0, 1), y, sampled.weight[chosen].flatten(), penalty, start)
+        return prepare(x[chosen].flatten(0, 1), y, sampled.weight[chosen].flatten())
 
     best: tuple[float, float] | None = None
     weight: Tensor | None = None
+    solve = solver(~held_out)
     for penalty in penalties:  # each begins where the one before ended
-        weight = weights(~held_out, penalty, weight)
+        weight = solve(penalty, weight)
         value = (x[held_out] @ weight[:-1] + weight[-1]).transpose(1, 2)
         score = data.metric.score(_back(data, value), sampled.target[held_out], sampled.weight[held_out])
         if best is None or (score != best[0] and data.metric.better(score, best[0])):
             best = (score, penalty)
     assert best is not None
-    weight = weights(torch.ones_like(held_out), best[1], weight)
+    weight = solver(torch.ones_like(held_out))(best[1], weight)
     kernel = weight[:-1] * scale[:, None]  # of the maps as they are
     bias = weight[-1] - mean @ kernel
     values = []
@@ -145,27 +146,38 @@ def _back(data: Labelled, value: Tensor) -> Tensor:
     return GOALS[data.field].back(value)
 
 
-Fit = Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]
+Solver = Callable[[float, Tensor | None], Tensor]
+"""Penalty, where to begin → weights (C + 1, K), the intercept last, which isn't penalised."""
+Prepare = Callable[[Tensor, Tensor, Tensor], Solver]
+"""x (n, C), y (n, K) and weights (n,) → a solver for any penalty."""
 
 
-def _fit_classes(classes: int) -> Fit:
-    """Logistic regression of class ids (n, 1) on x (n, C), weighted."""
+def _classes(classes: int) -> Prepare:
+    """Logistic regression of class ids (n, 1)."""
 
-    def fit(x: Tensor, y: Tensor, weight: Tensor, penalty: float, start: Tensor | None) -> Tensor:
+    def prepare(x: Tensor, y: Tensor, weight: Tensor) -> Solver:
         def loss(w: Tensor) -> Tensor:
             each = F.cross_entropy(x @ w[:-1] + w[-1], y[:, 0].long(), reduction="none")
             return (weight * each).sum() / weight.sum().clamp_min(TINY)
 
-        return minimise(loss, x.new_zeros(x.shape[1] + 1, classes) if start is None else start, penalty)
+        def solve(penalty: float, start: Tensor | None) -> Tensor:
+            return minimise(loss, x.new_zeros(x.shape[1] + 1, classes) if start is None else start, penalty)
 
-    return fit
+        return solve
+
+    return prepare
 
 
-def _fit_values(x: Tensor, y: Tensor, weight: Tensor, penalty: float, start: Tensor | None) -> Tensor:
-    """Ridge regression of y (n, K) on x (n, C), weighted, in closed form; the intercept, last, isn't penalised."""
+def _values(x: Tensor, y: Tensor, weight: Tensor) -> Solver:
+    """Ridge regression in closed form: the moments are made once, for all penalties."""
     x, y, share = x.double(), y.double(), (weight / weight.sum().clamp_min(TINY)).double()
     mean, level = share @ x, share @ y
     centred = x - mean
-    moment = (centred * share[:, None]).T @ centred + penalty * torch.eye(x.shape[1], dtype=x.dtype)
-    w = torch.linalg.solve(moment, (centred * share[:, None]).T @ (y - level))
-    return torch.cat([w, (level - mean @ w)[None]]).float()
+    weighted = (centred * share[:, None]).T
+    moment, cross = weighted @ centred, weighted @ (y - level)
+
+    def solve(penalty: float, start: Tensor | None) -> Tensor:
+        w = torch.linalg.solve(moment + penalty * torch.eye(x.shape[1], dtype=x.dtype), cross)
+        return torch.cat([w, (level - mean @ w)[None]]).float()
+
+    return solve

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.adversary import accuracy
+from train.adversary import accuracy, pooled_statistics
 from train.loader import Loader
 from train.losses import EPSILON
 from train.model import Backbone
@@ -41,8 +41,7 @@ def pooled(
     parts = []
     for k in range(0, len(windows), loader.config.batch):
         batch = loader.centred(windows[k : k + loader.config.batch])
-        feature = backbone(batch["image"][:, 0].to(device))[stage].float().flatten(2)
-        parts.append(torch.cat([feature.mean(2), feature.std(2, correction=0)], dim=1).cpu())
+        parts.append(pooled_statistics(backbone(batch["image"][:, 0].to(device))[stage]).cpu())
     return torch.cat(parts)
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from timm.models import save_for_hf
 
 from pipeline.errors import UserError
+from pipeline.files import is_remote
 from pipeline.shards import Dataset
 from train import checkpoint
 from train.model import Backbone
@@ -147,12 +148,11 @@ def _figures(run: Path, name: str) -> dict[str, Any]:
 def _dataset(path: str, labels: Container[str]) -> dict[str, Any]:
     """What a card says of a dataset: its name (not where it lies), its size, and what made each of the labels."""
     known: dict[str, Any] = {"name": Path(path).resolve().name, "frames": None, "labels": {}}
-    if not Path(path).is_dir():
+    if not is_remote(path) and not Path(path).is_dir():
         return known
     dataset = Dataset(path)
     frames = 0
-    for name in dataset.shards():
-        shard = dataset.open(name)
+    for shard in dataset.open_all(dataset.shards()):
         frames += shard.rows
         for column in (name for name in shard.fields if name in labels):
             made = shard.made_by(column)

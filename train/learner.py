@@ -129,9 +129,8 @@ class Learner(nn.Module):
             total = self.balance(losses, seen, gram, share)
             domain = inputs.domain.repeat_interleave(frames // len(inputs.domain))
             dense = {name: outputs[name] for name, t in self.tasks.items() if not t.whole and not t.pair}
-        stages = [stage[:frames] for stage in features.stages]
-        with self.autocast(inputs.domain.device):
-            adversarial = self.adversary(stages, dense, domain).float() * share
+            stages = [stage[:frames].float() for stage in features.stages]
+            adversarial = self.adversary(stages, dense, domain) * share
         if self.measure:
             self.gradient_ratio = _ratio(adversarial, total, features.stages[self.adversary.config.stage])
         self.losses, self.adversarial = losses.detach(), adversarial.detach()

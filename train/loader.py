@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from generators.fields import Array, Kind, confidence_name
 from generators.fields import field as field_of
 from pipeline.errors import UserError
+from pipeline.file_cache import FileCache
 from pipeline.shards import Dataset, Shard
 from train.augment import AugmentConfig, Resampler, centre_view, change_light, random_view
 from train.samples import DOMAINS, SYNTHETIC, Catalogue, Order, Window, held_out_groups, spread
@@ -29,6 +31,7 @@ from train.samples import DOMAINS, SYNTHETIC, Catalogue, Order, Window, held_out
 Batch = dict[str, Tensor]
 WEIGHT_SUFFIX = "_weight"
 CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
+GIB = 1 << 30
 OPEN_SHARDS = 24  # per thread; each holds a file open for every field
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
 
@@ -53,6 +56,12 @@ class LoaderConfig:
     """Threads that read ahead."""
     ahead: int = 3
     """Batches read ahead."""
+    cache: str = ""
+    """Folder for copies of columns that are read from an object store; none by default."""
+    cache_gib: float = 50.0
+    """Most GiB of it; columns read least recently are given up."""
+    exclude: tuple[str, ...] = ()
+    """Exclusion lists, as freelabels inspect saves them; a dataset's own exclusions.json always counts."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -78,6 +87,7 @@ class Loader:
         self.rank, self.world = rank, world
         self.waited = 0.0
         self._thread = local()
+        self._cache = FileCache(Path(config.cache), int(config.cache_gib * GIB)) if config.cache else None
         held = held_out_groups(catalogue.windows, config.held_out)
         self.held_out = tuple(w for w in catalogue.windows if w.group in held)
         self._orders: dict[int, Order] = {}
@@ -151,7 +161,7 @@ class Loader:
         shards: OrderedDict[tuple[str, str], Shard] = self._thread.shards
         key = (window.dataset, window.shard)
         if key not in shards:
-            shards[key] = Dataset(window.dataset).open(window.shard)
+            shards[key] = Dataset(window.dataset, self._cache).open(window.shard)
             if len(shards) > OPEN_SHARDS:
                 shards.popitem(last=False)[1].close()
         shards.move_to_end(key)

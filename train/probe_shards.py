@@ -11,7 +11,8 @@ import torch
 
 from generators.fields import field as field_of
 from pipeline.errors import UserError
-from pipeline.shards import GROUP
+from pipeline.files import absolute
+from pipeline.shards import GROUP, Dataset
 from train.dense import CATEGORY, FIELDS, Labelled
 from train.loader import WEIGHT_SUFFIX, Loader, LoaderConfig
 from train.samples import Window, held_out_groups, read_catalogue, spread
@@ -19,7 +20,7 @@ from train.samples import Window, held_out_groups, read_catalogue, spread
 
 def is_dataset(path: str) -> bool:
     """Whether a folder is a dataset of shards."""
-    return (Path(path) / GROUP).is_file()
+    return Dataset(path).storage.exists(GROUP)
 
 
 def read_shards(
@@ -60,7 +61,7 @@ def read_shards(
         classes = max(len(names), int(target.max()) + 1) if name == CATEGORY else 0
         found.append(
             Labelled(
-                Path(path).resolve().name,
+                Path(absolute(path)).name,
                 name,
                 images[labelled],
                 target[labelled],
@@ -75,6 +76,8 @@ def read_shards(
 def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) -> frozenset[str]:
     """The groups of clips that the run held out, if it was trained on this dataset; else none."""
     sides = [list(trained_on.get(side, ())) for side in ("real", "synthetic")]
-    if Path(path).resolve() not in {Path(p).resolve() for side in sides for p in side}:
+    if absolute(path) not in {absolute(p) for side in sides for p in side}:
         return frozenset()
-    return held_out_groups(read_catalogue(sides[0], sides[1], config.frames).windows, config.held_out)
+    return held_out_groups(
+        read_catalogue(sides[0], sides[1], config.frames, config.exclude).windows, config.held_out
+    )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.exclusions import excluded_rows, exclusions_json, exclusions_of, read_exclusions
 from pipeline.shards import Dataset
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
@@ -38,23 +39,30 @@ class Catalogue:
 
     windows: all of them, real ones first, shards in order. fields: (domain, name) of every column of any shard.
     names: by category, its table of names. digest: identifies the data, so that a resumed run can tell.
+    excluded: how many frames exclusion lists keep out of it.
     """
 
     windows: tuple[Window, ...]
     fields: frozenset[tuple[int, str]]
     names: Mapping[str, tuple[str, ...]]
     digest: str
+    excluded: int = 0
 
     def has(self, name: str) -> bool:
         """Whether any shard holds the field."""
         return any((domain, name) in self.fields for domain in DOMAINS)
 
 
-def read_catalogue(real: Sequence[str], synthetic: Sequence[str], frames: int) -> Catalogue:
+def read_catalogue(
+    real: Sequence[str], synthetic: Sequence[str], frames: int, exclude: Sequence[str] = ()
+) -> Catalogue:
     """List the windows of `frames` frames in all shards; clips shorter than that are left out.
 
-    Raises UserError if a given folder is no dataset or has no clip that is long enough.
+    Windows that hold a frame on a dataset's own exclusion list, or on a list in one of the files `exclude`, are
+    left out too. Raises UserError if a given folder is no dataset or has no clip that is long enough.
     """
+    listed = frozenset(frame for path in exclude for frame in read_exclusions(path))
+    excluded = 0
     windows: list[Window] = []
     columns: set[tuple[int, str]] = set()
     names: dict[str, tuple[str, ...]] = {}
@@ -64,24 +72,37 @@ def read_catalogue(real: Sequence[str], synthetic: Sequence[str], frames: int) -
             dataset = Dataset(path)
             _ = dataset.attributes  # raises NotADataset
             found = len(windows)
-            for name in dataset.shards():
-                shard = dataset.open(name)
+            unwanted = listed | exclusions_of(dataset)
+            if unwanted:
+                everything.update(exclusions_json(unwanted).encode())
+            for shard in dataset.open_all(dataset.shards()):
                 columns |= {(domain, column) for column in shard.fields}
-                everything.update(json.dumps([domain, name, shard.record.get("sha256", shard.rows)]).encode())
+                everything.update(
+                    json.dumps([domain, shard.name, shard.record.get("sha256", shard.rows)]).encode()
+                )
                 for column in shard.fields:
                     table = shard.attributes(column).get("names")
                     if table and len(table) > len(names.get(column, ())):
                         names[column] = tuple(_names(table))
+                out = excluded_rows(shard, unwanted)
+                excluded += int(out.sum())
+                shard.close()
                 for clip in shard.clips:
                     start, stop = clip["rows"]
                     group = group_of(clip) or f"{shard.id}/{start}"
                     windows += [
-                        Window(str(path), name, row, domain, group) for row in range(start, stop - frames + 1)
+                        Window(str(path), shard.name, row, domain, group)
+                        for row in range(start, stop - frames + 1)
+                        if not out[row : row + frames].any()
                     ]
+            if len(windows) == found and unwanted:
+                raise UserError(
+                    f"{path} has no frames left to train on: its exclusion list leaves out too many"
+                )
             if len(windows) == found:
                 few = f" with clips of {frames} frames or more" if frames > 1 else ""
                 raise UserError(f"{path} holds no shards{few}: label or render into it first")
-    return Catalogue(tuple(windows), frozenset(columns), names, everything.hexdigest())
+    return Catalogue(tuple(windows), frozenset(columns), names, everything.hexdigest(), excluded)
 
 
 def _names(table: Any) -> list[str]:

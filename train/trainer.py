@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import UserError
 from train import checkpoint, parallel
-from train.adversary import AdversaryConfig
+from train.adversary import AdversaryConfig, adversary_called
 from train.balance import BalanceConfig
 from train.domains import separability
 from train.evaluate import draw, evaluate
@@ -30,7 +30,7 @@ from train.loader import Batch, Loader, LoaderConfig, to_device
 from train.logs import Log
 from train.model import ModelConfig
 from train.precision import choose_precision
-from train.samples import DOMAINS, Catalogue, read_catalogue, spread
+from train.samples import DOMAINS, SYNTHETIC, Catalogue, read_catalogue, spread
 from train.tasks import RobustConfig, Task, choose
 
 SUMMARY = "summary.json"  # in the run's folder
@@ -141,19 +141,12 @@ class _Run:
         device: torch.device,
     ) -> _Run:
         """Check the input, build everything, and take up the checkpoint if asked to."""
-        _check(config, folder, resume)
-        catalogue = read_catalogue(real, synthetic, config.loader.frames)
-        tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
+        catalogue, tasks = check(real, synthetic, folder, config, resume)
         fields = dict.fromkeys(name for task in tasks.values() for name in task.reads)
         rank, world = parallel.rank(), parallel.world()
         loader = Loader(catalogue, tuple(fields), config.loader, config.seed, rank, world)
         torch.manual_seed(config.seed)
         learner = make_learner(tasks, config)
-        domains = {window.domain for window in catalogue.windows}
-        if learner.adversary.needs_both_domains and len(domains) < 2:
-            missing = "synthetic" if 1 not in domains else "real"
-            name = config.adversary.name
-            raise UserError(f"the adversary {name} needs both domains, but there is no {missing} dataset")
         if world > 1 and device.type == "cuda":
             learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
         learner.to(device)
@@ -194,9 +187,10 @@ class _Run:
         config, accumulate = self.config, self.config.accumulate
         precision = "bf16" if self.learner.precision else "fp32"
         sides = {d: sum(w.domain == d for w in self.catalogue.windows) for d in DOMAINS}
+        excluded = f", {self.catalogue.excluded} frames excluded" if self.catalogue.excluded else ""
         log.say(
             f"{', '.join(self.learner.tasks)} from {sides[0]} real and {sides[1]} synthetic windows, "
-            f"{len(self.loader.held_out)} held out; {config.model.backbone}, {self.device}, {precision}"
+            f"{len(self.loader.held_out)} held out{excluded}; {config.model.backbone}, {self.device}, {precision}"
         )
         batches = self.loader.batches(self.step * accumulate, config.steps * accumulate)
         began, first, logged = time.perf_counter(), self.step, (time.perf_counter(), 0.0, self.step)
@@ -380,19 +374,38 @@ def load_run(folder: str) -> tuple[Learner, TrainConfig, dict[str, Any]]:
     """A trained run: its learner with the averaged weights, its configuration, and the record of its data."""
     config, data = checkpoint.read_config(Path(folder) / checkpoint.CONFIG, TrainConfig)
     state = checkpoint.load(Path(folder) / checkpoint.CHECKPOINT)
-    catalogue = read_catalogue(data["real"], data["synthetic"], config.loader.frames)
+    catalogue = read_catalogue(data["real"], data["synthetic"], config.loader.frames, config.loader.exclude)
     tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
     learner = make_learner(tasks, config)
     learner.model.load_state_dict(state["ema"])
     return learner.eval(), config, data
 
 
-def _check(config: TrainConfig, folder: Path, resume: bool) -> None:
+def check(
+    real: Sequence[str], synthetic: Sequence[str], folder: Path, config: TrainConfig, resume: bool
+) -> tuple[Catalogue, dict[str, Task]]:
+    """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
+    _check_options(config)
+    _check_folder(folder, config, resume)
+    catalogue = read_catalogue(real, synthetic, config.loader.frames, config.loader.exclude)
+    tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
+    domains = {window.domain for window in catalogue.windows}
+    name = config.adversary.name
+    if len(domains) < 2 and adversary_called(name).needs_both_domains:
+        missing = "synthetic" if SYNTHETIC not in domains else "real"
+        raise UserError(f"the adversary {name} needs both domains, but there is no {missing} dataset")
+    return catalogue, tasks
+
+
+def _check_options(config: TrainConfig) -> None:
     if config.loader.size % 32:
         raise UserError(f"--loader.size {config.loader.size}: give a multiple of 32")
     for name in ("steps", "accumulate", "save_every", "log_every", "picture_every"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+
+
+def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
     has = (folder / checkpoint.CHECKPOINT).exists()
     if resume and not has:
         raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")

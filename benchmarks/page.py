@@ -1,0 +1,109 @@
+"""How quick is the live page over ten thousand frames: time to first paint, frames while scrolling, memory.
+
+    python benchmarks/page.py [--frames 10000] [--size 128]
+
+Needs Chromium. Prints JSON; `longest` is the longest time between two frames on screen while the grid is scrolled
+from its top to its end, `late` the share of frames on screen that took longer than 50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.serve import make_server
+from pipeline.shards import MAX_ROWS, Dataset, commit_shard
+
+CLIP = 16
+SCROLL = """async () => {
+  const gaps = [], end = document.documentElement.scrollHeight - innerHeight, steps = 240;
+  let last = performance.now();
+  for (let k = 0; k <= steps; k++) {
+    scrollTo(0, (end * k) / steps);
+    await new Promise((next) => requestAnimationFrame(next));
+    const now = performance.now();
+    gaps.push(now - last);
+    last = now;
+  }
+  return gaps.slice(1);
+}"""
+
+
+def write_many_frames(path: Path, frames: int, size: int = 24) -> Path:
+    """A dataset of noise in clips of 16 frames, with edges and their confidence; quick to make."""
+    dataset = Dataset.create(path, {"size": [size, size]})
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (MAX_ROWS, size, size, 3)).astype(np.uint8)
+    edges = rng.integers(0, 256, (MAX_ROWS, size, size)).astype(np.uint8)
+    for first in range(0, frames, MAX_ROWS):
+        rows = min(MAX_ROWS, frames - first)
+        columns = {
+            "image": image[:rows],
+            "edges": edges[:rows],
+            "edges_confidence": edges[:rows],
+            "domain": np.zeros(rows, np.uint8),
+        }
+        clips = [
+            {
+                "rows": [start, min(start + CLIP, rows)],
+                "kind": "video",
+                "source": [f"clip {(first + start) // CLIP}"],
+                "key": f"{first + start:08d}",
+            }
+            for start in range(0, rows, CLIP)
+        ]
+        made_by = {name: {"generator": "noise", "version": 1} for name in columns}
+        commit_shard(dataset, f"video-{first:08d}", columns, clips, made_by)
+    return path
+
+
+def measure(frames: int, size: int) -> dict[str, float]:
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = write_many_frames(Path(folder) / "many", frames, size)
+        began = time.perf_counter()
+        server = make_server([str(path)], 0)
+        opened = time.perf_counter() - began
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_selector("html[data-ready]")
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        ready = page.evaluate("performance.now()")
+        gaps = np.array(page.evaluate(SCROLL))
+        began = time.perf_counter()
+        page.wait_for_selector(".tile img.base")
+        shown = time.perf_counter() - began
+        nodes = page.locator("#grid *").count()
+        browser.close()
+        server.shutdown()
+        server.server_close()
+    return {
+        "frames": frames,
+        "seconds to read all records": round(opened, 2),
+        "seconds to first paint": round(paint / 1e3, 2),
+        "seconds until the page is complete": round(ready / 1e3, 2),
+        "scroll: median ms": round(float(np.median(gaps)), 1),
+        "scroll: p95 ms": round(float(np.percentile(gaps, 95)), 1),
+        "scroll: longest ms": round(float(gaps.max()), 1),
+        "scroll: late": round(float((gaps > 50).mean()), 3),
+        "seconds to pictures after a scroll": round(shown, 2),
+        "elements in the grid": nodes,
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=128)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.frames, arguments.size), indent=1))

@@ -1,0 +1,206 @@
+"use strict";
+// One frame, large: every field, the stored values under the pointer, its neighbours and where it comes from.
+
+const dialog = document.getElementById("frame");
+const opened = { i: -1, main: "image", values: new Map(), details: null, at: null, trust: false };
+
+async function openFrame(i) {
+  opened.i = i;
+  opened.values = new Map();
+  opened.details = null;
+  if (!hasField(i, opened.main)) opened.main = hasField(i, "image") ? "image" : shownFields(i)[0] || "image";
+  const shell = [frameHead(i), el("div", { class: "inside" }, el("div", { class: "look" }, el("div", { class: "stage" }), el("div", { class: "panels" })), el("aside", {}, el("table", { class: "readout" }), el("div", { class: "about" })))];
+  dialog.replaceChildren(...shell);
+  if (!dialog.open) dialog.showModal();
+  dialog.focus(); // what had it is gone, and keys go to what has it
+  drawPanels();
+  drawReadout();
+  try {
+    const [details, made] = await Promise.all([detailsOf(i), madeBy(i), ...mapsOf(i).map(async (name) => {
+      const found = await valuesOf(i, name).catch(() => null);
+      if (opened.i === i && found) opened.values.set(name, found);
+    })]);
+    if (opened.i !== i) return;
+    opened.details = details;
+    drawAbout(details, made);
+  } catch (error) {
+    if (opened.i === i) dialog.querySelector(".about").replaceChildren(el("p", { class: "bad" }, String(error.message)));
+  }
+  if (opened.i !== i) return;
+  drawReadout();
+  if (opened.trust) drawPanels();
+}
+
+const shownFields = (i) => [...fieldOf.values()].filter((f) => f.drawable && hasField(i, f.name)).map((f) => f.name);
+const mapsOf = (i) => {
+  const names = report.live
+    ? shownFields(i).filter((name) => fieldOf.get(name).kind !== "bits").flatMap((name) => [name, name + "_confidence"]).filter((name) => hasField(i, name))
+    : Object.keys(report.frames[i].values);
+  return names;
+};
+
+function frameHead(i) {
+  const clips = clipsOf(i), c = frames.clip[i], before = neighbour(i, -1), after = neighbour(i, 1);
+  const at = order.indexOf(i);
+  return el("header", {},
+    el("button", { id: "before", disabled: before < 0, title: "Previous frame of the clip (←)", onclick: () => openFrame(before) }, "‹"),
+    el("button", { id: "after", disabled: after < 0, title: "Next frame of the clip (→)", onclick: () => openFrame(after) }, "›"),
+    el("h2", { title: sourceOf(i) }, short(sourceOf(i))),
+    el("span", { class: "dim" }, `frame ${numberInClip(i) + 1} of ${clips.stop[c] - clips.start[c]} in its clip · ${kindOf(i)} · ${datasetOf(i).name}`),
+    el("span", { class: "space" }),
+    el("span", { class: "dim" }, at < 0 ? "" : `${number(at + 1)} of ${number(order.length)} (↑ ↓)`),
+    el("button", { id: "trust", "aria-pressed": opened.trust, title: "Show confidences (c)", onclick: toggleTrust }, "confidence"),
+    el("button", { id: "out", class: "tickbutton", "aria-pressed": excluded.has(i), title: "Leave this frame out of training (x)", onclick: () => { exclude(i); markOut(); } }, excluded.has(i) ? "✕ excluded" : "✕ exclude"),
+    el("button", { id: "shut", title: "Close (Esc)", "aria-label": "Close", onclick: () => dialog.close() }, "✖"));
+}
+
+function markOut() {
+  const button = dialog.querySelector("#out");
+  button.setAttribute("aria-pressed", excluded.has(opened.i));
+  button.textContent = excluded.has(opened.i) ? "✕ excluded" : "✕ exclude";
+}
+
+function toggleTrust() {
+  opened.trust = !opened.trust;
+  dialog.querySelector("#trust").setAttribute("aria-pressed", opened.trust);
+  drawPanels();
+}
+
+/** The chosen field large, with the layers that are on over the image; all fields small beside it. */
+function drawPanels() {
+  const i = opened.i, names = shownFields(i);
+  const stage = panel(i, opened.main, 1024);
+  if (opened.main === "image")
+    for (const name of view.layers) {
+      const source = layerOf(i, name, 1024);
+      if (source) stage.querySelector(".box").append(el("img", { class: "layer", alt: name, src: source, style: `opacity:${view.opacity}`, onerror: broken }));
+    }
+  dialog.querySelector(".stage").replaceChildren(stage);
+  dialog.querySelector(".panels").replaceChildren(...names.map((name) => {
+    const small = panel(i, name, 384);
+    small.classList.toggle("chosen", name === opened.main);
+    small.addEventListener("click", () => { opened.main = name; drawPanels(); });
+    return small;
+  }));
+  placeCross();
+}
+
+function panel(i, name, side) {
+  const box = el("div", { class: "box" });
+  const trust = opened.trust && opened.values.get(name + "_confidence");
+  if (trust) box.append(trustPicture(trust));
+  else {
+    const source = pictureOf(i, name, side);
+    if (source) box.append(el("img", { alt: name, src: source, draggable: "false", onerror: broken, class: plain(name) ? "base" : "base layered" }));
+    else box.classList.add("blank");
+  }
+  box.append(el("span", { class: "cross" }));
+  box.addEventListener("pointermove", (event) => {
+    const area = box.getBoundingClientRect();
+    opened.at = [Math.min(0.999999, Math.max(0, (event.clientX - area.left) / area.width)), Math.min(0.999999, Math.max(0, (event.clientY - area.top) / area.height))];
+    placeCross();
+    drawReadout();
+  });
+  return el("figure", { class: "panel", "data-field": name }, box, el("figcaption", {}, name + (trust ? " · confidence" : "")));
+}
+
+// Cividis: as even to colour-blind eyes as to others. Source: Nuñez, Anderton, Renslow, PLOS ONE 13(7), 2018; 9 of its colours.
+const CIVIDIS = [[0, 34, 78], [26, 56, 111], [67, 78, 108], [97, 101, 111], [125, 124, 120], [156, 148, 119], [190, 174, 108], [224, 201, 88], [254, 232, 56]];
+function trustPicture({ data, shape }) {
+  const canvas = el("canvas", { width: shape[1], height: shape[0], class: "base", role: "img", "aria-label": "confidence" });
+  const context = canvas.getContext("2d"), image = context.createImageData(shape[1], shape[0]);
+  for (let k = 0; k < data.length; k++) {
+    const at = (data[k] / 255) * 8, low = Math.min(7, Math.floor(at)), part = at - low;
+    for (let c = 0; c < 3; c++) image.data[4 * k + c] = CIVIDIS[low][c] + part * (CIVIDIS[low + 1][c] - CIVIDIS[low][c]);
+    image.data[4 * k + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function placeCross() {
+  dialog.style.setProperty("--x", opened.at ? 100 * opened.at[0] + "%" : "-10%");
+  dialog.style.setProperty("--y", opened.at ? 100 * opened.at[1] + "%" : "-10%");
+}
+
+/** The stored value of every field at the pointer. */
+function drawReadout() {
+  const i = opened.i, rows = [];
+  let place = "point at a picture";
+  for (const name of shownFields(i)) {
+    const stored = opened.values.get(name), trust = opened.values.get(name + "_confidence"), spec = fieldOf.get(name);
+    if (spec.kind === "bits") continue;
+    let text = "", sure = "";
+    if (stored && opened.at) {
+      text = valueText(name, valueAt(stored, ...opened.at));
+      if (trust) sure = (valueAt(trust, ...opened.at)[0] / 255).toFixed(2);
+      const x = Math.floor(opened.at[0] * stored.shape[1]) * stored.step, y = Math.floor(opened.at[1] * stored.shape[0]) * stored.step;
+      place = `row ${y}, column ${x}` + (stored.step > 1 ? ` (every ${stored.step}. pixel is in this file)` : "");
+    }
+    rows.push(el("tr", { "data-field": name }, el("th", {}, name), el("td", {}, text), el("td", { class: "sure" }, sure)));
+  }
+  dialog.querySelector(".readout").replaceChildren(el("caption", {}, place), el("thead", {}, el("tr", {}, el("th", {}, "field"), el("th", {}, "value"), el("th", {}, "conf."))), el("tbody", {}, rows));
+}
+
+function valueText(name, values) {
+  const { kind, unit } = fieldOf.get(name), [v] = values;
+  const ids = opened.details?.names?.[name] || {};
+  const fixed = (value, digits = 2) => value.toFixed(digits).replace("-", "−");
+  switch (kind) {
+    case "image": return `rgb ${values.join(" ")}`;
+    case "probability": return `${(v / 255).toFixed(3)}`;
+    case "metric": return Number.isNaN(v) ? "unknown" : v === Infinity ? "background" : `${v.toFixed(3)} ${unit}`;
+    case "relative": return Number.isNaN(v) ? "unknown" : String(+v.toPrecision(4)).replace("-", "−");
+    case "direction": return values.every((x) => x === 0) ? "none" : values.map((x) => fixed(x)).join(" ");
+    case "coordinate": return values.every((x) => x === 0) ? "none" : values.map((x) => fixed(x)).join(" ");
+    case "displacement": return Number.isNaN(v) ? "none" : `${fixed(v)} ${fixed(values[1])} ${unit} · ${fixed(Math.hypot(...values))}`;
+    default: return ids[v] !== undefined ? `${v} · ${ids[v]}` : String(v);
+  }
+}
+
+/** Where the frame comes from and what made each field. */
+function drawAbout(details, made) {
+  const line = (name, value) => el("tr", {}, el("th", {}, name), el("td", {}, typeof value === "string" ? value : JSON.stringify(value)));
+  const i = opened.i, tables = details.tables, about = [
+    line("source", details.source),
+    line("identity", `${details.identity.clip} · frame ${details.identity.frame}`),
+    tables.time === undefined ? null : line("time", `${tables.time.toFixed(3)} s`),
+    line("shard", `${datasetOf(i).shard_names[shardOf(i)]} · row ${frames.row[i]}`),
+    ...Object.entries(details.how).map(([name, value]) => line(name, value)),
+    tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
+    odd[i] && odd[i].length && odd[i][1] >= 0 ? line("oddness", `${odd[i][0].toFixed(1)} σ in ${report.figure_names[odd[i][1]]}`) : null,
+  ];
+  const makers = made.map(({ columns, made_by: by }) => el("details", {},
+    el("summary", {}, el("b", {}, `${by.generator ?? "?"} ${by.version ?? ""}`), " ", columns.filter((name) => !name.endsWith("_confidence")).join(", ")),
+    el("pre", {}, JSON.stringify(by, null, 1))));
+  dialog.querySelector(".about").replaceChildren(
+    el("h3", {}, "Where it is from"), el("table", {}, el("tbody", {}, about)),
+    el("details", {}, el("summary", {}, "the clip's record"), el("pre", {}, JSON.stringify(details.clip, null, 1))),
+    el("h3", {}, "What made it"), ...makers);
+}
+
+function stepInOrder(by) {
+  const at = order.indexOf(opened.i) + by;
+  if (at < 0 || at >= order.length) return;
+  moveTo(at);
+  openFrame(order[at]);
+}
+
+dialog.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const i = opened.i, beside = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (beside) { const next = neighbour(i, beside); if (next >= 0) openFrame(next); }
+  else if (event.key === "ArrowUp") stepInOrder(-1);
+  else if (event.key === "ArrowDown") stepInOrder(1);
+  else if (event.key === "x") { exclude(i); markOut(); }
+  else if (event.key === "c") toggleTrust();
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+});
+dialog.addEventListener("close", () => {
+  const at = order.indexOf(opened.i);
+  opened.i = -1;
+  if (at >= 0) moveTo(at);
+  grid.focus({ preventScroll: true });
+});

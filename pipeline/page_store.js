@@ -1,0 +1,214 @@
+"use strict";
+// What the page knows: the report, its frames by number, and where their pictures and values come from.
+
+const report = JSON.parse(document.getElementById("report").textContent);
+
+/** A DOM element: attributes (on… are listeners, null is left out), then children; text is never read as HTML. */
+function el(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "rect", "line", "circle", "text", "g", "title"].includes(tag);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const number = (value) => value.toLocaleString("en-US");
+const count = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
+const percent = (value, digits = 1) => (100 * value).toFixed(digits) + " %";
+const size = (bytes) => (bytes < 1 << 30 ? (bytes / (1 << 20)).toFixed(1) + " MiB" : (bytes / 2 ** 30).toFixed(2) + " GiB");
+const short = (source) => source.split(/[\\/]/).pop() || source;
+
+// --- frames, as columns of numbers: ten thousand objects would cost more than all the rest -------------------
+
+const frames = (() => {
+  const list = report.frames || null;
+  const clipsOf = report.datasets.map((d) => d.clips);
+  const count = list
+    ? list.length
+    : clipsOf.reduce((sum, c) => sum + c.start.reduce((n, start, k) => n + c.stop[k] - start, 0), 0);
+  const dataset = new Uint8Array(count), clip = new Uint32Array(count), row = new Uint16Array(count);
+  const place = new Uint32Array(count); // among the frames of its dataset
+  let at = 0;
+  if (list) {
+    const seen = report.datasets.map(() => 0);
+    for (const frame of list) {
+      dataset[at] = frame.dataset; clip[at] = frame.clip; row[at] = frame.row; place[at] = seen[frame.dataset]++;
+      at++;
+    }
+  } else {
+    clipsOf.forEach((clips, d) => {
+      let n = 0;
+      clips.start.forEach((start, k) => {
+        for (let r = start; r < clips.stop[k]; r++) {
+          dataset[at] = d; clip[at] = k; row[at] = r; place[at] = n++; at++;
+        }
+      });
+    });
+  }
+  return { count, dataset, clip, row, place };
+})();
+
+const clipsOf = (i) => report.datasets[frames.dataset[i]].clips;
+const shardOf = (i) => clipsOf(i).shard[frames.clip[i]];
+const kindOf = (i) => clipsOf(i).kind[frames.clip[i]];
+const sourceOf = (i) => clipsOf(i).source[frames.clip[i]];
+const datasetOf = (i) => report.datasets[frames.dataset[i]];
+const numberInClip = (i) => frames.row[i] - clipsOf(i).start[frames.clip[i]];
+const keyOf = (d, shard, row) => `${d}/${shard}/${row}`;
+const frameByKey = new Map();
+for (let i = 0; i < frames.count; i++) frameByKey.set(keyOf(frames.dataset[i], shardOf(i), frames.row[i]), i);
+
+/** The frame `by` before or after this one in its clip, -1 if it isn't here. */
+function neighbour(i, by) {
+  const found = frameByKey.get(keyOf(frames.dataset[i], shardOf(i), frames.row[i] + by));
+  return found !== undefined && frames.clip[found] === frames.clip[i] ? found : -1;
+}
+
+const fieldOf = new Map(); // name → what is said of the field by the first dataset that has it
+for (const dataset of report.datasets) for (const field of dataset.fields) if (!fieldOf.has(field.name)) fieldOf.set(field.name, field);
+const labels = [...fieldOf.values()].filter((field) => field.label && field.drawable && field.kind !== "bits");
+const columnSets = report.datasets.map((d) => d.column_sets.map((names) => new Set(names)));
+const hasField = (i, name) => columnSets[frames.dataset[i]][datasetOf(i).shard_columns[shardOf(i)]].has(name);
+
+// --- figures of frames -----------------------------------------------------------------------------------------
+
+const figures = new Array(frames.count).fill(null); // {values, classes} once known
+const odd = new Array(frames.count).fill(null); // [score, number of the figure]
+const figureNumber = new Map(report.figure_names.map((name, k) => [name, k]));
+if (report.frames) report.frames.forEach((frame, i) => { figures[i] = frame.figures; odd[i] = frame.odd; });
+const firstOf = report.datasets.map((_, d) => frames.dataset.indexOf(d));
+
+function figure(i, name) {
+  const k = figureNumber.get(name);
+  return figures[i] && k !== undefined ? figures[i].values[k] : null;
+}
+
+const confidenceNames = labels.map((field) => field.name + " confidence").filter((name) => figureNumber.has(name));
+
+/** Mean confidence of a frame in one label, or over all its labels; null where there is none. */
+function confidence(i, label = "") {
+  if (!figures[i]) return null;
+  if (label) return figure(i, label + " confidence");
+  const found = confidenceNames.map((name) => figure(i, name)).filter((value) => value !== null);
+  return found.length ? found.reduce((a, b) => a + b) / found.length : null;
+}
+
+// --- pictures, layers, values, details ------------------------------------------------------------------------
+
+const address = (what, i, field, query = "") =>
+  `/${what}/${frames.dataset[i]}/${shardOf(i)}/${frames.row[i]}${field ? "/" + encodeURIComponent(field) : ""}${query}`;
+const embedded = (i, what, field) => {
+  const data = report.frames[i][what][field];
+  return data ? "data:image/webp;base64," + data : null;
+};
+const plain = (name) => ["image", "probability", "bits"].includes(fieldOf.get(name)?.kind);
+
+/** The picture of a field; those that are not drawn plain are layers to be shown over slate. */
+function pictureOf(i, name, side) {
+  if (!hasField(i, name)) return null;
+  const what = plain(name) ? "picture" : "layer";
+  return report.live ? address(what, i, name, `?side=${side}`) : embedded(i, what + "s", name);
+}
+
+/** The layer of a label to be laid over the image. */
+function layerOf(i, name, side) {
+  if (!hasField(i, name)) return null;
+  return report.live ? address("layer", i, name, `?side=${side}`) : embedded(i, "layers", name);
+}
+
+async function ask(path, options) {
+  const answer = await fetch(path, options);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || answer.statusText);
+  return answer;
+}
+
+async function detailsOf(i) {
+  return report.live ? (await ask(address("details", i))).json() : report.frames[i].details;
+}
+
+/** What made the columns of a frame's shard: [{columns, made_by}]. */
+async function madeBy(i) {
+  return report.live ? (await ask(`/made_by/${frames.dataset[i]}/${shardOf(i)}`)).json() : datasetOf(i).made_by[shardOf(i)];
+}
+
+const halves = (bytes) => {
+  const words = new Uint16Array(bytes), out = new Float32Array(words.length);
+  for (let k = 0; k < words.length; k++) {
+    const sign = words[k] & 0x8000 ? -1 : 1, power = (words[k] >> 10) & 31, part = words[k] & 1023;
+    out[k] = sign * (power === 0 ? part * 2 ** -24 : power === 31 ? (part ? NaN : Infinity) : (1 + part / 1024) * 2 ** (power - 15));
+  }
+  return out;
+};
+const ARRAYS = { uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array };
+
+/** The stored values of a map: {data, shape, step}; every step-th pixel is there. null if it can't be had. */
+async function valuesOf(i, name) {
+  if (!report.live) {
+    const stored = report.frames[i].values[name];
+    if (!stored) return null;
+    const packed = Uint8Array.from(atob(stored.data), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return arrayOf(await new Response(stream).arrayBuffer(), stored);
+  }
+  const answer = await ask(address("values", i, name));
+  return arrayOf(await answer.arrayBuffer(), JSON.parse(answer.headers.get("X-Array")));
+}
+
+function arrayOf(bytes, { shape, dtype, step }) {
+  const data = dtype === "float16" ? halves(bytes) : ARRAYS[dtype] ? new ARRAYS[dtype](bytes) : null;
+  return data && { data, shape, step };
+}
+
+/** The stored numbers of a field at (x, y), given as shares of width and height. */
+function valueAt({ data, shape }, x, y) {
+  const row = Math.min(shape[0] - 1, Math.floor(y * shape[0])), column = Math.min(shape[1] - 1, Math.floor(x * shape[1]));
+  const channels = shape[2] || 1, at = (row * shape[1] + column) * channels;
+  return Array.from(data.slice(at, at + channels));
+}
+
+// --- exclusions ---------------------------------------------------------------------------------------------------
+
+const excluded = new Set(), saved = new Set(); // numbers of frames
+function takeExcluded(rows) {
+  saved.clear();
+  rows.forEach((pairs, d) => pairs.forEach(([shard, row]) => {
+    const i = frameByKey.get(keyOf(d, shard, row));
+    if (i !== undefined) saved.add(i);
+  }));
+  excluded.clear();
+  for (const i of saved) excluded.add(i);
+}
+takeExcluded(report.datasets.map((d) => d.excluded));
+const unsaved = () => [...excluded].filter((i) => !saved.has(i)).length + [...saved].filter((i) => !excluded.has(i)).length;
+
+/** Save the exclusions: to the server, or as a file to be downloaded. Returns a sentence. */
+async function saveExcluded() {
+  const added = [...excluded].filter((i) => !saved.has(i)), taken = [...saved].filter((i) => !excluded.has(i));
+  if (report.live) {
+    for (let d = 0; d < report.datasets.length; d++) {
+      const rows = (list) => list.filter((i) => frames.dataset[i] === d).map((i) => [shardOf(i), frames.row[i]]);
+      const change = { exclude: rows(added), keep: rows(taken) };
+      if (!change.exclude.length && !change.keep.length) continue;
+      await ask(`/exclusions/${d}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change) });
+    }
+  } else {
+    const identity = (i) => report.frames[i].details.identity;
+    const key = (frame) => JSON.stringify([frame.clip, frame.frame]);
+    const list = new Map(report.datasets.flatMap((d) => d.listed).map((frame) => [key(frame), frame]));
+    for (const i of taken) list.delete(key(identity(i)));
+    for (const i of added) list.set(key(identity(i)), identity(i));
+    const text = JSON.stringify({ schema: 1, exclude: [...list.values()] }, null, 1) + "\n";
+    const link = el("a", { href: URL.createObjectURL(new Blob([text], { type: "application/json" })), download: "exclusions.json" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+  saved.clear();
+  for (const i of excluded) saved.add(i);
+  return report.live
+    ? "saved in exclusions.json beside the shards; training leaves these frames out"
+    : "downloaded; put exclusions.json beside the shards, or train with --loader.exclude exclusions.json";
+}

@@ -1,0 +1,104 @@
+"""An S3 server on loopback, and a proxy in front of it that behaves as badly as networks and stores do."""
+
+import http.client
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+HOP_BY_HOP = {"connection", "transfer-encoding", "content-length"}
+ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"
+
+
+class Proxy:
+    """Forwards to an S3 server, one write at a time, counts requests, and fails as `fault` says.
+
+    fault(method, path): "" to forward, "500", "503", "slow" (no answer for a while), "cut" (half an answer) or
+    "lost" (done, but the answer is an error).
+    """
+
+    def __init__(self, upstream: str, fault: Callable[[str, str], str] = lambda method, path: "") -> None:
+        self.fault = fault
+        self.requests: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.paths: list[str] = []
+        proxy, lock = self, threading.Lock()
+        where = urlsplit(upstream)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                kind = proxy.fault(self.command, self.path)
+                proxy.requests[self.command] += 1
+                proxy.faults[kind] += 1
+                proxy.paths.append(f"{self.command} {self.path}")
+                if kind == "slow":
+                    time.sleep(2.5)
+                if kind in ("500", "503", "slow"):
+                    return self.refuse(kind)
+                with lock:
+                    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
+                    headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
+                    connection.request(self.command, self.path, body, headers)
+                    response = connection.getresponse()
+                    data = response.read()
+                    connection.close()
+                if kind == "lost":
+                    return self.refuse("500")
+                self.send_response(response.status)
+                for name, value in response.getheaders():
+                    if name.lower() not in HOP_BY_HOP:
+                        self.send_header(name, value)
+                length = response.getheader("Content-Length") if self.command == "HEAD" else len(data)
+                self.send_header("Content-Length", str(length or 0))
+                self.end_headers()
+                if self.command == "HEAD":
+                    return None
+                self.wfile.write(data[: len(data) // 2] if kind == "cut" else data)
+                self.close_connection = kind == "cut"
+                return None
+
+            def refuse(self, kind: str) -> None:
+                data = ERROR.format("SlowDown" if kind == "503" else "InternalError").encode()
+                self.send_response(503 if kind == "503" else 500)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients may hang up
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "Proxy":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def every(nth: int, *kinds: str) -> Callable[[str, str], str]:
+    """A fault at every nth request, of these kinds in turn."""
+    count, lock = itertools.count(1), threading.Lock()
+
+    def fault(method: str, path: str) -> str:
+        with lock:
+            number = next(count)
+        return kinds[number // nth % len(kinds)] if number % nth == 0 else ""
+
+    return fault
