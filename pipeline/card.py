@@ -49,7 +49,7 @@ class About:
     citation: str = ""
 
 
-def card(path: str | os.PathLike[str], about: About) -> list[Path]:
+def card(path: str | os.PathLike[str], about: About) -> list[str]:
     """Write the card of the dataset at `path`; returns the files.
 
     Raises UserError if the dataset has no shards, or if one of the files is there and was not written by this.
@@ -69,7 +69,7 @@ def card(path: str | os.PathLike[str], about: About) -> list[Path]:
         dataset.storage.write(README, text.encode())
     except OSError as error:
         raise UserError(f"can't write to {path} ({error.strerror})") from error
-    return [Path(path) / README, Path(path) / CROISSANT]
+    return [f"{os.fspath(path).rstrip('/')}/{name}" for name in (README, CROISSANT)]
 
 
 def _hash(text: str) -> str:
