@@ -46,9 +46,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Label, render, train and look: everything the README shows, in a few minutes on two cores.
+# Label, render, train, probe and look: everything the README shows, in less than five minutes on two cores.
 demo: setup
-	$(BIN)/python docs/demo_sources.py demo/sources
+	$(BIN)/python docs/demo_sources.py demo/sources demo/classes
 	$(BIN)/freelabels label demo/sources --out demo/real
 	$(BIN)/freelabels verify demo/real
 	$(BIN)/freelabels render --out demo/synthetic --clips 24 --frames 4 --size 128
@@ -59,7 +59,11 @@ demo: setup
 	rm -rf demo/run
 	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 100 --loader.batch 8
 	$(BIN)/freelabels export demo/run --out demo/backbone
-	@echo "Look at demo/report.html in a browser, at the labels in demo/real.png and demo/synthetic.png, at predictions in demo/run/pictures"
+	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
+		--rotation skip --seeds 2 --draws 1 --shots 1 4 --frames 60
+	@echo "Look at demo/report.html in a browser, at the labels in demo/real.png and demo/synthetic.png,"
+	@echo "at predictions in demo/run/pictures,"
+	@echo "and at what each stage of the backbone is worth in demo/run/probe.png"
 
 clean:
 	rm -rf .venv demo

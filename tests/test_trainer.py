@@ -227,6 +227,39 @@ def test_a_good_checkpoint_is_never_overwritten_by_a_bad_one(
         checkpoint.load(path)
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(
+    data: tuple[list[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"can't write to .*file/run"):
+        run(data, tmp_path / "file" / "run", SMALL)
+
+    # The disk fills after the last checkpoint: the run ends with a sentence, the checkpoint is whole.
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"can't write to .*No space left"):
+        run(data, tmp_path / "run", replace(SMALL, tasks=("edges",)))
+    assert checkpoint.load(tmp_path / "run" / checkpoint.CHECKPOINT)["step"] == 4
+
+
+def test_what_is_wrong_with_the_data_ends_a_run_with_a_sentence(tmp_path: Path) -> None:
+    config = replace(SMALL, tasks=("edges",))
+    (tmp_path / "none").mkdir()
+    shutil.copy(
+        write_dataset(tmp_path / "few", SYNTHETIC, 4, 48, labels=("edges",)) / "zarr.json", tmp_path / "none"
+    )
+    with pytest.raises(UserError, match="none holds no shards: label or render into it first"):
+        train([], [str(tmp_path / "none")], str(tmp_path / "run"), config, quiet=True)
+    for chunk in (tmp_path / "few").glob("*/edges/c/0/0/0"):
+        content = bytearray(chunk.read_bytes())
+        content[10] ^= 1
+        chunk.write_bytes(content)
+    with pytest.raises(UserError, match="edges"):
+        train([], [str(tmp_path / "few")], str(tmp_path / "run"), config, quiet=True)
+
+
 def test_the_configuration_survives_its_file(tmp_path: Path) -> None:
     config = replace(RESUMED, lr=1e-5, tasks=("edges",))
     checkpoint.write_config(tmp_path / "train.toml", config, {"real": ['a "b"\\c\n']})

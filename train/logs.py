@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,10 +17,21 @@ from rich.table import Table
 from rich.text import Text
 
 from generators.fields import Array
+from pipeline.errors import UserError
 from train.evaluate import Score
 
 METRICS = "metrics.jsonl"
 PICTURES = "pictures"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Inside, what the system says against writing becomes a UserError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"can't write to {folder} ({reason}); a checkpoint that is there stands") from error
 
 
 class Log:
@@ -33,10 +45,11 @@ class Log:
             return
         from torch.utils.tensorboard import SummaryWriter  # takes a second, ranks above 0 don't need it
 
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-        _forget(folder / METRICS, first)
-        self._lines = (folder / METRICS).open("a")
-        self._board = SummaryWriter(str(folder), purge_step=first)
+        with writing(folder):
+            (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+            _forget(folder / METRICS, first)
+            self._lines = (folder / METRICS).open("a")
+            self._board = SummaryWriter(str(folder), purge_step=first)
         if self.console.is_terminal and not quiet:
             self._bar = Progress(
                 TextColumn("train"),
@@ -76,8 +89,7 @@ class Log:
         if not self.active:
             return
         self._write({"step": step, "time": round(time.time(), 3), **facts})
-        for name, value in _flat("", facts):
-            self._board.add_scalar(name, value, step)
+        self._scalars(step, _flat("", facts))
         losses = "  ".join(f"{name} {value:.3f}" for name, value in facts["losses"].items())
         if self._bar is not None:
             self._bar.update(self._task, completed=step, facts=losses)
@@ -88,8 +100,10 @@ class Log:
         """Labels beside predictions: a PNG in the run's folder, and in TensorBoard."""
         if not self.active:
             return
-        cv2.imwrite(str(self.folder / PICTURES / f"step-{step:06d}.png"), sheet[..., ::-1])
-        self._board.add_image("predictions", sheet, step, dataformats="HWC")
+        with writing(self.folder):
+            png = cv2.imencode(".png", sheet[..., ::-1])[1].tobytes()
+            (self.folder / PICTURES / f"step-{step:06d}.png").write_bytes(png)
+            self._board.add_image("predictions", sheet, step, dataformats="HWC")
 
     def scores(self, step: int, scores: Iterable[Score]) -> None:
         """The held-out figures: a JSON line, TensorBoard scalars, a table for people."""
@@ -97,13 +111,13 @@ class Log:
             return
         scores = list(scores)
         self._write({"step": step, "held_out": [score.as_dict() for score in scores]})
+        self._scalars(step, [(f"held_out/{s.task}/{s.domain}", s.score) for s in scores])
         domains = list(dict.fromkeys(s.domain for s in scores))
         table = Table(
             "task", "metric", *domains, title="held-out clips: model (best constant), ✓ where it is better"
         )
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for s in scores:
-            self._board.add_scalar(f"held_out/{s.task}/{s.domain}", s.score, step)
             numbers = f"{s.score:.3g} ({s.constant:.3g}){' ✓' if s.better else ''}"
             metric = f"{s.metric} [{s.unit}]" if s.unit else s.metric
             cells.setdefault((s.task, metric), {})[s.domain] = numbers
@@ -112,8 +126,14 @@ class Log:
         self.console.print(table)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._lines.write(json.dumps(line) + "\n")
-        self._lines.flush()
+        with writing(self.folder):
+            self._lines.write(json.dumps(line) + "\n")
+            self._lines.flush()
+
+    def _scalars(self, step: int, values: Iterable[tuple[str, float]]) -> None:
+        with writing(self.folder):
+            for name, value in values:
+                self._board.add_scalar(name, value, step)
 
 
 def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterable[tuple[str, float]]:

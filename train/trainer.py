@@ -27,7 +27,7 @@ from train.domains import separability
 from train.evaluate import draw, evaluate
 from train.learner import TEACHER_OFF, Inputs, Learner, prepare
 from train.loader import Batch, Loader, LoaderConfig, to_device
-from train.logs import Log
+from train.logs import Log, writing
 from train.model import ModelConfig
 from train.precision import choose_precision
 from train.samples import DOMAINS, SYNTHETIC, Catalogue, read_catalogue, spread
@@ -174,8 +174,9 @@ class _Run:
             run.restore(checkpoint.load(folder / checkpoint.CHECKPOINT))
         else:
             if rank == 0:
-                folder.mkdir(parents=True, exist_ok=True)
-                checkpoint.write_config(folder / checkpoint.CONFIG, config, data)
+                with writing(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    checkpoint.write_config(folder / checkpoint.CONFIG, config, data)
             learner.precision = choose_precision(config.precision, learner, config.loader.size, device)
         parallel.barrier()
         return run
@@ -232,7 +233,8 @@ class _Run:
         done = tuple(score.as_dict() for score in scores)
         summary = TrainSummary(str(self.folder), self.step, True, done, domains, *speed.values())
         if parallel.rank() == 0:
-            (self.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
+            with writing(self.folder):
+                (self.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
         return summary
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Any]:
