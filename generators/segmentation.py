@@ -12,6 +12,15 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
 
+def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """An sRGB image (h, w, 3), shrunk so that no side exceeds `longest` pixels."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
     """CIE Lab (h, w, 3) of an sRGB image (H, W, 3), shrunk so that no side exceeds `longest` pixels."""
     scale = longest / max(image.shape[:2])
