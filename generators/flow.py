@@ -102,9 +102,9 @@ class DenseInverseSearch:
     )
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
-    patch: int = 6
-    stride: int = 4
-    descent: int = 8
+    patch: int = 4
+    stride: int = 2
+    descent: int = 6
     refinements: int = 8
     smoothness: float = 20.0
     gradient: float = 10.0

@@ -45,9 +45,10 @@ def superpixels(lab: Floats, count: int) -> Ids:
     return np.asarray(labels, np.int32)
 
 
-def region_sums(values: Floats, labels: Ids) -> NDArray[np.float64]:
-    """Sum (n, C) of values (h, w, C) over each region of labels (h, w)."""
-    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)))
+def region_sums(values: Floats, labels: Ids, count: int | None = None) -> NDArray[np.float64]:
+    """Sum (n, C) of values (h, w, C) over each region of labels (h, w); `count` regions, if not all appear."""
+    shape = (labels.size, int(labels.max()) + 1 if count is None else count)
+    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)), shape=shape)
     return np.asarray(inside.T @ values.reshape(labels.size, -1).astype(np.float64))
 
 
