@@ -13,7 +13,7 @@ from generators.calibration import calibrated
 from generators.clip import Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
-from generators.segmentation import region_means, reduced, working_lab
+from generators.segmentation import reduced, region_means, working_lab
 from generators.superpixels import superpixels
 
 
