@@ -45,9 +45,11 @@ class Stereo:
     Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
     views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
     cross-correlation) of the matched windows. Pixels seen by one camera only, and matches at rims that differ
-    from what hangs together with them by colour, get the median disparity of that, at low confidence. A pair whose views don't match, are equal or without texture is NaN at confidence 0.
-    Source: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
-    OpenCV's three-way variant; Z. Ma et al., Constant time weighted median filtering for stereo matching and beyond, 2013.
+    from what hangs together with them by colour, get the median disparity of that, at low confidence. A pair
+    whose views don't match, are equal or without texture is NaN at confidence 0.
+    Sources: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
+    OpenCV's three-way variant; Z. Ma et al., Constant time weighted median filtering for stereo matching and
+    beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative image registration technique, 1981.
 
     largest: the largest disparity searched, as a share of the width. block: matching window in pixels.
     consistent: the largest left-right difference, in pixels, of a match. width: wider pairs are matched at
