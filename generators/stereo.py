@@ -26,7 +26,7 @@ LEAST_LIKENESS = 0.35  # median over the matches; noise matched with noise stays
 RIM_WINDOW = 9  # pixels
 RIM_STEP = 4.0  # pixels of disparity
 LEAST_DISPARITY = 1.0  # pixels, reached by the nearest twentieth: two equal views say nothing
-HIDDEN = 0.2  # raw score of what only one camera sees
+HIDDEN = 0.4  # raw score up to which only what one camera alone sees reaches, and matches start
 REFINED_WINDOW = 7  # pixels on either side
 REFINEMENTS = 2
 REFINED_NOISE = 4.0  # squared grey levels per pixel: slopes below this are noise
@@ -110,7 +110,7 @@ class Stereo:
         score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
         exact = refined(left, right, disparity)
         disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, around), 5), np.float32)
-        return disparity, np.where(kept, score, HIDDEN / 2 * agreement).astype(np.float32)
+        return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * agreement)).astype(np.float32)
 
     def _levels(self, left: Array, right: Array) -> int:
         """How many disparities to search: a multiple of 16 that covers the pair, found on a small copy."""
