@@ -51,19 +51,18 @@ demo: setup
 	$(BIN)/python docs/demo_sources.py demo/sources demo/classes
 	$(BIN)/freelabels label demo/sources --out demo/real
 	$(BIN)/freelabels verify demo/real
-	$(BIN)/freelabels render --out demo/synthetic --clips 24 --frames 4 --size 128
+	$(BIN)/freelabels render --out demo/synthetic --clips 48 --frames 2 --size 128
 	$(BIN)/freelabels verify demo/synthetic
 	$(BIN)/freelabels inspect demo/real --picture demo/real.png
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
 	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 100 --loader.batch 8
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 160 --loader.batch 8 --lr 2e-3
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
 		--rotation skip --seeds 2 --draws 1 --shots 1 4 --frames 60
 	@echo "Look at demo/report.html in a browser, at the labels in demo/real.png and demo/synthetic.png,"
-	@echo "at predictions in demo/run/pictures,"
-	@echo "and at what each stage of the backbone is worth in demo/run/probe.png"
+	@echo "at predictions in demo/run/pictures, and at what each stage of the backbone is worth in demo/run/probe.png"
 
 clean:
 	rm -rf .venv demo

@@ -4,7 +4,7 @@
 
 Needs Chromium. Prints JSON. The grid is scrolled from its top to its end in 240 steps, so that every step replaces
 all tiles in view; `longest` is the longest time between two frames on screen, `late` the share of frames on screen
-that took longer than 50 ms: both tell of the machine's other load too, the page's own work does not.
+that took longer than 50 ms: both tell of the machine's other load too, the page's own work less so.
 """
 
 from __future__ import annotations
