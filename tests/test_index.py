@@ -42,8 +42,10 @@ def facts(index: Index) -> list[object]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the shards that are opened from now on."""
     names: list[str] = []
-    load = Shard.load
-    monkeypatch.setattr(Shard, "load", lambda storage, name: names.append(name) or load(storage, name))
+    parse = Shard.parse
+    monkeypatch.setattr(
+        Shard, "parse", lambda storage, name, *found: names.append(name) or parse(storage, name, *found)
+    )
     return names
 
 
