@@ -113,22 +113,35 @@ class Killer:
                     process.kill()
         self.kills["nodes"] += 1
         self.cluster.remove_node(node, allow_graceful=False)
-        self.cluster.add_node(**NODE)
+        add_node(self.cluster)
 
 
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+
+def add_node(cluster: Any, attempts: int = 5) -> None:
+    """Add a node; on a machine this busy one may be too slow to start, which Ray takes for a failure."""
+    for attempt in range(1, attempts + 1):
+        try:
+            cluster.add_node(**NODE)
+            return
+        except Exception:  # Ray has no type of its own for this
+            if attempt == attempts:
+                raise
 
 
 @contextlib.contextmanager
 def three_nodes() -> Iterator[Any]:
     """A Ray cluster of three nodes with one CPU each on this machine; the driver's is the first."""
     import ray
+    from ray._private.utils import reset_ray_address
     from ray.cluster_utils import Cluster as LocalCluster
 
     cluster = LocalCluster(initialize_head=True, head_node_args=NODE)
+    reset_ray_address()  # other programs of this machine are not to join it
     try:
         for _ in range(NODES - 1):
-            cluster.add_node(**NODE)
+            add_node(cluster)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="CRITICAL")
         yield cluster
     finally:

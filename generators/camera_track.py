@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.bundle_adjustment import bundle_adjust, reproject
+from generators.depth_reversal import misfit, reversed_depth
 from generators.point_tracks import Tracks, parallax
 
 Floats = NDArray[np.float64]
@@ -22,6 +23,7 @@ ADJUST_EVERY = 12  # cameras
 NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
 LEAST_EXPLAINED, ENOUGH_EXPLAINED = 0.4, 0.7  # share of sightings that reproject well: no trust, full trust
 LEAST_TRUST = 0.1
+DECISIVE = 0.15  # of the misfit: by so much must the reading with near and far exchanged fit worse
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class CameraTrack:
 
     noise: reprojection error in pixels, root mean square of the inliers. points: (P, 3) world points, NaN
     where a track has none. trust: 1 where most tracks reproject well and the error is small against the
-    parallax, near 0 where the motion in the frames is not a camera's (a crowd).
+    parallax, near 0 where the motion in the frames is not a camera's (a crowd), or where near and far
+    exchanged fit as well.
     """
 
     pose: Floats
@@ -72,21 +75,46 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
             _triangulate(world, table, seen, pose, K)
             if np.isfinite(pose[:, 0, 0]).sum() % ADJUST_EVERY == 0:
                 bundle_adjust(pose, world, table, seen, K, 4)
-    bundle_adjust(pose, world, table, seen, K, 8)
-    _triangulate(world, table, seen, pose, K, again=True)
-    noise = bundle_adjust(pose, world, table, seen, K, 6)
+    noise = _settle(world, table, seen, pose, K)
     if not np.isfinite(noise):
         return None
-    shared = seen[:, i] & seen[:, j]
-    pixels = parallax(table[shared, i], table[shared, j], K)
     views = seen & np.isfinite(pose[:, 0, 0])
     views &= (views.sum(axis=1) > 1)[:, None]
+    turned_pose, turned_world = reversed_depth(pose, world)
+    turned_noise = _settle(turned_world, table, seen, turned_pose, K)
+    cost = misfit(pose, world, table, views, K)
+    turned_cost = misfit(turned_pose, turned_world, table, views, K)
+    decided = 1.0
+    if _depth_correlation(pose, world, turned_pose, turned_world) < 0:
+        decided = abs(cost - turned_cost) / (DECISIVE * max(min(cost, turned_cost), 1e-9))
+    if turned_cost < cost and np.isfinite(turned_noise):
+        pose, world, noise = turned_pose, turned_world, turned_noise
+    shared = seen[:, i] & seen[:, j]
+    pixels = parallax(table[shared, i], table[shared, j], K)
     explained = (_explained(world, table, views, pose, K) - LEAST_EXPLAINED) / (
         ENOUGH_EXPLAINED - LEAST_EXPLAINED
     )
     precise = 1.5 * (1 - noise / (NOISE_LIMIT * pixels))
-    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1))
+    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1) * np.clip(decided, 0, 1))
     return CameraTrack(pose, noise, world, trust)
+
+
+def _settle(world: Floats, table: Floats, seen: NDArray[np.bool_], pose: Floats, K: Floats) -> float:
+    """Bundle adjustment (in place) from all the points that the path can have; returns its error in pixels."""
+    bundle_adjust(pose, world, table, seen, K, 8)
+    _triangulate(world, table, seen, pose, K, again=True)
+    return bundle_adjust(pose, world, table, seen, K, 6)
+
+
+def _depth_correlation(pose: Floats, world: Floats, other_pose: Floats, other_world: Floats) -> float:
+    """Rank correlation, in the middle view, of the depths that two paths give to the points both have."""
+    posed = np.flatnonzero(np.isfinite(pose[:, 0, 0]))
+    middle = posed[len(posed) // 2]
+    both = np.isfinite(world[:, 0]) & np.isfinite(other_world[:, 0])
+    if both.sum() < 3:
+        return -1.0
+    depth, other = (w[both] @ p[middle, 2, :3] for w, p in ((world, pose), (other_world, other_pose)))
+    return float(np.corrcoef(depth.argsort().argsort(), other.argsort().argsort())[0, 1])
 
 
 def _explained(world: Floats, table: Floats, views: NDArray[np.bool_], pose: Floats, K: Floats) -> float:

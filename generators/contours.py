@@ -62,7 +62,7 @@ def find_arcs(labels: Ids) -> Arcs:
     return Arcs(labels, count, code // count, code % count, length.astype(float), before, after, of)
 
 
-def normals(arcs: Arcs) -> Values:
+def normals(arcs: Arcs) -> Floats:
     """Unit normal (2, k) = (x, y) of the contour at each crack, by its piece in a block of `PIECE` pixels."""
     flat = arcs.labels.ravel()
     sign = np.where(flat[arcs.before] < flat[arcs.after], 1.0, -1.0)
@@ -71,10 +71,10 @@ def normals(arcs: Arcs) -> Values:
     block = (row // PIECE) * (arcs.labels.shape[1] // PIECE + 1) + column // PIECE
     piece = np.unique(arcs.of * (int(block.max(initial=0)) + 1) + block, return_inverse=True)[1]
     normal = np.stack([np.bincount(piece, np.where(axis, sign, 0.0)) for axis in (across, ~across)])
-    return np.asarray((normal / np.maximum(np.hypot(*normal), 1e-9))[:, piece])
+    return np.asarray((normal / np.maximum(np.hypot(*normal), 1e-9)).astype(np.float32)[:, piece])
 
 
-def directed_strength(tensor: Floats, arcs: Arcs, normal: Values) -> Values:
+def directed_strength(tensor: Floats, arcs: Arcs, normal: Floats) -> Values:
     """How steep gradient structure (h, w, 3) = (xx, xy, yy) is across each arc, (m,).
 
     Measured along the normal (2, k) of the contour, so that a strong edge does not leak into weak arcs that
@@ -102,27 +102,35 @@ class Hierarchy:
         return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
-def ultrametric(arcs: Arcs, strength: Values) -> Hierarchy:
+def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
     """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
 
     Borders that join add up, weighted by length. Pairs that are each other's weakest merge in the same round,
-    which gives the same tree as one merge at a time wherever merging makes no border weaker.
+    which gives the same tree as one merge at a time, as merging makes no border weaker than the weakest. It
+    ends when no merge to come could be among those that leave `least` regions.
     """
     first, second, length, total = arcs.first, arcs.second, arcs.length, arcs.length * strength
-    height = np.zeros(arcs.count)
+    height, left = np.zeros(arcs.count), arcs.count
     merges: list[tuple[Index, Index, Values]] = [(first[:0], first[:0], length[:0])]
     while len(first):
         mean = total / length
-        shuffled = (first * arcs.count + second) * 2654435761 % 4294967296  # no long chains among equals
-        rank = np.empty(len(first), np.int64)
-        rank[np.lexsort((shuffled, mean))] = np.arange(len(first))
-        weakest = np.full(arcs.count, len(first))
-        np.minimum.at(weakest, first, rank)
-        np.minimum.at(weakest, second, rank)
-        join = (weakest[first] == rank) & (weakest[second] == rank)
+        if (
+            left <= least
+            and np.sum(np.concatenate([m[2] for m in merges]) <= mean.min()) >= arcs.count - least
+        ):
+            break
+        apart = (
+            (first * arcs.count + second) * 2654435761 % 4294967296 / 4294967296
+        )  # no long chains of equals
+        mean = mean + (1e-6 * mean + 1e-9) * apart
+        weakest = np.full(arcs.count, np.inf)
+        np.minimum.at(weakest, first, mean)
+        np.minimum.at(weakest, second, mean)
+        join = (weakest[first] == mean) & (weakest[second] == mean)
         keep, drop = first[join], second[join]
         height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
         merges.append((keep, drop, height[keep]))
+        left -= len(keep)
         now = np.arange(arcs.count)
         now[drop] = keep
         ends = np.sort(now[np.stack([first, second])], axis=0)

@@ -56,7 +56,7 @@ class ContourEdges:
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -94,6 +94,15 @@ class ContourEdges:
 
     def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
         """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
+        arcs, cues, alone = self.cues(lab)
+        return arcs, self.fused(cues) * alone, np.std(cues, axis=0)
+
+    def fused(self, cues: Values) -> Values:
+        """One strength (m,) of cues (4, m) in [0, 1]: a mean, weighted by how far each can be wrong."""
+        return np.asarray((local_strength(*cues[:3]) + 0.3 * cues[3]) / 1.3)
+
+    def cues(self, lab: Floats) -> tuple[Arcs, Values, Values]:
+        """The arcs of Lab (h, w, 3), cues (4, m): gradient, filling near and far, grouping; weight in clutter."""
         tensors = [gradient_tensor(part, s) for s in SCALES for part in (lab[..., :1], lab[..., 1:])]
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
@@ -105,19 +114,19 @@ class ContourEdges:
         gradient = np.mean(
             [saturate(directed_strength(t, arcs, normal), HALF_RESPONSE) for t in tensors], axis=0
         )
-        hierarchy = ultrametric(arcs, gradient * alone)
+        hierarchy = ultrametric(arcs, gradient * alone, min(self.coarse))
         merged = [hierarchy.cut(count) for count in self.coarse]
-        filling = soft_bins((np.dstack([lab, texture(lab)]) / BIN_UNITS).astype(np.float32))
-        content = region_sums(filling, arcs.labels)
+        half = np.s_[:, ::2]  # half of the pixels are enough to tell fillings apart
+        filling = soft_bins((np.dstack([lab, texture(lab)])[half] / BIN_UNITS).astype(np.float32))
+        content = region_sums(filling, arcs.labels[half], arcs.count)
         near, far = (contrast(arcs, regions, content) for regions in merged)
-        local = (gradient + 0.5 * near + 0.3 * far) / 1.8
-        split = spectral(arcs, merged[0], local, self.vectors, self.decay)
-        grouping = saturate(split, HALF_GROUPING)
-        return (
-            arcs,
-            (local + 0.3 * grouping) / 1.3 * alone,
-            np.std([gradient, near, far, grouping], axis=0),
-        )
+        split = spectral(arcs, merged[0], local_strength(gradient, near, far), self.vectors, self.decay)
+        return arcs, np.stack([gradient, near, far, saturate(split, HALF_GROUPING)]), alone
+
+
+def local_strength(gradient: Values, near: Values, far: Values) -> Values:
+    """What a place's surroundings say of it (m,): weighted mean of the gradient and the contrasts of filling."""
+    return np.asarray((gradient + 0.5 * near + 0.3 * far) / 1.8)
 
 
 def saturate(value: Values, half: Values | float) -> Values:

@@ -86,14 +86,14 @@ class DenseInverseSearch:
     Confidence: probability that the flow is right within 1 px. The last frame has no next one and the first
     no previous one: NaN with confidence 0.
 
-    patch, stride: side and spacing in pixels of the patches searched for. descent: gradient steps per patch.
-    refinements, smoothness, gradient, brightness: rounds of the variational refinement and the weights of its
-    terms; brightness is left out, as light changes. residual_risk: pixels of error feared per unit of LAB
-    difference after warping.
+    patch, stride: side and spacing in pixels of the patches searched for. descent: gradient steps per patch
+    (many fit it to sensor noise, few lose large displacements). refinements, smoothness, gradient, brightness:
+    rounds of the variational refinement and the weights of its terms; brightness is left out, as light
+    changes. residual_risk: pixels of error feared per unit of LAB difference after warping.
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -104,8 +104,8 @@ class DenseInverseSearch:
 
     patch: int = 4
     stride: int = 2
-    descent: int = 12
-    refinements: int = 5
+    descent: int = 6
+    refinements: int = 8
     smoothness: float = 20.0
     gradient: float = 10.0
     brightness: float = 0.0

@@ -13,19 +13,20 @@ from generators.calibration import calibrated
 from generators.clip import Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
-from generators.segmentation import region_means, superpixels, working_lab
+from generators.segmentation import reduced, region_means, working_lab
+from generators.superpixels import superpixels
 
 
 @register
 @dataclass(frozen=True)
 class Superpixels:
-    """About `count` superpixels a frame, by SLIC on Lab; frames larger than `longest` are worked on shrunk.
+    """About `count` superpixels a frame, by waterpixels; frames larger than `longest` are worked on shrunk.
 
     The confidence is high where a pixel's colour is close to its superpixel's mean.
     """
 
     name: ClassVar[str] = "superpixels"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("regions", "regions_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -45,7 +46,8 @@ class Superpixels:
     def frame(self, image: NDArray[np.uint8]) -> tuple[Array, Array]:
         """Region ids (H, W) int32 from 0, and scores (H, W) float32, of one frame (H, W, 3)."""
         lab = working_lab(image, self.longest)
-        labels = superpixels(lab, self.count)
+        step = max(1, round(float(np.sqrt(lab.shape[0] * lab.shape[1] / self.count))))
+        labels = superpixels(reduced(image, self.longest), step)
         off = np.linalg.norm(lab - region_means(lab, labels)[labels], axis=-1) / self.colour_tolerance
         score = np.exp(-0.5 * off * off).astype(np.float32)
         size = image.shape[1::-1]

@@ -12,6 +12,15 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 
 
+def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """An sRGB image (h, w, 3), shrunk so that no side exceeds `longest` pixels."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
     """CIE Lab (h, w, 3) of an sRGB image (H, W, 3), shrunk so that no side exceeds `longest` pixels."""
     scale = longest / max(image.shape[:2])
@@ -36,9 +45,10 @@ def superpixels(lab: Floats, count: int) -> Ids:
     return np.asarray(labels, np.int32)
 
 
-def region_sums(values: Floats, labels: Ids) -> NDArray[np.float64]:
-    """Sum (n, C) of values (h, w, C) over each region of labels (h, w)."""
-    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)))
+def region_sums(values: Floats, labels: Ids, count: int | None = None) -> NDArray[np.float64]:
+    """Sum (n, C) of values (h, w, C) over each region of labels (h, w); `count` regions, if not all appear."""
+    shape = (labels.size, int(labels.max()) + 1 if count is None else count)
+    inside = csr_array((np.ones(labels.size), labels.ravel(), np.arange(labels.size + 1)), shape=shape)
     return np.asarray(inside.T @ values.reshape(labels.size, -1).astype(np.float64))
 
 

@@ -13,6 +13,8 @@ from generators.clip import SENSOR_DEPTH, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
 
+LEAST = 0.25  # raw score of a reading that its neighbours contradict: its order is mostly right all the same
+
 
 @register
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class SensorDepth:
     """
 
     name: ClassVar[str] = "sensor_depth"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("depth", "depth_confidence", "disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({SENSOR_DEPTH})
 
@@ -57,5 +59,5 @@ class SensorDepth:
         low = cv2.erode(np.where(known, inverse, np.float32(1e6)), window)
         off_plane = np.abs(2 * inverse - high - low) + 0.25 * (high - low)
         share = cv2.boxFilter(known.astype(np.float32), -1, (5, 5))
-        score = np.clip(1 - off_plane / (self.spread * np.maximum(inverse, 1e-6)), 0.05, 1) * share
+        score = np.clip(1 - off_plane / (self.spread * np.maximum(inverse, 1e-6)), LEAST, 1) * share
         return np.where(known, score, 0)

@@ -13,6 +13,7 @@ from generators.calibration import calibrated
 from generators.clip import STEREO, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
+from generators.weighted_median import geodesic_median
 
 Map = NDArray[np.float32]
 
@@ -25,20 +26,30 @@ LEAST_LIKENESS = 0.35  # median over the matches; noise matched with noise stays
 RIM_WINDOW = 9  # pixels
 RIM_STEP = 4.0  # pixels of disparity
 LEAST_DISPARITY = 1.0  # pixels, reached by the nearest twentieth: two equal views say nothing
-HIDDEN = 0.2  # raw score of what only one camera sees
+HIDDEN = 0.4  # raw score up to which only what one camera alone sees reaches, and matches start
+REFINED_WINDOW = 7  # pixels on either side
+REFINEMENTS = 2
+REFINED_NOISE = 4.0  # squared grey levels per pixel: slopes below this are noise
+MEDIAN_WIDTH = 768  # pixels; medians are taken on images of at most this width
+COLOUR_STEP = 0.1  # summed over RGB in [0, 1]: a step that ends a median's window
+REACH = 0.1  # of the width: how far a median looks where colour stays
+SURFACE = 0.999  # farther from rims than this, a match isn't doubted
+ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 
 
 @register
 @dataclass(frozen=True)
 class Stereo:
-    """Disparity of the left view: semi-global matching, left-right check, background fill of what is hidden.
+    """Disparity of the left view: semi-global matching, left-right check, fill of what is hidden from its likes.
 
     Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
     views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
-    cross-correlation) of the matched windows. Pixels seen by one camera only are filled from the farther side
-    at low confidence. A pair whose views don't match, are equal or without texture is NaN at confidence 0.
-    Source: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
-    OpenCV's three-way variant.
+    cross-correlation) of the matched windows. Pixels seen by one camera only, and matches at rims that differ
+    from what hangs together with them by colour, get the median disparity of that, at low confidence. A pair
+    whose views don't match, are equal or without texture is NaN at confidence 0.
+    Sources: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
+    OpenCV's three-way variant; Z. Ma et al., Constant time weighted median filtering for stereo matching and
+    beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative image registration technique, 1981.
 
     largest: the largest disparity searched, as a share of the width. block: matching window in pixels.
     consistent: the largest left-right difference, in pixels, of a match. width: wider pairs are matched at
@@ -46,7 +57,7 @@ class Stereo:
     """
 
     name: ClassVar[str] = "stereo"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
@@ -69,14 +80,15 @@ class Stereo:
         """Disparity (H, W) in pixels, NaN where there is none, and its raw score in [0, 1]."""
         height, width = left.shape[:2]
         scale = min(1.0, self.width / width)
-        disparity, score = self._match(_grey(left, scale), _grey(right, scale))
+        disparity, score = self._match(_scaled(left, scale), _scaled(right, scale))
         if scale < 1:
             disparity = resized(disparity, (width, height), cv2.INTER_NEAREST)
             disparity *= np.float32(1 / scale)
             score = resized(score, (width, height), cv2.INTER_NEAREST)
         return disparity, score
 
-    def _match(self, left: Array, right: Array) -> tuple[Map, Map]:
+    def _match(self, colour: Array, right_colour: Array) -> tuple[Map, Map]:
+        left, right = _grey(colour), _grey(right_colour)
         disparity, other = both_ways(left, right, self._levels(left, right), self.block)
         difference = left_right_difference(disparity, other)
         matched = without_islands(disparity, (difference <= self.consistent) & (disparity >= 0))
@@ -88,10 +100,17 @@ class Stereo:
         ):
             return np.full(left.shape, np.nan, np.float32), np.zeros(left.shape, np.float32)
         filled = fill_from_background(np.where(matched, disparity, np.nan).astype(np.float32))
+        rim = far_from_rims(filled)
+        around, agreement, step = median_of_likes(
+            disparity, np.where(matched, np.maximum(alike, 0.05) * rim, 0).astype(np.float32), colour
+        )
+        astray = matched & (rim < SURFACE) & (np.abs(disparity - around) > ASTRAY + step / 2)
+        kept = matched & ~astray
         difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
-        score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * far_from_rims(filled)
-        disparity = np.asarray(cv2.medianBlur(filled, 5), np.float32)
-        return disparity, np.where(matched, score, HIDDEN / 2).astype(np.float32)
+        score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
+        exact = refined(left, right, disparity)
+        disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, around), 5), np.float32)
+        return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * agreement)).astype(np.float32)
 
     def _levels(self, left: Array, right: Array) -> int:
         """How many disparities to search: a multiple of 16 that covers the pair, found on a small copy."""
@@ -111,8 +130,8 @@ def resized(image: Array, size: tuple[int, int], interpolation: int) -> Map:
     return np.asarray(cv2.resize(image, size, interpolation=interpolation))
 
 
-def _grey(image: Array, scale: float) -> Array:
-    return _scaled(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)), scale)
+def _grey(image: Array) -> Array:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
 
 
 def _scaled(image: Array, scale: float) -> Array:
@@ -178,6 +197,44 @@ def far_from_rims(disparity: Map) -> Map:
     window = np.ones((RIM_WINDOW, RIM_WINDOW), np.uint8)
     spread = cv2.dilate(disparity, window) - cv2.erode(disparity, window)
     return np.asarray(1 / (1 + (spread / np.float32(RIM_STEP)) ** 2), np.float32)
+
+
+def refined(left: Array, right: Array, disparity: Map) -> Map:
+    """Disparities moved by under a pixel to where the windows fit best: Gauss-Newton steps (Lucas, Kanade 1981).
+
+    Semi-global matching interpolates between whole pixels, which tilts surfaces.
+    """
+    here, there = left.astype(np.float32), right.astype(np.float32)
+    slope = np.asarray(cv2.Scharr(there, -1, 1, 0)) / np.float32(32)
+    size, found = (2 * REFINED_WINDOW + 1,) * 2, disparity
+    for _ in range(REFINEMENTS):
+        change = here - _seen_from_left(there, found, cv2.INTER_LINEAR, 0)
+        change -= cv2.blur(change, size)
+        along = _seen_from_left(slope, found, cv2.INTER_LINEAR, 0)
+        push, hold = (
+            cv2.GaussianBlur(v, (0, 0), REFINED_WINDOW / 3) for v in (along * change, along * along)
+        )
+        found = found - np.clip(push / (hold + np.float32(REFINED_NOISE)), -0.5, 0.5)
+    return np.asarray(np.clip(found, disparity - 1, disparity + 1), np.float32)
+
+
+def median_of_likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
+    """Median disparity of the weighted pixels that hang together by colour, its share there, and its precision.
+
+    colour: (H, W, 3) sRGB; wide frames are reduced to `MEDIAN_WIDTH`.
+    """
+    height, width = disparity.shape
+    scale = min(1.0, MEDIAN_WIDTH / width)
+    guide = cv2.GaussianBlur(_scaled(colour, scale), (0, 0), 0.7).astype(np.float32)
+    small = guide.shape[1::-1]
+    median, agreement, step = geodesic_median(
+        resized(disparity, small, cv2.INTER_NEAREST),
+        resized(weight, small, cv2.INTER_NEAREST),
+        guide / np.float32(255 * COLOUR_STEP),
+        REACH * small[0],
+    )
+    size = width, height
+    return resized(median, size, cv2.INTER_NEAREST), resized(agreement, size, cv2.INTER_NEAREST), step
 
 
 def without_islands(disparity: Map, matched: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -55,7 +55,7 @@ class VideoDisparity:
     """
 
     name: ClassVar[str] = "video_disparity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 

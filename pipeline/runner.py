@@ -83,7 +83,7 @@ def _attempts(function: Callable[[Work], Result], work: Work, attempts: int) -> 
             return Outcome(work, function(work))
         except Exception as error:
             errno_name = _errno_name(error)
-            last = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            last = f"{type(error).__name__}: {error}".strip().splitlines()[0].removesuffix(":")
             outcome = Outcome(
                 work, None, last, traceback.format_exc(limit=-4), fatal=errno_name in FATAL_ERRNOS
             )
@@ -223,6 +223,8 @@ def _collect(reference: Any, work: Work, cluster: Cluster) -> Outcome[Work, Resu
 def connect(cluster: Cluster) -> None:
     """Join the named Ray cluster, or start one that ends with this process."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Without it a task that runs out of memory is tried for ever.
+    os.environ.setdefault("RAY_task_oom_retries", str(max(cluster.attempts - 1, 0)))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray prints a worker's death to the driver's standard output, where it would spoil --json; what a death
     # means for the work is in the outcome.
@@ -237,7 +239,8 @@ def connect(cluster: Cluster) -> None:
         options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
     else:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
-        options |= {"num_cpus": cluster.workers, "include_dashboard": False, "configure_logging": True}
+        # "local": without it Ray joins whatever cluster was last started on this machine.
+        options |= {"address": "local", "num_cpus": cluster.workers, "include_dashboard": False}
     try:
         ray.init(**options)
     except Exception as error:  # Ray has no type of its own for this

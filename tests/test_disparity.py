@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, path, render
 
+from generators import camera_track
+from generators.bundle_adjustment import reproject
 from generators.camera_track import camera_tracks
 from generators.clip import Clip
+from generators.depth_reversal import misfit, reversed_depth
 from generators.fields import field
 from generators.geometry import intrinsics, invert_pose
-from generators.point_tracks import follow, parallax
+from generators.point_tracks import Tracks, follow, parallax
 from generators.video_disparity import VideoDisparity
 
 SIZE = (120, 160)
@@ -85,6 +88,50 @@ def test_the_camera_path_is_found_up_to_a_similarity(moving):
     assert np.degrees(np.arccos((np.trace(turned[-1]) - 1) / 2)) < 0.5
     moved, truth = relative[-1, :3, 3], poses[-1, :3, 3]
     assert moved @ truth / np.linalg.norm(moved) / np.linalg.norm(truth) > 0.998
+
+
+def seen_from_afar(distance=20.0):
+    """Points of little relief on exact tracks of a camera that circles them, far off with a long lens."""
+    rng = np.random.default_rng(0)
+    K_long = intrinsics(75.0 * distance, 160, 120)
+    world = rng.uniform(-1, 1, (200, 3)) * (1, 0.7, 1) + (0, 0, distance)
+    pose = np.tile(np.eye(4), (9, 1, 1))
+    for t, angle in enumerate(np.radians(np.arange(-4, 5))):
+        pose[t, :3, :3] = cv2.Rodrigues(np.array([0, angle, 0]))[0]
+        pose[t, :3, 3] = (0, 0, distance) - pose[t, :3, :3] @ (0, 0, distance)
+    return pose, world, reproject(world[:, None], pose[None], K_long)[0], K_long
+
+
+def test_near_and_far_exchanged_project_alike_under_a_distant_camera():
+    pose, world, table, K_long = seen_from_afar(200.0)
+    turned, other = reversed_depth(pose, world)
+    assert np.corrcoef(world[:, 2], other[:, 2])[0, 1] == pytest.approx(-1)
+    off = np.linalg.norm(reproject(other[:, None], turned[None], K_long)[0] - table, axis=-1)
+    still = np.linalg.norm(table[:, :1] - table, axis=-1)
+    assert np.median(off[:, 4:]) < 0.1 * np.median(still[:, 4:])
+    back, again = reversed_depth(turned, other)
+    np.testing.assert_allclose(reproject(again[:, None], back[None], K_long)[0], table, atol=1e-6)
+
+
+def test_misfit_gives_tracks_without_points_the_best_there_is():
+    pose, world, table, K_long = seen_from_afar()
+    everything, nowhere = np.ones(table.shape[:2], bool), np.full_like(world, np.nan)
+    assert misfit(pose, world, table, everything, K_long) < 1e-9
+    assert misfit(pose, nowhere, table, everything, K_long) < 1e-9
+    turned, other = reversed_depth(pose, world)
+    assert misfit(turned, other, table, everything, K_long) > 0.01
+
+
+def test_a_path_found_inside_out_is_turned_right(monkeypatch):
+    pose, world, table, K_long = seen_from_afar()
+    track, frame = (axis.ravel() for axis in np.indices(table.shape[:2]))
+    start = reversed_depth(pose, world)[0]
+    motion = start[8] @ np.linalg.inv(start[0])
+    monkeypatch.setattr(camera_track, "_first_pair", lambda *_: (0, 8, motion))
+    (found,) = camera_tracks(Tracks(track, frame, table.reshape(-1, 2)), 9, K_long)
+    known = np.isfinite(found.points[:, 0])
+    depth = found.points[known] @ found.pose[4, 2, :3]
+    assert np.corrcoef(depth, world[known, 2])[0, 1] > 0.9
 
 
 def test_a_mover_is_left_out(moving):

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.columns import CorruptShard
 from pipeline.progress import Reporter
+from pipeline.render import RenderOptions, load_ranges, render
 from pipeline.runner import Cluster
 from pipeline.shards import Dataset
 from pipeline.verify import VerifyWork, verify, verify_shard
@@ -90,6 +91,44 @@ def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> N
     assert [p.name for p in out.iterdir() if p.name.startswith(".tmp-")] == []
     assert watcher.bad == [] and len(watcher.seen) == 16
     assert verify(out, reporter=Reporter("quiet")).problems == ()
+
+
+RENDER = ["--frames", "33", "--size", "16", "--seed", "3"]  # a clip of 33 frames is a shard of its own
+RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups = { primitive = 1.0 }\n"
+
+
+@pytest.mark.timeout(280)
+def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_bytes(tmp_path: Path) -> None:
+    ranges = tmp_path / "ranges.toml"
+    ranges.write_text(RANGES)
+    options = RenderOptions(seed=3, frames=33, size=(16, 16), ranges=load_ranges(str(ranges)))
+    undisturbed = tmp_path / "undisturbed"
+    render(undisturbed, 8, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        str(ROOT / "freelabels.py"),
+        "render",
+        "--out",
+        str(out),
+        "--clips",
+        "8",
+        *RENDER,
+    ]
+    command += ["--ranges", str(ranges)]
+    driver = subprocess.Popen([*command, "--workers", "2"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (out.exists() and len(Dataset(out).shards()) >= 2) or driver.poll() is not None)
+    time.sleep(random.random() * 0.2)
+    driver.kill()
+    driver.wait()
+    survivors = contents(out)
+    assert survivors and survivors.items() <= contents(undisturbed).items()
+    again = subprocess.run(
+        [*command, "--workers", "1"], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert again.returncode == 0, again.stderr
+    assert contents(out) == contents(undisturbed)
+    assert [p.name for p in out.iterdir() if p.name.startswith(".tmp-")] == []
 
 
 def _clip_length(frames: int) -> object:

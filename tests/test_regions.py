@@ -37,7 +37,7 @@ def test_superpixels_do_not_cross_a_strong_edge():
     inside = np.bincount(regions[DISC], minlength=regions.max() + 1)
     size = np.bincount(regions.ravel())
     leak = np.minimum(inside, size - inside).sum() / DISC.sum()
-    assert leak < 0.03
+    assert leak < 0.05
     assert 100 < regions.max() + 1 < 400
 
 

@@ -1,0 +1,166 @@
+"""How to make one label of several cues: ``python -m benchmarks.label_model [--data DIR]``.
+
+The four cues of `generators.edges` (gradient, filling near and far, grouping) vote on the arcs between regions of
+rendered photos and, with --data, of BSDS images in ``edges/images`` and ``edges/boundaries``. Compared, on the
+same arcs: each cue alone, the majority of votes, two-coin Dawid-Skene (for binary votes the same model as
+STAPLE), Dawid-Skene on graded votes, both estimated without truth over the data set, and the detector's own
+fusion. An arc is true if most of it lies within 2 px of a true boundary; arcs count by their length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
+
+from benchmarks.edges_metrics import pictures
+from generators.contours import Arcs
+from generators.edges import ContourEdges, saturate
+from generators.segmentation import working_lab
+from pipeline.calibrate import calibration_options, rendered_views
+
+Values = NDArray[np.float64]
+CUES = ("gradient", "filling, near", "filling, far", "grouping")
+REACH = 2  # pixels
+LEVELS = 8  # of a graded vote
+ROUNDS = 100  # of expectation maximisation
+RENDER_SEED, RENDERED_FRAMES = 1001, 8
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Arcs of a data set: cues (4, m), the detector's fusion (m,) as a probability, lengths, truth (m,)."""
+
+    cues: Values
+    fusion: Values
+    length: Values
+    true: NDArray[np.bool_]
+
+
+def rendered_photos(clips: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Images (H, W, 3) and true boundaries (H, W) of rendered clips, plain and crowded in turn."""
+    options = calibration_options(RENDER_SEED, RENDERED_FRAMES, (256, 256))
+    for number in range(clips):
+        clip, truth = rendered_views(options[number % len(options)], number)["photo"]
+        yield from zip(clip.image, truth["edges"] > 127, strict=True)
+
+
+def drawn_photos(folder: Path, every: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Images and boundaries that at least half of the people drew, within the reach of an arc."""
+    for number, (image, people) in enumerate(pictures(folder)):
+        if number % every == 0:
+            yield image, np.mean([_near(person) for person in people], axis=0) >= 0.5
+
+
+def _near(boundary: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1,) * 2)
+    return np.asarray(cv2.dilate(boundary.astype(np.uint8), disc) > 0)
+
+
+def votes(photos: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]], near: bool) -> Votes:
+    """The cues on all arcs of the photos. near: the boundaries are widened already."""
+    detector, parts = ContourEdges(), []
+    for image, boundary in photos:
+        lab = working_lab(image, detector.longest)
+        arcs, cues, alone = detector.cues(lab)
+        fused = detector.fused(cues) * alone
+        wide = boundary if near else _near(boundary)
+        size = lab.shape[1::-1]
+        wide = cv2.resize(wide.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        parts.append((cues, saturate(fused**4, detector.threshold**4), arcs.length, _true_arcs(arcs, wide)))
+    each, fusions, lengths, truths = zip(*parts, strict=True)
+    return Votes(
+        np.concatenate(each, axis=1), np.concatenate(fusions), np.concatenate(lengths), np.concatenate(truths)
+    )
+
+
+def _true_arcs(arcs: Arcs, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(arcs.mean(near.ravel()[arcs.before].astype(np.float64)) > 0.5)
+
+
+def dawid_skene(levels: NDArray[np.int64], weight: Values, start: Values) -> Values:
+    """P(true) (m,) of items by their votes `levels` (J, m), from 0, and nothing else.
+
+    Each voter has its own distribution of votes for true and for false items, independent of the other voters
+    given the truth; expectation maximisation from the probabilities `start` (m,). Source: A. Dawid and
+    A. Skene, Maximum likelihood estimation of observer error-rates using the EM algorithm, 1979.
+    """
+    belief, count = np.clip(start, TINY, 1 - TINY), int(levels.max()) + 1
+    for _ in range(ROUNDS):
+        odds = np.log(np.sum(weight * belief) / np.sum(weight * (1 - belief))) + np.zeros(len(weight))
+        for vote in levels:
+            rates = [np.bincount(vote, weight * p, minlength=count) + TINY for p in (belief, 1 - belief)]
+            rates = [rate / rate.sum() for rate in rates]
+            odds += np.log(rates[0][vote] / rates[1][vote])
+        belief = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+    return np.asarray(belief)
+
+
+def methods(given: Votes) -> dict[str, Values]:
+    """P(true) or another score in [0, 1] (m,) by method."""
+    binary = np.stack([cue > threshold_otsu(cue) for cue in given.cues]).astype(np.int64)
+    share = binary.mean(axis=0)
+    edges = [np.quantile(cue, np.arange(1, LEVELS) / LEVELS) for cue in given.cues]
+    graded = np.stack([np.searchsorted(e, cue) for e, cue in zip(edges, given.cues, strict=True)])
+    found = {f"{name} alone": cue for name, cue in zip(CUES, given.cues, strict=True)}
+    return {
+        **found,
+        "majority vote": share,
+        "Dawid-Skene (STAPLE), yes or no": dawid_skene(binary, given.length, share),
+        f"Dawid-Skene, {LEVELS} grades": dawid_skene(graded, given.length, share),
+        "ours": given.fusion,
+    }
+
+
+def average_precision(score: Values, true: NDArray[np.bool_], weight: Values) -> tuple[float, float]:
+    """Area under precision over recall, and the best F; items of equal score are taken together."""
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)
+    hit = np.cumsum((weight * true)[order])[last]
+    taken = np.cumsum(weight[order])[last]
+    recall, precision = hit / max(hit[-1], TINY), hit / taken
+    f = 2 * recall * precision / np.maximum(recall + precision, TINY)
+    return float(np.sum(np.diff(recall, prepend=0) * precision)), float(f.max())
+
+
+def calibration_error(score: Values, true: NDArray[np.bool_], weight: Values, bins: int = 10) -> float:
+    """Expected calibration error of probabilities over even bins."""
+    which = np.minimum((score * bins).astype(int), bins - 1)
+    gap = np.bincount(which, weight * score, bins) - np.bincount(which, weight * true, bins)
+    return float(np.abs(gap).sum() / weight.sum())
+
+
+def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
+    """Print a table: data, method, average precision, best F, calibration error.
+
+    Args:
+        data: Folder of real footage with ground truth, for its ``edges``.
+        clips: How many rendered clips.
+        every: One of so many BSDS images.
+    """
+    cv2.setNumThreads(1)
+    if data is not None and not (data / "edges").is_dir():
+        raise SystemExit(f"--data {data} has no folder edges; name the folder of ground truth")
+    sets = {"renders": votes(rendered_photos(clips), near=False)}
+    if data is not None:
+        sets["BSDS"] = votes(drawn_photos(data / "edges", every), near=True)
+    print("| data | method | AP | best F | ECE |\n|---|---|---|---|---|")
+    for name, given in sets.items():
+        for method, score in methods(given).items():
+            ap, f = average_precision(score, given.true, given.length)
+            ece = calibration_error(score, given.true, given.length)
+            print(f"| {name} | {method} | {ap:.3f} | {f:.3f} | {ece:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    tyro.cli(main)
