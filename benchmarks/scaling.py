@@ -108,7 +108,8 @@ def driver(tasks: int = 4000, workers: int = 2, window: int = 20_000) -> None:
     """CPU of this process, and of all below it, for shards that cost nothing; and one wait for a full window."""
     from benchmarks.label import cpu_seconds
 
-    work = [RenderWork("nowhere", (clip,), None, RenderOptions(), "fast") for clip in range(tasks)]
+    options = RenderOptions()  # one for all, as a stage has it
+    work = [RenderWork("nowhere", (clip,), None, options, "fast") for clip in range(tasks)]
     cluster = Cluster(workers=workers, memory=1)
 
     def all_of(items: list[RenderWork]) -> None:
@@ -349,8 +350,8 @@ def simulate(
     shards: int = 1_000_000,
     workers: int = 10_000,
     seconds: float = 60.0,
-    task_cost: float = 0.0005,
-    wait_cost: float = 0.010,
+    task_cost: float = 0.00124,
+    wait_cost: float = 0.006,
 ) -> None:
     """Plan a million shards from nothing and drive them through the runner's window.
 
