@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What no wheel carries: Python's own venv module, and the libraries that open3d loads when it is imported.
 DEBIAN_PACKAGES := python3.11-venv libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6
 # What `make test` needs besides: a browser that drives the page of `freelabels inspect`.
-TEST_PACKAGES := chromium
+TEST_PACKAGES := chromium libatomic1
 CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
 
@@ -29,7 +29,7 @@ system:
 
 # Without a browser, and without the right to install one, the tests that need it are skipped.
 browser:
-	@if ! command -v chromium > /dev/null; then \
+	@if ! command -v chromium > /dev/null || ! /sbin/ldconfig -p | grep -q libatomic.so.1; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 			apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 			apt-get -q install -y --no-install-recommends $(TEST_PACKAGES); \

@@ -134,7 +134,7 @@ def add_node(cluster: Any, attempts: int = 5) -> None:
 def three_nodes() -> Iterator[Any]:
     """A Ray cluster of three nodes with one CPU each on this machine; the driver's is the first."""
     import ray
-    from ray._private.utils import reset_ray_address
+    from ray._common.utils import reset_ray_address
     from ray.cluster_utils import Cluster as LocalCluster
 
     cluster = LocalCluster(initialize_head=True, head_node_args=NODE)

@@ -93,9 +93,9 @@ def test_the_readme_tells_fields_units_licence_provenance_and_figures(data: Path
 
 
 def test_the_same_dataset_gives_the_same_card_again(data: Path) -> None:
-    before = [Path(path).read_bytes() for path in card(data, ABOUT)]
-    assert [Path(path).read_bytes() for path in card(data, ABOUT)] == before
-    assert [Path(path).read_bytes() for path in card(data, About(name="Other"))] != before
+    before = [file.read_text() for file in card(data, ABOUT)]
+    assert [file.read_text() for file in card(data, ABOUT)] == before
+    assert [file.read_text() for file in card(data, About(name="Other"))] != before
 
 
 @pytest.mark.parametrize("name", ["README.md", "croissant.json"])
