@@ -1,6 +1,6 @@
 """How quick is the live page over ten thousand frames: time to first paint, frames while scrolling, memory.
 
-    python benchmarks/page.py [--frames 10000] [--size 128]
+    python -m benchmarks.page [--frames 10000] [--size 128]
 
 Needs Chromium. Prints JSON. The grid is scrolled from its top to its end in 240 steps, so that every step replaces
 all tiles in view; `longest` is the longest time between two frames on screen, `late` the share of frames on screen

@@ -1,9 +1,9 @@
 """What rendering costs, whether it is right and whether it lasts.
 
-    python benchmarks/render.py speed      CPU-seconds per frame, part by part, at several sizes
-    python benchmarks/render.py witness    rays against TinyRenderer's own masks, pixel by pixel
-    python benchmarks/render.py steady     memory and speed over many clips in one process
-    python benchmarks/render.py residual   flow against depth, poses and object motion
+    python -m benchmarks.render speed      CPU-seconds per frame, part by part, at several sizes
+    python -m benchmarks.render witness    rays against TinyRenderer's own masks, pixel by pixel
+    python -m benchmarks.render steady     memory and speed over many clips in one process
+    python -m benchmarks.render residual   flow against depth, poses and object motion
 
 Run it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1, as workers do.
 """
