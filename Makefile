@@ -57,7 +57,7 @@ demo: setup
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
 	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 160 --loader.batch 8 --lr 2e-3
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 400 --loader.batch 8 --lr 2e-3
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
 		--rotation skip --seeds 3 --draws 1 --shots 1 4 --frames 60

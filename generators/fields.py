@@ -314,8 +314,8 @@ def as_bytes(probability: Array) -> NDArray[np.uint8]:
 
 def lengths(vectors: Array) -> NDArray[np.float32]:
     """Euclidean lengths (…) of vectors (…, channel), float32."""
-    wide = vectors.astype(np.float32)
-    return np.asarray(np.sqrt(np.einsum("...c,...c->...", wide, wide)), np.float32)
+    squares = np.square(vectors.astype(np.float32))
+    return np.asarray(np.sqrt(reduce(np.add, np.moveaxis(squares, -1, 0))), np.float32)
 
 
 def _across(function: np.ufunc, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from generators.fields import Array, Kind, confidence_name, field, lengths
 
 BINS = 16
-SAMPLED_PIXELS = 200_000
+SAMPLED_PIXELS = 50_000
 
 
 def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, Any]:
@@ -28,11 +29,11 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
     out: dict[str, Any] = {}
     if confidence is not None:
         labelled = labelled & (confidence > 0)
-        counts = np.bincount(confidence.reshape(-1), minlength=256).reshape(BINS, -1).sum(axis=1)
-        out["confidence_histogram"] = counts.tolist()
-        out["confidence_mean"] = round(float(confidence.mean()) / 255, 6)
+        counts = _byte_counts(confidence)
+        out["confidence_histogram"] = counts.reshape(BINS, -1).sum(axis=1).tolist()
+        out["confidence_mean"] = round(float(counts @ np.arange(256)) / max(confidence.size, 1) / 255, 6)
     out["pixels"] = int(labelled.size)
-    out["coverage"] = round(float(labelled.mean()), 6)
+    out["coverage"] = round(np.count_nonzero(labelled) / max(labelled.size, 1), 6)
     step = max(1, math.isqrt(labelled.size // SAMPLED_PIXELS))
     values, labelled = values[:, ::step, ::step], labelled[:, ::step, ::step]
     if not labelled.any():
@@ -53,6 +54,14 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
         out["histogram"] = np.histogram(shown, BINS, span)[0].tolist()
         out["range"] = [round(v, 6) for v in span]
     return out
+
+
+def _byte_counts(values: Array) -> Array:
+    """How often each byte occurs, (256,) int64; frame by frame, many times as fast as counting wide integers."""
+    counts = np.zeros(256, np.int64)
+    for frame in values:
+        counts += cv2.calcHist([frame], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
+    return counts
 
 
 def confidence_of(name: str, columns: dict[str, Array]) -> Array | None:
