@@ -123,14 +123,24 @@ class LocalStorage:
         )
 
     def begin(self, key: str, data: bytes) -> None:
-        """Make the folder with its first file; if that can't be written, the folder isn't left behind."""
+        """Make the folder with its first file unless another writer has; a failure leaves no folder behind."""
         new = not self.root.exists()
         self.root.mkdir(parents=True, exist_ok=True)
+        scratch = self.root / f"{STAGING}{key.lstrip('.')}-{uuid4().hex[:12]}"
         try:
-            self.write(key, data)
+            scratch.write_bytes(data)
+            try:
+                os.link(scratch, self.path(key))
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                scratch.replace(self.path(key))
+            scratch.unlink(missing_ok=True)
         except OSError:
+            scratch.unlink(missing_ok=True)
             if new:
-                self.root.rmdir()
+                with contextlib.suppress(OSError):  # another writer's by now
+                    self.root.rmdir()
             raise
 
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:

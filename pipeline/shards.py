@@ -253,7 +253,8 @@ class Dataset:
         dataset = Dataset(path)
         storage = dataset.storage
         if not storage.exists(GROUP):
-            if not storage.vacant(besides=LOGS):
+            # Looked for again after the look around: another driver may have begun it in between.
+            if not storage.vacant(besides=LOGS) and not storage.exists(GROUP):
                 if dataset.shards_if_any():
                     raise NotADataset(f"{path} holds shards but no {GROUP}; {_HOW_TO_MEND.format(path)}")
                 raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")

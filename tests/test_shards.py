@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,17 @@ def test_work_in_progress_is_not_swept(dataset: Dataset) -> None:
     with _locked(staging):
         assert dataset.storage.sweep() == 0 and staging.exists()
     assert dataset.storage.sweep() == 1 and not staging.exists()
+
+
+def test_of_two_drivers_that_begin_a_dataset_the_first_decides(tmp_path: Path) -> None:
+    def begin(size: int) -> str:
+        try:
+            return str(Dataset.create(tmp_path / "out", {"size": [size, size]}).attributes["size"])
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(begin, [16, 32] * 8))
+    [began] = {line for line in said if line.startswith("[")}
+    assert set(said) == {began, *(line for line in said if f"was begun with size {began}" in line)}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["zarr.json"]
