@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import io
-import itertools
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +13,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
+from pipeline.command_line import deferred, parsed
 from pipeline.errors import UserError
 from pipeline.options import Where, compression_of, configured, size_of
 
@@ -355,6 +351,7 @@ def calibrate(
 
 def _train_command() -> Callable[..., int]:
     """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from train.samples import by_domain
     from train.trainer import TrainConfig
     from train.trainer import train as run_train
 
@@ -386,7 +383,7 @@ def _train_command() -> Callable[..., int]:
             workers: Processes of Ray Train, a GPU each where there are enough; 0: this process alone.
             address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
         """
-        found_real, found_synthetic = _by_domain(datasets)
+        found_real, found_synthetic = by_domain(datasets)
         sides = ([*real, *found_real], [*synthetic, *found_synthetic])
         if workers or address:
             from train.cluster import train_on_cluster
@@ -451,24 +448,6 @@ def _export_command() -> Callable[..., int]:
     return export
 
 
-def _by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Datasets of real frames and those of rendered ones. Raises UserError for one with neither, or both."""
-    from pipeline.shards import Dataset
-
-    real: list[str] = []
-    synthetic: list[str] = []
-    for path in datasets:
-        dataset = Dataset(path)
-        shards = dataset.open_all(dataset.shards())
-        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
-        if not kinds:
-            raise UserError(f"{path} holds no shards yet; label or render into it first")
-        if len(kinds) == 2:
-            raise UserError(f"{path} holds real and rendered frames; give each domain a dataset of its own")
-        (synthetic if True in kinds else real).append(path)
-    return real, synthetic
-
-
 # Subcommands whose libraries take seconds to import are made when they are asked for.
 HEAVY: dict[str, tuple[str, Callable[[], Callable[..., int]]]] = {
     "train": ("Train a multitask model on label shards of both domains.", _train_command),
@@ -504,55 +483,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in HEAVY:
-        command = HEAVY[arguments[0]][1]()
-        return _parsed(
-            lambda: tyro.cli(_later(command), prog=f"freelabels {arguments[0]}", args=arguments[1:]),
-            arguments,
-        )()
+        name, command = arguments[0], HEAVY[arguments[0]][1]()
+        prog = f"freelabels {name}"
+        return parsed(lambda: tyro.cli(deferred(command), prog=prog, args=arguments[1:]), prog)()
+    prog = " ".join(["freelabels", *(name for name in arguments[:1] if name in COMMANDS)])
     others = "\n".join(f"{name}: {text}" for name, (text, _) in HEAVY.items())
-    return _parsed(
+    return parsed(
         lambda: tyro.extras.subcommand_cli_from_dict(
-            {name: _later(command) for name, command in COMMANDS.items()},
+            {name: deferred(command) for name, command in COMMANDS.items()},
             prog="freelabels",
             description=f"Training labels that no human drew.\n\nAlso: {others}",
             args=arguments,
         ),
-        arguments,
+        prog,
     )()
-
-
-def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-    """A subcommand that, when it is called, gives back what is to be run."""
-
-    @functools.wraps(command)
-    def given(*positional: Any, **options: Any) -> Callable[[], int]:
-        return lambda: command(*positional, **options)
-
-    return given
-
-
-def _parsed(parse: Callable[[], Any], arguments: Sequence[str]) -> Callable[[], int]:
-    """What `parse` makes of the command line. Raises UserError with one sentence of what is wrong with it."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            chosen: Callable[[], int] = parse()
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise UserError(_sentence(said.getvalue(), arguments)) from None
-    return chosen
-
-
-def _sentence(box: str, arguments: Sequence[str]) -> str:
-    """The parser's framed message in one line: what is wrong, and where help is."""
-    lines = [line.strip(" │|") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).strip().splitlines()]
-    said = lines[1:] if lines[1:] and lines[1].strip("─-") else lines[2:]  # after the title and its rule
-    wrong = " ".join(" ".join(itertools.takewhile(lambda line: not line or line.strip("─-╰╯"), said)).split())
-    wrong = re.sub(r"^Error parsing (\S+): .*Got errors:.*<class '\w+'>: ", r"\1: ", wrong)
-    wrong = re.sub(r"^Error parsing (\S+):", r"\1:", wrong)
-    command = next((f" {name}" for name in arguments[:1] if name in COMMANDS or name in HEAVY), "")
-    return f"{wrong.rstrip('.')}; see freelabels{command} --help"
 
 
 def print_line(text: str) -> None:

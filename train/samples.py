@@ -172,3 +172,19 @@ def _shuffled(order: Order, epoch: int) -> NDArray[np.int64]:
 def spread(items: Sequence[Window], most: int) -> list[Window]:
     """Up to `most` items, evenly spread over the sequence."""
     return [items[k * len(items) // most] for k in range(most)] if len(items) > most else list(items)
+
+
+def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Datasets of real frames and those of rendered ones. Raises UserError for one with neither, or both."""
+    real: list[str] = []
+    synthetic: list[str] = []
+    for path in datasets:
+        dataset = Dataset(path)
+        shards = dataset.open_all(dataset.shards())
+        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
+        if not kinds:
+            raise UserError(f"{path} holds no shards yet; label or render into it first")
+        if len(kinds) == 2:
+            raise UserError(f"{path} holds real and rendered frames; give each domain a dataset of its own")
+        (synthetic if True in kinds else real).append(path)
+    return real, synthetic
