@@ -1,5 +1,6 @@
 """Kill a worker, then the driver, at random moments: the next run ends with the bytes of an undisturbed one."""
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -32,11 +33,15 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         while not self.stop:
-            for name in Dataset(self.out).shards() if (self.out / "zarr.json").exists() else []:
-                if name not in self.seen:
-                    self.seen.add(name)
-                    self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
+            self.look()
             time.sleep(0.02)
+        self.look()
+
+    def look(self) -> None:
+        for name in Dataset(self.out).shards() if (self.out / "zarr.json").exists() else []:
+            if name not in self.seen:
+                self.seen.add(name)
+                self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
 
 
 def start(sources: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -53,7 +58,12 @@ def wait_for(condition: object, seconds: float = 120) -> None:
 
 def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
     family = psutil.Process(driver.pid).children(recursive=True)
-    return [p for p in family if p.is_running() and p.name().startswith("ray::label")]
+    found = []
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that ends meanwhile
+            if process.name().startswith("ray::label"):
+                found.append(process)
+    return found
 
 
 @pytest.mark.timeout(280)

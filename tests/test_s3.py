@@ -80,9 +80,9 @@ def root(server: str, request: pytest.FixtureRequest) -> str:
     return f"s3://bucket/{request.node.name.replace('[', '-').rstrip(']')}"
 
 
-def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lead this process's requests through a proxy, and don't wait long for answers."""
-    options = {"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": 1}}
+def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, patience: float = 60) -> None:
+    """Lead this process's requests through a proxy, and wait so many seconds for an answer."""
+    options = {"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": patience}}
     monkeypatch.setitem(fsspec.config.conf, "s3", options)
 
 
@@ -264,15 +264,18 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
     seen: set[str] = set()
     stop = threading.Event()
 
+    def read_new(watched: Dataset) -> None:
+        for name in set(watched.shards()) - seen:
+            shard = watched.open(name)
+            assert_holds(shard)
+            assert len(watched.storage.files(shard.place)) == 1 + 2 * len(shard.fields)
+            seen.add(name)
+
     def look() -> None:
         """Read everything that the listing shows as soon as it does."""
         watched = Dataset(root)
         while not stop.is_set():
-            for name in set(watched.shards()) - seen:
-                shard = watched.open(name)
-                assert_holds(shard)
-                assert len(watched.storage.files(shard.place)) == 1 + 2 * len(shard.fields)
-                seen.add(name)
+            read_new(watched)
 
     np.savez(tmp_path / "columns.npz", **some_columns())
     command = [sys.executable, "-c", UPLOADERS, root, str(tmp_path / "columns.npz")]
@@ -292,8 +295,10 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
         finally:
             stop.set()
         watching.result()
+    assert len(seen) >= 2
+    read_new(dataset)  # what was committed since the last look
     committed = dataset.shards()
-    assert seen == set(committed) and len(seen) >= 2
+    assert seen == set(committed)
     assert dataset.storage.sweep() == 0  # nobody can know yet that they are dead
     left = len(dataset.storage._names(ATTEMPTS))  # type: ignore[attr-defined]
     assert left >= 1
@@ -432,7 +437,7 @@ def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
     photos = sources / "photos"
     run_label(photos, tmp_path / "out", labels=["regions"])
     with Proxy(server, every(14, "500", "503", "lost", "cut", "slow")) as proxy:
-        through(proxy, monkeypatch)
+        through(proxy, monkeypatch, patience=1)
         assert run_label(photos, root, labels=["regions"]).complete
         assert contents(root) == contents(tmp_path / "out")
         assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
