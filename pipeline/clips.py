@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -140,9 +141,50 @@ class ClipSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ClipSpec:
         """The inverse of `to_json`; unknown names raise TypeError."""
-        tuples = {f.name for f in fields(cls) if str(f.type).startswith("tuple")}
-        arguments: dict[str, Any] = {name: tuple(v) if name in tuples else v for name, v in values.items()}
+        arguments: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         return cls(**arguments)
+
+
+def number_of(key: str) -> int:
+    """A clip's key, 16 hexadecimal digits, as a number."""
+    return int(key, 16)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
+
+    keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
+    kinds: (kind, what it provides) as a `ClipSpec` says them. read: clip number → the whole of it.
+    """
+
+    keys: NDArray[np.uint64]
+    frames: NDArray[np.uint16]
+    offers: NDArray[np.uint16]
+    kinds: Sequence[tuple[str, frozenset[str]]]
+    read: Callable[[int], ClipSpec]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @staticmethod
+    def of(specs: Sequence[ClipSpec]) -> Clips:
+        """Columns of clips at hand."""
+        numbers: dict[tuple[str, frozenset[str]], int] = {}
+        offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
+        return Clips(
+            np.array([number_of(spec.key) for spec in specs], np.uint64),
+            np.array([spec.frames for spec in specs], np.uint16),
+            np.array(offers, np.uint16),
+            tuple(numbers),
+            specs.__getitem__,
+        )
+
+
+def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 def camera_numbers(K: NDArray[np.float64]) -> tuple[float, float, float, float]:

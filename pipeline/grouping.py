@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -27,10 +27,16 @@ CALIBRATIONS = ("calib.txt", "camera-intrinsics.txt", "intrinsics.txt", "K.txt")
 COMPANION = re.compile(r"(disp|depth|mask|occ|nocc|nonocc|truedisp)", re.IGNORECASE)
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
+SWAPS: dict[str, set[str]] = {}  # part of a folder's path → what it is in folders that may belong to it
+for _pairs in (PAIR_FOLDERS, DEPTH_FOLDERS):
+    for _first, _second in _pairs.items():
+        SWAPS.setdefault(_first, set()).add(_second)
+        SWAPS.setdefault(_second, set()).add(_first)
+
 Folders = dict[str, dict[str, str]]  # folder → file name → stamp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One thing to probe.
 
@@ -54,10 +60,33 @@ def suffix_of(uri: str) -> str:
     return dot + suffix.lower() if stem and dot else ""
 
 
-def group(folders: Folders) -> Iterator[Item]:
-    """Sort every file into exactly one item, or none if it only accompanies another. Consumes `folders`."""
-    yield from _folder_pairs(folders, PAIR_FOLDERS, "stereo")
-    yield from _folder_pairs(folders, DEPTH_FOLDERS, "rgbd")
+def related(folder: str, folders: Container[str]) -> list[str]:
+    """Those of `folders` that must be grouped together with `folder`, itself included: left and right, say."""
+    found, todo = {folder}, [folder]
+    while todo:
+        parts = todo.pop().split("/")
+        for position, part in enumerate(parts):
+            for other in SWAPS.get(part, ()):
+                name = "/".join([*parts[:position], other, *parts[position + 1 :]])
+                if name in folders and name not in found:
+                    found.add(name)
+                    todo.append(name)
+    return sorted(found)
+
+
+def bases(folder: str) -> list[str]:
+    """The folders where calibrations of a folder and those related to it may lie."""
+    parts = folder.split("/")
+    return ["/".join(parts[:position]) for position, part in enumerate(parts) if part in SWAPS]
+
+
+def group(folders: Folders, around: Folders) -> Iterator[Item]:
+    """Sort every file into exactly one item, or none if it only accompanies another. Consumes `folders`.
+
+    folders: all that are related to any of them. around: those among their `bases` that are there.
+    """
+    yield from _folder_pairs(folders, PAIR_FOLDERS, "stereo", around)
+    yield from _folder_pairs(folders, DEPTH_FOLDERS, "rgbd", around)
     for folder, files in folders.items():
         yield from _rgbd(folder, files)
         yield from _stereo(folder, files)
@@ -166,7 +195,7 @@ def _rgbd(folder: str, files: dict[str, str]) -> Iterator[Item]:
         del files[colour_name], files[depth_name]
 
 
-def _folder_pairs(folders: Folders, known: dict[str, str], kind: str) -> Iterator[Item]:
+def _folder_pairs(folders: Folders, known: dict[str, str], kind: str, around: Folders) -> Iterator[Item]:
     """Images of the same name in two folders that belong together, such as image_2 and image_3."""
     for folder in sorted(folders):
         parts = folder.split("/")
@@ -186,7 +215,7 @@ def _folder_pairs(folders: Folders, known: dict[str, str], kind: str) -> Iterato
             )
             files = {f"{first}/{name}": folders[folder][name] for name in names}
             files |= {f"{second}/{name}": stamp for name, stamp in folders[other].items()}
-            files |= {name: stamp for name, stamp in folders.get(base, {}).items() if name in CALIBRATIONS}
+            files |= {name: stamp for name, stamp in around.get(base, {}).items() if name in CALIBRATIONS}
             for run in _runs(names):
                 here = [f"{first}/{name}" for name in run]
                 there = [f"{second}/{partner[name.rpartition('.')[0]]}" for name in run]

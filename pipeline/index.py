@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clips import number_of
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from pipeline.progress import Reporter
@@ -67,11 +68,6 @@ class Index:
 
 
 EMPTY = Index((), (), np.zeros(0, np.int32), (), np.zeros(1, np.int64), np.zeros(0, np.uint64))
-
-
-def number_of(key: str) -> int:
-    """A clip's key, 16 hexadecimal digits, as a number."""
-    return int(key, 16)
 
 
 def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:

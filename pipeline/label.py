@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from generators.clip import SENSOR_DEPTH, STEREO, Clip
+from generators.clip import SEED, SENSOR_DEPTH, STEREO, Clip
 from generators.detector import Detector, inputs, label_names, plan
 from generators.fields import Array
-from pipeline.clips import ClipSpec, SourceOptions
+from pipeline.clips import Clips, ClipSpec, SourceOptions
 from pipeline.decode import read
 from pipeline.errors import UserError
 from pipeline.index import Index, read_index
@@ -21,6 +23,7 @@ from pipeline.planning import (
     FRAME_FIELDS,
     Recipe,
     ShardPlan,
+    Shards,
     clip_seed,
     clip_table,
     out_of_date,
@@ -32,10 +35,9 @@ from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
 from pipeline.scan import scan
 from pipeline.shards import MAX_ROWS, Dataset, commit_shard
-from pipeline.sources import find
+from pipeline.sources import Item, Refusal, find
 from pipeline.stage import begin, failure_entry, write_failed, writing_to
 
-SCAN_CACHE = ".sources.jsonl"
 NOT_THERE = -1  # instead of the number of what made a shard
 
 
@@ -109,24 +111,26 @@ def label(
         raise UserError(str(error)) from error
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
-    items, refused = find(sources, skip=[os.fspath(out)])
-    if not items:
-        reasons = "; ".join(str(refusal) for refusal in refused[:3])
+    refused: dict[str, Refusal] = {}
+    items = _items(find(sources, skip=[os.fspath(out)]), refused)
+    first = next(items, None)
+    if first is None:
+        reasons = "; ".join(str(refused[uri]) for uri in sorted(refused)[:3])
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(items, options, dataset.file(SCAN_CACHE), cluster, reporter)
-        refused = sorted([*refused, *scanned.refusals], key=lambda r: r.uri)
-        dataset.rejected_log().write_lines([asdict(refusal) for refusal in refused])
-        if refused:
-            files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
-            reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refused))
+        scanned = scan(chain([first], items), options, dataset, cluster, reporter)
+        refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
+        dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
+        if refusals:
+            files = "1 file" if len(refusals) == 1 else f"{len(refusals)} files"
+            reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refusals))
             if strict:
-                raise UserError(f"{files} refused and --strict is given; first: {refused[0]}")
-        if not scanned.clips:
-            raise UserError(f"no source could be used; first: {refused[0]}")
+                raise UserError(f"{files} refused and --strict is given; first: {refusals[0]}")
+        if not len(scanned.clips):
+            raise UserError(f"no source could be used; first: {refusals[0]}")
         return _label_clips(
             scanned.clips,
             dataset,
@@ -136,17 +140,26 @@ def label(
             size,
             seed,
             compression,
-            len(refused),
+            len(refusals),
             cluster,
             reporter,
         )
+
+
+def _items(found: Iterable[Item | Refusal], refused: dict[str, Refusal]) -> Iterator[Item]:
+    """What was found, the refusals put aside."""
+    for one in found:
+        if isinstance(one, Refusal):
+            refused[one.uri] = one
+        else:
+            yield one
 
 
 # --- labelling ----------------------------------------------------------------------------------------------
 
 
 def _label_clips(
-    clips: Sequence[ClipSpec],
+    clips: Clips,
     dataset: Dataset,
     labels: Sequence[str],
     configured: Mapping[str, Detector],
@@ -178,12 +191,36 @@ def _label_clips(
     dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
-    frames = sum(shard.frames for shard in shards)
-    return LabelSummary(os.fspath(dataset.path), len(shards), frames, made, len(failures), refused, skipped)
+    return LabelSummary(
+        os.fspath(dataset.path), len(shards), shards.frames, made, len(failures), refused, skipped
+    )
+
+
+@dataclass(frozen=True)
+class Way:
+    """How shards are made or completed that offer the same and of which the same is there."""
+
+    needed: bool
+    detectors: tuple[Detector, ...]
+    recipes: Mapping[str, Recipe]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """The work of a run; an item is made when its turn comes, with the whole of its clips."""
+
+    numbers: Sequence[int]
+    make: Callable[[int], LabelWork]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[LabelWork]:
+        return map(self.make, self.numbers)
 
 
 def plan_work(
-    shards: Sequence[ShardPlan],
+    shards: Shards,
     index: Index,
     path: str,
     labels: Sequence[str],
@@ -191,42 +228,57 @@ def plan_work(
     size: tuple[int, int],
     seed: int,
     compression: str,
-) -> tuple[list[LabelWork], dict[str, dict[str, str]]]:
+) -> tuple[LabelPlan, dict[str, dict[str, str]]]:
     """The shards that are missing or out of date, and what can't be had from sources of each kind, and why.
 
     Shards of which the same columns were made in the same way are planned together: the index tells which.
     """
-    committed = index.by_id()
-    work: list[LabelWork] = []
+    committed, offers = index.by_id(), shards.offers.tolist()
+    bases = array("q", (committed.get(shard, NOT_THERE) for shard in shards.ids))
     skipped: dict[str, dict[str, str]] = {}
-    plans: dict[tuple[frozenset[str], int], tuple[bool, tuple[Detector, ...], dict[str, Recipe]]] = {}
-    for shard in shards:
-        number = committed.get(shard.id)
-        key = shard.provides, NOT_THERE if number is None else int(index.made[number])
-        if key not in plans:
-            made = {} if number is None else index.recipes[key[1]]
-            present = [name for name in label_names() if name in made and name not in labels]
-            chosen = plan([*labels, *present], shard.provides, configured)
-            wanted = recipes(chosen, seed)
-            anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
-            stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
-            plans[key] = anew or bool(stale), stale, wanted
-            skipped.setdefault(shard.clips[0].kind, dict(chosen.skipped))
-        needed, stale, wanted = plans[key]
-        if needed:
-            base = None if number is None else index.names[number]
-            work.append(LabelWork(path, shard, base, stale, wanted, size, seed, compression))
-    return work, skipped
+    ways: dict[tuple[int, int], Way] = {}
+
+    def key_of(number: int) -> tuple[int, int]:
+        base = bases[number]
+        return offers[number], NOT_THERE if base == NOT_THERE else int(index.made[base])
+
+    def way_of(offer: int, recipe: int) -> Way:
+        kind, provides = shards.clips.kinds[offer]
+        made = {} if recipe == NOT_THERE else index.recipes[recipe]
+        present = [name for name in label_names() if name in made and name not in labels]
+        chosen = plan([*labels, *present], provides | {SEED}, configured)
+        wanted = recipes(chosen, seed)
+        anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
+        stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
+        skipped.setdefault(kind, dict(chosen.skipped))
+        return Way(anew or bool(stale), stale, wanted)
+
+    todo = array("q")
+    for number in range(len(shards)):
+        key = key_of(number)
+        if key not in ways:
+            ways[key] = way_of(*key)
+        if ways[key].needed:
+            todo.append(number)
+
+    def make(number: int) -> LabelWork:
+        way, base = ways[key_of(number)], bases[number]
+        name = None if base == NOT_THERE else index.names[base]
+        return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, size, seed, compression)
+
+    return LabelPlan(todo, make), skipped
 
 
 def _announce(
-    shards: Sequence[ShardPlan], skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
+    shards: Shards, skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
 ) -> None:
     """Say what was found and what of it can't be labelled, and why."""
-    frames, count = Counter[str](), Counter[str]()
-    for shard in shards:
-        frames[shard.clips[0].kind] += shard.frames
-        count[shard.clips[0].kind] += len(shard.clips)
+    clips, frames, count = shards.clips, Counter[str](), Counter[str]()
+    offers, lengths = clips.offers[shards.members], clips.frames[shards.members]
+    for offer in np.unique(offers).tolist():
+        kind, _ = clips.kinds[offer]
+        count[kind] += int((offers == offer).sum())
+        frames[kind] += int(lengths[offers == offer].sum())
     for kind in sorted(frames):
         reporter.say(f"{kind}: {count[kind]} clips, {frames[kind]} frames", kind=kind, frames=frames[kind])
         for name, reason in skipped.get(kind, {}).items():

@@ -98,9 +98,10 @@ class LocalStorage:
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file beside the folders, or replace it as a whole."""
-        scratch = self.root / f"{STAGING}{key.lstrip('.')}-{uuid4().hex[:12]}"
+        scratch = self.root / f"{STAGING}{key.lstrip('.').replace('/', '-')}-{uuid4().hex[:12]}"
         try:
             scratch.write_bytes(data)
+            self.path(key).parent.mkdir(exist_ok=True)
             scratch.replace(self.path(key))
         except OSError:
             scratch.unlink(missing_ok=True)

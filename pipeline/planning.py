@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generators.clip import SEED
 from generators.detector import Detector, Plan, inputs, provenance
-from pipeline.clips import ClipSpec
-from pipeline.index import Index, number_of
+from pipeline.clips import Clips, ClipSpec, spans
+from pipeline.index import Index
 from pipeline.shards import MAX_ROWS, digest
 
 # Raised whenever the same source would be decoded to other pixels.
@@ -26,71 +25,101 @@ Recipe = dict[str, Any]
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """The clips of one shard; its id is a pure function of them."""
+    """One shard; its id, the name without its revision, is a pure function of its clips."""
 
+    id: str
     clips: tuple[ClipSpec, ...]
-
-    @cached_property
-    def id(self) -> str:
-        """Name of the shard without its revision."""
-        return f"{self.clips[0].kind}-{digest([clip.key for clip in self.clips])[:16]}"
 
     @property
     def frames(self) -> int:
         """How many rows the shard has."""
         return sum(clip.frames for clip in self.clips)
 
+
+@dataclass(frozen=True)
+class Shards:
+    """Many planned shards as columns: the k-th holds the clips `members[starts[k] : starts[k + 1]]`."""
+
+    clips: Clips
+    members: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @staticmethod
+    def of(clips: Clips, members: NDArray[np.int64], starts: NDArray[np.int64]) -> Shards:
+        """Shards with their ids."""
+        keys, bounds = clips.keys[members].tolist(), starts.tolist()
+        kinds = [kind for kind, _ in clips.kinds]
+        ids = [
+            f"{kinds[offer]}-{digest([f'{key:016x}' for key in keys[start:stop]])[:16]}"
+            for offer, start, stop in zip(
+                clips.offers[members[starts[:-1]]].tolist(), bounds[:-1], bounds[1:], strict=True
+            )
+        ]
+        return Shards(clips, members, starts, ids)
+
     @property
-    def provides(self) -> frozenset[str]:
-        """What every clip of the shard offers to detectors."""
-        return self.clips[0].provides | {SEED}
+    def frames(self) -> int:
+        """How many rows all shards have."""
+        return int(self.clips.frames[self.members].sum())
+
+    @property
+    def offers(self) -> NDArray[np.uint16]:
+        """(shards,) which of `clips.kinds` each is."""
+        return self.clips.offers[self.members[self.starts[:-1]]]
+
+    def read(self, number: int) -> ShardPlan:
+        """One of them, with the whole of its clips."""
+        members = self.members[self.starts[number] : self.starts[number + 1]].tolist()
+        return ShardPlan(self.ids[number], tuple(self.clips.read(member) for member in members))
 
 
-def pack(clips: Sequence[ClipSpec], rows: int = MAX_ROWS) -> list[ShardPlan]:
+def pack(clips: Clips, rows: int = MAX_ROWS) -> Shards:
     """Pack whole clips into shards of up to `rows` frames, in order, clips that offer the same together."""
-
-    def group(clip: ClipSpec) -> tuple[str, list[str]]:
-        return clip.kind, sorted(clip.provides)
-
-    plans = []
-    for _, members in groupby(sorted(clips, key=group), key=group):
-        shard: list[ClipSpec] = []
-        for clip in members:
-            if shard and sum(c.frames for c in shard) + clip.frames > rows:
-                plans.append(ShardPlan(tuple(shard)))
-                shard = []
-            shard.append(clip)
-        plans.append(ShardPlan(tuple(shard)))
-    return plans
+    order = sorted(range(len(clips.kinds)), key=lambda k: (clips.kinds[k][0], sorted(clips.kinds[k][1])))
+    groups = [np.flatnonzero(clips.offers == offer) for offer in order]
+    starts = [0]
+    for group in groups:
+        ends = np.cumsum(clips.frames[group], dtype=np.int64)
+        begin, base, filled = 0, starts[-1], 0
+        while begin < len(group):
+            stop = max(int(np.searchsorted(ends, filled + rows, side="right")), begin + 1)
+            starts.append(base + stop)
+            begin, filled = stop, int(ends[stop - 1])
+    members = np.concatenate([np.zeros(0, np.int64), *groups])
+    return Shards.of(clips, members, np.asarray(starts, np.int64))
 
 
-def held_keys(index: Index, ids: Collection[str]) -> set[int]:
-    """Keys of the clips in committed shards other than those called `ids`."""
-    return {key for number in index.others(ids) for key in index.keys_of(number)}
+def held_keys(index: Index, ids: Collection[str]) -> NDArray[np.uint64]:
+    """Keys of the clips in committed shards other than those called `ids`, shard by shard."""
+    others = np.asarray(index.others(ids), np.int64)
+    return index.keys[spans(index.starts[others], np.diff(index.starts)[others])]
 
 
-def uncovered(plans: Sequence[ShardPlan], index: Index) -> list[ShardPlan]:
+def uncovered(shards: Shards, index: Index) -> Shards:
     """The shards to have, given that shards of an earlier run with other sources already hold some clips.
 
     A planned shard loses the clips that a committed shard outside this plan holds; that shard is kept in its
     place, so that no frame is ever stored twice and none is labelled again because a file came beside it.
     """
-    ids = {plan.id for plan in plans}
-    others = index.others(ids)
-    if not others:
-        return list(plans)
-    held = held_keys(index, ids)
-    wanted = {number_of(clip.key): clip for plan in plans for clip in plan.clips}
-    kept = []
-    for number in others:
-        keys = index.keys_of(number)
-        if keys and all(key in wanted for key in keys):
-            kept.append(ShardPlan(tuple(wanted[key] for key in keys)))
-    for plan in plans:
-        rest = tuple(clip for clip in plan.clips if number_of(clip.key) not in held)
-        if rest:
-            kept.append(ShardPlan(rest))
-    return kept
+    clips, ids = shards.clips, set(shards.ids)
+    others = np.asarray(index.others(ids), np.int64)
+    if not len(others):
+        return shards
+    held, counts = held_keys(index, ids), np.diff(index.starts)[others]
+    by_key = np.argsort(clips.keys)
+    found = by_key[np.minimum(np.searchsorted(clips.keys, held, sorter=by_key), len(clips) - 1)]
+    strange = clips.keys[found] != held
+    missing = np.bincount(np.repeat(np.arange(len(others)), counts), strange, len(others))
+    kept = (counts > 0) & (missing == 0)
+    left = ~np.isin(clips.keys[shards.members], held)
+    sizes = np.add.reduceat(left, shards.starts[:-1], dtype=np.int64)
+    members = np.concatenate([found[np.repeat(kept, counts)], shards.members[left]])
+    lengths = np.concatenate([counts[kept], sizes[sizes > 0]])
+    return Shards.of(clips, members, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:

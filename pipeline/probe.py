@@ -53,19 +53,6 @@ def probe(item: Item, options: SourceOptions) -> Probed:
         return Probed((), (*refused, Refusal(item.uris[0], why(error))))
 
 
-def unique(probed: Iterable[Probed]) -> Probed:
-    """All that was probed, sorted by place; of clips with the same content the first, the others refused."""
-    probed = list(probed)
-    refusals = {refusal.uri: refusal for one in probed for refusal in one.refusals}
-    first: dict[str, ClipSpec] = {}
-    for clip in sorted((c for one in probed for c in one.clips), key=lambda c: (c.uris, c.indices)):
-        twin = first.setdefault(clip.key, clip)
-        if twin is not clip:
-            reason = f"has the same content as {twin.uris[0]}"
-            refusals.setdefault(clip.uris[0], Refusal(clip.uris[0], reason))
-    return Probed(tuple(first.values()), tuple(refusals[uri] for uri in sorted(refusals)))
-
-
 def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Probed:
     clips: list[ClipSpec] = []
     refused: list[Refusal] = []

@@ -17,8 +17,9 @@ from PIL import Image
 
 from generators.fields import Array
 from generators.fields import field as field_named
+from pipeline.clips import number_of
 from pipeline.errors import UserError
-from pipeline.index import Index, number_of, read_index
+from pipeline.index import Index, read_index
 from pipeline.planning import held_keys
 from pipeline.progress import Reporter
 from pipeline.runner import Cluster, run
@@ -189,7 +190,7 @@ def plan_work(
     plans = [RenderWork(path, group, None, options, compression) for group in groups]
     committed = index.by_id()
     made_now = [recipes.get("image") == options.recipe for recipes in index.recipes]
-    held = held_keys(index, {plan.id for plan in plans})
+    held = set(held_keys(index, {plan.id for plan in plans}).tolist())
     work = []
     for plan in plans:
         if held:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.errors import UserError
@@ -60,19 +61,20 @@ class Outcome(Generic[Work, Result]):
 
 
 def run(
-    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
+    function: Callable[[Work], Result], items: Iterable[Work], name: Callable[[Work], str], cluster: Cluster
 ) -> Iterator[Outcome[Work, Result]]:
     """Apply a module-level `function` to all items; yields outcomes as they come, in any order.
 
-    name: what an item is called in Ray's dashboard. Closing the iterator cancels what has not begun.
+    items: each is asked for when its turn comes. name: what an item is called in Ray's dashboard. Closing the
+    iterator cancels what has not begun.
     """
-    if not items:
-        return
+    waiting = iter(items)
     if cluster.workers == 0:
-        for work in items:
+        for work in waiting:
             yield _attempts(function, work, cluster.attempts)
         return
-    yield from _run_on_ray(function, items, name, cluster)
+    for first in waiting:  # Ray is not started for nothing
+        yield from _run_on_ray(function, chain([first], waiting), name, cluster)
 
 
 def _attempts(function: Callable[[Work], Result], work: Work, attempts: int) -> Outcome[Work, Result]:
@@ -191,7 +193,7 @@ class _Ray:
 
 
 def _run_on_ray(
-    function: Callable[[Work], Result], items: Sequence[Work], name: Callable[[Work], str], cluster: Cluster
+    function: Callable[[Work], Result], items: Iterable[Work], name: Callable[[Work], str], cluster: Cluster
 ) -> Iterator[Outcome[Work, Result]]:
     connect(cluster)
     import ray

@@ -37,7 +37,8 @@ class NotADataset(UserError):
     """A folder that holds something other than a Freelabels dataset."""
 
 
-LOGS = ("rejected.jsonl", "failures.jsonl", ".sources.jsonl", ".index.npz")
+SCAN_CACHE = ".sources"  # a folder
+LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, ".index.npz")
 _HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
 
 

@@ -7,10 +7,22 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 from pipeline.files import SourceError, file_system, is_remote, plain_errors, read_bytes, why
-from pipeline.grouping import IMAGE_SUFFIXES, NOTE_SUFFIX, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
+from pipeline.grouping import (
+    CALIBRATIONS,
+    IMAGE_SUFFIXES,
+    NOTE_SUFFIX,
+    VIDEO_SUFFIXES,
+    Folders,
+    Item,
+    bases,
+    group,
+    related,
+    suffix_of,
+)
 
 __all__ = ["Item", "Refusal", "find"]
 
@@ -34,28 +46,69 @@ class _File:
     stamp: str
 
 
-Found = Iterator[_File | Refusal]
+@dataclass(frozen=True)
+class _Folder:
+    """A folder whose files are to be listed."""
+
+    path: str
 
 
-def find(sources: Sequence[str], skip: Iterable[str] = ()) -> tuple[list[Item], list[Refusal]]:
-    """The items in files, folders (recursively), globs, lists (.txt, one source a line) and URIs, sorted.
+Found = Iterator[_File | _Folder | Refusal]
 
-    skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are passed
-    over; named by themselves they are refused. No media file is opened: whether one is what its name says is
-    for `pipeline.probe.probe` to find out.
+
+def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Refusal]:
+    """The items in files, folders (recursively), globs, lists (.txt, one source a line) and URIs, and refusals.
+
+    Items come ordered by the first of their files' names. Only names of folders are kept, and the files of one
+    folder (and of those that belong to it) at a time; of an object store, all that it lists. A refusal may come
+    more than once. skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are
+    passed over; named by themselves they are refused. No media file is opened: whether one is what its name says
+    is for `pipeline.probe.probe` to find out.
     """
     seen = {os.path.realpath(folder) for folder in skip}
-    folders: Folders = {}
-    refusals: dict[str, Refusal] = {}
+    named: Folders = {}  # files that are known by name already, in folders that are there
+    unlisted: set[str] = set()
     for source in sources:
         for found in _expand(source, seen):
             if isinstance(found, Refusal):
-                refusals[found.uri] = found
+                yield found
+            elif isinstance(found, _Folder):
+                unlisted.add(found.path)
+                named.setdefault(found.path, {})
             else:
                 folder, _, name = found.uri.rpartition("/")
-                folders.setdefault(folder, {})[name] = found.stamp
-    items = sorted(group(folders), key=lambda item: (item.uris, item.kind))
-    return items, [refusals[uri] for uri in sorted(refusals)]
+                named.setdefault(folder, {})[name] = found.stamp
+    yield from _grouped(named, unlisted)
+
+
+def _grouped(named: Folders, unlisted: set[str]) -> Iterator[Item | Refusal]:
+    """The items of all folders: what lies in those that come later is named behind what lies in this one."""
+    waiting: list[tuple[str, tuple[str, ...], str, Item]] = []
+    done: set[str] = set()
+    around: Folders = {}
+    for folder in sorted(named, key=lambda folder: f"{folder}/"):
+        while waiting and waiting[0][0] < f"{folder}/":
+            yield heappop(waiting)[-1]
+        if folder in done:
+            done.remove(folder)
+            continue
+        together = related(folder, named)
+        done.update(together)
+        done.remove(folder)
+        for base in {base for one in together for base in bases(one)} & named.keys() - around.keys():
+            around[base] = _calibrations(base) if base in unlisted else _only_calibrations(named[base])
+        listed: Folders = {}
+        for one in together:
+            listed[one], named[one] = named[one], _only_calibrations(named[one])
+            for found in _files(one) if one in unlisted else ():
+                if isinstance(found, Refusal):
+                    yield found
+                else:
+                    listed[one][found.uri.rpartition("/")[2]] = found.stamp
+        for item in group(listed, around):
+            heappush(waiting, (min(item.uris), item.uris, item.kind, item))
+    for *_, item in sorted(waiting):
+        yield item
 
 
 def _expand(source: str, seen: set[str]) -> Found:
@@ -92,31 +145,62 @@ def _local(path: str, seen: set[str]) -> Found:
 
 
 def _walk(path: str, seen: set[str]) -> Found:
-    """All media files and notes below a folder, real folders before linked ones."""
+    """A folder and all below it, real ones before linked ones."""
     real = os.path.realpath(path)
     if real in seen:
         yield Refusal(path, "leads to a folder that was looked into already")
         return
     seen.add(real)
+    inner: list[tuple[bool, str]] = []
     try:
         with os.scandir(path) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            for entry in entries:
+                if not entry.name.startswith(".") and _is_folder(entry):
+                    inner.append((entry.is_symlink(), entry.path))
     except OSError as error:
         yield Refusal(path, why(error))
         return
-    inner: list[tuple[bool, str]] = []
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        try:
-            if entry.is_dir():
-                inner.append((entry.is_symlink(), entry.path))
-            elif _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
-                yield _File(entry.path, _stamp(entry.stat()))
-        except OSError as error:
-            yield Refusal(entry.path, why(error))
+    yield _Folder(path.rstrip("/"))
     for _, folder in sorted(inner):
         yield from _walk(folder, seen)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself is refused with the files
+        return False
+
+
+def _files(folder: str) -> Iterator[_File | Refusal]:
+    """All media files and notes in a folder."""
+    try:
+        with os.scandir(folder or "/") as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    yield from _file(entry)
+    except OSError as error:
+        yield Refusal(folder, why(error))
+
+
+def _calibrations(folder: str) -> dict[str, str]:
+    """Names and stamps of the calibrations in a folder."""
+    there = [name for name in CALIBRATIONS if Path(f"{folder}/{name}").is_file()]
+    return {name: _stamp(Path(f"{folder}/{name}").stat()) for name in there}
+
+
+def _only_calibrations(files: dict[str, str]) -> dict[str, str]:
+    return {name: files[name] for name in CALIBRATIONS if name in files}
+
+
+def _file(entry: os.DirEntry[str]) -> Iterator[_File | Refusal]:
+    try:
+        if entry.is_dir():
+            return
+        if _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
+            yield _File(entry.path, _stamp(entry.stat()))
+    except OSError as error:
+        yield Refusal(entry.path, why(error))
 
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:

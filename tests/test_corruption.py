@@ -17,7 +17,7 @@ from pipeline.label import label
 from pipeline.progress import Reporter
 from pipeline.render import RenderOptions, render
 from pipeline.runner import Cluster
-from pipeline.shards import GROUP, Dataset, NotADataset
+from pipeline.shards import GROUP, SCAN_CACHE, Dataset, NotADataset
 from pipeline.verify import verify
 from renderers.ranges import SceneRanges
 from tests.sources import moving_frames, write_photos, write_video
@@ -46,7 +46,8 @@ class Made:
     @property
     def files(self) -> list[Path]:
         """All files that verification answers for."""
-        found = sorted(p for p in self.path.rglob("*") if p.is_file() and p.parent != self.path)
+        beside = self.path, self.path / SCAN_CACHE
+        found = sorted(p for p in self.path.rglob("*") if p.is_file() and p.parent not in beside)
         return [*found, self.path / GROUP]
 
 
@@ -271,7 +272,7 @@ def test_a_dataset_whose_record_is_gone_says_how_to_mend_it(labelled: Made, tmp_
 def test_what_was_remembered_of_sources_is_forgotten_when_damaged(labelled: Made, tmp_path: Path) -> None:
     """The scan's cache decides what is decoded: a flipped digit in it must not become another frame."""
     out = Path(shutil.copytree(labelled.path, tmp_path / "copy"))
-    cache = out / ".sources.jsonl"
+    [cache] = (out / SCAN_CACHE).iterdir()
     sound = cache.read_bytes()
     rng = random.Random(0)
     for _ in range(12):

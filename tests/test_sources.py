@@ -22,12 +22,13 @@ from PIL import Image
 
 from generators.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from generators.geometry import intrinsics
+from pipeline import sources
 from pipeline.clips import ClipSpec, SourceOptions
 from pipeline.cuts import CutFinder, match, thumb
 from pipeline.decode import fit, read, window
-from pipeline.probe import Probed, probe, unique
+from pipeline.probe import Probed, probe
 from pipeline.sampling import parts_of, sample
-from pipeline.sources import find
+from pipeline.sources import Item, Refusal
 from pipeline.videos import frames, opened
 
 RGB = NDArray[np.uint8]
@@ -93,6 +94,13 @@ def film(
     return str(path)
 
 
+def find(named: list[str], skip: tuple[str, ...] = ()) -> tuple[list[Item], list[Refusal]]:
+    """What is found, and what is refused, sorted and each once."""
+    found = list(sources.find(named, skip))
+    refused = {one.uri: one for one in found if isinstance(one, Refusal)}
+    return [one for one in found if isinstance(one, Item)], [refused[uri] for uri in sorted(refused)]
+
+
 def one(source: str, options: SourceOptions = EVERY) -> Probed:
     """What comes of a source that is one item."""
     items, refused = find([source])
@@ -130,7 +138,7 @@ def test_find_sorts_and_names_every_file_once(tmp_path: Path) -> None:
 def test_find_leaves_out_the_output_folder(tmp_path: Path) -> None:
     save(tmp_path / "in.png", scene(1))
     save(tmp_path / "out" / "made.png", scene(2))
-    items, _ = find([str(tmp_path)], skip=[str(tmp_path / "out")])
+    items, _ = find([str(tmp_path)], skip=(str(tmp_path / "out"),))
     assert [Path(item.uris[0]).name for item in items] == ["in.png"]
 
 
@@ -400,14 +408,6 @@ def test_masks_label_maps_and_depth_maps_are_no_photos(tmp_path: Path) -> None:
     Image.fromarray(depth).save(tmp_path / "disp0.png")
     assert "by its name" in reason(str(tmp_path / "disp0.png"))
     assert "one flat colour" in reason(save(tmp_path / "flat.png", np.full((64, 64, 3), 7, np.uint8)))
-
-
-def test_duplicates_are_found_by_content(tmp_path: Path) -> None:
-    first, second = save(tmp_path / "a.png", scene(1)), save(tmp_path / "b" / "z.png", scene(1))
-    save(tmp_path / "c.png", scene(2))
-    found = unique(probe(item, EVERY) for item in reversed(find([str(tmp_path)])[0]))
-    assert [Path(clip.uris[0]).name for clip in found.clips] == ["a.png", "c.png"]
-    assert [(r.uri, r.reason) for r in found.refusals] == [(second, f"has the same content as {first}")]
 
 
 def test_a_key_depends_on_content_and_options_not_on_names_or_times(tmp_path: Path) -> None:
