@@ -3,53 +3,61 @@
     python -m benchmarks.scaling workers              wall time of a render stage with 1 and with 2 workers
     python -m benchmarks.scaling driver               CPU of the driver and of Ray per 1,000 shards, and of a wait
     python -m benchmarks.scaling plan --folder DISK   list, remember and plan a million committed shards, for real
-    python -m benchmarks.scaling label                what planning costs per photo and per video clip
+    python -m benchmarks.scaling label --folder DISK  the same for `label`: a million videos, or millions of photos
     python -m benchmarks.scaling simulate             10,000 workers and a million shards in the runner's window
 
-`plan` makes a folder and a record for every shard (of a few hundred bytes, about 8 GB on most file systems) and
-removes them. `simulate` runs the runner's own loop on a stand-in for Ray with a clock that the tasks' simulated
-times move, and the driver's real CPU time with them; what Ray adds to a task comes in by --task-cost, as `driver`
-measures it.
+`plan` and `label` make a folder and a record for every shard (of a few hundred bytes, about 8 GB on most file
+systems) and remove them. `simulate` runs the runner's own loop on a stand-in for Ray with a clock that the tasks'
+simulated times move, and the driver's real CPU time with them; what Ray adds to a task comes in by --task-cost, as
+`driver` measures it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 
-from pipeline.clips import ClipSpec
-from pipeline.index import EMPTY, Index, number_of, read_index, save_index
+from generators.detector import label_names
+from pipeline import label as stage
+from pipeline.clips import Clips, ClipSpec, SourceOptions, number_of, spans
+from pipeline.index import EMPTY, Index, read_index, save_index
 from pipeline.label import plan_work as plan_labels
-from pipeline.planning import pack, uncovered
+from pipeline.planning import pack
+from pipeline.probe import Probed
 from pipeline.progress import Reporter
 from pipeline.render import RenderOptions, RenderWork, render
 from pipeline.render import plan_work as plan_renders
 from pipeline.runner import SINGLE_THREADED, Cluster, Outcome, run, windowed
+from pipeline.scan_cache import fingerprinter, spec_reader, write_part
 from pipeline.shards import GROUP, Dataset, canonical, digest
+from pipeline.sources import Item, find
 from renderers.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
 HERE = Cluster(workers=0)
+Kind = Literal["photo", "video"]
 SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far, MiB (getrusage's may be the one of its parent)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 class Stopwatch:
@@ -226,61 +234,120 @@ def _rebuild(path: Path, records: int) -> None:
     print(f"index from nothing: {each} (records of {text / 1024:.0f} KiB)")
 
 
-def label(shards: int = 20_000) -> None:
-    """What planning the label stage costs per clip: photos, 64 to a shard, and videos, 64 frames a clip."""
-    command = [sys.executable, "-m", "benchmarks.scaling", "relabel", "--shards", str(shards)]
-    for kind in ("photo", "video"):
-        subprocess.run([*command, "--kind", kind], check=True)
+def label(kind: Kind = "video", shards: int = 1_000_000, folder: str | None = None) -> None:
+    """Run `label` on sources that are all known, labelled and committed: it lists, plans and finds nothing to do.
+
+    Videos are empty files that are listed for real, each remembered as one clip of 64 frames; photos, 64 to a
+    shard, come from a list that is made up, since tens of millions of files fit on few disks. All else is real.
+
+    Args:
+        kind: What the shards hold.
+        shards: How many.
+        folder: Where to put them; default: the system's folder for temporary files.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        sources, out = f"{scratch}/sources", f"{scratch}/out"
+        _remember_sources(kind, shards, sources, out)
+        command = [sys.executable, "-m", "benchmarks.scaling", "relabel", "--kind", kind]
+        command += ["--sources", sources, "--out", out, "--shards", str(shards)]
+        subprocess.run(command, check=True)  # with a peak of its own
 
 
-def _clip(kind: str, number: int) -> ClipSpec:
+def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
+    """Sources, what the scan remembers of them, and a committed shard of each."""
+    watch, size = Stopwatch(), (256, 256)
+    dataset = Dataset.create(out, {"size": list(size), "seed": 0})
+    if kind == "video":
+        with watch.step(f"make {shards} empty files"):
+            for item in _items(kind, shards, sources):
+                Path(item.uris[0]).parent.mkdir(parents=True, exist_ok=True)
+                Path(item.uris[0]).touch()
+    fingerprint, parts = fingerprinter(SourceOptions()), []
+    with watch.step("remember what came of them"):
+        items = iter(_listed(kind, shards, sources))
+        number = 0
+        while batch := list(islice(items, 1 << 11 if kind == "video" else 1 << 14)):
+            found = [
+                (item, fingerprint(item), Probed((_clip(kind, item.uris, number + k),)))
+                for k, item in enumerate(batch)
+            ]
+            number += len(batch)
+            parts.append(write_part(dataset, found))
+    clips = Clips(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.frames for part in parts]),
+        np.concatenate([part.offers for part in parts]),
+        parts[0].kinds,
+        spec_reader(dataset, parts),
+    )
+    planned = pack(clips)
+    assert len(planned) == shards, len(planned)
+    work, _ = plan_labels(planned, EMPTY, out, label_names(), {}, size, 0, "fast")
+    recipes = json.loads(canonical(next(iter(work)).recipes))
+    record = canonical({"attributes": {"freelabels": {"a record of": "a few hundred bytes " * 10}}})
+    with watch.step(f"make {shards} folders and records"):
+        for name in planned.ids:
+            os.mkdir(f"{out}/{name}.0")
+            with open(f"{out}/{name}.0/{GROUP}", "wb") as stream:
+                stream.write(record)
+    with watch.step("remember them"):
+        stamps = dataset.stamps()
+        order = np.array(sorted(range(shards), key=planned.ids.__getitem__), np.int64)
+        counts = np.diff(planned.starts)[order]
+        keys = clips.keys[planned.members][spans(planned.starts[order], counts)]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        made = np.zeros(shards, np.int32)
+        save_index(dataset, Index(list(stamps), list(stamps.values()), made, [recipes], starts, keys))
+
+
+def _items(kind: Kind, shards: int, folder: str) -> Iterator[Item]:
+    """A thousand files in each folder."""
+    for number in range(shards if kind == "video" else 64 * shards):
+        place = f"{folder}/{number // 1000:06d}/{number:09d}"
+        if kind == "video":
+            yield Item("video", (f"{place}.mp4",), "")
+        else:
+            yield Item("image", (f"{place}.jpg",), f"{number}-{number}")
+
+
+def _listed(kind: Kind, shards: int, sources: str) -> Iterable[Item]:
+    found = find([sources]) if kind == "video" else _items(kind, shards, sources)
+    return (item for item in found if isinstance(item, Item))
+
+
+def _clip(kind: Kind, uris: tuple[str, ...], number: int) -> ClipSpec:
+    """A clip that is told by its number."""
     frames = 1 if kind == "photo" else 64
     indices = tuple(range(number, number + 3 * frames, 3))
     video: dict[str, Any] = {"pts": tuple(1024 * k for k in indices), "rate": 10.0, "shot": f"{number:016x}"}
-    return ClipSpec(
+    spec = ClipSpec(
         kind=kind,
-        uris=(f"/data/a folder of sources/{number // 1000}/{number}.mp4",),
-        sha256=f"{number:064x}",
+        uris=uris,
+        sha256=hashlib.sha256(f"{number}".encode()).hexdigest(),
         size=(1080, 1920),
-        indices=indices,
-        times=tuple(k / 30 for k in indices),
+        indices=indices if kind == "video" else (0,),
+        times=tuple(k / 30 for k in indices) if kind == "video" else (0.0,),
         camera=(1600.0 + number, 1600.0 + number, 960.0, 540.0),
         intrinsics="assumed",
         **(video if kind == "video" else {}),
     )
+    spec.__dict__["key"] = spec.sha256[:16]  # as good as any, and costs nothing
+    return spec
 
 
-def relabel(shards: int, kind: str) -> None:
-    """Plan so many shards of one kind, all of them committed."""
+def relabel(kind: Kind, sources: str, out: str, shards: int) -> None:
+    """Run the stage on what is committed."""
     watch = Stopwatch()
-    count = shards * 64 if kind == "photo" else shards
-    before = peak_mib()
-    with watch.step(f"{kind}: make {count} clips"):
-        clips = [_clip(kind, number) for number in range(count)]
-    held = (peak_mib() - before) / count * 1024
-    started = time.process_time()
-    with watch.step(f"{kind}: pack into shards, name them"):
-        plans = pack(clips)
-        names = sorted((plan.id, k) for k, plan in enumerate(plans))
-    labels = ["edges", "regions", "disparity"] if kind == "photo" else ["flow", "motion", "edges"]
-    fresh, _ = plan_labels(plans[:1], EMPTY, "out", labels, {}, (256, 256), 0, "fast")
-    keys = [[number_of(clip.key) for clip in plans[k].clips] for _, k in names]
-    index = Index(
-        [f"{name}.0" for name, _ in names],
-        [""] * len(names),
-        np.zeros(len(names), np.int32),
-        [fresh[0].recipes],
-        np.concatenate([[0], np.cumsum([len(k) for k in keys])]).astype(np.int64),
-        np.asarray([key for each in keys for key in each], np.uint64),
-    )
-    with watch.step(f"{kind}: plan {len(plans)} committed shards"):
-        work, _ = plan_labels(uncovered(plans, index), index, "out", labels, {}, (256, 256), 0, "fast")
-    assert not work
-    spent = time.process_time() - started
-    print(
-        f"{kind}: {held:.2f} KiB and {spent / count * 1e6:.0f} µs a clip; a million shards need "
-        f"{held * count / shards / 1024 / 1024 * 1e6:.1f} GiB and {spent / shards * 1e6:.0f} s"
-    )
+    with watch.step("start of the process and imports"):
+        label_names()
+    if kind == "photo":
+        vars(stage)["find"] = lambda *_, **__: _items(kind, shards, sources)
+    else:
+        with watch.step("list the sources alone"):
+            assert sum(1 for _ in find([sources])) == shards
+    with watch.step(f"label {shards} committed shards of {kind}s"):
+        summary = stage.label([sources], out, cluster=HERE, reporter=Reporter("json"))
+    assert (summary.shards, summary.made, summary.failed) == (shards, 0, 0), summary
 
 
 # --- 10,000 workers -----------------------------------------------------------------------------------------
