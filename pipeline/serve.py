@@ -175,8 +175,13 @@ class Live:
         rows = [figures_row(values, self.figure_names) if values else None for values in figures[first:]]
         return {"first": first, "rows": rows, "odd": odd(figures, self.figure_names)}
 
-    def exclude(self, number: int, changes: Sequence[Any], keep: Sequence[Any]) -> int:
-        """Add and take frames, [shard number, row], to and from a dataset's exclusion list; returns its length."""
+    def exclude(
+        self, number: int, changes: Sequence[tuple[int, int]], keep: Sequence[tuple[int, int]]
+    ) -> int:
+        """Add and take frames, [shard number, row], to and from a dataset's exclusion list; returns its length.
+
+        Raises NotThere for a frame that isn't there, UserError if the list can't be written.
+        """
         if not 0 <= number < len(self.paths):
             raise NotThere(f"there is no dataset {number}")
         dataset = self.readers[number].dataset
@@ -188,18 +193,20 @@ class Live:
                 write_exclusions(dataset, listed)
             except OSError as error:
                 raise UserError(f"can't write to {dataset.path} ({error.strerror})") from error
-            self.excluded[number] |= {(int(shard), int(row)) for shard, row in changes}
-            self.excluded[number] -= {(int(shard), int(row)) for shard, row in keep}
+            self.excluded[number] |= set(changes)
+            self.excluded[number] -= set(keep)
         return len(listed)
 
-    def _identities(self, number: int, rows: Sequence[Any]) -> set[Frame]:
+    def _identities(self, number: int, rows: Sequence[tuple[int, int]]) -> set[Frame]:
         by_shard: dict[int, list[int]] = {}
         for shard, row in rows:
-            by_shard.setdefault(int(shard), []).append(int(row))
+            by_shard.setdefault(shard, []).append(row)
         found = set()
         for shard, wanted in by_shard.items():
             known = self.readers[number].identities(self.shard_name(number, shard))
-            found |= {known[row] for row in wanted if 0 <= row < len(known)}
+            if not all(0 <= row < len(known) for row in wanted):
+                raise NotThere(f"shard {shard} of dataset {number} has {len(known)} frames, from 0 on")
+            found |= {known[row] for row in wanted}
         return found
 
     def shard_name(self, number: int, shard: int) -> str:
@@ -293,7 +300,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length) or b"{}")
         match parts:
             case ["exclusions", number]:
-                count = self.live.exclude(int(number), body.get("exclude", []), body.get("keep", []))
+                count = self.live.exclude(int(number), _rows(body, "exclude"), _rows(body, "keep"))
                 self._send_json({"excluded": count})
             case ["jobs", name, number]:
                 self.live.start(name, int(number))
@@ -322,6 +329,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+
+def _rows(body: Any, name: str) -> list[tuple[int, int]]:
+    """The [shard number, row] pairs under a name of what was posted. Raises ValueError if it is something else."""
+    try:
+        return [(int(shard), int(row)) for shard, row in body.get(name, [])]
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"post {{{name!r}: [[shard number, row], …]}}") from error
 
 
 class Server(ThreadingHTTPServer):

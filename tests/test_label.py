@@ -25,7 +25,7 @@ IN_PROCESS = Cluster(workers=0)
 SIZE = (64, 64)
 
 
-def run(sources: list[Path], out: Path, **options: Any) -> Any:
+def run(sources: list[Path], out: Path | str, **options: Any) -> Any:
     options = {"size": SIZE, "cluster": IN_PROCESS, "reporter": Reporter("quiet"), **options}
     return label([str(s) for s in sources], out, **options)
 

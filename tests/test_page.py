@@ -477,6 +477,9 @@ def test_only_pages_of_this_server_are_answered(data: tuple[str, str], serve: Se
     json_of = {"Content-Type": "application/json"}
     assert ask(address, "/exclusions/0", json_of | {"Origin": "http://evil.example"}, b"{}")[0] == 403
     assert ask(address, "/exclusions/0", {"Content-Type": "text/plain"}, b"{}")[0] == 422
+    for wrong in (b'{"exclude": [[0, 9999]]}', b'{"exclude": [[99, 0]]}', b'{"exclude": [7]}', b"[]", b"{"):
+        assert ask(address, "/exclusions/0", json_of, wrong)[0] in (404, 422)
+    assert json.loads(ask(address, "/exclusions")[1]) == [[]]
     assert not (Path(data[0]) / FILE).exists()
 
 

@@ -30,17 +30,21 @@ from pipeline.card import About, card
 from pipeline.clips import SourceOptions
 from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
+from pipeline.exclusions import FILE as EXCLUSIONS
 from pipeline.file_cache import FileCache
 from pipeline.inspect import draw_contact_sheet, inspect
 from pipeline.label import label
 from pipeline.object_storage import ATTEMPTS, COMMITS, ObjectStorage
+from pipeline.page import write_html
 from pipeline.progress import Reporter
 from pipeline.render import RenderOptions, render
 from pipeline.runner import Cluster
+from pipeline.serve import make_server
 from pipeline.shards import Dataset, NotADataset, Shard, commit_shard
 from pipeline.verify import verify
 from tests.object_store import Proxy, every
 from tests.sources import moving_frames, write_photos, write_video
+from tests.test_page import ask
 from tests.test_shards import CLIPS, some_columns
 from train.loader import Loader, LoaderConfig
 from train.model import ModelConfig
@@ -136,7 +140,7 @@ def run_label(sources: Path, out: str | Path, workers: int = 0, **options: Any) 
 @pytest.fixture(scope="module")
 def labelled(server: str, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The same dataset in a folder, made in this process, and in the store, made by Ray's workers."""
-    here, there = tmp_path_factory.mktemp("labelled") / "out", "s3://bucket/labelled"
+    here, there = tmp_path_factory.mktemp("here") / "labelled", "s3://bucket/labelled"
     assert run_label(sources, here).complete
     assert run_label(sources, there, workers=2).complete
     return here, there
@@ -157,6 +161,35 @@ def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, 
     cards = [card(path, About(name="Two places")) for path in (here, there)]
     assert [file.read_bytes() for file in cards[0]] == [file.read_bytes() for file in cards[1]]
     assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
+
+
+def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
+    labelled: tuple[Path, str], sources: Path, root: str, tmp_path: Path
+) -> None:
+    pages = [
+        write_html([str(path)], tmp_path / f"{k}.html", frames=4, clips=0).read_text().replace(str(path), "")
+        for k, path in enumerate(labelled)
+    ]
+    assert pages[0] == pages[1]
+    run_label(sources / "photos", root)
+    before = len(read_catalogue([root], [], 1).windows)
+    server = make_server([root], 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}"
+        status, picture = ask(address, "/picture/0/0/0/edges")
+        assert status == 200 and picture[:4] == b"RIFF"
+        assert ask(address, "/values/0/0/0/edges")[0] == 200
+        tick = json.dumps({"exclude": [[0, 0]]}).encode()
+        assert ask(address, "/exclusions/0", {"Content-Type": "application/json"}, tick)[0] == 200
+        assert json.loads(ask(address, "/exclusions")[1]) == [[[0, 0]]]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert fsspec.filesystem("s3", use_listings_cache=False).exists(f"{root}/{EXCLUSIONS}")
+    assert len(read_catalogue([root], [], 1).windows) == before - 1
 
 
 def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: Path) -> None:
