@@ -95,8 +95,9 @@ def _grouped(named: Folders, unlisted: set[str]) -> Iterator[Item | Refusal]:
         together = related(folder, named)
         done.update(together)
         done.remove(folder)
-        for base in {base for one in together for base in bases(one)} & named.keys() - around.keys():
-            around[base] = _calibrations(base) if base in unlisted else _only_calibrations(named[base])
+        for base in (base for one in together for base in bases(one)):
+            if base in named and base not in around:
+                around[base] = _calibrations(base) if base in unlisted else _only_calibrations(named[base])
         listed: Folders = {}
         for one in together:
             listed[one], named[one] = named[one], _only_calibrations(named[one])
