@@ -48,7 +48,7 @@ class Part:
     keys: NDArray[np.uint64]
     frames: NDArray[np.uint16]
     offers: NDArray[np.uint16]
-    first: NDArray[np.uint16]
+    first: NDArray[np.uint32]
     noted: NDArray[np.bool_]
     kinds: tuple[tuple[str, frozenset[str]], ...]
     refusals: tuple[tuple[int, Refusal], ...]
@@ -115,7 +115,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) ->
         "keys": clips.keys,
         "frames": clips.frames,
         "offers": clips.offers,
-        "first": np.array([i.uris.index(c.uris[0]) for i, _, p in found for c in p.clips], np.uint16),
+        "first": np.array([i.uris.index(c.uris[0]) for i, _, p in found for c in p.clips], np.uint32),
         "noted": np.array([bool(spec.note) for spec in specs], np.bool_),
     }
     about = {
