@@ -1,7 +1,8 @@
-"""Training speed: samples a second and the share of time that the device waits for data.
+"""Training speed: samples a second and the share of time that the device waits for data; or its arithmetic.
 
 python -m benchmarks.train --backbone resnet50 --size 224 --batch 64      on a GPU
 python -m benchmarks.train --backbone resnet18 --size 96 --batch 8 --steps 6
+python -m benchmarks.train --count --batch 4      floating-point operations of a sample, forward and backward
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.shapes import write_dataset
 from train.adversary import AdversaryConfig
@@ -29,6 +33,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--adversary", default="reversal")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--count", action="store_true", help="operations instead of time")
     arguments = parser.parse_args()
     device = device_of("auto")
     config = TrainConfig(
@@ -47,6 +52,17 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         sides = [write_dataset(Path(folder) / str(d), d, 24, arguments.size + 32, frames=8) for d in (0, 1)]
+        if arguments.count:
+            counted = []
+            for steps in (1, 2):  # what is done once, such as the evaluation, is in both
+                with FlopCounterMode(display=False) as counter:
+                    few = replace(config, steps=steps, log_every=1)
+                    train([str(sides[0])], [str(sides[1])], f"{folder}/{steps}", few, quiet=True)
+                counted.append(counter.get_total_flops())
+            each = (counted[1] - counted[0]) / arguments.batch
+            print(f"{arguments.backbone} at {arguments.size} px, four tasks and {arguments.adversary}")
+            print(f"{each / 1e9:.1f} billion operations a sample (a multiplication and an addition are two)")
+            return
         train([str(sides[0])], [str(sides[1])], f"{folder}/run", config, quiet=True)
         lines = [json.loads(line) for line in (Path(folder) / "run" / METRICS).read_text().splitlines()]
     last = [line for line in lines if "samples_per_second" in line][-1]  # the second half, warmed up
