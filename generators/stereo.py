@@ -23,7 +23,7 @@ RANGE_WIDTH = 240  # the range of disparities is found on an image of at most th
 SPECKLE = 60  # pixels; smaller islands of matches are chance
 LIKENESS_WINDOW = 7  # pixels
 LIKENESS_NOISE = 9.0  # squared grey levels: contrast below this is no evidence of a match
-LEAST_LIKENESS = 0.35  # median over the matches; noise matched with noise stays below
+LEAST_LIKENESS = 0.33  # of matches, weighted by contrast, × their share: unrelated views stay below 0.25
 RIM_WINDOW = 9  # pixels
 RIM_STEP = 1.5  # pixels of disparity
 LEAST_DISPARITY = 1.0  # pixels, reached by the nearest twentieth: two equal views say nothing
@@ -96,11 +96,11 @@ class Stereo:
     def _match(self, colour: Array, right_colour: Array, levels: int) -> tuple[Map, Map]:
         left, right = _grey(colour), _grey(right_colour)
         disparity, matched, difference = self._consistent(colour, right_colour, levels)
-        alike = likeness(left, right, disparity)
+        alike, contrast = likeness(left, right, disparity)
         if (
-            matched.mean() < 0.05
+            not matched.any()
             or np.percentile(disparity[matched], 95) < LEAST_DISPARITY
-            or np.median(alike[matched]) < LEAST_LIKENESS
+            or matched.mean() * np.average(alike[matched], weights=contrast[matched]) < LEAST_LIKENESS
         ):
             return np.full(left.shape, np.nan, np.float32), np.zeros(left.shape, np.float32)
         rim = far_from_rims(fill_from_background(np.where(matched, disparity, np.nan).astype(np.float32)))
@@ -165,14 +165,18 @@ def left_right_difference(disparity: Map, other: Map) -> Map:
     return np.asarray(np.abs(_seen_from_left(other, disparity, cv2.INTER_NEAREST, np.inf) - disparity))
 
 
-def likeness(left: Array, right: Array, disparity: Map) -> Map:
-    """Normalised cross-correlation of each left window with the right window it is matched with."""
+def likeness(left: Array, right: Array, disparity: Map) -> tuple[Map, Map]:
+    """Normalised cross-correlation of each left window with the right one it is matched with, and their contrast.
+
+    Contrast is in squared grey levels, the noise added.
+    """
     a = left.astype(np.float32)
     b = _seen_from_left(right.astype(np.float32), disparity, cv2.INTER_LINEAR, 0)
     size = (LIKENESS_WINDOW, LIKENESS_WINDOW)
     ma, mb, aa, bb, ab = (cv2.blur(v, size) for v in (a, b, a * a, b * b, a * b))
     spread = np.sqrt(np.maximum(aa - ma * ma, 0) * np.maximum(bb - mb * mb, 0))
-    return np.asarray((ab - ma * mb) / (spread + np.float32(LIKENESS_NOISE)), np.float32)
+    contrast = np.asarray(spread + np.float32(LIKENESS_NOISE), np.float32)
+    return np.asarray((ab - ma * mb) / contrast, np.float32), contrast
 
 
 def far_from_rims(disparity: Map) -> Map:
