@@ -111,10 +111,10 @@ class Stereo:
         behind = fill_from_background(np.where(kept, disparity, np.nan).astype(np.float32))
         difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
         score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
-        guessed = HIDDEN * (0.1 + 0.9 * connected) / (1 + np.abs(behind - around) / np.float32(APART))
+        likely = (0.1 + 0.9 * connected) / (1 + np.abs(behind - around) / np.float32(APART))
         exact = refined(left, right, disparity)
         disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, behind), 5), np.float32)
-        return disparity, np.where(kept, score, guessed).astype(np.float32)
+        return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * likely)).astype(np.float32)
 
     def _consistent(self, left: Array, right: Array, levels: int) -> tuple[Map, NDArray[np.bool_], Map]:
         """Disparity of the left view, where it is a match, and its difference from the right view's."""
