@@ -21,6 +21,7 @@ Map = NDArray[np.float32]
 JUMP = 0.04  # relative step of inverse depth between neighbours at which windows stop
 LEAST_RADIUS = 3.0  # pixels, of the first pass
 BEND = 0.5  # step of the unit normal at which windows stop in the second pass
+TRUSTING = 0.25  # power of the disparity's confidence: order may be doubtful where the slope is not
 
 
 @register
@@ -34,18 +35,20 @@ class Normals:
     inverse depth with its zero at infinity, as the detectors of this package make it.
 
     Two passes of geodesic least squares: the first stops at jumps of depth, the second also where the normals
-    of the first bend (creases). Confidence falls with the error that the residual leaves in the slope, with
-    the angle between the passes and with the confidence of the disparity. radius, wide_radius: windows of the
-    two passes, as shares of the longer side; width: the longer side of the frames worked on.
+    of the first bend (creases). The second has narrow windows and wide ones, and each pixel keeps the plane
+    with less residual for its reach: wide ones average noise, narrow ones follow what is small or curved.
+    Confidence falls with the error that the residual leaves in the slope, with the angle between the passes
+    and, a little, with the confidence of the disparity. radius, wide_radius: windows as shares of the longer
+    side, those of the first pass being narrow; width: the longer side of the frames worked on.
     """
 
     name: ClassVar[str] = "normals"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("normals", "normals_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"disparity", "disparity_confidence"})
 
     radius: float = 0.012
-    wide_radius: float = 0.025
+    wide_radius: float = 0.05
     width: int = 640
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
@@ -92,16 +95,19 @@ class Normals:
         directions = np.moveaxis(rays(K, *inverse.shape), -1, 0).astype(np.float32)
         first = fit_planes(inverse, weight, *links([steps], max(LEAST_RADIUS, self.radius * longer)))
         rough, _ = _facing(first, directions, K)
-        wide = links([steps, *(rough / np.float32(BEND))], max(2 * LEAST_RADIUS, self.wide_radius * longer))
-        planes = fit_planes(inverse, weight, *wide)
-        normal, away = _facing(planes, directions, K)
-        # The residual left over `support` pixels tilts the plane by so many radians.
-        tilt = (
-            float(K[0, 0])
-            * planes.residual
-            / np.maximum(planes.value * planes.reach * np.sqrt(np.maximum(planes.support, 1)), 1e-9)
-        )
-        score = trust / (1 + (tilt / 0.1) ** 2) * np.clip(dot(normal, rough), 0, 1)
+        normal, away, tilt = np.zeros_like(rough), ~known, np.full(inverse.shape, np.inf, np.float32)
+        least = tilt
+        for radius in (self.radius, self.wide_radius):
+            near = links([steps, *(rough / np.float32(BEND))], max(2 * LEAST_RADIUS, radius * longer))
+            planes = fit_planes(inverse, weight, *near)
+            found, degenerate = _facing(planes, directions, K)
+            # The residual tilts the plane by so many radians, if it is one-sided; less if it is noise.
+            lean = float(K[0, 0]) * planes.residual / np.maximum(planes.value * planes.reach, 1e-9)
+            better = lean < least
+            least = np.where(better, lean, least)
+            normal, away = np.where(better, found, normal), np.where(better, degenerate, away)
+            tilt = np.where(better, lean / np.sqrt(np.maximum(planes.support, 1)), tilt)
+        score = trust**TRUSTING / (1 + (tilt / 0.1) ** 2) * np.clip(dot(normal, rough), 0, 1)
         score = np.where(known & ~away, np.maximum(score, 1e-3), 0).astype(np.float32)
         return np.ascontiguousarray(np.moveaxis(normal, 0, -1)), score
 

@@ -13,18 +13,19 @@ from generators.calibration import calibrated
 from generators.clip import STEREO, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
+from generators.planes import geodesic_sums, links
+from generators.semi_global import match
 from generators.weighted_median import geodesic_median
 
 Map = NDArray[np.float32]
 
-MARGIN = 8  # columns added on both sides, so that no window leaves the image
-RANGE_WIDTH = 320  # the range of disparities is found on an image of at most this width
+RANGE_WIDTH = 240  # the range of disparities is found on an image of at most this width
 SPECKLE = 60  # pixels; smaller islands of matches are chance
 LIKENESS_WINDOW = 7  # pixels
 LIKENESS_NOISE = 9.0  # squared grey levels: contrast below this is no evidence of a match
-LEAST_LIKENESS = 0.35  # median over the matches; noise matched with noise stays below
+LEAST_LIKENESS = 0.33  # of matches, weighted by contrast, × their share: unrelated views stay below 0.25
 RIM_WINDOW = 9  # pixels
-RIM_STEP = 4.0  # pixels of disparity
+RIM_STEP = 1.5  # pixels of disparity
 LEAST_DISPARITY = 1.0  # pixels, reached by the nearest twentieth: two equal views say nothing
 HIDDEN = 0.4  # raw score up to which only what one camera alone sees reaches, and matches start
 REFINED_WINDOW = 7  # pixels on either side
@@ -33,6 +34,8 @@ REFINED_NOISE = 4.0  # squared grey levels per pixel: slopes below this are nois
 MEDIAN_WIDTH = 768  # pixels; medians are taken on images of at most this width
 COLOUR_STEP = 0.1  # summed over RGB in [0, 1]: a step that ends a median's window
 REACH = 0.1  # of the width: how far a median looks where colour stays
+CONNECTED = 0.05  # of the width: how far a filled pixel may be from matches of its colour, to be trusted
+APART = 2.0  # pixels between the two guesses at what is hidden that halve trust
 SURFACE = 0.999  # farther from rims than this, a match isn't doubted
 ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 
@@ -40,31 +43,31 @@ ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 @register
 @dataclass(frozen=True)
 class Stereo:
-    """Disparity of the left view: semi-global matching, left-right check, fill of what is hidden from its likes.
+    """Disparity of the left view: semi-global matching, left-right check, fill of what is hidden from behind.
 
     Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
     views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
-    cross-correlation) of the matched windows. Pixels seen by one camera only, and matches at rims that differ
-    from what hangs together with them by colour, get the median disparity of that, at low confidence. A pair
-    whose views don't match, are equal or without texture is NaN at confidence 0.
-    Sources: H. Hirschmüller, Stereo processing by semi-global matching and mutual information, PAMI 2008, in
-    OpenCV's three-way variant; Z. Ma et al., Constant time weighted median filtering for stereo matching and
-    beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative image registration technique, 1981.
+    cross-correlation) of the matched windows. Matches at rims that differ from the median of what hangs
+    together with them by colour are dropped; they and pixels seen by one camera only get the disparity of the
+    farther of the surfaces beside them in their row, at low confidence, lower where that differs from the
+    median and where little of their colour is matched nearby. A pair whose views don't match, are equal or
+    without texture is NaN at confidence 0.
+    Sources: those of `generators.semi_global`; Z. Ma et al., Constant time weighted median filtering for stereo
+    matching and beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative image registration technique, 1981.
 
-    largest: the largest disparity searched, as a share of the width. block: matching window in pixels.
-    consistent: the largest left-right difference, in pixels, of a match. width: wider pairs are matched at
-    this width. Raises ValueError for a clip without right views of the left ones' shape.
+    largest: the largest disparity searched, as a share of the width. consistent: the largest left-right
+    difference, in pixels, of a match. cells: pairs are reduced until height × width × disparities searched is
+    no more than this. Raises ValueError for a clip without right views of the left ones' shape.
     """
 
     name: ClassVar[str] = "stereo"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
     largest: float = 0.3
-    block: int = 1
     consistent: float = 1.0
-    width: int = 1024
+    cells: int = 2**25
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip of rectified pairs."""
@@ -79,48 +82,53 @@ class Stereo:
     def _frame(self, left: Array, right: Array) -> tuple[Map, Map]:
         """Disparity (H, W) in pixels, NaN where there is none, and its raw score in [0, 1]."""
         height, width = left.shape[:2]
-        scale = min(1.0, self.width / width)
-        disparity, score = self._match(_scaled(left, scale), _scaled(right, scale))
+        levels = self._levels(left, right)
+        scale = min(1.0, (self.cells / (height * width * levels)) ** (1 / 3))
+        disparity, score = self._match(
+            _scaled(left, scale), _scaled(right, scale), _multiple_of_16(levels * scale)
+        )
         if scale < 1:
             disparity = resized(disparity, (width, height), cv2.INTER_NEAREST)
             disparity *= np.float32(1 / scale)
             score = resized(score, (width, height), cv2.INTER_NEAREST)
         return disparity, score
 
-    def _match(self, colour: Array, right_colour: Array) -> tuple[Map, Map]:
+    def _match(self, colour: Array, right_colour: Array, levels: int) -> tuple[Map, Map]:
         left, right = _grey(colour), _grey(right_colour)
-        disparity, other = both_ways(left, right, self._levels(left, right), self.block)
-        difference = left_right_difference(disparity, other)
-        matched = without_islands(disparity, (difference <= self.consistent) & (disparity >= 0))
-        alike = likeness(left, right, disparity)
+        disparity, matched, difference = self._consistent(colour, right_colour, levels)
+        alike, contrast = likeness(left, right, disparity)
         if (
-            matched.mean() < 0.05
+            not matched.any()
             or np.percentile(disparity[matched], 95) < LEAST_DISPARITY
-            or np.median(alike[matched]) < LEAST_LIKENESS
+            or matched.mean() * np.average(alike[matched], weights=contrast[matched]) < LEAST_LIKENESS
         ):
             return np.full(left.shape, np.nan, np.float32), np.zeros(left.shape, np.float32)
-        filled = fill_from_background(np.where(matched, disparity, np.nan).astype(np.float32))
-        rim = far_from_rims(filled)
-        around, agreement, step = median_of_likes(
-            disparity, np.where(matched, np.maximum(alike, 0.05) * rim, 0).astype(np.float32), colour
-        )
-        astray = matched & (rim < SURFACE) & (np.abs(disparity - around) > ASTRAY + step / 2)
-        kept = matched & ~astray
+        rim = far_from_rims(fill_from_background(np.where(matched, disparity, np.nan).astype(np.float32)))
+        weight = np.where(matched, np.maximum(alike, 0.05) * rim, 0).astype(np.float32)
+        around, connected, step = likes(disparity, weight, colour)
+        astray = (rim < SURFACE) & (np.abs(disparity - around) > ASTRAY + step / 2)
+        kept = matched & ~astray if (matched & ~astray).any() else matched
+        behind = fill_from_background(np.where(kept, disparity, np.nan).astype(np.float32))
         difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
         score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
+        likely = (0.1 + 0.9 * connected) / (1 + np.abs(behind - around) / np.float32(APART))
         exact = refined(left, right, disparity)
-        disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, around), 5), np.float32)
-        return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * agreement)).astype(np.float32)
+        disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, behind), 5), np.float32)
+        return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * likely)).astype(np.float32)
+
+    def _consistent(self, left: Array, right: Array, levels: int) -> tuple[Map, NDArray[np.bool_], Map]:
+        """Disparity of the left view, where it is a match, and its difference from the right view's."""
+        disparity, other = match(left, right, levels)
+        difference = left_right_difference(disparity, other)
+        return disparity, without_islands(disparity, difference <= self.consistent), difference
 
     def _levels(self, left: Array, right: Array) -> int:
         """How many disparities to search: a multiple of 16 that covers the pair, found on a small copy."""
         width = left.shape[1]
-        scale = min(1.0, RANGE_WIDTH / width)
+        scale = min(1.0, RANGE_WIDTH / max(left.shape[:2]))
         small, small_right = _scaled(left, scale), _scaled(right, scale)
         top = _multiple_of_16(self.largest * small.shape[1])
-        disparity, other = both_ways(small, small_right, top, self.block)
-        matched = (left_right_difference(disparity, other) <= self.consistent) & (disparity >= 0)
-        matched = without_islands(disparity, matched)
+        disparity, matched, _ = self._consistent(small, small_right, top)
         largest = float(np.percentile(disparity[matched], 99.9)) if matched.any() else 0.0
         return _multiple_of_16(min(largest * 1.1 / scale + 4, self.largest * width))
 
@@ -143,31 +151,6 @@ def _multiple_of_16(pixels: float) -> int:
     return max(16, int(np.ceil(pixels / 16)) * 16)
 
 
-def match(left: Array, right: Array, levels: int, block: int) -> Map:
-    """Disparities (H, W) of grey `left` in [-1, levels) pixels, also where the right view has ended."""
-    matcher = cv2.StereoSGBM.create(
-        minDisparity=0,
-        numDisparities=levels,
-        blockSize=block,
-        P1=8 * block**2,
-        P2=32 * block**2,
-        disp12MaxDiff=-1,
-        preFilterCap=31,
-        mode=cv2.StereoSGBM_MODE_SGBM_3WAY,
-    )
-    # OpenCV leaves out the first `levels` columns: give it so many more.
-    pad = levels + MARGIN
-    padded = [cv2.copyMakeBorder(i, 0, 0, pad, MARGIN, cv2.BORDER_REPLICATE) for i in (left, right)]
-    found = np.asarray(matcher.compute(padded[0], padded[1]), np.float32)
-    return np.asarray(found[:, pad:-MARGIN] / np.float32(16))
-
-
-def both_ways(left: Array, right: Array, levels: int, block: int) -> tuple[Map, Map]:
-    """Disparities of the left and of the right view, each (H, W) in its own pixels."""
-    mirrored = match(right[:, ::-1].copy(), left[:, ::-1].copy(), levels, block)
-    return match(left, right, levels, block), mirrored[:, ::-1].copy()
-
-
 def _seen_from_left(right: Array, disparity: Map, interpolation: int, outside: float) -> Map:
     """The right view's values at the matches of the left view's pixels."""
     height, width = disparity.shape
@@ -182,14 +165,18 @@ def left_right_difference(disparity: Map, other: Map) -> Map:
     return np.asarray(np.abs(_seen_from_left(other, disparity, cv2.INTER_NEAREST, np.inf) - disparity))
 
 
-def likeness(left: Array, right: Array, disparity: Map) -> Map:
-    """Normalised cross-correlation of each left window with the right window it is matched with."""
+def likeness(left: Array, right: Array, disparity: Map) -> tuple[Map, Map]:
+    """Normalised cross-correlation of each left window with the right one it is matched with, and their contrast.
+
+    Contrast is in squared grey levels, the noise added.
+    """
     a = left.astype(np.float32)
     b = _seen_from_left(right.astype(np.float32), disparity, cv2.INTER_LINEAR, 0)
     size = (LIKENESS_WINDOW, LIKENESS_WINDOW)
     ma, mb, aa, bb, ab = (cv2.blur(v, size) for v in (a, b, a * a, b * b, a * b))
     spread = np.sqrt(np.maximum(aa - ma * ma, 0) * np.maximum(bb - mb * mb, 0))
-    return np.asarray((ab - ma * mb) / (spread + np.float32(LIKENESS_NOISE)), np.float32)
+    contrast = np.asarray(spread + np.float32(LIKENESS_NOISE), np.float32)
+    return np.asarray((ab - ma * mb) / contrast, np.float32), contrast
 
 
 def far_from_rims(disparity: Map) -> Map:
@@ -218,23 +205,23 @@ def refined(left: Array, right: Array, disparity: Map) -> Map:
     return np.asarray(np.clip(found, disparity - 1, disparity + 1), np.float32)
 
 
-def median_of_likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
-    """Median disparity of the weighted pixels that hang together by colour, its share there, and its precision.
+def likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
+    """What hangs together with each pixel by colour: median disparity, mean weight, and the median's precision.
 
     colour: (H, W, 3) sRGB; wide frames are reduced to `MEDIAN_WIDTH`.
     """
     height, width = disparity.shape
     scale = min(1.0, MEDIAN_WIDTH / width)
     guide = cv2.GaussianBlur(_scaled(colour, scale), (0, 0), 0.7).astype(np.float32)
+    guide /= np.float32(255 * COLOUR_STEP)
     small = guide.shape[1::-1]
-    median, agreement, step = geodesic_median(
-        resized(disparity, small, cv2.INTER_NEAREST),
-        resized(weight, small, cv2.INTER_NEAREST),
-        guide / np.float32(255 * COLOUR_STEP),
-        REACH * small[0],
+    weight = resized(weight, small, cv2.INTER_NEAREST)
+    median, _, step = geodesic_median(
+        resized(disparity, small, cv2.INTER_NEAREST), weight, guide, REACH * small[0]
     )
+    near, every = geodesic_sums([weight, np.ones_like(weight)], *links([guide], CONNECTED * small[0]))
     size = width, height
-    return resized(median, size, cv2.INTER_NEAREST), resized(agreement, size, cv2.INTER_NEAREST), step
+    return resized(median, size, cv2.INTER_NEAREST), resized(near / every, size, cv2.INTER_NEAREST), step
 
 
 def without_islands(disparity: Map, matched: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from generators.calibration import using
 from generators.clip import Clip
 from generators.fields import field
 from generators.geometry import intrinsics
+from generators.semi_global import aggregated, cheapest, match
 from generators.stereo import Stereo, fill_from_background
 
 SIZE = (120, 160)
@@ -66,6 +67,28 @@ def test_labels_keep_the_contract_and_repeat(room, labels):
     for name, values in labels.items():
         field(name).check(values)
         assert again[name].tobytes() == values.tobytes()
+
+
+def test_between_whole_disparities_the_v_through_three_costs_is_least():
+    costs = np.array([4, 1, 2], np.int16).reshape(1, 3, 1)
+    assert cheapest(costs)[0, 0] == pytest.approx(1 + (4 - 2) / (2 * (4 - 1)))
+    assert cheapest(costs[:, ::-1])[0, 0] == pytest.approx(1 - (4 - 2) / (2 * (4 - 1)))
+
+
+def test_paths_that_have_no_choice_cost_what_their_ends_cost():
+    costs = np.random.default_rng(0).integers(0, 99, (7, 1, 9)).astype(np.int16)
+    assert np.array_equal(aggregated(costs, np.zeros((7, 9, 3), np.uint8)), 8 * costs)
+
+
+def test_a_blank_between_two_surfaces_is_parted_where_the_colour_changes():
+    noise = np.random.default_rng(0).integers(0, 255, (60, 190, 3)).astype(np.uint8)
+    behind, before = noise.copy(), noise[:, ::-1].copy()
+    behind[:, 60:], before[:, :120] = (60, 60, 200), (200, 60, 60)
+    left, right = behind[:, :180].copy(), behind[:, 4:184].copy()  # 4 pixels of disparity
+    left[:, 90:], right[:, 80:] = before[:, 90:180], before[:, 90:190]  # 10 pixels
+    disparity, _ = match(left, right, 32)
+    assert (np.abs(disparity[5:-5, 10:79] - 4) < 1).mean() > 0.95
+    assert (np.abs(disparity[5:-5, 91:175] - 10) < 1).mean() > 0.98
 
 
 def test_holes_take_the_smaller_end():
