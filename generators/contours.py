@@ -62,6 +62,15 @@ def find_arcs(labels: Ids) -> Arcs:
     return Arcs(labels, count, code // count, code % count, length.astype(float), before, after, of)
 
 
+def rim_distance(arcs: Arcs) -> Values:
+    """How far from the rim of the frame, in pixels, straight on from its cracks, each arc is on average (m,)."""
+    height, width = arcs.labels.shape
+    y, x = np.divmod(arcs.before, width)
+    along_x = np.minimum(x + 1, width - 1 - x)
+    along_y = np.minimum(y + 1, height - 1 - y)
+    return arcs.mean(np.where(arcs.after == arcs.before + 1, along_x, along_y).astype(np.float64))
+
+
 def normals(arcs: Arcs) -> Floats:
     """Unit normal (2, k) = (x, y) of the contour at each crack, by its piece in a block of `PIECE` pixels."""
     flat = arcs.labels.ravel()
@@ -102,6 +111,48 @@ class Hierarchy:
         return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
+@dataclass(frozen=True)
+class Borders:
+    """Borders between regions that grow: each between regions first < second, with its length and strength.
+
+    All (m,); total is the sum of the strength along the border.
+    """
+
+    first: Index
+    second: Index
+    length: Values
+    total: Values
+
+    @staticmethod
+    def of(arcs: Arcs, strength: Values) -> Borders:
+        """The arcs, each as strong as `strength` (m,)."""
+        return Borders(arcs.first, arcs.second, arcs.length, arcs.length * strength)
+
+    def weakest(self, count: int) -> tuple[Values, Values]:
+        """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal."""
+        mean = self.total / self.length
+        code = self.first * count + self.second
+        apart = code * 2654435761 % 4294967296 / 4294967296  # no long chains of equals
+        mean = mean + (1e-6 * mean + 1e-9) * apart
+        weakest = np.full(count, np.inf)
+        np.minimum.at(weakest, self.first, mean)
+        np.minimum.at(weakest, self.second, mean)
+        return weakest, mean
+
+    def merged(self, now: Index) -> Borders:
+        """The borders left when region i has become region now[i]; those that join add up."""
+        ends = np.sort(now[np.stack([self.first, self.second])], axis=0)
+        outer = ends[0] != ends[1]
+        count = len(now)
+        code, of = np.unique(ends[0, outer] * count + ends[1, outer], return_inverse=True)
+        first, second = np.divmod(code, count)
+        length, total = (
+            np.asarray(np.bincount(of, each[outer], len(code)), np.float64)
+            for each in (self.length, self.total)
+        )
+        return Borders(first, second, length, total)
+
+
 def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
     """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
 
@@ -109,38 +160,47 @@ def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
     which gives the same tree as one merge at a time, as merging makes no border weaker than the weakest. It
     ends when no merge to come could be among those that leave `least` regions.
     """
-    first, second, length, total = arcs.first, arcs.second, arcs.length, arcs.length * strength
-    height, left = np.zeros(arcs.count), arcs.count
-    merges: list[tuple[Index, Index, Values]] = [(first[:0], first[:0], length[:0])]
-    while len(first):
-        mean = total / length
+    borders, height, left = Borders.of(arcs, strength), np.zeros(arcs.count), arcs.count
+    merges: list[tuple[Index, Index, Values]] = [(arcs.first[:0], arcs.first[:0], arcs.length[:0])]
+    while len(borders.first):
+        mean = borders.total / borders.length
         if (
             left <= least
             and np.sum(np.concatenate([m[2] for m in merges]) <= mean.min()) >= arcs.count - least
         ):
             break
-        apart = (
-            (first * arcs.count + second) * 2654435761 % 4294967296 / 4294967296
-        )  # no long chains of equals
-        mean = mean + (1e-6 * mean + 1e-9) * apart
-        weakest = np.full(arcs.count, np.inf)
-        np.minimum.at(weakest, first, mean)
-        np.minimum.at(weakest, second, mean)
-        join = (weakest[first] == mean) & (weakest[second] == mean)
-        keep, drop = first[join], second[join]
+        weakest, mean = borders.weakest(arcs.count)
+        join = (weakest[borders.first] == mean) & (weakest[borders.second] == mean)
+        keep, drop = borders.first[join], borders.second[join]
         height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
         merges.append((keep, drop, height[keep]))
         left -= len(keep)
         now = np.arange(arcs.count)
         now[drop] = keep
-        ends = np.sort(now[np.stack([first, second])], axis=0)
-        outer = ends[0] != ends[1]
-        code, of = np.unique(ends[0, outer] * arcs.count + ends[1, outer], return_inverse=True)
-        first, second = np.divmod(code, arcs.count)
-        length = np.asarray(np.bincount(of, length[outer], len(code)), np.float64)
-        total = np.asarray(np.bincount(of, total[outer], len(code)), np.float64)
+        borders = borders.merged(now)
     keeps, drops, heights = zip(*merges, strict=True)
     return Hierarchy(arcs.count, np.concatenate(keeps), np.concatenate(drops), np.concatenate(heights))
+
+
+def absorbed(arcs: Arcs, strength: Values, area: int) -> Index:
+    """The region, from 0, that each region (n,) is part of when none is smaller than `area` pixels.
+
+    Each that is too small goes to the neighbour across its weakest border, until all are large enough. So of
+    two contours that run side by side, with a sliver between them, the stronger is left.
+    """
+    borders, group = Borders.of(arcs, strength), np.arange(arcs.count)
+    size = np.bincount(arcs.labels.ravel(), minlength=arcs.count).astype(float)
+    while len(borders.first):
+        weakest, mean = borders.weakest(len(size))
+        first, second = borders.first, borders.second
+        join = (weakest[first] == mean) & (size[first] < area)
+        join |= (weakest[second] == mean) & (size[second] < area)
+        if not join.any():
+            break
+        links = coo_array((np.ones(int(join.sum())), (first[join], second[join])), shape=(len(size),) * 2)
+        now = np.asarray(connected_components(links, directed=False)[1], np.int64)
+        group, size, borders = now[group], np.bincount(now, size), borders.merged(now)
+    return np.asarray(group)
 
 
 def contrast(arcs: Arcs, merged: Index, content: Values) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,11 +17,13 @@ from generators.contours import (
     Arcs,
     Floats,
     Values,
+    absorbed,
     contrast,
     directed_strength,
     find_arcs,
     normals,
     paint,
+    rim_distance,
     spectral,
     ultrametric,
 )
@@ -34,6 +37,10 @@ HALF_RESPONSE = (
 )
 CLUTTER_SIGMA = 10.0
 HALF_GROUPING = 0.6
+FRAGMENT = 10  # pixels; smaller basins hold too little to be compared by
+RIM = (
+    0.01  # of the longer side; a line along the frame's rim is a scan's border or a letterbox's, no boundary
+)
 NOISE_LIMIT = 3.0  # σ of lightness noise at which contours are no longer to be trusted; good photos have 0.3
 BIN_UNITS = (10.0, 6.0, 6.0, 1.0)  # distances in L, a, b and log texture that tell fillings apart
 
@@ -48,7 +55,9 @@ class ContourEdges:
     in lightness and in chroma, each saturating, less among clutter of its own strength; (2) how differently
     its sides are filled with colour and texture after merging to `coarse` many regions along the ultrametric
     contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on a lattice
-    smaller by `shrink`, and the two are averaged. `threshold` is the strength that counts as even odds.
+    smaller by `shrink`, and the two are averaged. Regions of less than `least` pixels go to the neighbour that
+    they are least apart from, so that no boundary is drawn twice. `threshold` is the strength that counts as
+    even odds.
 
     Arbeláez et al. 2011 is the model (oriented watershed, ultrametric contours, globalisation), with cues
     that need no learned weights. The confidence is high for contours all cues agree on, and for places that
@@ -56,7 +65,7 @@ class ContourEdges:
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -65,6 +74,7 @@ class ContourEdges:
     coarse: tuple[int, int] = (400, 100)
     vectors: int = 16
     decay: float = 0.05
+    least: int = 50
     threshold: float = 0.46
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
@@ -84,6 +94,9 @@ class ContourEdges:
         reach = cv2.dilate(paint(far_arcs, far, lab.shape[:2]), np.ones((5, 5))).ravel()
         calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
         both = calm * (fine + arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after]))) / 2
+        region = absorbed(arcs, both, self.least)
+        inside = region[arcs.first] == region[arcs.second]
+        both[inside | (rim_distance(arcs) < RIM * max(lab.shape))] = 0
 
         probability = saturate(both**4, self.threshold**4)
         trust = np.maximum(probability, 1 - probability) * (1 - dispute)
@@ -103,10 +116,15 @@ class ContourEdges:
 
     def cues(self, lab: Floats) -> tuple[Arcs, Values, Values]:
         """The arcs of Lab (h, w, 3), cues (4, m): gradient, filling near and far, grouping; weight in clutter."""
-        tensors = [gradient_tensor(part, s) for s in SCALES for part in (lab[..., :1], lab[..., 1:])]
+        tensors = gradient_tensors(lab)
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
-        arcs = find_arcs(np.maximum(watershed(slope), 1).astype(np.int32) - 1)  # all 0 where a frame is flat
+        basins = find_arcs(
+            np.maximum(watershed(slope), 1).astype(np.int32) - 1
+        )  # all 0 where a frame is flat
+        flat = slope.ravel()
+        height = basins.mean(np.maximum(flat[basins.before], flat[basins.after]))
+        arcs = find_arcs(absorbed(basins, height, FRAGMENT)[basins.labels].astype(np.int32))
         normal = normals(arcs)
         surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
         clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs, normal) + 2)
@@ -134,14 +152,27 @@ def saturate(value: Values, half: Values | float) -> Values:
     return np.asarray(value / (value + half))
 
 
-def gradient_tensor(channels: Floats, scale: float) -> Floats:
-    """Scale-normalised structure (h, w, 3) = (xx, xy, yy) of the gradient of channels (h, w, C)."""
-    smooth = cv2.GaussianBlur(channels, (0, 0), scale)
-    smooth = cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    smooth = smooth.reshape(*smooth.shape[:2], -1)
-    dx = (smooth[1:-1, 2:] - smooth[1:-1, :-2]) * (scale / 2)
-    dy = (smooth[2:, 1:-1] - smooth[:-2, 1:-1]) * (scale / 2)
-    return np.stack([(dx * dx).sum(-1), (dx * dy).sum(-1), (dy * dy).sum(-1)], axis=-1)
+def gradient_tensors(lab: Floats) -> list[Floats]:
+    """Scale-normalised structure (h, w, 3) = (xx, xy, yy) of lightness and of chroma at each of `SCALES`."""
+    tensors = []
+    for scale in SCALES:
+        smooth = cv2.GaussianBlur(lab, (0, 0), scale)
+        light, *chroma = cv2.split(smooth)
+        tensors += [_structure([light], scale), _structure(chroma, scale)]
+    return tensors
+
+
+def _structure(channels: Sequence[Array], scale: float) -> Floats:
+    xx, xy, yy = np.zeros((3, *channels[0].shape), np.float32)
+    for channel in channels:
+        dx, dy = (
+            cv2.Sobel(channel, cv2.CV_32F, *way, ksize=1, scale=scale / 2, borderType=cv2.BORDER_REPLICATE)
+            for way in ((1, 0), (0, 1))
+        )
+        xx += dx * dx
+        xy += dx * dy
+        yy += dy * dy
+    return np.asarray(cv2.merge([xx, xy, yy]), np.float32)
 
 
 def steepest(tensor: Floats) -> Floats:

@@ -82,7 +82,9 @@ def soft_bins(features: Floats, count: int = 24, rounds: int = 6) -> Floats:
         size = np.bincount(nearest, minlength=count)[:, None]
         sums = np.stack([np.bincount(nearest, axis, count) for axis in sample.T], axis=1)
         centres = np.where(size > 0, sums / np.maximum(size, 1), centres).astype(np.float32)
-    distance = (centres * centres).sum(axis=1) - 2 * points @ centres.T
-    member = np.exp(0.5 * (distance.min(axis=1, keepdims=True) - distance))
+    member = points @ centres.T  # in place from here: this is large
+    member -= 0.5 * (centres * centres).sum(axis=1)
+    member -= member.max(axis=1, keepdims=True)
+    np.exp(member, out=member)
     member /= member.sum(axis=1, keepdims=True)
     return np.asarray(member.reshape(*features.shape[:2], count), np.float32)

@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 
 from benchmarks.edges_metrics import Counts, match, score
 from generators.clip import Clip
+from generators.contours import absorbed, find_arcs
 from generators.edges import ContourEdges
 from generators.fields import field
 from generators.geometry import intrinsics
@@ -64,6 +65,24 @@ def test_a_boundary_outweighs_the_texture_inside_the_object():
 def test_stronger_contrast_is_never_less_likely_an_edge():
     strengths = [label(paint(DISC, 120 + d, 120))["edges"][0].max() for d in (10, 40, 120)]
     assert strengths == sorted(strengths) and strengths[0] < 64 and strengths[-1] > 190
+
+
+def test_a_scans_black_border_is_no_boundary():
+    scan = np.kron(paint(DISC, (200, 60, 60), (40, 80, 160)), np.ones((2, 2, 1)))
+    scan[:2], scan[:, -2:] = 0, 0
+    edges = label(scan)["edges"][0]
+    distance = np.kron(DISTANCE, np.ones((2, 2)))
+    assert not (edges[distance > 2] >= 128).any() and (edges[distance <= 1] >= 128).any()
+
+
+def test_a_small_region_goes_to_the_neighbour_it_is_least_apart_from():
+    labels = np.zeros((20, 20), np.int32)
+    labels[:, 9], labels[:, 10:] = 1, 2  # a sliver of 20 pixels between two halves
+    arcs = find_arcs(labels)
+    assert list(zip(arcs.first, arcs.second, strict=True)) == [(0, 1), (1, 2)]
+    assert absorbed(arcs, np.array([0.4, 0.6]), 21).tolist() == [0, 0, 1]
+    assert absorbed(arcs, np.array([0.6, 0.4]), 21).tolist() == [0, 1, 1]
+    assert absorbed(arcs, np.array([0.4, 0.6]), 20).tolist() == [0, 1, 2]
 
 
 def test_pure_noise_gives_few_edges_and_little_confidence():
