@@ -51,13 +51,15 @@ demo: setup
 	$(BIN)/python docs/demo_sources.py demo/sources demo/classes
 	$(BIN)/freelabels label demo/sources --out demo/real
 	$(BIN)/freelabels verify demo/real
-	$(BIN)/freelabels render --out demo/synthetic --clips 48 --frames 2 --size 128
+	$(BIN)/freelabels render --out demo/synthetic --clips 160 --frames 2 --size 128
 	$(BIN)/freelabels verify demo/synthetic
 	$(BIN)/freelabels inspect demo/real --picture demo/real.png
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
-	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html
+	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html \
+		--measured-clips 2
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 400 --loader.batch 8 --lr 2e-3
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 500 --loader.batch 8 \
+		--loader.synthetic 0.75
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
 		--rotation skip --seeds 3 --draws 1 --shots 1 4 --frames 60

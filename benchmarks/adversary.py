@@ -1,8 +1,9 @@
 """What each adversary does: how far the domains can still be told apart, and what it costs the tasks.
 
 Synthetic clips have exact labels; real ones, in another style, have labels on held-out clips alone, to be scored
-by. The same data and seeds for all. The domain probe is fresh, linear, balanced, and scored on held-out clips.
-    python -m benchmarks.adversary [--names none ridge …] [--steps 700] [--seeds 1] [--gap 0.3]
+by. Each seed draws data and training, the same for all. The domain probe is fresh, linear, balanced, and scored on
+held-out clips.
+    python -m benchmarks.adversary [--names none ridge …] [--steps 700] [--seeds 0 1 2] [--gap 0.3]
     python -m benchmarks.adversary --real FOLDER --synthetic FOLDER      on datasets of your own
 """
 
@@ -29,7 +30,7 @@ from train.trainer import TrainConfig, train
 
 SIZE = 64
 TASKS = ("edges", "normals")
-WEIGHTS = {"reversal": 0.1, "lsgan": 1.0, "ridge": 1.0}
+WEIGHTS = {"reversal": 1.0, "lsgan": 1.0, "ridge": 0.6}
 
 
 def hide_training_labels(path: Path, held_out: float) -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="*", default=["none", "fourier", "reversal", "lsgan", "ridge"])
     parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--weight", type=float, help="of all; default: each one's own")
     parser.add_argument(
         "--gap", type=float, default=0.3, help="how far the real style is from the synthetic one"
@@ -68,6 +69,7 @@ def main() -> None:
         lr=3e-3,
         ema=0.98,
         precision="fp32",
+        evaluate=10_000,
         log_every=50,
         picture_every=10_000,
         save_every=10_000,
@@ -77,15 +79,19 @@ def main() -> None:
     header = ["domain probe", *(f"{task} {domain}" for task in TASKS for domain in ("synthetic", "real"))]
     print(f"{'':10}" + "".join(f"{name:>20}" for name in header))
     with tempfile.TemporaryDirectory() as folder:
-        real, synthetic = arguments.real, arguments.synthetic
-        if not real:
+        made = {}
+        if not arguments.real:
             shape = (arguments.clips, SIZE, 1)
-            real = [str(write_dataset(Path(folder) / "real", 0, *shape, labels=TASKS, gap=arguments.gap))]
-            synthetic = [str(write_dataset(Path(folder) / "synthetic", 1, *shape, labels=TASKS))]
-            hide_training_labels(Path(real[0]), base.loader.held_out)
+            for seed in arguments.seeds:
+                paths = [Path(folder) / f"{domain}-{seed}" for domain in ("real", "synthetic")]
+                write_dataset(paths[0], 0, *shape, seed=seed, labels=TASKS, gap=arguments.gap)
+                write_dataset(paths[1], 1, *shape, seed=seed, labels=TASKS)
+                hide_training_labels(paths[0], base.loader.held_out)
+                made[seed] = ([str(paths[0])], [str(paths[1])])
         for name in arguments.names:
             rows: dict[str, list[float]] = {}
-            for seed in range(arguments.seeds):
+            for seed in arguments.seeds:
+                real, synthetic = made.get(seed, (arguments.real, arguments.synthetic))
                 weight = WEIGHTS.get(name, 0.0) if arguments.weight is None else arguments.weight
                 adversary = AdversaryConfig(name, weight=weight, stage=arguments.stage)
                 config = replace(base, adversary=adversary, seed=seed)

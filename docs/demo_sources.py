@@ -1,7 +1,8 @@
 """What `make demo` works on, made without a download.
 
-Sources: real photos and a stereo pair from inside scikit-image, and a short rendered video. Classes: crops of
-photos of materials, which the probe tells apart; those it is tested on come from the other half of each photo.
+Sources: real photos and a stereo pair from inside scikit-image, and two short rendered videos, one of which
+training holds out. Classes: crops of photos of materials, which the probe tells apart; those it is tested on come
+from the other half of each photo.
 """
 
 import sys
@@ -20,7 +21,7 @@ from renderers.render import find_scene, render_clip
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 MATERIALS = ("brick", "coins", "grass", "gravel", "moon", "page")
 CROP, TRAINING, TESTING = 96, 16, 8
-VIDEO_SEED, VIDEO_FRAMES, VIDEO_SIZE = 30, 20, (240, 320)
+VIDEO_SEEDS, VIDEO_FRAMES, VIDEO_SIZE = (30, 31), 10, (240, 320)
 
 
 def write_photos(folder: Path) -> None:
@@ -38,13 +39,13 @@ def write_stereo(folder: Path) -> None:
         Image.fromarray(image).save(folder / f"{name}.png")
 
 
-def write_video(path: Path) -> None:
+def write_video(path: Path, seed: int) -> None:
     """A moving camera over moving things, as MP4: to the label stage it is a video like any other."""
     assets = library()
     ranges = SceneRanges(
         paths={"orbit": 1}, orbit_speed=(12, 20), fps=(12,), behaviours={"throw": 1, "drop": 1, "rest": 1}
     )
-    scene, motion = find_scene(VIDEO_SEED, 0, ranges, assets, VIDEO_FRAMES, VIDEO_SIZE)
+    scene, motion = find_scene(seed, 0, ranges, assets, VIDEO_FRAMES, VIDEO_SIZE)
     clip = render_clip(scene, assets, VIDEO_FRAMES, VIDEO_SIZE, "ray", motion)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(scene.fps))
@@ -78,5 +79,6 @@ if __name__ == "__main__":
     target, classes = map(Path, sys.argv[1:])
     write_photos(target / "photos")
     write_stereo(target / "stereo")
-    write_video(target / "video.mp4")
+    for seed in VIDEO_SEEDS:
+        write_video(target / f"video_{seed}.mp4", seed)
     write_classes(classes)

@@ -12,7 +12,7 @@ from pipeline.columns import CorruptShard
 from pipeline.errors import UserError
 from train.augment import AugmentConfig
 from train.loader import Batch, Loader, LoaderConfig
-from train.samples import REAL, SYNTHETIC, Catalogue, group_of, held_out_groups, read_catalogue
+from train.samples import REAL, SYNTHETIC, Catalogue, Window, group_of, held_out_groups, read_catalogue
 
 FIELDS = ("edges", "depth", "normals", "flow", "camera_K")
 CONFIG = LoaderConfig(size=32, batch=6, held_out=0.25, buffer=2)
@@ -111,6 +111,15 @@ def test_held_out_clips_are_never_drawn_and_do_not_depend_on_the_rest(catalogue:
     few = [w for w in catalogue.windows if w.domain == REAL]
     assert held_out_groups(few, 0.25) == {g for g in held if any(w.group == g for w in few)}
     assert len(held_out_groups([w for w in few if w.group == few[0].group], 0.5)) == 0
+
+
+def test_every_kind_of_source_has_a_clip_held_out() -> None:
+    kinds = {"photo": 9, "video": 2, "stereo": 1}
+    windows = [
+        Window("data", "shard", k, REAL, f"{kind} {k}", kind) for kind in kinds for k in range(kinds[kind])
+    ]
+    held = held_out_groups(windows, 0.01)
+    assert sorted(group.split()[0] for group in held) == ["photo", "video"]
 
 
 def test_a_clip_belongs_with_its_source() -> None:

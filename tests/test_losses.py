@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import UserError
-from train import losses
+from train import losses, metrics
 from train.tasks import RobustConfig, Task, choose, loss, tasks
 
 N, H, W = 3, 12, 16
@@ -199,3 +199,9 @@ def test_choosing_tasks_says_what_is_wrong() -> None:
         choose(("semantic",), {"semantic"}.__contains__, {"semantic": ("a", "b")}, 1)["semantic"].channels
         == 2
     )
+
+
+def test_labels_without_a_positive_tell_nothing() -> None:
+    target, weight = torch.tensor([[[0.0, 1.0, 0.0, 0.0]]]), torch.ones(1, 4)
+    assert metrics.AVERAGE_PRECISION.constant(target, weight) == 0.25
+    assert math.isnan(metrics.AVERAGE_PRECISION.constant(torch.zeros(1, 1, 4), weight))

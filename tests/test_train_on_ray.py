@@ -8,6 +8,7 @@ import pytest
 
 import freelabels
 from benchmarks.shapes import write_dataset
+from pipeline.exclusions import exclusions_json
 from train import checkpoint
 from train.logs import METRICS
 
@@ -26,7 +27,7 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.timeout(900)  # Ray Train starts ten processes, which takes minutes where others work too
 def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = [str(write_dataset(tmp_path / str(d), d, 8, 48, labels=("edges", "normals"))) for d in (0, 1)]
     folder = tmp_path / "run"
@@ -50,8 +51,11 @@ def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
     path, config = folder / checkpoint.CHECKPOINT, folder / checkpoint.CONFIG
     state = checkpoint.load(path)
     checkpoint.save(path, {**state, "random": 2 * state["random"]})
-    config.write_text(config.read_text().replace("\nsteps = 2\n", "\nsteps = 4\n"))
-    assert run("--steps", "4", "--resume", "--workers", "2") == 0
+    (tmp_path / "list.json").write_text(exclusions_json(frozenset()))
+    monkeypatch.chdir(tmp_path)  # where the workers aren't
+    changed = config.read_text().replace("\nsteps = 2\n", "\nsteps = 4\n")
+    config.write_text(changed.replace("exclude = []", f'exclude = ["{tmp_path / "list.json"}"]'))
+    assert run("--steps", "4", "--resume", "--workers", "2", "--loader.exclude", "list.json") == 0
     assert "4 steps, run folder" in capsys.readouterr().out
     after = checkpoint.load(path)
     assert after["step"] == 4 and len(after["random"]) == 2

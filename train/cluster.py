@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def train_on_cluster(
     if workers < 1:
         raise UserError(f"--workers must be at least 1 on a cluster, not {workers}")
     config = config or TrainConfig()
+    # Workers run in folders of their own.
+    lists = tuple(str(Path(path).resolve()) for path in config.loader.exclude)
+    config = replace(config, loader=replace(config.loader, exclude=lists))
     real, synthetic, run = (
         [absolute(p) for p in real],
         [absolute(p) for p in synthetic],

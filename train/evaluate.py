@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -87,6 +88,8 @@ def _scores(task: Task, columns: Sequence[Tensor]) -> list[Score]:
         if not bool((w > 0).any()):
             continue
         score, constant = task.metric.score(v, t, w), task.metric.constant(t, w)
+        if math.isnan(constant):
+            continue
         better = task.metric.better(score, constant)
         name, unit = task.metric.name, task.metric.unit
         scores.append(Score(task.name, label, name, unit, score, constant, better, len(v)))

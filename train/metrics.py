@@ -21,7 +21,10 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Metric:
-    """score(values, targets, weights) and constant(targets, weights), both in `unit`."""
+    """score(values, targets, weights) and constant(targets, weights), both in `unit`.
+
+    A constant of NaN says that these labels can't tell good predictions from bad ones.
+    """
 
     name: str
     unit: str
@@ -51,8 +54,8 @@ def average_precision(values: Tensor, target: Tensor, weight: Tensor) -> float:
 
 
 def prevalence(target: Tensor, weight: Tensor) -> float:
-    """Share of positives: the average precision of any constant."""
-    return _mean((target[:, 0] > 0.5).double(), weight.double())
+    """Share of positives: the average precision of any constant; NaN if nothing is positive."""
+    return _mean((target[:, 0] > 0.5).double(), weight.double()) or math.nan
 
 
 def unexplained(values: Tensor, target: Tensor, weight: Tensor) -> float:

@@ -24,13 +24,17 @@ DOMAINS = (REAL, SYNTHETIC) = (0, 1)
 
 @dataclass(frozen=True)
 class Window:
-    """Consecutive frames of one clip: rows start … start + frames - 1 of a shard; `group` keeps clips apart."""
+    """Consecutive frames of one clip: rows start … start + frames - 1 of a shard.
+
+    group: what must not be split from it. kind: photo, video, stereo, render …, what decides on its labels.
+    """
 
     dataset: str
     shard: str
     start: int
     domain: int
     group: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def read_catalogue(
                     start, stop = clip["rows"]
                     group = group_of(clip) or f"{shard.id}/{start}"
                     windows += [
-                        Window(str(path), shard.name, row, domain, group)
+                        Window(str(path), shard.name, row, domain, group, clip.get("kind", ""))
                         for row in range(start, stop - frames + 1)
                         if not out[row : row + frames].any()
                     ]
@@ -121,14 +125,15 @@ def group_of(clip: Mapping[str, Any]) -> str:
 
 
 def held_out_groups(windows: Sequence[Window], share: float) -> frozenset[str]:
-    """Groups of clips that training never sees: those whose name hashes below `share`, in each domain.
+    """Groups of clips that training never sees: those whose name hashes below `share`, in each domain and kind.
 
-    A group's fate doesn't depend on what else is there, except that one is held out of a domain where none
-    fell below, and one is kept where all did; a domain with a single group has none held out.
+    A group's fate doesn't depend on what else is there, except that one is held out of a kind where none fell
+    below (photos can't stand in for videos, they have no motion), and one is kept where all did; a kind with a
+    single group has none held out.
     """
     chosen: set[str] = set()
-    for domain in DOMAINS:
-        groups = sorted({w.group for w in windows if w.domain == domain}, key=_uniform)
+    for part in sorted({(w.domain, w.kind) for w in windows}):
+        groups = sorted({w.group for w in windows if (w.domain, w.kind) == part}, key=_uniform)
         if share > 0 and len(groups) > 1:
             below = sum(_uniform(group) < share for group in groups)
             chosen |= set(groups[: min(max(below, 1), len(groups) - 1)])
