@@ -56,13 +56,13 @@ demo: setup
 	$(BIN)/freelabels inspect demo/real --picture demo/real.png
 	$(BIN)/freelabels inspect demo/synthetic --picture demo/synthetic.png
 	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html \
-		--measured-clips 2
+		--measured-clips 1
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 500 --loader.batch 8 \
-		--loader.synthetic 0.75
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 400 --loader.batch 8 \
+		--loader.synthetic 0.75 --balance.name famo
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
-		--rotation skip --seeds 3 --draws 1 --shots 1 4 --frames 60
+		--rotation skip --seeds 2 --draws 1 --shots 1 4 --frames 48
 	@echo "Look at demo/report.html in a browser, at the labels in demo/real.png and demo/synthetic.png,"
 	@echo "at predictions in demo/run/pictures, and at what each stage of the backbone is worth in demo/run/probe.png"
 
