@@ -32,15 +32,11 @@ from generators.fields import Array, as_bytes
 from generators.segmentation import region_sums, soft_bins, working_lab
 
 SCALES = (1.0, 2.0, 4.0)  # σ of the gradients, pixels of the working lattice
-HALF_RESPONSE = (
-    10.0  # gradient, in Lab units, that is as good as half an edge: a clear step seen through haze
-)
+HALF_RESPONSE = 10.0  # gradient, in Lab units, as good as half an edge: a clear step seen through haze
 CLUTTER_SIGMA = 10.0
 HALF_GROUPING = 0.6
 FRAGMENT = 10  # pixels; smaller basins hold too little to be compared by
-RIM = (
-    0.01  # of the longer side; a line along the frame's rim is a scan's border or a letterbox's, no boundary
-)
+RIM = 0.01  # of the longer side; a line along the rim is a scan's border or a letterbox's, no boundary
 NOISE_LIMIT = 3.0  # σ of lightness noise at which contours are no longer to be trusted; good photos have 0.3
 BIN_UNITS = (10.0, 6.0, 6.0, 1.0)  # distances in L, a, b and log texture that tell fillings apart
 
@@ -119,9 +115,8 @@ class ContourEdges:
         tensors = gradient_tensors(lab)
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
-        basins = find_arcs(
-            np.maximum(watershed(slope), 1).astype(np.int32) - 1
-        )  # all 0 where a frame is flat
+        basin = np.maximum(watershed(slope), 1).astype(np.int32) - 1  # all 0 where a frame is flat
+        basins = find_arcs(basin)
         flat = slope.ravel()
         height = basins.mean(np.maximum(flat[basins.before], flat[basins.after]))
         arcs = find_arcs(absorbed(basins, height, FRAGMENT)[basins.labels].astype(np.int32))

@@ -42,7 +42,7 @@ def train_on_cluster(
         raise UserError(f"--workers must be at least 1 on a cluster, not {workers}")
     config = config or TrainConfig()
     # Workers run in folders of their own.
-    lists = tuple(str(Path(path).resolve()) for path in config.loader.exclude)
+    lists = tuple(absolute(path) for path in config.loader.exclude)
     config = replace(config, loader=replace(config.loader, exclude=lists))
     real, synthetic, run = (
         [absolute(p) for p in real],
