@@ -14,6 +14,7 @@ from generators.clip import STEREO, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
 from generators.planes import geodesic_sums, links
+from generators.segment_planes import continued_by_segments
 from generators.semi_global import match
 from generators.weighted_median import geodesic_median
 
@@ -36,6 +37,7 @@ COLOUR_STEP = 0.1  # summed over RGB in [0, 1]: a step that ends a median's wind
 REACH = 0.1  # of the width: how far a median looks where colour stays
 CONNECTED = 0.05  # of the width: how far a filled pixel may be from matches of its colour, to be trusted
 APART = 2.0  # pixels between the two guesses at what is hidden that halve trust
+BLIND = 0.3  # times the trust where the colour segment has no matches to continue
 SURFACE = 0.999  # farther from rims than this, a match isn't doubted
 ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 
@@ -43,17 +45,19 @@ ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 @register
 @dataclass(frozen=True)
 class Stereo:
-    """Disparity of the left view: semi-global matching, left-right check, fill of what is hidden from behind.
+    """Disparity of the left view: semi-global matching, left-right check, what is hidden continued by planes.
 
     Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
     views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
     cross-correlation) of the matched windows. Matches at rims that differ from the median of what hangs
-    together with them by colour are dropped; they and pixels seen by one camera only get the disparity of the
-    farther of the surfaces beside them in their row, at low confidence, lower where that differs from the
-    median and where little of their colour is matched nearby. A pair whose views don't match, are equal or
+    together with them by colour are dropped; they and pixels seen by one camera only get the plane in which the
+    matches of their colour segment lie, or, if it has none, the disparity of the farther of the surfaces beside
+    them in their row, at low confidence, lower where the two differ and where little of their colour is matched
+    nearby. A pair whose views don't match, are equal or
     without texture is NaN at confidence 0.
-    Sources: those of `generators.semi_global`; Z. Ma et al., Constant time weighted median filtering for stereo
-    matching and beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative image registration technique, 1981.
+    Sources: those of `generators.semi_global` and `generators.segment_planes`; Z. Ma et al., Constant time
+    weighted median filtering for stereo matching and beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative
+    image registration technique, 1981.
 
     largest: the largest disparity searched, as a share of the width. consistent: the largest left-right
     difference, in pixels, of a match. cells: pairs are reduced until height × width × disparities searched is
@@ -61,7 +65,7 @@ class Stereo:
     """
 
     name: ClassVar[str] = "stereo"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
@@ -108,12 +112,15 @@ class Stereo:
         around, connected, step = likes(disparity, weight, colour)
         astray = (rim < SURFACE) & (np.abs(disparity - around) > ASTRAY + step / 2)
         kept = matched & ~astray if (matched & ~astray).any() else matched
+        exact = refined(left, right, disparity)
         behind = fill_from_background(np.where(kept, disparity, np.nan).astype(np.float32))
+        plane = continued_by_segments(exact, np.where(kept, weight, 0).astype(np.float32), colour)
+        hidden = np.where(np.isfinite(plane), plane, behind)
         difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
         score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
-        likely = (0.1 + 0.9 * connected) / (1 + np.abs(behind - around) / np.float32(APART))
-        exact = refined(left, right, disparity)
-        disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, behind), 5), np.float32)
+        likely = (0.1 + 0.9 * connected) / (1 + np.abs(hidden - behind) / np.float32(APART))
+        likely = np.where(np.isfinite(plane), likely, np.float32(BLIND) * likely)
+        disparity = np.asarray(cv2.medianBlur(np.where(kept, exact, hidden), 5), np.float32)
         return disparity, np.where(kept, score, HIDDEN * (0.6 + 0.4 * likely)).astype(np.float32)
 
     def _consistent(self, left: Array, right: Array, levels: int) -> tuple[Map, NDArray[np.bool_], Map]:
