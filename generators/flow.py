@@ -93,7 +93,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -104,9 +104,9 @@ class DenseInverseSearch:
 
     patch: int = 4
     stride: int = 2
-    descent: int = 6
-    refinements: int = 8
-    smoothness: float = 20.0
+    descent: int = 4
+    refinements: int = 10
+    smoothness: float = 40.0
     gradient: float = 10.0
     brightness: float = 0.0
     residual_risk: float = 0.02
