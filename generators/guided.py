@@ -16,7 +16,7 @@ def guided_upsampling(
     small: NDArray[np.uint8],
     image: NDArray[np.uint8],
     radius: int = 6,
-    smoothness: float = 1e-3,
+    smoothness: float = 1e-4,
 ) -> Floats:
     """(H, W) values in [0, 1]: `coarse` (h, w) as a locally linear function of the colours of `image` (H, W, 3).
 

@@ -41,8 +41,9 @@ class Deviation:
     """How one pair of frames deviates from the camera's own motion.
 
     flow: (H, W) length of the flow that the camera doesn't explain, and colour: (H, W) LAB difference after
-    compensating it, each in units of what four fifths of the frame stay below. following: share of the
-    trusted pixels that move with the camera.
+    compensating it, each in units of what four fifths of the frame stay below; 0 where the camera's motion
+    leads out of the other frame, which tells nothing. following: share of the trusted pixels that move with the
+    camera.
     """
 
     flow: Floats
@@ -74,6 +75,7 @@ def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Devia
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     to_x, to_y, scale = (row[0] * x + row[1] * y + row[2] for row in homography)
     to_x, to_y = (to_x / scale).astype(np.float32), (to_y / scale).astype(np.float32)
+    seen = (to_x >= 0) & (to_x <= width) & (to_y >= 0) & (to_y <= height)
     residual = np.hypot(x + flow[..., 0] - to_x, y + flow[..., 1] - to_y).astype(np.float32)
     compensated = cv2.remap(there, to_x - 0.5, to_y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     change = here - compensated
@@ -83,12 +85,12 @@ def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Devia
     change = np.abs(change - cv2.blur(change, (window, window))).sum(axis=-1)
     change = cv2.GaussianBlur(change, (0, 0), 1)
     trusted = residual[trust > TRUSTED]
-    if not np.isfinite(residual).all() or not trusted.size:
+    if not np.isfinite(residual).all() or not trusted.size or not seen.any():
         return None
     common = float(np.quantile(trusted, 0.8))
     return Deviation(
-        residual / (FLOW_NOISE + common),
-        change / (COLOUR_NOISE + float(np.quantile(change, 0.8))),
+        np.where(seen, residual / (FLOW_NOISE + common), 0),
+        np.where(seen, change / (COLOUR_NOISE + float(np.quantile(change[seen], 0.8))), 0),
         float(np.mean(trusted < 1)) * float(np.mean(trust > TRUSTED)),
     )
 
@@ -108,7 +110,7 @@ class IndependentMotion:
     """
 
     name: ClassVar[str] = "independent_motion"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("motion", "motion_confidence")
     needs: ClassVar[frozenset[str]] = frozenset(
         {"flow", "flow_confidence", "flow_backward", "flow_backward_confidence"}
@@ -147,6 +149,9 @@ class IndependentMotion:
                 flow_deviation = np.minimum.reduce([found.flow for found in seen])
                 colour_deviation = np.minimum.reduce([found.colour for found in seen])
                 evidence[t] = np.sqrt(flow_deviation * colour_deviation)
+                if len(seen) == 1:  # a halo is not seen to be one; what gets covered has no flow to trust
+                    trust = np.maximum(ahead_trust[t], back_trust[t])
+                    evidence[t] *= np.minimum(trust / TRUSTED, 1)
                 following[t] = max(found.following for found in seen)
 
         drift = np.where((ahead_trust > back_trust)[..., None], ahead, -back)

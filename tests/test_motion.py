@@ -12,7 +12,7 @@ from generators.detector import detectors
 from generators.fields import field
 from generators.flow import DenseInverseSearch
 from generators.guided import guided_upsampling
-from generators.motion import IndependentMotion
+from generators.motion import IndependentMotion, deviation
 from generators.superpixels import superpixels
 
 SIDE = 160
@@ -61,6 +61,21 @@ def test_a_disc_over_a_panning_background_is_found(count: int, least: float) -> 
     trusted = labels["motion_confidence"] > 200
     assert trusted.mean() > 0.5
     assert right[trusted].mean() > 0.97
+
+
+def test_what_the_other_frame_does_not_show_is_no_evidence() -> None:
+    scene = texture(SIDE, SIDE + 12, 5)
+    scene[:, :12] = (255, 0, 0)  # seen by the first frame alone, after which the camera pans 12 px
+    here, there = (
+        np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2LAB), np.float32)
+        for part in (scene[:, :SIDE], scene[:, 12:])
+    )
+    flow = np.full((SIDE, SIDE, 2), (-12, 0), np.float32)
+    flow[:, :12] = (-12, 30)  # where nothing can be matched anything may be found
+    found = deviation(flow, np.ones((SIDE, SIDE), np.float32), here, there)
+    assert found is not None
+    assert found.flow[:, :12].max() == found.colour[:, :12].max() == 0
+    assert found.following > 0.9
 
 
 def camera_views(kind: str, count: int = 6) -> NDArray[np.uint8]:
