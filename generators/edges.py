@@ -66,7 +66,7 @@ class ContourEdges:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     longest: int = 400
-    shrink: float = 0.6
+    shrink: tuple[float, ...] = (0.8, 0.6)
     coarse: tuple[int, int] = (400, 100)
     vectors: int = 16
     decay: float = 0.05
@@ -86,10 +86,13 @@ class ContourEdges:
         """Boundary probability and trust, both (H, W) in [0, 1], of one frame (H, W, 3)."""
         lab = working_lab(image, self.longest)
         arcs, fine, dispute = self.strength(lab)
-        far_arcs, far, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * self.shrink))))
-        reach = cv2.dilate(paint(far_arcs, far, lab.shape[:2]), np.ones((5, 5))).ravel()
+        strengths = [fine]
+        for shrink in self.shrink:
+            others, theirs, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * shrink))))
+            reach = cv2.dilate(paint(others, theirs, lab.shape[:2]), np.ones((5, 5))).ravel()
+            strengths.append(arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after])))
         calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
-        both = calm * (fine + arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after]))) / 2
+        both = calm * np.mean(strengths, axis=0)
         region = absorbed(arcs, both, self.least)
         inside = region[arcs.first] == region[arcs.second]
         both[inside | (rim_distance(arcs) < RIM * max(lab.shape))] = 0
