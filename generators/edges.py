@@ -50,9 +50,9 @@ class ContourEdges:
     in lightness and in chroma, each saturating, less among clutter of its own strength; (2) how differently
     its sides are filled with colour and texture after merging to `coarse` many regions along the ultrametric
     contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on lattices
-    smaller by each of `shrink`, and all are averaged: where the cuts run by chance averages out. Regions of less than `least` pixels go to the neighbour that
-    they are least apart from, so that no boundary is drawn twice. `threshold` is the strength that counts as
-    even odds.
+    smaller by each of `shrink`, and all are averaged: where the cuts run by chance averages out. Regions of less
+    than `least` pixels go to the neighbour that they are least apart from, so that no boundary is drawn twice.
+    `threshold` is the strength that counts as even odds.
 
     Arbeláez et al. 2011 is the model (oriented watershed, ultrametric contours, globalisation), with cues
     that need no learned weights. The confidence is high for contours all cues agree on, and for places that

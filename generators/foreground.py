@@ -20,6 +20,7 @@ from generators.segmentation import neighbours, region_means, superpixels, worki
 BORDER_SIGMA = 1.0  # σ of the boundary connectivity; all three as in Zhu et al.
 GEODESIC_SIGMA = 10.0  # σ of colour distances in Lab
 SPATIAL_SIGMA = 0.25  # of the image's longer side
+COLOUR_BIN = 10.0  # Lab units, of the histograms that tell how distinct the foreground is
 
 
 @register
@@ -46,11 +47,12 @@ class BoundarySaliency:
 
     A superpixel whose like-coloured surroundings run along the image's border is background; contrast to
     background and smoothness give the rest, by one least-squares solve. The score grows with the distance
-    from an undecided half and with how far the whole frame separates into two.
+    from an undecided half and with how little of the colours of what stands out the rest of the frame has; 0
+    where nothing stands out.
     """
 
     name: ClassVar[str] = "boundary_saliency"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("foreground", "foreground_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -59,21 +61,36 @@ class BoundarySaliency:
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
-        found = np.stack([self.frame(image) for image in clip.image])
-        spread = found.std(axis=(1, 2), keepdims=True) / 0.5
-        score = np.abs(2 * found - 1) * np.clip(2 * spread, 0, 1)
-        label = as_bytes(found)
+        found, distinct = zip(*(self.frame(image) for image in clip.image), strict=True)
+        foreground = np.stack(found)
+        score = np.abs(2 * foreground - 1) * np.array(distinct)[:, None, None]
+        label = as_bytes(foreground)
         return {
             "foreground": label,
             "foreground_confidence": calibrated(self.name, score, label > 127),
         }
 
-    def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Foreground probability (H, W) of one frame (H, W, 3)."""
+    def frame(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+        """Foreground probability (H, W) of one frame (H, W, 3), and how distinct in colour it is, of 1."""
         lab = working_lab(image, self.longest)
         labels = superpixels(lab, self.count)
         value = saliency(lab, labels)[labels].astype(np.float32)
-        return np.asarray(cv2.resize(value, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        whole = cv2.resize(value, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(whole, np.float32), distinctness(lab, value > 0.5)
+
+
+def distinctness(lab: NDArray[np.float32], foreground: NDArray[np.bool_]) -> float:
+    """1 less the overlap of the colours in and out of `foreground` (h, w), in [0, 1]: Bhattacharyya's coefficient.
+
+    0 where all or nothing is foreground.
+    """
+    inside = int(foreground.sum())
+    if inside in (0, foreground.size):
+        return 0.0
+    _, colour = np.unique(np.floor(lab / COLOUR_BIN).reshape(-1, 3), axis=0, return_inverse=True)
+    of_inside = np.bincount(colour.ravel(), foreground.ravel()) / inside
+    of_outside = np.bincount(colour.ravel(), ~foreground.ravel()) / (foreground.size - inside)
+    return float(1 - np.sqrt(of_inside * of_outside).sum())
 
 
 def saliency(lab: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.float64]:

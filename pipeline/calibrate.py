@@ -23,6 +23,7 @@ from generators.fields import field as field_named
 from pipeline.errors import UserError
 from pipeline.files import output_folder
 from pipeline.label import run_detectors
+from pipeline.pasted import pasted
 from pipeline.progress import Reporter
 from pipeline.reliability import Tally, cross_validated, draw_reliability, fit
 from pipeline.render import RENDER_VERSION, RenderOptions
@@ -50,6 +51,7 @@ CROWDED = SceneRanges(
 STILLS = 4  # every so many frames of a clip serve as photos, stereo pairs and depth images
 BASELINE = (0.03, 0.12)  # of a stereo pair, as a share of the scene's median depth
 VIEW_STREAM = 2000  # component number of the other sensors' noise in the seeds; the image's own is 1000
+PASTE_STREAM = 2001  # the same for what is pasted in front of which photo
 QUANTUM = (
     0.0028  # of the sensor's depth, metres at one metre, growing with the square: a structured-light camera
 )
@@ -64,7 +66,9 @@ class View:
 
 
 VIEWS: Mapping[str, View] = {
-    "photo": View(frozenset(), ("edges", "regions", "foreground")),
+    "photo": View(frozenset(), ("edges", "regions")),
+    # What a photo shows is a few things before clutter; in rendered rooms everything but the walls is foreground.
+    "pasted": View(frozenset(), ("foreground",)),
     "video": View(
         frozenset({CONSECUTIVE, INTRINSICS}), ("flow", "motion", "foreground", "disparity", "normals")
     ),
@@ -290,7 +294,10 @@ def _wanted(view: View, judged: frozenset[str]) -> list[Detector]:
 
 
 def rendered_views(options: RenderOptions, number: int) -> dict[str, tuple[Clip, dict[str, Array]]]:
-    """A clip of these options as each of `VIEWS` sees it, with the true fields of its frames."""
+    """A clip of these options as each of `VIEWS` sees it, with the true fields of its frames.
+
+    Without photos among the options' assets nothing is "pasted".
+    """
     assets = options.library
     scene, motion = find_scene(options.seed, number, options.ranges, assets, options.frames, options.size)
     truth = render_clip(scene, assets, options.frames, options.size, "ray", motion).columns
@@ -311,12 +318,17 @@ def rendered_views(options: RenderOptions, number: int) -> dict[str, tuple[Clip,
         right.append(render_image(surfaces, scene.appearance, K, beside, options.size, rng))
     stereo = dataclasses.replace(photo, right=np.stack(right), baseline=baseline)
     sensor = dataclasses.replace(photo, sensor_depth=sensed_depth(still["depth"], rng))
-    return {
+    views = {
         "photo": (photo, still),
         "video": (video, truth),
         "stereo": (stereo, still),
         "sensor": (sensor, still),
     }
+    if assets.photos:
+        random = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(number, PASTE_STREAM)))
+        image, foreground = pasted(still["image"], still["instance"], assets.photos, random)
+        views["pasted"] = (dataclasses.replace(photo, image=image), {"foreground": foreground})
+    return views
 
 
 def sensed_depth(depth: Array, rng: np.random.Generator) -> Array:
