@@ -62,6 +62,22 @@ def find_arcs(labels: Ids) -> Arcs:
     return Arcs(labels, count, code // count, code % count, length.astype(float), before, after, of)
 
 
+def coarsened(arcs: Arcs, group: Index) -> Arcs:
+    """The arcs left when region i of `arcs` has become region group[i] (n,), ids from 0."""
+    count = int(group.max(initial=0)) + 1
+    ends = np.sort(group[np.stack([arcs.first, arcs.second])], axis=0)
+    outer = ends[0] != ends[1]
+    code, joined = np.unique(ends[0, outer] * count + ends[1, outer], return_inverse=True)
+    now = np.full(len(outer), -1)
+    now[outer] = joined
+    of = now[arcs.of]
+    left = of >= 0
+    of = of[left]
+    length = np.bincount(of, minlength=len(code)).astype(float)
+    labels = group.astype(np.int32)[arcs.labels]
+    return Arcs(labels, count, code // count, code % count, length, arcs.before[left], arcs.after[left], of)
+
+
 def rim_distance(arcs: Arcs) -> Values:
     """How far from the rim of the frame, in pixels, straight on from its cracks, each arc is on average (m,)."""
     height, width = arcs.labels.shape
@@ -244,14 +260,26 @@ def spectral(arcs: Arcs, merged: Index, strength: Values, vectors: int, decay: f
 
 
 def paint(arcs: Arcs, values: Values, size: tuple[int, int]) -> Floats:
-    """Values of arcs (m,) drawn as contours one pixel wide on a frame of `size` (height, width), else 0."""
+    """Values of arcs (..., m) drawn as contours one pixel wide on frames of `size` (height, width), else 0.
+
+    Where contours meet, the greatest value is drawn.
+    """
+    before, of = (arcs.before, arcs.of) if size == arcs.labels.shape else _resized(arcs, size)
+    out = np.zeros((*values.shape[:-1], *size), np.float32)
+    for index in np.ndindex(values.shape[:-1]):
+        np.maximum.at(out[index].ravel(), before, values[index].astype(np.float32)[of])
+    return out
+
+
+def _resized(arcs: Arcs, size: tuple[int, int]) -> tuple[Index, Index]:
+    """Flat pixel index before each crack (k,), and its arc (k,), on a frame of `size` (height, width)."""
     labels = np.asarray(cv2.resize(arcs.labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.int32)
     before, after = cracks(labels)
-    out = np.zeros(labels.size, np.float32)
-    if len(before) and len(values):
-        ends = labels.ravel()[np.stack([before, after])].astype(np.int64)
-        known = arcs.first * arcs.count + arcs.second
-        code = ends.min(axis=0) * arcs.count + ends.max(axis=0)
-        at = np.minimum(np.searchsorted(known, code), len(known) - 1)
-        np.maximum.at(out, before, np.where(known[at] == code, values[at], 0).astype(np.float32))
-    return out.reshape(size)
+    if not len(before) or not len(arcs.first):
+        return before[:0], before[:0]
+    ends = labels.ravel()[np.stack([before, after])].astype(np.int64)
+    known = arcs.first * arcs.count + arcs.second
+    code = ends.min(axis=0) * arcs.count + ends.max(axis=0)
+    at = np.minimum(np.searchsorted(known, code), len(known) - 1)
+    touching = known[at] == code  # regions may meet that didn't before
+    return before[touching], at[touching]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import watershed
 
 from generators.calibration import calibrated
 from generators.clip import Clip
@@ -18,6 +16,7 @@ from generators.contours import (
     Floats,
     Values,
     absorbed,
+    coarsened,
     contrast,
     directed_strength,
     find_arcs,
@@ -29,7 +28,7 @@ from generators.contours import (
 )
 from generators.detector import register
 from generators.fields import Array, as_bytes
-from generators.segmentation import region_sums, soft_bins, working_lab
+from generators.segmentation import basins, region_sums, soft_bins, working_lab
 
 SCALES = (1.0, 2.0, 4.0)  # σ of the gradients, pixels of the working lattice
 HALF_RESPONSE = 10.0  # gradient, in Lab units, as good as half an edge: a clear step seen through haze
@@ -50,8 +49,8 @@ class ContourEdges:
     thousand regions. Each arc between two of them is weighed by (1) the gradient across it at three scales,
     in lightness and in chroma, each saturating, less among clutter of its own strength; (2) how differently
     its sides are filled with colour and texture after merging to `coarse` many regions along the ultrametric
-    contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on a lattice
-    smaller by `shrink`, and the two are averaged. Regions of less than `least` pixels go to the neighbour that
+    contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on lattices
+    smaller by each of `shrink`, and all are averaged: where the cuts run by chance averages out. Regions of less than `least` pixels go to the neighbour that
     they are least apart from, so that no boundary is drawn twice. `threshold` is the strength that counts as
     even odds.
 
@@ -61,7 +60,7 @@ class ContourEdges:
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -99,9 +98,9 @@ class ContourEdges:
 
         probability = saturate(both**4, self.threshold**4)
         trust = np.maximum(probability, 1 - probability) * (1 - dispute)
-        edges = paint(arcs, probability, image.shape[:2])
+        edges, sure = paint(arcs, np.stack([probability, trust]), image.shape[:2])
         nearby = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-        score = calm * np.where(edges > 0, paint(arcs, trust, image.shape[:2]), 1 - nearby)
+        score = calm * np.where(edges > 0, sure, 1 - nearby)
         return edges, score.astype(np.float32)
 
     def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
@@ -118,11 +117,10 @@ class ContourEdges:
         tensors = gradient_tensors(lab)
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
-        basin = np.maximum(watershed(slope), 1).astype(np.int32) - 1  # all 0 where a frame is flat
-        basins = find_arcs(basin)
+        fragments = find_arcs(basins(slope))
         flat = slope.ravel()
-        height = basins.mean(np.maximum(flat[basins.before], flat[basins.after]))
-        arcs = find_arcs(absorbed(basins, height, FRAGMENT)[basins.labels].astype(np.int32))
+        height = fragments.mean(np.maximum(flat[fragments.before], flat[fragments.after]))
+        arcs = coarsened(fragments, absorbed(fragments, height, FRAGMENT))
         normal = normals(arcs)
         surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
         clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs, normal) + 2)
@@ -155,22 +153,16 @@ def gradient_tensors(lab: Floats) -> list[Floats]:
     tensors = []
     for scale in SCALES:
         smooth = cv2.GaussianBlur(lab, (0, 0), scale)
-        light, *chroma = cv2.split(smooth)
-        tensors += [_structure([light], scale), _structure(chroma, scale)]
-    return tensors
-
-
-def _structure(channels: Sequence[Array], scale: float) -> Floats:
-    xx, xy, yy = np.zeros((3, *channels[0].shape), np.float32)
-    for channel in channels:
         dx, dy = (
-            cv2.Sobel(channel, cv2.CV_32F, *way, ksize=1, scale=scale / 2, borderType=cv2.BORDER_REPLICATE)
+            cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=1, scale=scale / 2, borderType=cv2.BORDER_REPLICATE)
             for way in ((1, 0), (0, 1))
         )
-        xx += dx * dx
-        xy += dx * dy
-        yy += dy * dy
-    return np.asarray(cv2.merge([xx, xy, yy]), np.float32)
+        light, chroma = np.empty((2, *lab.shape), np.float32)
+        for k, product in enumerate((dx * dx, dx * dy, dy * dy)):
+            light[..., k] = product[..., 0]
+            np.add(product[..., 1], product[..., 2], out=chroma[..., k])
+        tensors += [light, chroma]
+    return tensors
 
 
 def steepest(tensor: Floats) -> Floats:

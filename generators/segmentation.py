@@ -31,6 +31,26 @@ def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
 
 
+def basins(height: Floats) -> Ids:
+    """The catchment basin (h, w), ids from 0, of each pixel of `height` (h, w): where a drop of water ends up.
+
+    Each pixel drains into the lowest of its four neighbours (watershed by steepest descent; Cousty et al. 2009,
+    Watershed cuts), those of a level place towards its first pixel.
+    """
+    index = np.arange(height.size).reshape(height.shape)
+    lowest, into = height.copy(), index.copy()
+    rest, start = np.s_[1:], np.s_[:-1]
+    for axis, here, there in ((0, rest, start), (1, rest, start), (1, start, rest), (0, start, rest)):
+        at, to = (here, there) if axis == 0 else ((slice(None), here), (slice(None), there))
+        lower = height[to] <= lowest[at] if there == start else height[to] < lowest[at]
+        lowest[at] = np.where(lower, height[to], lowest[at])
+        into[at] = np.where(lower, index[to], into[at])
+    end = into.ravel()
+    while not np.array_equal(end, further := end[end]):
+        end = further
+    return np.asarray((np.cumsum(end == index.ravel()) - 1)[end].reshape(height.shape), np.int32)
+
+
 def superpixels(lab: Floats, count: int) -> Ids:
     """About `count` compact regions (h, w), ids from 0, by SLIC (Achanta et al. 2012) on Lab."""
     spread = float(np.ptp(lab))  # scikit-image divides by it; compactness is meant in Lab units
