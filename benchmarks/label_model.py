@@ -1,16 +1,18 @@
 """How to make one label of several cues: ``python -m benchmarks.label_model [--data DIR]``.
 
-The four cues of `generators.edges` (gradient, filling near and far, grouping) vote on the arcs between regions of
-rendered photos and, with --data, of BSDS images in ``edges/images`` and ``edges/boundaries``. Compared, on the
-same arcs: each cue alone, the majority of votes, two-coin Dawid-Skene (for binary votes the same model as
-STAPLE), Dawid-Skene on graded votes, both estimated without truth over the data set, and the detector's own
-fusion. An arc is true if most of it lies within 2 px of a true boundary; arcs count by their length.
+Edges: the four cues of `generators.edges` (gradient, filling near and far, grouping) vote on the arcs between
+regions of rendered photos and, with --data, of BSDS images in ``edges/images`` and ``edges/boundaries``. An arc is
+true if most of it lies within 2 px of a true boundary; arcs count by their length. Motion: what flow and colour
+leave unexplained, towards the next frame and the previous one, votes on the superpixels of rendered clips and of
+those in ``motion``; a superpixel is true if most of it moves, and counts by its pixels. Compared, on the same
+items: each cue alone, the majority of votes, two-coin Dawid-Skene (for binary votes the same model as STAPLE),
+Dawid-Skene on graded votes, both estimated without truth over the data set, and the detector's own fusion.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +20,23 @@ import cv2
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from scipy.special import expit
 from skimage.filters import threshold_otsu
 
 from benchmarks.edges_metrics import pictures
+from benchmarks.motion_metrics import read_clips
+from generators.clip import Clip
 from generators.contours import Arcs
 from generators.edges import ContourEdges, saturate
-from generators.segmentation import working_lab
+from generators.flow import DenseInverseSearch
+from generators.motion import IndependentMotion, deviation
+from generators.segmentation import region_means, working_lab
+from generators.superpixels import superpixels
 from pipeline.calibrate import calibration_options, rendered_views
 
 Values = NDArray[np.float64]
-CUES = ("gradient", "filling, near", "filling, far", "grouping")
+EDGE_CUES = ("gradient", "filling, near", "filling, far", "grouping")
+MOTION_CUES = ("flow, next", "flow, previous", "colour, next", "colour, previous")
 REACH = 2  # pixels
 LEVELS = 8  # of a graded vote
 ROUNDS = 100  # of expectation maximisation
@@ -37,11 +46,15 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Votes:
-    """Arcs of a data set: cues (4, m), the detector's fusion (m,) as a probability, lengths, truth (m,)."""
+    """Items of a data set: names of cues, cues (J, m), their weight and truth (m,).
 
+    fusions: probabilities (m,) by which the detector fuses the cues, by what they are called in the table.
+    """
+
+    names: tuple[str, ...]
     cues: Values
-    fusion: Values
-    length: Values
+    fusions: Mapping[str, Values]
+    weight: Values
     true: NDArray[np.bool_]
 
 
@@ -65,7 +78,7 @@ def _near(boundary: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(boundary.astype(np.uint8), disc) > 0)
 
 
-def votes(photos: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]], near: bool) -> Votes:
+def edge_votes(photos: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]], near: bool) -> Votes:
     """The cues on all arcs of the photos. near: the boundaries are widened already."""
     detector, parts = ContourEdges(), []
     for image, boundary in photos:
@@ -77,13 +90,65 @@ def votes(photos: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]], near: b
         wide = cv2.resize(wide.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         parts.append((cues, saturate(fused**4, detector.threshold**4), arcs.length, _true_arcs(arcs, wide)))
     each, fusions, lengths, truths = zip(*parts, strict=True)
+    fusion = {"ours": np.concatenate(fusions)}
     return Votes(
-        np.concatenate(each, axis=1), np.concatenate(fusions), np.concatenate(lengths), np.concatenate(truths)
+        EDGE_CUES, np.concatenate(each, axis=1), fusion, np.concatenate(lengths), np.concatenate(truths)
     )
 
 
 def _true_arcs(arcs: Arcs, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(arcs.mean(near.ravel()[arcs.before].astype(np.float64)) > 0.5)
+
+
+def rendered_clips(clips: int) -> Iterator[tuple[Clip, NDArray[np.bool_]]]:
+    """Rendered clips, plain and crowded in turn, and what moves in them (T, H, W)."""
+    options = calibration_options(RENDER_SEED, RENDERED_FRAMES, (256, 256))
+    for number in range(clips):
+        clip, truth = rendered_views(options[number % len(options)], number)["video"]
+        yield clip, truth["motion"] > 127
+
+
+def real_clips(data: Path) -> Iterator[tuple[Clip, NDArray[np.bool_]]]:
+    """Clips with masks of what moves, at most as large as the detector works at."""
+    for _, frames, masks in read_clips(data):
+        if masks is not None:
+            scale = min(1.0, IndependentMotion().side / max(frames.shape[1:3]))
+            size = round(frames.shape[2] * scale), round(frames.shape[1] * scale)
+            images = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+            moving = [
+                cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks
+            ]
+            yield Clip(np.stack(images), np.arange(len(frames)) / 25.0, np.eye(3)), np.stack(moving)
+
+
+def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
+    """The cues on the superpixels of all frames that follow the camera in both directions of time."""
+    detector, parts = IndependentMotion(), []
+    for bare, moving in clips:
+        clip = bare.with_labels(DenseInverseSearch()(bare))
+        found = detector(clip)["motion"] / 255
+        lab = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32) for image in clip.image]
+        for t in range(1, len(clip) - 1):
+            towards = (("flow", t + 1), ("flow_backward", t - 1))
+            found_ways = [deviation(*_flow(clip, label, t), lab[t], lab[other]) for label, other in towards]
+            ways = [way for way in found_ways if way is not None and way.following > detector.following]
+            if len(ways) < 2:
+                continue
+            nodes = superpixels(clip.image[t], detector.step)
+            flows, colours = [way.flow for way in ways], [way.colour for way in ways]
+            alone = np.sqrt(np.minimum(*flows) * np.minimum(*colours))
+            mean = region_means(np.dstack([*flows, *colours, alone, found[t], moving[t]]), nodes).T
+            cues = expit((mean[:5] - detector.evidence) / detector.softness)
+            parts.append((cues, mean[5], np.bincount(nodes.ravel()).astype(np.float64), mean[6] > 0.5))
+    graded, ours, size, true = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    return Votes(
+        MOTION_CUES, graded[:4], {"ours, this superpixel alone": graded[4], "ours": ours}, size, true
+    )
+
+
+def _flow(clip: Clip, label: str, t: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    trust = clip.labels[f"{label}_confidence"][t] / np.float32(255)
+    return np.nan_to_num(clip.labels[label][t].astype(np.float32)), trust
 
 
 def dawid_skene(levels: NDArray[np.int64], weight: Values, start: Values) -> Values:
@@ -110,13 +175,13 @@ def methods(given: Votes) -> dict[str, Values]:
     share = binary.mean(axis=0)
     edges = [np.quantile(cue, np.arange(1, LEVELS) / LEVELS) for cue in given.cues]
     graded = np.stack([np.searchsorted(e, cue) for e, cue in zip(edges, given.cues, strict=True)])
-    found = {f"{name} alone": cue for name, cue in zip(CUES, given.cues, strict=True)}
+    found = {f"{name} alone": cue for name, cue in zip(given.names, given.cues, strict=True)}
     return {
         **found,
         "majority vote": share,
-        "Dawid-Skene (STAPLE), yes or no": dawid_skene(binary, given.length, share),
-        f"Dawid-Skene, {LEVELS} grades": dawid_skene(graded, given.length, share),
-        "ours": given.fusion,
+        "Dawid-Skene (STAPLE), yes or no": dawid_skene(binary, given.weight, share),
+        f"Dawid-Skene, {LEVELS} grades": dawid_skene(graded, given.weight, share),
+        **given.fusions,
     }
 
 
@@ -139,25 +204,30 @@ def calibration_error(score: Values, true: NDArray[np.bool_], weight: Values, bi
 
 
 def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
-    """Print a table: data, method, average precision, best F, calibration error.
+    """Print a table: label, data, method, average precision, best F, calibration error.
 
     Args:
-        data: Folder of real footage with ground truth, for its ``edges``.
+        data: Folder of real footage with ground truth, for its ``edges`` and ``motion``.
         clips: How many rendered clips.
         every: One of so many BSDS images.
     """
     cv2.setNumThreads(1)
-    if data is not None and not (data / "edges").is_dir():
-        raise SystemExit(f"--data {data} has no folder edges; name the folder of ground truth")
-    sets = {"renders": votes(rendered_photos(clips), near=False)}
+    sets: dict[tuple[str, str], Callable[[], Votes]] = {
+        ("edges", "renders"): lambda: edge_votes(rendered_photos(clips), near=False),
+        ("motion", "renders"): lambda: motion_votes(rendered_clips(clips)),
+    }
     if data is not None:
-        sets["BSDS"] = votes(drawn_photos(data / "edges", every), near=True)
-    print("| data | method | AP | best F | ECE |\n|---|---|---|---|---|")
-    for name, given in sets.items():
+        if missing := [name for name in ("edges", "motion") if not (data / name).is_dir()]:
+            raise SystemExit(f"--data {data} has no folder {missing[0]}; name the folder of ground truth")
+        sets["edges", "BSDS"] = lambda: edge_votes(drawn_photos(data / "edges", every), near=True)
+        sets["motion", "DAVIS"] = lambda: motion_votes(real_clips(data))
+    print("| label | data | method | AP | best F | ECE |\n|---|---|---|---|---|---|")
+    for (label, name), gather in sets.items():
+        given = gather()
         for method, score in methods(given).items():
-            ap, f = average_precision(score, given.true, given.length)
-            ece = calibration_error(score, given.true, given.length)
-            print(f"| {name} | {method} | {ap:.3f} | {f:.3f} | {ece:.3f} |", flush=True)
+            ap, f = average_precision(score, given.true, given.weight)
+            ece = calibration_error(score, given.true, given.weight)
+            print(f"| {label} | {name} | {method} | {ap:.3f} | {f:.3f} | {ece:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

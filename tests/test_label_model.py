@@ -1,9 +1,11 @@
 """Label models: reliabilities found without truth, and scores in closed form."""
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks.label_model import average_precision, calibration_error, dawid_skene
+from benchmarks.label_model import average_precision, calibration_error, dawid_skene, methods, motion_votes
+from generators.clip import Clip
 
 
 def voters(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -35,3 +37,20 @@ def test_average_precision_counts_ties_together_and_weighs_items() -> None:
     assert average_precision(np.array([4.0, 2.0, 3.0, 1.0]), true, weight) == (1.0, 1.0)
     precision, _ = average_precision(np.zeros(4), true, weight)
     assert precision == pytest.approx(4 / 6)
+
+
+def test_cues_of_motion_are_votes_on_superpixels_that_a_moving_square_wins() -> None:
+    random = np.random.default_rng(0)
+    front, back = (
+        cv2.resize(random.integers(0, 256, (32, 32, 3), dtype=np.uint8), (96, 96)) for _ in range(2)
+    )
+    frames, moving = np.repeat(back[None], 4, axis=0), np.zeros((4, 96, 96), bool)
+    for t in range(4):
+        square = slice(30, 66), slice(20 + 4 * t, 56 + 4 * t)
+        frames[t][square], moving[t][square] = front[:36, :36], True
+    given = motion_votes(iter([(Clip(frames, np.arange(4) / 25, np.eye(3)), moving)]))
+    assert given.weight.sum() == 2 * 96 * 96  # the first and the last frame lack a direction
+    assert np.average(given.true, weights=given.weight) == pytest.approx((36 / 96) ** 2, abs=0.03)
+    scores = methods(given)
+    assert set(scores) > {"flow, next alone", "colour, previous alone", "majority vote", "ours"}
+    assert min(average_precision(score, given.true, given.weight)[0] for score in scores.values()) > 0.6
