@@ -100,14 +100,14 @@ def normals(arcs: Arcs) -> Floats:
 
 
 def directed_strength(tensor: Floats, arcs: Arcs, normal: Floats) -> Values:
-    """How steep gradient structure (h, w, 3) = (xx, xy, yy) is across each arc, (m,).
+    """How steep gradient structure (3, h, w) = (xx, xy, yy) is across each arc, (m,).
 
     Measured along the normal (2, k) of the contour, so that a strong edge does not leak into weak arcs that
     end on it (oriented watershed transform, Arbeláez et al. 2011, section 3.1).
     """
     x, y = normal
-    slopes = tensor.reshape(-1, 3)[np.stack([arcs.before, arcs.after])]
-    steepest = (slopes[..., 0] * x * x + 2 * slopes[..., 1] * x * y + slopes[..., 2] * y * y).max(axis=0)
+    xx, xy, yy = np.take(tensor.reshape(3, -1), np.stack([arcs.before, arcs.after]), axis=1)
+    steepest = (xx * x * x + 2 * xy * x * y + yy * y * y).max(axis=0)
     return arcs.mean(np.sqrt(np.maximum(steepest, 0)))
 
 

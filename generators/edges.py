@@ -149,7 +149,7 @@ def saturate(value: Values, half: Values | float) -> Values:
 
 
 def gradient_tensors(lab: Floats) -> list[Floats]:
-    """Scale-normalised structure (h, w, 3) = (xx, xy, yy) of lightness and of chroma at each of `SCALES`."""
+    """Scale-normalised structure (3, h, w) = (xx, xy, yy) of lightness and of chroma at each of `SCALES`."""
     tensors = []
     for scale in SCALES:
         smooth = cv2.GaussianBlur(lab, (0, 0), scale)
@@ -157,17 +157,17 @@ def gradient_tensors(lab: Floats) -> list[Floats]:
             cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=1, scale=scale / 2, borderType=cv2.BORDER_REPLICATE)
             for way in ((1, 0), (0, 1))
         )
-        light, chroma = np.empty((2, *lab.shape), np.float32)
+        light, chroma = np.empty((2, 3, *lab.shape[:2]), np.float32)
         for k, product in enumerate((dx * dx, dx * dy, dy * dy)):
-            light[..., k] = product[..., 0]
-            np.add(product[..., 1], product[..., 2], out=chroma[..., k])
+            light[k] = product[..., 0]
+            np.add(product[..., 1], product[..., 2], out=chroma[k])
         tensors += [light, chroma]
     return tensors
 
 
 def steepest(tensor: Floats) -> Floats:
-    """The steepest slope (h, w) of gradient structure (h, w, 3)."""
-    xx, xy, yy = (tensor[..., k] for k in range(3))
+    """The steepest slope (h, w) of gradient structure (3, h, w)."""
+    xx, xy, yy = tensor
     return np.asarray(np.sqrt((xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)), np.float32)
 
 

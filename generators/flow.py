@@ -118,13 +118,15 @@ class DenseInverseSearch:
         for label in ("flow", "flow_backward"):
             made[label] = np.full((frames, height, width, 2), np.nan, np.float16)
             made[label + "_confidence"] = np.zeros((frames, height, width), np.uint8)
+        here = _lab(clip.image[0])
         for now, then in zip(range(frames - 1), range(1, frames), strict=True):
-            pair = clip.image[now], clip.image[then]
+            pair, there = (clip.image[now], clip.image[then]), _lab(clip.image[then])
             ahead, back = self.between(*pair), self.between(*pair[::-1])
             made["flow"][now] = as_stored("flow", ahead)
             made["flow_backward"][then] = as_stored("flow_backward", back)
-            made["flow_confidence"][now] = self.confidence(ahead, back, *pair)
-            made["flow_backward_confidence"][then] = self.confidence(back, ahead, *pair[::-1])
+            made["flow_confidence"][now] = self.confidence(ahead, back, here, there)
+            made["flow_backward_confidence"][then] = self.confidence(back, ahead, there, here)
+            here = there
         return made
 
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
@@ -146,11 +148,9 @@ class DenseInverseSearch:
         flow = search.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
         return np.ascontiguousarray(flow[:height, :width], np.float32)
 
-    def confidence(
-        self, flow: Floats, back: Floats, here: NDArray[np.uint8], there: NDArray[np.uint8]
-    ) -> NDArray[np.uint8]:
-        """(H, W) uint8 confidence × 255 of `flow` (H, W, 2), from the flow back and both frames."""
-        return calibrated(self.name, flow_score(flow, back, _lab(here), _lab(there), self.residual_risk))
+    def confidence(self, flow: Floats, back: Floats, here: Floats, there: Floats) -> NDArray[np.uint8]:
+        """(H, W) uint8 confidence × 255 of `flow` (H, W, 2), from the flow back and both LAB frames."""
+        return calibrated(self.name, flow_score(flow, back, here, there, self.residual_risk))
 
 
 def _lab(image: NDArray[np.uint8]) -> Floats:
