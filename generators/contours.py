@@ -243,7 +243,7 @@ def spectral(arcs: Arcs, merged: Index, strength: Values, vectors: int, decay: f
     one, other = merged[arcs.first], merged[arcs.second]
     outer = one != other
     out = np.zeros(len(one))
-    if n < 3:
+    if n < 2:
         return out
     shape = (n, n)
     ends = (one[outer], other[outer])

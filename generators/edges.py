@@ -50,9 +50,9 @@ class ContourEdges:
     in lightness and in chroma, each saturating, less among clutter of its own strength; (2) how differently
     its sides are filled with colour and texture after merging to `coarse` many regions along the ultrametric
     contour map of (1); (3) spectral grouping of the image on that hierarchy. The same is done on lattices
-    smaller by each of `shrink`, and all are averaged: where the cuts run by chance averages out. Regions of less
-    than `least` pixels go to the neighbour that they are least apart from, so that no boundary is drawn twice.
-    `threshold` is the strength that counts as even odds.
+    smaller by each of `shrink`, where the cuts by chance run differently; their mean counts as much as the finest.
+    Regions of less than `least` pixels go to the neighbour that they are least apart from, so that no boundary
+    is drawn twice. `threshold` is the strength that counts as even odds.
 
     Arbeláez et al. 2011 is the model (oriented watershed, ultrametric contours, globalisation), with cues
     that need no learned weights. The confidence is high for contours all cues agree on, and for places that
@@ -60,7 +60,7 @@ class ContourEdges:
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -85,16 +85,15 @@ class ContourEdges:
         """Boundary probability and trust, both (H, W) in [0, 1], of one frame (H, W, 3)."""
         lab = working_lab(image, self.longest)
         arcs, fine, dispute = self.strength(lab)
-        strengths = [fine]
+        wider = []
         for shrink in self.shrink:
             others, theirs, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * shrink))))
             reach = cv2.dilate(paint(others, theirs, lab.shape[:2]), np.ones((5, 5))).ravel()
-            strengths.append(arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after])))
+            wider.append(arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after])))
         calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
-        both = calm * np.mean(strengths, axis=0)
+        both = calm * (fine + np.mean(wider, axis=0)) / 2
         region = absorbed(arcs, both, self.least)
-        inside = region[arcs.first] == region[arcs.second]
-        both[inside | (rim_distance(arcs) < RIM * max(lab.shape))] = 0
+        both[region[arcs.first] == region[arcs.second]] = 0
 
         probability = saturate(both**4, self.threshold**4)
         trust = np.maximum(probability, 1 - probability) * (1 - dispute)
@@ -106,7 +105,9 @@ class ContourEdges:
     def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
         """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
         arcs, cues, alone = self.cues(lab)
-        return arcs, self.fused(cues) * alone, np.std(cues, axis=0)
+        # A line on a coarse lattice is off by up to half a pixel.
+        inner = rim_distance(arcs) > RIM * max(lab.shape) + 0.5
+        return arcs, self.fused(cues) * alone * inner, np.std(cues, axis=0)
 
     def fused(self, cues: Values) -> Values:
         """One strength (m,) of cues (4, m) in [0, 1]: a mean, weighted by how far each can be wrong."""

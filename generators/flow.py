@@ -93,7 +93,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -104,7 +104,7 @@ class DenseInverseSearch:
 
     patch: int = 4
     stride: int = 2
-    descent: int = 4
+    descent: int = 6
     refinements: int = 10
     smoothness: float = 40.0
     gradient: float = 10.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import slic
 
 Floats = NDArray[np.float32]
@@ -35,20 +36,29 @@ def basins(height: Floats) -> Ids:
     """The catchment basin (h, w), ids from 0, of each pixel of `height` (h, w): where a drop of water ends up.
 
     Each pixel drains into the lowest of its four neighbours (watershed by steepest descent; Cousty et al. 2009,
-    Watershed cuts), those of a level place towards its first pixel.
+    Watershed cuts). Pixels of one height that touch and have none lower share a basin.
     """
     index = np.arange(height.size).reshape(height.shape)
+    above, below, left, right = np.s_[:-1], np.s_[1:], np.s_[:, :-1], np.s_[:, 1:]
     lowest, into = height.copy(), index.copy()
-    rest, start = np.s_[1:], np.s_[:-1]
-    for axis, here, there in ((0, rest, start), (1, rest, start), (1, start, rest), (0, start, rest)):
-        at, to = (here, there) if axis == 0 else ((slice(None), here), (slice(None), there))
-        lower = height[to] <= lowest[at] if there == start else height[to] < lowest[at]
-        lowest[at] = np.where(lower, height[to], lowest[at])
-        into[at] = np.where(lower, index[to], into[at])
+    for here, there in ((below, above), (right, left), (left, right), (above, below)):
+        lower = height[there] < lowest[here]
+        lowest[here] = np.where(lower, height[there], lowest[here])
+        into[here] = np.where(lower, index[there], into[here])
     end = into.ravel()
     while not np.array_equal(end, further := end[end]):
         end = further
-    return np.asarray((np.cumsum(end == index.ravel()) - 1)[end].reshape(height.shape), np.int32)
+
+    bottom = into == index
+    number = np.cumsum(bottom).reshape(height.shape) - 1  # of each bottom pixel
+    level = []
+    for one, other in ((above, below), (left, right)):
+        flat = bottom[one] & bottom[other] & (height[one] == height[other])
+        level.append(np.stack([number[one][flat], number[other][flat]]))
+    pairs = np.concatenate(level, axis=1)
+    links = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(int(bottom.sum()),) * 2)
+    basin = connected_components(links, directed=False)[1]
+    return np.asarray(basin[number.ravel()[end]].reshape(height.shape), np.int32)
 
 
 def superpixels(lab: Floats, count: int) -> Ids:

@@ -12,6 +12,7 @@ from generators.contours import absorbed, find_arcs
 from generators.edges import ContourEdges
 from generators.fields import field
 from generators.geometry import intrinsics
+from generators.segmentation import basins
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -73,6 +74,24 @@ def test_a_scans_black_border_is_no_boundary():
     edges = label(scan)["edges"][0]
     distance = np.kron(DISTANCE, np.ones((2, 2)))
     assert not (edges[distance > 2] >= 128).any() and (edges[distance <= 1] >= 128).any()
+
+
+def test_a_basin_ends_at_the_ridge():
+    height = np.minimum(np.abs(X - 10.5), np.abs(X - 40.5)).astype(np.float32) + np.abs(Y - 64.5).astype(
+        np.float32
+    )
+    low = basins(height)
+    assert low.max() == 1 and (low[:, :25] == low[0, 0]).all() and (low[:, 26:] == low[0, -1]).all()
+
+
+def test_level_ground_is_one_basin_whatever_its_shape():
+    height = np.ones((9, 9), np.float32)
+    height[1:8, 1], height[7, 1:8], height[1:8, 7] = 0, 0, 0  # a horseshoe
+    height[3, 4] = 0.5
+    low = basins(height)
+    horseshoe = height == 0
+    assert len(set(low[horseshoe].tolist())) == 1 and low[3, 4] != low[1, 1]
+    assert basins(np.zeros((5, 7), np.float32)).max() == 0
 
 
 def test_a_small_region_goes_to_the_neighbour_it_is_least_apart_from():
