@@ -11,7 +11,6 @@ Dawid-Skene on graded votes, both estimated without truth over the data set, and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,6 +230,4 @@ def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
 
 
 if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     tyro.cli(main)

@@ -8,24 +8,16 @@ majority over the data set (a reliability that needs no truth), the mean weighte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import skimage.data
 import tyro
 from numpy.typing import NDArray
 
 from benchmarks.label_model import RENDER_SEED
-from benchmarks.normals_metrics import (
-    MOTORCYCLE_FOCAL,
-    MOTORCYCLE_OFFSET,
-    TRUTH_REACH,
-    true_normals,
-)
+from benchmarks.normals_metrics import RIGHT, motorcycle
 from generators.clip import Clip
-from generators.geometry import intrinsics
 from generators.normals import Normals
 from generators.segment_planes import continued_by_segments
 from generators.stereo import Stereo
@@ -34,7 +26,7 @@ from pipeline.calibrate import calibration_options, rendered_views
 Floats = NDArray[np.float64]
 NARROW, WIDE = Normals().radius, Normals().wide_radius
 CUES = ("narrow windows", "wide windows", "colour segments")
-RIGHT = np.cos(np.radians(22.5))
+COSINE = np.cos(np.radians(RIGHT))
 FRAMES = 8  # of a rendered clip
 
 
@@ -44,19 +36,6 @@ def rendered_pairs(clips: int) -> Iterator[tuple[Clip, Floats]]:
     for number in range(clips):
         clip, truth = rendered_views(options[number % len(options)], number)["stereo"]
         yield clip, truth["normals"].astype(np.float64)
-
-
-def motorcycle() -> Iterator[tuple[Clip, Floats]]:
-    """The motorcycle, cut so that both views have one principal point, and normals of planes through its truth."""
-    left, right, disparity = skimage.data.stereo_motorcycle()
-    K = intrinsics(MOTORCYCLE_FOCAL, *disparity.shape[::-1])
-    shifted = np.zeros_like(right)
-    shifted[:, :-MOTORCYCLE_OFFSET] = right[:, MOTORCYCLE_OFFSET:]
-    known = np.where(np.isfinite(disparity), disparity + MOTORCYCLE_OFFSET, np.nan).astype(np.float64)
-    yield (
-        Clip(left[None], np.zeros(1), K, "given", right=shifted[None]),
-        true_normals(known, K, TRUTH_REACH)[None],
-    )
 
 
 def planes(clip: Clip) -> tuple[Floats, Floats, Floats]:
@@ -89,7 +68,7 @@ def methods(cues: Floats, trust: Floats, ours: Floats) -> dict[str, Floats]:
     """Normals (N, 3) by method, of cues (3, N, 3) with confidence (3, N)."""
     agreement = np.einsum("jnk,lnk->jln", cues, cues).sum(axis=1)
     majority = np.take_along_axis(cues, agreement.argmax(axis=0)[None, :, None], axis=0)[0]
-    reliable = ((cues * majority).sum(axis=-1) > RIGHT).mean(axis=1)
+    reliable = ((cues * majority).sum(axis=-1) > COSINE).mean(axis=1)
     weight = np.log(reliable / (1 - reliable))
     return {
         **{f"{name} alone": cue for name, cue in zip(CUES, cues, strict=True)},
@@ -109,7 +88,11 @@ def main(*, clips: int = 6) -> None:
     """
     cv2.setNumThreads(1)
     print("| data | method | median ° | mean ° | < 22.5° |\n|---|---|---|---|---|")
-    for name, source in (("renders, stereo", rendered_pairs(clips)), ("motorcycle, stereo", motorcycle())):
+    pair, true = motorcycle()
+    for name, source in (
+        ("renders, stereo", rendered_pairs(clips)),
+        ("motorcycle, stereo", [(pair, true[None])]),
+    ):
         parts = []
         for clip, truth in source:
             cues, trust, ours = planes(clip)
@@ -121,7 +104,7 @@ def main(*, clips: int = 6) -> None:
             length = np.maximum(np.linalg.norm(found, axis=-1), 1e-9)
             cosine = (found * truth).sum(axis=-1) / length
             error = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-            share = float((cosine > RIGHT).mean())
+            share = float((cosine > COSINE).mean())
             print(
                 f"| {name} | {method} | {np.median(error):.1f} | {error.mean():.1f} | {share:.3f} |",
                 flush=True,
@@ -129,6 +112,4 @@ def main(*, clips: int = 6) -> None:
 
 
 if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     tyro.cli(main)

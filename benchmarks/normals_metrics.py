@@ -130,6 +130,22 @@ def measured(data: Path) -> Iterator[tuple[str, str, Array, Array, Floats, float
                 normals, trust = labels["normals"][k], labels["normals_confidence"][k] / 255
                 yield "video", "normals", normals, trust, truth, spent
                 yield "video", "cross product", cross_product(1 / inverse, half.colour_K), trust, truth, 0.0
+    clip, truth = motorcycle()
+    made = Stereo()(clip)
+    inverse = made["disparity"][0].astype(np.float64)
+    yield "stereo", *_ours(clip, made, 0), truth, 0.0
+    yield (
+        "stereo",
+        "cross product",
+        cross_product(1 / inverse, clip.camera_K),
+        np.ones(inverse.shape),
+        truth,
+        0.0,
+    )
+
+
+def motorcycle() -> tuple[Clip, Floats]:
+    """The motorcycle as a stereo clip, and the normals (H, W, 3) of planes through its true disparity."""
     left, right, disparity = skimage.data.stereo_motorcycle()
     height, width = disparity.shape
     K = intrinsics(MOTORCYCLE_FOCAL, width, height)
@@ -138,11 +154,7 @@ def measured(data: Path) -> Iterator[tuple[str, str, Array, Array, Floats, float
     shifted[:, :-MOTORCYCLE_OFFSET] = right[:, MOTORCYCLE_OFFSET:]
     true = np.where(np.isfinite(disparity), disparity + MOTORCYCLE_OFFSET, np.nan).astype(np.float64)
     clip = Clip(left[None], np.zeros(1), K, "given", right=shifted[None])
-    made = Stereo()(clip)
-    inverse = made["disparity"][0].astype(np.float64)
-    truth = true_normals(true, K, TRUTH_REACH)
-    yield "stereo", *_ours(clip, made, 0), truth, 0.0
-    yield "stereo", "cross product", cross_product(1 / inverse, K), np.ones(inverse.shape), truth, 0.0
+    return clip, true_normals(true, K, TRUTH_REACH)
 
 
 def _ours(clip: Clip, made: dict[str, Array], k: int) -> tuple[str, Array, Array]:

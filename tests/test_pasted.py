@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from generators.foreground import distinctness
 from pipeline.pasted import pasted
 
 SIDE = 64
@@ -50,16 +49,3 @@ def test_a_frame_without_objects_is_all_photo(tmp_path: Path) -> None:
     shown, where = pasted(image, np.zeros_like(ids), photos(tmp_path), np.random.default_rng(0))
     assert not where.any()
     assert (shown == (0, 180, 0)).all()
-
-
-def test_distinctness_is_how_little_colours_overlap() -> None:
-    mask = np.zeros((8, 8), bool)
-    mask[:4] = True
-    red, green = np.float32((50, 60, 40)), np.float32((50, -60, 40))
-    apart = np.where(mask[..., None], red, green)
-    assert distinctness(apart, mask) == 1
-    assert distinctness(np.broadcast_to(red, (8, 8, 3)).copy(), mask) < 1e-6
-    half = apart.copy()
-    half[:4, :4] = green  # half of the foreground has the colour of all the rest
-    assert abs(distinctness(half, mask) - (1 - np.sqrt(0.5))) < 1e-6
-    assert distinctness(apart, np.zeros_like(mask)) == distinctness(apart, np.ones_like(mask)) == 0

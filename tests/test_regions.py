@@ -6,7 +6,7 @@ import pytest
 from generators.calibration import using
 from generators.clip import Clip
 from generators.fields import field
-from generators.foreground import BoundarySaliency, MotionForeground
+from generators.foreground import BoundarySaliency, MotionForeground, distinctness
 from generators.geometry import intrinsics
 from generators.regions import Superpixels
 
@@ -97,3 +97,16 @@ def test_any_size_works_and_runs_repeat_exactly(detector, shape):
     for name in first:
         assert np.array_equal(first[name], second[name])
         assert np.array_equal(first[name][0], first[name][1])
+
+
+def test_distinctness_is_how_little_colours_overlap() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:4] = True
+    red, green = np.float32((50, 60, 40)), np.float32((50, -60, 40))
+    apart = np.where(mask[..., None], red, green)
+    assert distinctness(apart, mask) == 1
+    assert distinctness(np.broadcast_to(red, (8, 8, 3)).copy(), mask) < 1e-6
+    half = apart.copy()
+    half[:4, :4] = green  # half of the foreground has the colour of all the rest
+    assert abs(distinctness(half, mask) - (1 - np.sqrt(0.5))) < 1e-6
+    assert distinctness(apart, np.zeros_like(mask)) == distinctness(apart, np.ones_like(mask)) == 0
