@@ -14,14 +14,48 @@ from generators.clip import Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
 from generators.geometry import crop_resize_intrinsics, rays
-from generators.planes import Planes, fit_planes, links
+from generators.planes import Planes, fit_planes, links, steps
 
 Map = NDArray[np.float32]
 
-JUMP = 0.04  # relative step of inverse depth between neighbours at which windows stop
-LEAST_RADIUS = 3.0  # pixels, of the first pass
-BEND = 0.5  # step of the unit normal at which windows stop in the second pass
+JUMP = 0.02  # relative step of inverse depth between neighbours at which windows stop
+ROUGH = 4.0  # times the frame's roughness is added to it: what noise does everywhere is no edge
+ROUGHEST = 0.05  # of relative bends: what is more is an edge and no noise
+STEEPEST = 0.1  # slope of log inverse depth per pixel; beyond it a window has crossed an edge
+LEAST_RADIUS = 6.0  # pixels, of narrow windows; those of the first pass are half as wide
+BEND = 0.5  # step of the unit normal at which windows stop after the first pass
+PASSES = 2  # after the first
 TRUSTING = 0.25  # power of the disparity's confidence: order may be doubtful where the slope is not
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """What planes say of each pixel: normal (3, H, W) and, (H, W) each, whether there is none, slopes, errors.
+
+    rise: slopes of the logarithm of inverse depth to the right and down. lean: radians by which the residual
+    tilts the plane if it is one-sided; tilt: if it is noise.
+    """
+
+    normal: Map
+    none: NDArray[np.bool_]
+    rise: tuple[Map, Map]
+    lean: Map
+    tilt: Map
+
+    def or_better(self, other: _Surface) -> _Surface:
+        """In each pixel the surface that leans less."""
+        better = other.lean < self.lean
+
+        def chosen(mine: Map, its: Map) -> Map:
+            return np.asarray(np.where(better, its, mine))
+
+        return _Surface(
+            chosen(self.normal, other.normal),
+            np.where(better, other.none, self.none),
+            (chosen(self.rise[0], other.rise[0]), chosen(self.rise[1], other.rise[1])),
+            chosen(self.lean, other.lean),
+            chosen(self.tilt, other.tilt),
+        )
 
 
 @register
@@ -34,21 +68,23 @@ class Normals:
     w = (a, b, c)·(x, y, 1), and its normal is −Kᵀ(a, b, c) whatever the scale of w; so `disparity` must be
     inverse depth with its zero at infinity, as the detectors of this package make it.
 
-    Two passes of geodesic least squares: the first stops at jumps of depth, the second also where the normals
-    of the first bend (creases). The second has narrow windows and wide ones, and each pixel keeps the plane
-    with less residual for its reach: wide ones average noise, narrow ones follow what is small or curved.
-    Confidence falls with the error that the residual leaves in the slope, with the angle between the passes
-    and, a little, with the confidence of the disparity. radius, wide_radius: windows as shares of the longer
-    side, those of the first pass being narrow; width: the longer side of the frames worked on.
+    Three passes of geodesic least squares. The windows of the first are small and stop at jumps of depth. Those of
+    the next stop where depth jumps off the slope found before, so that steep surfaces are no edges, and where the
+    normals found before bend (creases); they are narrow or wide, and each pixel keeps the plane with less residual
+    for its reach: wide ones average noise, narrow ones follow what is small or curved. What counts as a jump grows
+    with the roughness of the frame. Confidence falls with the error that the residual leaves in the slope, with
+    the angle to the first pass and, a little, with the confidence of the disparity.
+
+    radius, wide_radius: windows as shares of the longer side; width: the longer side of the frames worked on.
     """
 
     name: ClassVar[str] = "normals"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = ("normals", "normals_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"disparity", "disparity_confidence"})
 
     radius: float = 0.012
-    wide_radius: float = 0.05
+    wide_radius: float = 0.2
     width: int = 640
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
@@ -90,43 +126,62 @@ class Normals:
             return np.zeros((*inverse.shape, 3), np.float32), np.zeros(inverse.shape, np.float32)
         inverse = np.where(known, inverse, 0).astype(np.float32)
         weight = np.where(known, trust, 0).astype(np.float32)
-        longer = max(inverse.shape)
-        steps = np.log(np.where(known, inverse, inverse[known].min())).astype(np.float32) / np.float32(JUMP)
         directions = np.moveaxis(rays(K, *inverse.shape), -1, 0).astype(np.float32)
-        first = fit_planes(inverse, weight, *links([steps], max(LEAST_RADIUS, self.radius * longer)))
-        rough, _ = _facing(first, directions, K)
-        normal, away, tilt = np.zeros_like(rough), ~known, np.full(inverse.shape, np.inf, np.float32)
-        least = tilt
-        for radius in (self.radius, self.wide_radius):
-            near = links([steps, *(rough / np.float32(BEND))], max(2 * LEAST_RADIUS, radius * longer))
-            planes = fit_planes(inverse, weight, *near)
-            found, degenerate = _facing(planes, directions, K)
-            # The residual tilts the plane by so many radians, if it is one-sided; less if it is noise.
-            lean = float(K[0, 0]) * planes.residual / np.maximum(planes.value * planes.reach, 1e-9)
-            better = lean < least
-            least = np.where(better, lean, least)
-            normal, away = np.where(better, found, normal), np.where(better, degenerate, away)
-            tilt = np.where(better, lean / np.sqrt(np.maximum(planes.support, 1)), tilt)
-        score = trust**TRUSTING / (1 + (tilt / 0.1) ** 2) * np.clip(dot(normal, rough), 0, 1)
-        score = np.where(known & ~away, np.maximum(score, 1e-3), 0).astype(np.float32)
-        return np.ascontiguousarray(np.moveaxis(normal, 0, -1)), score
+        longer = max(inverse.shape)
+        narrow = max(LEAST_RADIUS, self.radius * longer)
+        depth = np.log(np.where(known, inverse, inverse[known].min()))
+        jump = np.float32(JUMP + ROUGH * roughness(depth, known))
+        depth /= jump
+
+        def surface(apart: tuple[Map, Map], radius: float) -> _Surface:
+            return _surface(fit_planes(inverse, weight, *links(apart, radius)), directions, K)
+
+        first = found = surface(steps(depth), narrow / 2)
+        for _ in range(PASSES):
+            jumps = steps(depth, (found.rise[0] / jump, found.rise[1] / jump))
+            bends = steps(np.moveaxis(found.normal, 0, -1) / np.float32(BEND))
+            apart = jumps[0] + bends[0], jumps[1] + bends[1]
+            found = surface(apart, narrow).or_better(surface(apart, self.wide_radius * longer))
+        agreement = np.clip(dot(found.normal, first.normal), 0, 1)
+        score = trust**TRUSTING / (1 + (found.tilt / 0.1) ** 2) * agreement
+        score = np.where(known & ~found.none, np.maximum(score, 1e-3), 0).astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(found.normal, 0, -1)), score
 
 
 def _resized(image: Map, size: tuple[int, int], interpolation: int) -> Map:
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.float32)
 
 
-def _facing(planes: Planes, directions: Map, K: Array) -> tuple[Map, NDArray[np.bool_]]:
-    """Unit normals (3, H, W) facing the camera, and where there is none because the plane is degenerate."""
+def roughness(depth: Map, known: NDArray[np.bool_]) -> float:
+    """Mean size of the second differences of log inverse depth (H, W) along rows and columns, where known."""
+    sizes = []
+    for values, inside in ((depth, known), (depth.T, known.T)):
+        bend = np.abs(values[:-2] + values[2:] - 2 * values[1:-1])
+        sizes.append(bend[inside[:-2] & inside[1:-1] & inside[2:]])
+    every = np.concatenate(sizes)
+    return float(np.minimum(every, ROUGHEST).mean()) if every.size else 0.0
+
+
+def _surface(planes: Planes, directions: Map, K: Array) -> _Surface:
+    """The surface that planes in inverse depth make, its normals facing the camera."""
     height, width = planes.value.shape
     x, y = np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
     a, b = planes.slope_x, planes.slope_y
     c = planes.value - a * x - b * y
     normal = np.stack([-(a * k[0] + b * k[1] + c * k[2]) for k in np.asarray(K, np.float32).T])
     length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
-    away = (length < 1e-20) | (dot(normal, directions) >= 0)
-    normal /= np.where(away, np.inf, length)
-    return normal, away
+    none = (length < 1e-20) | (dot(normal, directions) >= 0)
+    normal /= np.where(none, np.inf, length)
+    value = np.maximum(planes.value, np.float32(1e-9))
+    focal = np.float32(K[0, 0])
+    lean: Map = np.asarray(focal * planes.residual / np.maximum(value * planes.reach, 1e-9), np.float32)
+    return _Surface(
+        normal,
+        none,
+        (np.clip(a / value, -STEEPEST, STEEPEST), np.clip(b / value, -STEEPEST, STEEPEST)),
+        lean,
+        np.asarray(lean / np.sqrt(np.maximum(planes.support, 1)), np.float32),
+    )
 
 
 def dot(a: Map, b: Map) -> Map:

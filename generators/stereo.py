@@ -13,7 +13,7 @@ from generators.calibration import calibrated
 from generators.clip import STEREO, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
-from generators.planes import geodesic_sums, links
+from generators.planes import geodesic_sums, links, steps
 from generators.segment_planes import continued_by_segments
 from generators.semi_global import match
 from generators.weighted_median import geodesic_median
@@ -32,6 +32,11 @@ HIDDEN = 0.4  # raw score up to which only what one camera alone sees reaches, a
 REFINED_WINDOW = 7  # pixels on either side
 REFINEMENTS = 2
 REFINED_NOISE = 4.0  # squared grey levels per pixel: slopes below this are noise
+PLANE_WINDOW = 7  # pixels
+NEAR_PLANE = 0.5  # pixels: matches this close to the plane of their segment, in the mean, may lie in it
+PLANE_HOLD = (
+    64.0  # squared grey levels per pixel: noise of 4 over NEAR_PLANE, what the images must hold against it
+)
 MEDIAN_WIDTH = 768  # pixels; medians are taken on images of at most this width
 COLOUR_STEP = 0.1  # summed over RGB in [0, 1]: a step that ends a median's window
 REACH = 0.1  # of the width: how far a median looks where colour stays
@@ -49,12 +54,12 @@ class Stereo:
 
     Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
     views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
-    cross-correlation) of the matched windows. Matches at rims that differ from the median of what hangs
-    together with them by colour are dropped; they and pixels seen by one camera only get the plane in which the
-    matches of their colour segment lie, or, if it has none, the disparity of the farther of the surfaces beside
-    them in their row, at low confidence, lower where the two differ and where little of their colour is matched
-    nearby. A pair whose views don't match, are equal or
-    without texture is NaN at confidence 0.
+    cross-correlation) of the matched windows. Where the images hold a match loosely and the matches of its colour
+    segment lie closely around a plane, it is drawn to that. Matches at rims that differ from the median of what
+    hangs together with them by colour are dropped; they and pixels seen by one camera only get the plane of their
+    segment, or, if it has none, the disparity of the farther of the surfaces beside them in their row, at low
+    confidence, lower where the two differ and where little of their colour is matched nearby. A pair whose views
+    don't match, are equal or without texture is NaN at confidence 0.
     Sources: those of `generators.semi_global` and `generators.segment_planes`; Z. Ma et al., Constant time
     weighted median filtering for stereo matching and beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative
     image registration technique, 1981.
@@ -65,7 +70,7 @@ class Stereo:
     """
 
     name: ClassVar[str] = "stereo"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
@@ -112,9 +117,10 @@ class Stereo:
         around, connected, step = likes(disparity, weight, colour)
         astray = (rim < SURFACE) & (np.abs(disparity - around) > ASTRAY + step / 2)
         kept = matched & ~astray if (matched & ~astray).any() else matched
-        exact = refined(left, right, disparity)
+        exact, held = refined(left, right, disparity)
         behind = fill_from_background(np.where(kept, disparity, np.nan).astype(np.float32))
         plane = continued_by_segments(exact, np.where(kept, weight, 0).astype(np.float32), colour)
+        exact = drawn_to_planes(exact, plane, held)
         hidden = np.where(np.isfinite(plane), plane, behind)
         difference = np.minimum(difference / np.float32(2 * self.consistent), 1)
         score = HIDDEN + (1 - HIDDEN) * (1 - difference) * np.maximum(alike, 0) * rim
@@ -193,23 +199,38 @@ def far_from_rims(disparity: Map) -> Map:
     return np.asarray(1 / (1 + (spread / np.float32(RIM_STEP)) ** 2), np.float32)
 
 
-def refined(left: Array, right: Array, disparity: Map) -> Map:
+def refined(left: Array, right: Array, disparity: Map) -> tuple[Map, Map]:
     """Disparities moved by under a pixel to where the windows fit best: Gauss-Newton steps (Lucas, Kanade 1981).
 
+    And how firmly the images hold them: squared grey levels per pixel of disparity, in the mean of a window.
     Semi-global matching interpolates between whole pixels, which tilts surfaces.
     """
     here, there = left.astype(np.float32), right.astype(np.float32)
     slope = np.asarray(cv2.Scharr(there, -1, 1, 0)) / np.float32(32)
-    size, found = (2 * REFINED_WINDOW + 1,) * 2, disparity
+    size, found, held = (2 * REFINED_WINDOW + 1,) * 2, disparity, np.zeros_like(disparity)
     for _ in range(REFINEMENTS):
         change = here - _seen_from_left(there, found, cv2.INTER_LINEAR, 0)
         change -= cv2.blur(change, size)
         along = _seen_from_left(slope, found, cv2.INTER_LINEAR, 0)
-        push, hold = (
-            cv2.GaussianBlur(v, (0, 0), REFINED_WINDOW / 3) for v in (along * change, along * along)
-        )
-        found = found - np.clip(push / (hold + np.float32(REFINED_NOISE)), -0.5, 0.5)
-    return np.asarray(np.clip(found, disparity - 1, disparity + 1), np.float32)
+        push = cv2.GaussianBlur(along * change, (0, 0), REFINED_WINDOW / 3)
+        held = np.asarray(cv2.GaussianBlur(along * along, (0, 0), REFINED_WINDOW / 3), np.float32)
+        found = found - np.clip(push / (held + np.float32(REFINED_NOISE)), -0.5, 0.5)
+    return np.asarray(np.clip(found, disparity - 1, disparity + 1), np.float32), held
+
+
+def drawn_to_planes(disparity: Map, plane: Map, held: Map) -> Map:
+    """Matches moved towards the planes (H, W) of their segments (NaN: none) as far as the images don't hold them.
+
+    Between a match's own variance, noise over `held`, and that of a plane around which the matches lie closely,
+    the best estimate is the weighted mean; without texture, where a match means little, it is the plane.
+    """
+    apart = np.where(
+        np.isfinite(plane), np.minimum(np.abs(plane - disparity), 4 * NEAR_PLANE), 4 * NEAR_PLANE
+    )
+    apart = cv2.blur(apart.astype(np.float32), (PLANE_WINDOW, PLANE_WINDOW)) / np.float32(NEAR_PLANE)
+    pull = np.where(np.isfinite(plane), np.float32(PLANE_HOLD) * np.exp(-(apart**2)), 0)
+    drawn = disparity + pull / (held + pull + np.float32(1e-6)) * (np.nan_to_num(plane) - disparity)
+    return np.asarray(drawn, np.float32)
 
 
 def likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
@@ -226,7 +247,7 @@ def likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
     median, _, step = geodesic_median(
         resized(disparity, small, cv2.INTER_NEAREST), weight, guide, REACH * small[0]
     )
-    near, every = geodesic_sums([weight, np.ones_like(weight)], *links([guide], CONNECTED * small[0]))
+    near, every = geodesic_sums([weight, np.ones_like(weight)], *links(steps(guide), CONNECTED * small[0]))
     size = width, height
     return resized(median, size, cv2.INTER_NEAREST), resized(near / every, size, cv2.INTER_NEAREST), step
 

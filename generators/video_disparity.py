@@ -16,7 +16,7 @@ from generators.clip import CONSECUTIVE, Clip
 from generators.detector import register
 from generators.fields import Array, as_stored
 from generators.geometry import crop_resize_intrinsics, pixel_centres, rays
-from generators.planes import fit_planes, links
+from generators.planes import fit_planes, links, steps
 from generators.point_tracks import follow
 
 Floats = NDArray[np.float64]
@@ -124,7 +124,7 @@ class VideoDisparity:
         planes = fit_planes(
             inverse * np.float32(typical),
             weight / np.float32(typical) ** 2,
-            *links([guide], self.radius * self.width),
+            *links(steps(guide), self.radius * self.width),
         )
         w = np.clip(planes.value, FARTHEST, NEAREST)
         error = np.sqrt(planes.residual**2 + 1 / np.maximum(planes.support, 1e-6))

@@ -9,7 +9,7 @@ from generators.clip import Clip
 from generators.fields import field
 from generators.geometry import intrinsics
 from generators.normals import Normals
-from generators.planes import fit_planes, geodesic_sums, links
+from generators.planes import fit_planes, geodesic_sums, links, steps
 from generators.sensor_depth import SensorDepth
 
 SIZE = (120, 160)
@@ -147,7 +147,9 @@ def test_geodesic_sums_are_products_of_links():
 def test_plane_fits_stop_at_edges():
     x = np.broadcast_to(np.arange(40, dtype=np.float32), (30, 40))
     values = np.where(x < 20, 5 + 0.1 * x, 1 - 0.02 * x).astype(np.float32)
-    planes = fit_planes(values, np.ones_like(values), *links([np.where(x < 20, 0, 50).astype(np.float32)], 5))
+    planes = fit_planes(
+        values, np.ones_like(values), *links(steps(np.where(x < 20, 0, 50).astype(np.float32)), 5)
+    )
     np.testing.assert_allclose(planes.value, values, atol=2e-3)
     np.testing.assert_allclose(planes.slope_x[:, 5:15], 0.1, atol=2e-3)
     np.testing.assert_allclose(planes.slope_x[:, 25:35], -0.02, atol=2e-3)

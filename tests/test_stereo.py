@@ -10,7 +10,7 @@ from generators.clip import Clip
 from generators.fields import field
 from generators.geometry import intrinsics
 from generators.semi_global import aggregated, cheapest, match
-from generators.stereo import Stereo, fill_from_background
+from generators.stereo import Stereo, drawn_to_planes, fill_from_background
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)
@@ -89,6 +89,17 @@ def test_a_blank_between_two_surfaces_is_parted_where_the_colour_changes():
     disparity, _ = match(left, right, 32)
     assert (np.abs(disparity[5:-5, 10:79] - 4) < 1).mean() > 0.95
     assert (np.abs(disparity[5:-5, 91:175] - 10) < 1).mean() > 0.98
+
+
+def test_matches_near_a_plane_are_drawn_to_it_as_far_as_the_images_let_them():
+    plane = np.tile(np.linspace(10, 14, 40, dtype=np.float32), (30, 1))
+    off = np.where(np.arange(40) % 2, 0.3, -0.3).astype(np.float32)
+    matches, blank, sharp = plane + off, np.zeros_like(plane), np.full_like(plane, 1e5)
+    np.testing.assert_allclose(drawn_to_planes(matches, plane, blank), plane, atol=1e-3)
+    np.testing.assert_allclose(drawn_to_planes(matches, plane, sharp), matches, atol=1e-3)
+    elsewhere = matches + 2
+    np.testing.assert_allclose(drawn_to_planes(elsewhere, plane, sharp / 100), elsewhere, atol=1e-3)
+    np.testing.assert_array_equal(drawn_to_planes(matches, np.full_like(plane, np.nan), blank), matches)
 
 
 def test_holes_take_the_smaller_end():
