@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar
 
 import cv2
@@ -24,7 +25,6 @@ ROUGHEST = 0.05  # of relative bends: what is more is an edge and no noise
 STEEPEST = 0.1  # slope of log inverse depth per pixel; beyond it a window has crossed an edge
 LEAST_RADIUS = 6.0  # pixels, of narrow windows; those of the first pass are half as wide
 BEND = 0.5  # step of the unit normal at which windows stop after the first pass
-PASSES = 2  # after the first
 TRUSTING = 0.25  # power of the disparity's confidence: order may be doubtful where the slope is not
 
 
@@ -137,11 +137,11 @@ class Normals:
             return _surface(fit_planes(inverse, weight, *links(apart, radius)), directions, K)
 
         first = found = surface(steps(depth), narrow / 2)
-        for _ in range(PASSES):
+        for radii in ((narrow,), (narrow, self.wide_radius * longer)):
             jumps = steps(depth, (found.rise[0] / jump, found.rise[1] / jump))
             bends = steps(np.moveaxis(found.normal, 0, -1) / np.float32(BEND))
             apart = jumps[0] + bends[0], jumps[1] + bends[1]
-            found = surface(apart, narrow).or_better(surface(apart, self.wide_radius * longer))
+            found = reduce(_Surface.or_better, [surface(apart, radius) for radius in radii])
         agreement = np.clip(dot(found.normal, first.normal), 0, 1)
         score = trust**TRUSTING / (1 + (found.tilt / 0.1) ** 2) * agreement
         score = np.where(known & ~found.none, np.maximum(score, 1e-3), 0).astype(np.float32)

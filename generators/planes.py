@@ -76,15 +76,17 @@ def geodesic_sums(channels: list[Map], left: Map, up: Map) -> list[Map]:
 def _sum_along_first(values: Map, link: Map) -> Map:
     """Each entry plus all others, weighted by the links between; overwrites `values`."""
     ahead = np.empty_like(values)
-    ahead[0] = values[0]
-    for i in range(1, len(values)):
-        np.multiply(ahead[i - 1], link[i], out=ahead[i])
-        ahead[i] += values[i]
-    step = np.empty_like(values[0])
-    for i in range(len(values) - 2, -1, -1):
-        np.multiply(values[i + 1], link[i + 1], out=step)
-        values[i] += step
-        ahead[i] += step
+    ahead[0] = before = values[0]
+    for value, chain, out in zip(values[1:], link[1:], ahead[1:], strict=True):
+        np.multiply(before, chain, out=out)
+        out += value
+        before = out
+    behind, step = values[-1], np.empty_like(values[0])
+    for value, chain, out in zip(values[-2::-1], link[:0:-1], ahead[-2::-1], strict=True):
+        np.multiply(behind, chain, out=step)
+        value += step
+        out += step
+        behind = value
     return ahead
 
 
