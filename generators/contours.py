@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csc_array, eye_array
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigsh
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -245,19 +246,30 @@ def spectral(arcs: Arcs, merged: Index, strength: Values, vectors: int, decay: f
     out = np.zeros(len(one))
     if n < 2:
         return out
-    shape = (n, n)
-    ends = (one[outer], other[outer])
-    length = coo_array((arcs.length[outer], ends), shape=shape).toarray()
-    total = coo_array(((arcs.length * strength)[outer], ends), shape=shape).toarray()
-    length, total = length + length.T, total + total.T
+    ends = one[outer], other[outer]
+    code, of = np.unique(np.minimum(*ends) * n + np.maximum(*ends), return_inverse=True)
+    length, total = (np.bincount(of, arcs.length[outer] * by) for by in (1.0, strength[outer]))
     affinity = length * np.exp(-total / np.maximum(length, 1) / decay)
-    root = 1 / np.sqrt(np.maximum(affinity.sum(axis=1), 1e-12))
-    laplacian = np.eye(n) - affinity * np.outer(root, root)
-    value, vector = scipy.linalg.eigh(laplacian, subset_by_index=[0, min(vectors, n - 1)])
+    row, column = np.divmod(code, n)
+    degree = np.bincount(row, affinity, n) + np.bincount(column, affinity, n)
+    root = 1 / np.sqrt(np.maximum(degree, 1e-12))
+    pull = coo_array((affinity * root[row] * root[column], (row, column)), shape=(n, n)).tocsc()
+    value, vector = lowest(eye_array(n, format="csc") - pull - pull.T, min(vectors + 1, n))
     vector = vector[:, 1:] * root[:, None]
     vector /= np.maximum(np.abs(vector).max(axis=0), 1e-12) * np.sqrt(np.maximum(value[1:], 1e-6))
     out[outer] = np.abs(vector[ends[0]] - vector[ends[1]]).sum(axis=1)
     return out
+
+
+def lowest(matrix: csc_array, count: int) -> tuple[Values, Values]:
+    """The `count` lowest eigenvalues, ascending, and eigenvectors (n, count) of a positive semidefinite matrix."""
+    n = matrix.shape[0]
+    if n < 4 * count:  # Lanczos needs room
+        value, vector = scipy.linalg.eigh(matrix.toarray(), subset_by_index=[0, count - 1])
+        return value, vector
+    start = np.cos(np.arange(n))  # anything that repeats
+    value, vector = eigsh(matrix, k=count, sigma=-1e-3, v0=start)  # below 0, so that it can be factorised
+    return value, vector
 
 
 def paint(arcs: Arcs, values: Values, size: tuple[int, int]) -> Floats:
