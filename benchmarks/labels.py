@@ -120,10 +120,10 @@ def reliability_rows(data: Path, pictures: Path | None) -> Iterator[Row]:
 
 def measured(data: Path | None, only: tuple[str, ...], clips: int, pictures: Path | None) -> Iterator[Row]:
     """All rows asked for, as they are measured."""
+    if "cost" in only:  # first: the caches are its own
+        yield from cost_rows()
     if "renders" in only:
         yield from rendered_rows(clips)
-    if "cost" in only:
-        yield from cost_rows()
     if data is None:
         return
     for part, rows in MEASURES.items():
