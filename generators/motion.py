@@ -31,7 +31,8 @@ TRUSTED = 0.5  # flow confidence from which a pixel takes part in fitting the ca
 FLOW_NOISE = 0.1  # px that flow is never more exact than
 COLOUR_NOISE = 2.0  # the same for a LAB difference, summed over channels
 SURE = 0.8  # probability from which the cut by colour leaves a pixel alone
-CUT_WEIGHT = 0.7  # of the cut against the diffused label
+CUT_WEIGHT = 0.85  # of the cut against the diffused label
+CUT_ROUNDS = 2  # in which the cut's colours are learned anew
 CUT_PIXELS = 32  # fewer are no colour model
 SAMPLING = 5  # px between the pixels that the camera is fitted to
 
@@ -106,11 +107,12 @@ class IndependentMotion:
     their full resolution. step: spacing of superpixels. evidence, softness: deviation at which moving and
     staying are equally likely, and how fast that turns. strong: deviation that what moves must reach somewhere.
     trust: weight of the evidence against that of the neighbours. prior: diffused label from which on something
-    moves. following: share of the frame that must follow the camera.
+    moves. reach: share of the longer side around a pixel within which the highest label is what it is measured
+    by. following: share of the frame that must follow the camera.
     """
 
     name: ClassVar[str] = "independent_motion"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = ("motion", "motion_confidence")
     needs: ClassVar[frozenset[str]] = frozenset(
         {"flow", "flow_confidence", "flow_backward", "flow_backward_confidence"}
@@ -121,9 +123,9 @@ class IndependentMotion:
     evidence: float = 1.5
     softness: float = 0.5
     strong: float = 6.0
-    trust: float = 0.03
+    trust: float = 0.04
     prior: float = 0.25
-    reach: float = 0.06
+    reach: float = 0.045
     following: float = 0.3
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
@@ -202,7 +204,7 @@ class IndependentMotion:
             return moving
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(np.ascontiguousarray(image[crop]), inside, None, *models, 1, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        cv2.grabCut(np.ascontiguousarray(image[crop]), inside, None, *models, CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
         moving[crop] += CUT_WEIGHT * ((inside % 2 == 1) - moving[crop])
         return moving
 
