@@ -44,12 +44,12 @@ class Arcs:
 
 def cracks(labels: Ids) -> tuple[Index, Index]:
     """Flat indices of the pixels left of or above, and right of or below, each step between two regions."""
-    index = np.arange(labels.size).reshape(labels.shape)
-    before = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
-    after = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
-    flat = labels.ravel()
-    differs = flat[before] != flat[after]
-    return before[differs], after[differs]
+    width = labels.shape[1]
+    right, below = np.zeros(labels.shape, bool), np.zeros(labels.shape, bool)
+    np.not_equal(labels[:, :-1], labels[:, 1:], out=right[:, :-1])
+    np.not_equal(labels[:-1], labels[1:], out=below[:-1])
+    across, down = np.flatnonzero(right), np.flatnonzero(below)
+    return np.concatenate([across, down]), np.concatenate([across + 1, down + width])
 
 
 def find_arcs(labels: Ids) -> Arcs:

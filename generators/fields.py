@@ -312,10 +312,14 @@ def as_bytes(probability: Array) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(np.asarray(probability) * 255.0), 0, 255).astype(np.uint8))
 
 
+def channel_sum(values: Array) -> Any:
+    """Sums (…) over the channels of values (…, channel), several times as fast as numpy's for a few channels."""
+    return reduce(np.add, np.moveaxis(values, -1, 0))
+
+
 def lengths(vectors: Array) -> NDArray[np.float32]:
     """Euclidean lengths (…) of vectors (…, channel), float32."""
-    squares = np.square(vectors.astype(np.float32))
-    return np.asarray(np.sqrt(reduce(np.add, np.moveaxis(squares, -1, 0))), np.float32)
+    return np.asarray(np.sqrt(channel_sum(np.square(vectors.astype(np.float32)))), np.float32)
 
 
 def _across(function: np.ufunc, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from generators.calibration import calibrated
 from generators.clip import CONSECUTIVE, Clip
 from generators.detector import register
-from generators.fields import Array, as_stored
+from generators.fields import Array, as_stored, channel_sum
 
 Floats = NDArray[np.float32]
 
@@ -64,7 +64,7 @@ def flow_score(flow: Floats, back: Floats, here: Floats, there: Floats, residual
     miss = np.minimum(inconsistency(flow, back), OUT_OF_VIEW_RISK)
     difference = here - warp(there, flow)
     window = (max(height, width) // 8) | 1
-    difference = np.abs(difference - cv2.blur(difference, (window, window))).sum(axis=-1)
+    difference = channel_sum(np.abs(difference - cv2.blur(difference, (window, window))))
     risk = (
         cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), 2)
         + 0.5 * miss

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.fields import Array
+from generators.fields import Array, channel_sum
 
 Floats = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def guided_upsampling(
     x, y, z = (covariance[..., channel] for channel in range(3))
     slope = np.dstack([c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z])
     slope = slope / determinant[..., None]
-    offset = coarse_mean - (slope * guide_mean).sum(axis=-1)
+    offset = coarse_mean - channel_sum(slope * guide_mean)
     linear = cv2.resize(mean(np.dstack([slope, offset])), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    values = (linear[..., :3] * (image.astype(np.float32) / 255)).sum(axis=-1) + linear[..., 3]
+    values = channel_sum(linear[..., :3] * (image.astype(np.float32) / 255)) + linear[..., 3]
     return np.asarray(np.clip(values, 0, 1), np.float32)

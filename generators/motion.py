@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 from generators.calibration import calibrated
 from generators.clip import Clip
 from generators.detector import register
-from generators.fields import Array, as_bytes
+from generators.fields import Array, as_bytes, channel_sum
 from generators.guided import guided_upsampling
 from generators.superpixels import Graph, clip_graph
 
@@ -83,7 +83,7 @@ def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Devia
     if np.abs(here - there).max() < 1:  # a frame shown twice says nothing about what moves
         return None
     window = (max(height, width) // 8) | 1
-    change = np.abs(change - cv2.blur(change, (window, window))).sum(axis=-1)
+    change = channel_sum(np.abs(change - cv2.blur(change, (window, window))))
     change = cv2.GaussianBlur(change, (0, 0), 1)
     trusted = residual[trust > TRUSTED]
     if not np.isfinite(residual).all() or not trusted.size or not seen.any():
@@ -204,7 +204,8 @@ class IndependentMotion:
             return moving
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(np.ascontiguousarray(image[crop]), inside, None, *models, CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        colours = np.ascontiguousarray(image[crop])
+        cv2.grabCut(colours, inside, None, *models, CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
         moving[crop] += CUT_WEIGHT * ((inside % 2 == 1) - moving[crop])
         return moving
 
