@@ -18,7 +18,7 @@ from generators.contours import (
     absorbed,
     coarsened,
     contrast,
-    directed_strength,
+    directed_strengths,
     find_arcs,
     normals,
     paint,
@@ -124,11 +124,9 @@ class ContourEdges:
         arcs = coarsened(fragments, absorbed(fragments, height, FRAGMENT))
         normal = normals(arcs)
         surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
-        clutter = saturate(arcs.mean(surround[arcs.before]), 2 * directed_strength(fine, arcs, normal) + 2)
-        alone = 1.25 - clutter
-        gradient = np.mean(
-            [saturate(directed_strength(t, arcs, normal), HALF_RESPONSE) for t in tensors], axis=0
-        )
+        steep, *each = directed_strengths([fine, *tensors], arcs, normal)
+        alone = 1.25 - saturate(arcs.mean(surround[arcs.before]), 2 * steep + 2)
+        gradient = np.mean([saturate(one, HALF_RESPONSE) for one in each], axis=0)
         hierarchy = ultrametric(arcs, gradient * alone, min(self.coarse))
         merged = [hierarchy.cut(count) for count in self.coarse]
         half = np.s_[:, ::2]  # half of the pixels are enough to tell fillings apart

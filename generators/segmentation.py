@@ -108,13 +108,13 @@ def soft_bins(features: Floats, count: int = 24, rounds: int = 6) -> Floats:
     order = np.argsort(sample[:, 0], kind="stable")
     centres = sample[order[np.linspace(0, len(order) - 1, count).astype(int)]]
     for _ in range(rounds):
-        nearest = ((centres * centres).sum(axis=1) - 2 * sample @ centres.T).argmin(axis=1)
+        nearest = (sample @ centres.T - 0.5 * (centres * centres).sum(axis=1)).argmax(axis=1)
         size = np.bincount(nearest, minlength=count)[:, None]
         sums = np.stack([np.bincount(nearest, axis, count) for axis in sample.T], axis=1)
         centres = np.where(size > 0, sums / np.maximum(size, 1), centres).astype(np.float32)
-    member = points @ centres.T  # in place from here: this is large
-    member -= 0.5 * (centres * centres).sum(axis=1)
-    member -= member.max(axis=1, keepdims=True)
+    member = centres @ points.T  # in place from here: this is large, and quicker by clusters than by pixels
+    member -= 0.5 * (centres * centres).sum(axis=1)[:, None]
+    member -= member.max(axis=0)
     np.exp(member, out=member)
-    member /= member.sum(axis=1, keepdims=True)
-    return np.asarray(member.reshape(*features.shape[:2], count), np.float32)
+    member /= member.sum(axis=0)
+    return np.asarray(cv2.transpose(member), np.float32).reshape(*features.shape[:2], count)

@@ -87,7 +87,7 @@ class VideoDisparity:
         flow.setFinestScale(0)
         flow.setPatchStride(5)
         flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
-        directions = rays(K, *grey[0].shape).astype(np.float32)
+        directions = np.ascontiguousarray(np.moveaxis(rays(K, *grey[0].shape), -1, 0), np.float32)
         for camera in camera_tracks(follow(grey), len(grey), K):
             if camera.trust < LEAST_TRUST:
                 continue
@@ -175,7 +175,7 @@ class Sight:
     ) -> Sight:
         """From the flow to another grey frame, which is first warped by the plane at the typical depth.
 
-        motion: camera here → camera there (4, 4); directions: rays of this frame (H, W, 3).
+        motion: camera here → camera there (4, 4); directions: rays of this frame (3, H, W).
         """
         height, width = here.shape
         k = K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV's pixel centres are whole numbers
@@ -186,16 +186,19 @@ class Sight:
         found = flow.calc(here, near, np.zeros((height, width, 2), np.float32))
         found = found + (pixel_centres(height, width) - 0.5).astype(np.float32)
         at = np.asarray(cv2.perspectiveTransform(found.reshape(1, -1, 2), H), np.float32)
-        at = at.reshape(height, width, 2)
-        x, y = at[..., 0], at[..., 1]
+        x, y = np.moveaxis(at.reshape(height, width, 2), -1, 0)
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-        turned = np.einsum("ij,hwj->ihw", motion[:3, :3].astype(np.float32), directions)
-        focal = np.diag(K)[:2].astype(np.float32)
-        u = ((at + 0.5 - K[:2, 2].astype(np.float32)) / focal).transpose(2, 0, 1)
-        scale = focal[:, None, None] / np.where(np.abs(turned[2]) > 0.05, turned[2], np.inf) * inside
+        R, T = motion[:3, :3].astype(np.float32), motion[:3, 3].astype(np.float32)
+        turned = [row[0] * directions[0] + row[1] * directions[1] + row[2] * directions[2] for row in R]
+        away = inside / np.where(np.abs(turned[2]) > 0.05, turned[2], np.float32(np.inf))
+        lever, shift = np.empty((2, 2, height, width), np.float32)
         # u = (R r + w T)₁₂ / (R r + w T)₃, made linear in w and divided by the depth of R r.
-        lever = (u * np.float32(motion[2, 3]) - motion[:2, 3, None, None].astype(np.float32)) * scale
-        return cls(lever.astype(np.float32), ((turned[:2] - u * turned[2]) * scale).astype(np.float32))
+        for axis, place in enumerate((x, y)):
+            focal, centre = np.float32(K[axis, axis]), np.float32(K[axis, 2])
+            u = (place + (np.float32(0.5) - centre)) / focal
+            lever[axis] = (u * T[2] - T[axis]) * (focal * away)
+            shift[axis] = (turned[axis] - u * turned[2]) * (focal * away)
+        return cls(lever, shift)
 
 
 def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Map, Map, Map]:
