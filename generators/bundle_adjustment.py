@@ -11,7 +11,7 @@ Indices = NDArray[np.int64]
 INLIER_PIXELS = 3.0  # reprojection errors above this are no sighting of the point
 BEHIND = 1e4  # squared error, in pixels, of a point behind a camera that saw it
 DAMPING = 1e-4  # where Levenberg-Marquardt starts
-LEAST_GAIN = 1e-4  # a step that lowers the cost by less than this share is the last
+LEAST_GAIN = 1e-3  # a step that lowers the cost by less than this share is the last
 
 
 def reproject(world: Floats, pose: Floats, K: Floats) -> tuple[Floats, Floats]:

@@ -247,12 +247,16 @@ def contrast(arcs: Arcs, merged: Index, content: Values) -> Values:
     root of the χ² distance between the coarse regions' histograms; 0 for arcs inside a coarse region.
     """
     parts = np.arange(len(merged) + 1)
-    joined = csr_array((np.ones(len(merged)), merged, parts), shape=(len(merged), merged.max() + 1)).T @ content
+    joined = (
+        csr_array((np.ones(len(merged)), merged, parts), shape=(len(merged), merged.max() + 1)).T @ content
+    )
     share = joined / np.maximum(joined.sum(axis=1, keepdims=True), 1e-9)
     one, other = merged[arcs.first], merged[arcs.second]
     outer = one != other
     first, second, of = distinct(np.minimum(one, other)[outer], np.maximum(one, other)[outer], len(share))
-    apart = np.sqrt(0.5 * ((share[first] - share[second]) ** 2 / (share[first] + share[second] + 1e-9)).sum(axis=1))
+    apart = np.sqrt(
+        0.5 * ((share[first] - share[second]) ** 2 / (share[first] + share[second] + 1e-9)).sum(axis=1)
+    )
     out = np.zeros(len(outer))
     out[outer] = apart[of]
     return out

@@ -66,7 +66,7 @@ def flow_score(flow: Floats, back: Floats, here: Floats, there: Floats, residual
     window = (max(height, width) // 8) | 1
     difference = channel_sum(np.abs(difference - cv2.blur(difference, (window, window))))
     risk = (
-        cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), 2)
+        cv2.GaussianBlur(np.minimum(miss, 2), (0, 0), 1.5)
         + 0.5 * miss
         + residual_risk * cv2.GaussianBlur(difference, (0, 0), 1.5)
         + OUT_OF_VIEW_RISK * ~inside(flow)
@@ -93,7 +93,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -103,9 +103,9 @@ class DenseInverseSearch:
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
     patch: int = 4
-    stride: int = 2
-    descent: int = 6
-    refinements: int = 10
+    stride: int = 3
+    descent: int = 4
+    refinements: int = 12
     smoothness: float = 40.0
     gradient: float = 10.0
     brightness: float = 0.0

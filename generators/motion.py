@@ -73,11 +73,12 @@ def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Devia
     if homography is None:
         return None
     height, width = trust.shape
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    to_x, to_y, scale = (row[0] * x + row[1] * y + row[2] for row in homography)
+    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
+    to_x, to_y, scale = (row[0] * x + (row[1] * y + row[2]) for row in homography)
     to_x, to_y = (to_x / scale).astype(np.float32), (to_y / scale).astype(np.float32)
     seen = (to_x >= 0) & (to_x <= width) & (to_y >= 0) & (to_y <= height)
-    residual = np.hypot(x + flow[..., 0] - to_x, y + flow[..., 1] - to_y).astype(np.float32)
+    unexplained = x.astype(np.float32) - to_x + flow[..., 0], y.astype(np.float32) - to_y + flow[..., 1]
+    residual = np.sqrt(unexplained[0] ** 2 + unexplained[1] ** 2)
     compensated = cv2.remap(there, to_x - 0.5, to_y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     change = here - compensated
     if np.abs(here - there).max() < 1:  # a frame shown twice says nothing about what moves

@@ -61,23 +61,32 @@ def geodesic_sums(channels: list[Map], left: Map, up: Map) -> list[Map]:
     Source: E. Gastal and M. Oliveira, Domain transform for edge-aware image and video processing, 2011, 5.3
     (both recursions are added instead of chained, which makes the kernel symmetric).
     """
+    return column_sums(row_sums(channels, left), up)
+
+
+def row_sums(channels: list[Map], left: Map) -> list[Map]:
+    """Sums of each (H, W) over its row, weighted by the links to the left neighbours on the way."""
     height, width = left.shape
-    rows = np.empty((width, len(channels), height), np.float32)
+    turned = np.empty((width, len(channels), height), np.float32)
     for c, channel in enumerate(channels):
-        rows[:, c] = cv2.transpose(channel)  # several times as fast as copying numpy's transposed view
-    rows = _sum_along_first(rows, np.asarray(cv2.transpose(left)))
-    columns = np.empty((height, len(channels), width), np.float32)
-    for c in range(len(channels)):
-        columns[:, c] = cv2.transpose(rows[:, c])
-    columns = _sum_along_first(columns, up)
-    return [columns[:, c] for c in range(len(channels))]
+        turned[:, c] = cv2.transpose(channel)  # several times as fast as copying numpy's transposed view
+    turned = _sum_along_first(turned, np.asarray(cv2.transpose(left)))
+    return [np.asarray(cv2.transpose(turned[:, c]), np.float32) for c in range(len(channels))]
+
+
+def column_sums(channels: list[Map], up: Map) -> list[Map]:
+    """Sums of each (H, W) over its column, weighted by the links to the upper neighbours on the way."""
+    sums = _sum_along_first(np.stack(channels, axis=1), up)
+    return [sums[:, c] for c in range(len(channels))]
 
 
 def _sum_along_first(values: Map, link: Map) -> Map:
     """Each entry (n, C, m) plus all others, weighted by the links (n, m) between; overwrites `values`."""
     shape = values.shape
     values = values.reshape(shape[0], -1)
-    link = np.repeat(link[:, None], shape[1], axis=1).reshape(values.shape)  # flat rows multiply twice as fast
+    link = np.repeat(link[:, None], shape[1], axis=1).reshape(
+        values.shape
+    )  # flat rows multiply twice as fast
     ahead = np.empty_like(values)
     ahead[0] = before = values[0]
     for value, chain, out in zip(values[1:], link[1:], ahead[1:], strict=True):
@@ -101,10 +110,10 @@ def fit_planes(values: Map, weight: Map, left: Map, up: Map) -> Planes:
     y = np.broadcast_to(((np.arange(height, dtype=np.float32) + 0.5) / unit - 0.5)[:, None], (height, width))
     typical = np.float32(np.sum(values * weight, dtype=np.float64) / max(weight.sum(dtype=np.float64), 1e-30))
     v = values / typical if typical > 0 else values
-    wx, wy, wv = weight * x, weight * y, weight * v
-    support, *moments = geodesic_sums(
-        [weight, wx, wy, wv, wx * x, wy * y, wx * y, wx * v, wy * v, wv * v], left, up
-    )
+    wx, wv = weight * x, weight * v
+    w, wx, wv, wxx, wxv, wvv = row_sums([weight, wx, wv, wx * x, wx * v, wv * v], left)
+    wy = w * y  # y is one along a row
+    support, *moments = column_sums([w, wx, wy, wv, wxx, wy * y, wx * y, wxv, wv * y, wvv], up)
     share = 1 / np.maximum(support, np.float32(1e-20))
     mx, my, mv, xx, yy, xy, xv, yv, vv = (moment * share for moment in moments)
     ridge = np.float32(0.05) / unit**2

@@ -55,7 +55,7 @@ class VideoDisparity:
     """
 
     name: ClassVar[str] = "video_disparity"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
@@ -86,6 +86,7 @@ class VideoDisparity:
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         flow.setFinestScale(0)
         flow.setPatchStride(5)
+        flow.setGradientDescentIterations(12)
         flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
         directions = np.ascontiguousarray(np.moveaxis(rays(K, *grey[0].shape), -1, 0), np.float32)
         for camera in camera_tracks(follow(grey), len(grey), K):
