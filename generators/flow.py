@@ -103,9 +103,9 @@ class DenseInverseSearch:
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
     patch: int = 4
-    stride: int = 3
-    descent: int = 4
-    refinements: int = 12
+    stride: int = 2
+    descent: int = 6
+    refinements: int = 10
     smoothness: float = 40.0
     gradient: float = 10.0
     brightness: float = 0.0
