@@ -66,7 +66,7 @@ def flow_score(flow: Floats, back: Floats, here: Floats, there: Floats, residual
     window = (max(height, width) // 8) | 1
     difference = channel_sum(np.abs(difference - cv2.blur(difference, (window, window))))
     risk = (
-        cv2.GaussianBlur(np.minimum(miss, 2), (0, 0), 1.5)
+        cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), 2)
         + 0.5 * miss
         + residual_risk * cv2.GaussianBlur(difference, (0, 0), 1.5)
         + OUT_OF_VIEW_RISK * ~inside(flow)
@@ -93,7 +93,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",

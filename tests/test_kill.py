@@ -113,7 +113,7 @@ def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_byt
     ranges.write_text(RANGES)
     options = RenderOptions(seed=3, frames=33, size=(16, 16), ranges=load_ranges(str(ranges)))
     undisturbed = tmp_path / "undisturbed"
-    render(undisturbed, 8, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
+    render(undisturbed, 5, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
     out = tmp_path / "out"
     command = [
         sys.executable,
@@ -122,7 +122,7 @@ def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_byt
         "--out",
         str(out),
         "--clips",
-        "8",
+        "5",
         *RENDER,
     ]
     command += ["--ranges", str(ranges)]
