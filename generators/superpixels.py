@@ -122,9 +122,9 @@ def clip_graph(
         to_x = np.rint(x + flow[:-1, ..., 0]).astype(np.intp)
         to_y = np.rint(y + flow[:-1, ..., 1]).astype(np.intp)
         seen = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height) & (trust[:-1] > 0.05)
-        t = np.nonzero(seen)[0]
+        into = to_y * width + to_x + height * width * np.arange(len(seen))[:, None, None]
         along = _symmetric(
-            nodes[:-1][seen], nodes[t + 1, to_y[seen], to_x[seen]], trust[:-1][seen].astype(np.float64), count
+            nodes[:-1][seen], nodes[1:].ravel()[into[seen]], trust[:-1][seen].astype(np.float64), count
         )
         links = links + _alike(along, colour, contrast) * (TEMPORAL_WEIGHT / step**2)
     place = [
