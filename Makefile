@@ -58,7 +58,7 @@ demo: setup
 	$(BIN)/freelabels inspect demo/real --beside demo/synthetic --html demo/report.html \
 		--measured-clips 1
 	rm -rf demo/run
-	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 220 --loader.batch 8 \
+	$(BIN)/freelabels train demo/real demo/synthetic --out demo/run --steps 180 --loader.batch 8 \
 		--loader.synthetic 0.75 --balance.name famo
 	$(BIN)/freelabels export demo/run --out demo/backbone
 	$(BIN)/freelabels probe demo/run --data demo/classes demo/synthetic --fields depth normals \
