@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
-from train import adversary as adversaries
-from train.adversary import (
+from freelabels.ground.errors import UserError
+from freelabels.train.objective import adversary as adversaries
+from freelabels.train.objective.adversary import (
     ADVERSARIES,
     Adversary,
     AdversaryConfig,
     make_adversary,
     swap_amplitudes,
 )
-from train.domains import domain_probe
+from freelabels.train.run.separability import domain_probe
 
 CHANNELS = (4, 8)
 WITH_JUDGE = ("reversal", "multilevel", "cdan", "lsgan")

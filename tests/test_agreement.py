@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators.geometry import intrinsics
-from pipeline.agreement import (
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.quality.agreement import (
     edges_at_depth_jumps,
     edges_at_disparity_steps,
     flow_explains_change,
@@ -14,14 +14,14 @@ from pipeline.agreement import (
     normals_of_depth,
     outranks,
 )
-from pipeline.measure import measure
-from pipeline.oddness import oddness
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, render
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset
-from pipeline.statistics import Histogram, gap, merged
-from pipeline.survey import Span, spans
+from freelabels.pipeline.quality.detector_errors import measure
+from freelabels.pipeline.quality.outliers import oddness
+from freelabels.pipeline.quality.spot_check import Span, spans
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.statistics import Histogram, gap, merged
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 
 RANDOM = np.random.default_rng(0)
 

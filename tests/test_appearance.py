@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from renderers.appearance import PHOTO, TEXTURES, Appearance, Role, appearance_from_dict
-from renderers.draw_appearance import AppearanceRanges, draw_appearance
-from renderers.palette import blackbody, linear_to_srgb, luminance, srgb_to_linear
+from freelabels.renderers.draw.appearances import AppearanceRanges, draw_appearance
+from freelabels.renderers.surfaces.appearance import PHOTO, TEXTURES, Appearance, Role, appearance_from_dict
+from freelabels.renderers.surfaces.palette import blackbody, linear_to_srgb, luminance, srgb_to_linear
 
 OUTDOORS: list[Role] = ["floor", *["object"] * 8]
 INDOORS: list[Role] = ["floor", "wall", "wall", *["object"] * 8]

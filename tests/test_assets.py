@@ -9,8 +9,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from renderers import meshes
-from renderers.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
+from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
+from freelabels.renderers.surfaces import meshes
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.shapes import scene
-from generators.geometry import intrinsics, project, rays
-from train.augment import (
+from freelabels.generators.contract.geometry import intrinsics, project, rays
+from freelabels.train.data.augment import (
     AugmentConfig,
     Resampler,
     View,

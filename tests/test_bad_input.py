@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import freelabels
-from pipeline.shards import Dataset
+from freelabels.cli.main import main
+from freelabels.pipeline.shards.shards import Dataset
 from tests.sources import moving_frames, photo, write_photos, write_video
 
 QUICK = ("--workers", "0", "--size", "64", "--labels", "regions")
@@ -24,7 +24,7 @@ CANNOT_WRITE = "freelabels: can't write to "
 def run(*arguments: object) -> int:
     """Exit status of `freelabels label` with these arguments, sources before options."""
     with pytest.raises(SystemExit) as end:
-        freelabels.main(["label", *map(str, arguments)])
+        main(["label", *map(str, arguments)])
     assert isinstance(end.value.code, int)
     return end.value.code
 

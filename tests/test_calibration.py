@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from generators.calibration import (
+from freelabels.generators.contract.calibration import (
     STORED,
     ConfidenceMap,
     calibrated,
@@ -17,15 +17,23 @@ from generators.calibration import (
     stored_maps,
     using,
 )
-from generators.detector import detectors, provenance
-from generators.edges import ContourEdges
-from generators.regions import Superpixels
-from pipeline.calibrate import VIEWS, calibrate, calibration_options, rendered_views, sensed_depth, tallies_of
-from pipeline.label import label
-from pipeline.progress import Reporter
-from pipeline.reliability import KNOTS, RAISED, Tally, cross_validated, draw_reliability, fit
-from pipeline.rightness import edges_right, normals_right, order_right, regions_right
-from pipeline.runner import Cluster
+from freelabels.generators.contract.detector import detectors, provenance
+from freelabels.generators.edges import ContourEdges
+from freelabels.generators.regions import Superpixels
+from freelabels.pipeline.quality.reliability import (
+    KNOTS,
+    RAISED,
+    Tally,
+    cross_validated,
+    draw_reliability,
+    fit,
+)
+from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
+from freelabels.pipeline.quality.views import VIEWS, sensed_depth, tallies_of
+from freelabels.pipeline.stages.calibrate import calibrate, calibration_options, rendered_views
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 from tests.sources import write_photos
 
 SCORES = np.linspace(0, 1, 101)
@@ -113,7 +121,7 @@ def test_a_refit_makes_stored_columns_out_of_date(tmp_path: Path) -> None:
 
 
 def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
-    stored = json.loads(files("generators").joinpath(STORED).read_text())
+    stored = json.loads(files("freelabels.generators.contract").joinpath(STORED).read_text())
     for name, entry in stored["maps"].items():
         detector = detectors()[name.partition(":")[0]]
         assert entry["version"] == detector.version, f"{name} was fitted for another version: calibrate again"

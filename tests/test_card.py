@@ -8,11 +8,11 @@ import mlcroissant
 import numpy as np
 import pytest
 
-import freelabels
-from generators.fields import field
-from pipeline.card import About, card
-from pipeline.errors import UserError
-from pipeline.shards import Dataset, commit_shard
+from freelabels.cli.main import main
+from freelabels.generators.contract.fields import field
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.cards import About, card
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
 from tests.test_shards import CLIPS, HEIGHT, WIDTH, some_columns
 
 ABOUT = About(
@@ -120,10 +120,10 @@ def test_a_card_is_no_part_of_the_dataset(data: Path) -> None:
 
 def test_it_is_a_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        freelabels.main(["card", str(data), "--license", "MIT", "--creator", "Me"])
+        main(["card", str(data), "--license", "MIT", "--creator", "Me"])
     assert end.value.code == 0 and "croissant.json" in capsys.readouterr().out
     Dataset.create(tmp_path / "empty", {})
     for folder, sentence in ((tmp_path / "empty", "no shards yet"), (tmp_path, "not a Freelabels dataset")):
         with pytest.raises(SystemExit) as end:
-            freelabels.main(["card", str(folder)])
+            main(["card", str(folder)])
         assert end.value.code == 2 and sentence in capsys.readouterr().err

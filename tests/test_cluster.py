@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-import freelabels
+from freelabels.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,5 +75,5 @@ def test_the_kubernetes_job_runs_this_version_and_a_command_that_exists(
     program, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert program == "freelabels"
     with pytest.raises(SystemExit) as end:  # the command is understood; only its sources are not here
-        freelabels.main(arguments)
+        main(arguments)
     assert end.value.code == 2 and "no photo or video found in /data/videos" in capsys.readouterr().err

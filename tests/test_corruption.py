@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.clips import SourceOptions
-from pipeline.columns import CorruptShard
-from pipeline.label import label
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, render
-from pipeline.runner import Cluster
-from pipeline.shards import GROUP, SCAN_CACHE, Dataset, NotADataset
-from pipeline.verify import verify
-from renderers.ranges import SceneRanges
+from freelabels.ground.errors import CorruptShard
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import GROUP, SCAN_CACHE, Dataset, NotADataset
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.data.windows import read_catalogue
 from tests.sources import moving_frames, write_photos, write_video
 from tests.test_label import contents, without_revision
-from train.loader import Loader, LoaderConfig
-from train.samples import read_catalogue
 
 CASES = {
     "labelled": 60,

@@ -10,15 +10,16 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.shapes import write_dataset
-from train import checkpoint, parallel
-from train.adversary import AdversaryConfig
-from train.balance import BalanceConfig
-from train.learner import Inputs, Learner
-from train.loader import LoaderConfig
-from train.model import ModelConfig
-from train.samples import REAL, SYNTHETIC
-from train.tasks import RobustConfig, tasks
-from train.trainer import TrainConfig, backward, train
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import REAL, SYNTHETIC
+from freelabels.train.model import ranks as parallel
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.objective.learner import Inputs, Learner
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import TrainConfig, backward, fit
+from freelabels.train.tasks.tasks import RobustConfig, tasks
 
 SIZE = 32
 NAMES = ("edges", "depth", "normals", "disparity")
@@ -76,7 +77,7 @@ def work(out: str, real: str, synthetic: str) -> None:
         found["accumulated"] = gradients("fixed", [mine[:1], mine[1:]], True)
         if parallel.rank() == 0:
             torch.save(found, out)
-        train([real], [synthetic], f"{out}.run", CONFIG, quiet=True)
+        fit([real], [synthetic], f"{out}.run", CONFIG, quiet=True)
 
 
 def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -112,7 +113,7 @@ def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> No
 
     # Two ranks of two windows train like one process with batches of four.
     one = replace(CONFIG, loader=replace(CONFIG.loader, batch=4))
-    train([str(real)], [str(synthetic)], str(tmp_path / "one"), one, quiet=True)
+    fit([str(real)], [str(synthetic)], str(tmp_path / "one"), one, quiet=True)
     a, b = (
         checkpoint.load(folder / checkpoint.CHECKPOINT)
         for folder in (tmp_path / "one", tmp_path / "grads.pt.run")

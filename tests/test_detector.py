@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from generators import detector as module
-from generators.clip import CONSECUTIVE, SENSOR_DEPTH, STEREO, Clip
-from generators.detector import inputs, plan, provenance, register
+from freelabels.generators.contract import detector as module
+from freelabels.generators.contract.clip import CONSECUTIVE, SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.detector import inputs, plan, provenance, register
 
 
 def make(

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, path, render
 
-from generators import camera_track
-from generators.bundle_adjustment import reproject
-from generators.camera_track import camera_tracks
-from generators.clip import Clip
-from generators.depth_reversal import misfit, reversed_depth
-from generators.fields import field
-from generators.geometry import intrinsics, invert_pose
-from generators.point_tracks import Tracks, follow, parallax
-from generators.video_disparity import VideoDisparity
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics, invert_pose
+from freelabels.generators.depth import camera_track
+from freelabels.generators.depth.bundle_adjustment import reproject
+from freelabels.generators.depth.camera_track import camera_tracks
+from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
+from freelabels.generators.depth.point_tracks import Tracks, follow, parallax
+from freelabels.generators.depth.video_disparity import VideoDisparity
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)

@@ -7,12 +7,12 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial.distance import cdist
 
 from benchmarks.edges_metrics import Counts, match, score
-from generators.clip import Clip
-from generators.contours import absorbed, find_arcs
-from generators.edges import ContourEdges
-from generators.fields import field
-from generators.geometry import intrinsics
-from generators.segmentation import basins
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.edges import ContourEdges
+from freelabels.generators.tools.contours import absorbed, find_arcs
+from freelabels.generators.tools.segmentation import basins
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.exclusions import (
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.exclusions import (
     FILE,
     Frame,
     excluded_rows,
@@ -18,10 +18,10 @@ from pipeline.exclusions import (
     parse_exclusions,
     write_exclusions,
 )
-from pipeline.shards import Dataset, commit_shard
-from train.loader import Loader, LoaderConfig
-from train.samples import read_catalogue
-from train.trainer import TrainConfig, train
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.data.windows import read_catalogue
+from freelabels.train.run.trainer import TrainConfig, fit
 
 LISTED = frozenset({Frame("aa", 3), Frame("bb", 0)})
 
@@ -112,7 +112,7 @@ def test_training_says_how_many_frames_are_excluded(
     dataset = write(tmp_path / "d", {f"{k:02d}": [0, 1, 2] for k in range(4)})
     write_exclusions(dataset, [Frame("00", 1), Frame("01", 0)])
     config = TrainConfig(steps=1, tasks=("rotation",), loader=LoaderConfig(size=32, batch=2), device="cpu")
-    train([str(dataset.path)], [], str(tmp_path / "run"), config, quiet=False)
+    fit([str(dataset.path)], [], str(tmp_path / "run"), config, quiet=False)
     captured = capsys.readouterr()
     assert "10 real" in captured.out + captured.err and "2 frames excluded" in captured.out + captured.err
 

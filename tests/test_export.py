@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from benchmarks.shapes import write_dataset
-from pipeline.errors import UserError
-from train.export import export, trained_backbone
-from train.loader import LoaderConfig
-from train.model import ModelConfig
-from train.samples import REAL, SYNTHETIC
-from train.trainer import TrainConfig, train
+from freelabels.ground.errors import UserError
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import REAL, SYNTHETIC
+from freelabels.train.export import export, trained_backbone
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.run.trainer import TrainConfig, fit
 
 SIZE = 64
 # As a user would who has timm and nothing of ours.
@@ -66,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             loader=LoaderConfig(size=SIZE, batch=4, held_out=0.3),
             model=ModelConfig(name, width=16),
         )
-        train([str(real)], [str(synthetic)], str(root / name), config, quiet=True)
+        fit([str(real)], [str(synthetic)], str(root / name), config, quiet=True)
     return {name: root / name for name in ("test_resnet", "test_vit")}
 
 

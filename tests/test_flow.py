@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.clip import Clip
-from generators.detector import detectors
-from generators.fields import field
-from generators.flow import DenseInverseSearch
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import detectors
+from freelabels.generators.contract.fields import field
+from freelabels.generators.flow import DenseInverseSearch
 
 SIDE = 128
 CENTRE = SIDE / 2

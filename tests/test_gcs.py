@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from gcp_storage_emulator.server import create_server
 
-from pipeline.label import label
-from pipeline.object_storage import ATTEMPTS
-from pipeline.progress import Reporter
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset, commit_shard
-from pipeline.verify import verify
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.storage.object_store import ATTEMPTS
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 from tests.sources import write_photos
 from tests.test_label import run
 from tests.test_shards import CLIPS, some_columns

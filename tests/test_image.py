@@ -8,14 +8,14 @@ import numpy as np
 import open3d as o3d
 import pytest
 
-from generators.geometry import intrinsics_from_fov, pixel_centres, rays
-from renderers import environment
-from renderers.appearance import PHOTO, Appearance, Background, Light, Material, Sensor
-from renderers.draw_appearance import draw_appearance
-from renderers.image import render_image, render_radiance
-from renderers.lights import light_rays
-from renderers.raycast import Mesh, Parts, Surfaces, cast, pose_surfaces
-from renderers.shading import albedo
+from freelabels.generators.contract.geometry import intrinsics_from_fov, pixel_centres, rays
+from freelabels.renderers.draw.appearances import draw_appearance
+from freelabels.renderers.engines.raycast import Mesh, Parts, Surfaces, cast, pose_surfaces
+from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels.image import render_image, render_radiance
+from freelabels.renderers.pixels.lights import light_rays
+from freelabels.renderers.pixels.shading import albedo
+from freelabels.renderers.surfaces.appearance import PHOTO, Appearance, Background, Light, Material, Sensor
 
 BLACK = (0.0, 0.0, 0.0)
 NIGHT = Background("sky", BLACK, BLACK, BLACK)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.index import CACHE, EMPTY, Index, read_index
-from pipeline.progress import Reporter
-from pipeline.runner import Cluster
-from pipeline.shards import GROUP, Dataset, Shard, commit_shard
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.index import CACHE, EMPTY, Index, read_index
+from freelabels.pipeline.shards.shards import GROUP, Dataset, Shard, commit_shard
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 
 QUIET, IN_PROCESS = Reporter("quiet"), Cluster(workers=0)
 
@@ -95,7 +95,7 @@ def test_a_cache_that_is_gone_or_damaged_is_made_again(dataset: Dataset) -> None
 def test_workers_read_what_is_new(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = facts(index(dataset))
     (Path(dataset.path) / CACHE).unlink()
-    monkeypatch.setattr("pipeline.index.SHARDS_PER_TASK", 2)
+    monkeypatch.setattr("freelabels.pipeline.shards.index.SHARDS_PER_TASK", 2)
     assert facts(index(dataset)) == sound
 
 
@@ -103,7 +103,7 @@ def test_workers_read_what_is_new(dataset: Dataset, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_record_is_one_sentence(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr("pipeline.index.SHARDS_PER_TASK", batch)
+    monkeypatch.setattr("freelabels.pipeline.shards.index.SHARDS_PER_TASK", batch)
     name = dataset.shards()[1]
     (Path(dataset.path) / name / GROUP).write_text("{")
     with pytest.raises(UserError, match=f"{name}: its record can't be read; freelabels verify --repair"):

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.columns import CorruptShard
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, load_ranges, render
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset
-from pipeline.verify import VerifyWork, verify, verify_shard
+from freelabels.ground.errors import CorruptShard
+from freelabels.pipeline.quality.verify import VerifyWork, verify, verify_shard
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 from tests.sources import moving_frames, write_photos, write_video
 from tests.test_label import contents, run
 
@@ -45,7 +45,7 @@ class Watcher(threading.Thread):
 
 
 def start(sources: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(ROOT / "freelabels.py"), "label", str(sources), "--out", str(out)]
+    command = [sys.executable, "-m", "freelabels", "label", str(sources), "--out", str(out)]
     return subprocess.Popen([*command, *OPTIONS, "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE)
 
 
@@ -117,7 +117,8 @@ def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_byt
     out = tmp_path / "out"
     command = [
         sys.executable,
-        str(ROOT / "freelabels.py"),
+        "-m",
+        "freelabels",
         "render",
         "--out",
         str(out),
@@ -142,7 +143,7 @@ def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_byt
 
 
 def _clip_length(frames: int) -> object:
-    from pipeline.clips import SourceOptions
+    from freelabels.pipeline.sources.clip_specs import SourceOptions
 
     return SourceOptions(clip_length=frames)
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.detector import detectors, plan
-from pipeline.clips import SourceOptions
-from pipeline.errors import UserError
-from pipeline.inspect import draw_contact_sheet, inspect
-from pipeline.label import label
-from pipeline.progress import Reporter
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset
-from pipeline.verify import verify
+from freelabels.generators.contract.detector import detectors, plan
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 from tests.sources import moving_frames, write_photos, write_video
 
 IN_PROCESS = Cluster(workers=0)

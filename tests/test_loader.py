@@ -8,11 +8,18 @@ import pytest
 import torch
 
 from benchmarks.shapes import write_dataset
-from pipeline.columns import CorruptShard
-from pipeline.errors import UserError
-from train.augment import AugmentConfig
-from train.loader import Batch, Loader, LoaderConfig
-from train.samples import REAL, SYNTHETIC, Catalogue, Window, group_of, held_out_groups, read_catalogue
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.train.data.augment import AugmentConfig
+from freelabels.train.data.loader import Batch, Loader, LoaderConfig
+from freelabels.train.data.windows import (
+    REAL,
+    SYNTHETIC,
+    Catalogue,
+    Window,
+    group_of,
+    held_out_groups,
+    read_catalogue,
+)
 
 FIELDS = ("edges", "depth", "normals", "flow", "camera_K")
 CONFIG = LoaderConfig(size=32, batch=6, held_out=0.25, buffer=2)

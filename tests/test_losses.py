@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.errors import UserError
-from train import losses, metrics
-from train.tasks import RobustConfig, Task, choose, loss, tasks
+from freelabels.ground.errors import UserError
+from freelabels.train.tasks import losses, metrics
+from freelabels.train.tasks.tasks import RobustConfig, Task, choose, loss, tasks
 
 N, H, W = 3, 12, 16
 DENSE = [t for t in tasks().values() if t.pretext is None and not t.whole]

@@ -5,12 +5,12 @@ import timm
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
-from train import balance
-from train.balance import BalanceConfig, gram_matrix, make_balance
-from train.learner import paired
-from train.model import Backbone, Model, ModelConfig
-from train.pretexts import ORDERS, orders, rotate, shuffle
+from freelabels.ground.errors import UserError
+from freelabels.train.model.network import Backbone, Model, ModelConfig
+from freelabels.train.objective import balance
+from freelabels.train.objective.balance import BalanceConfig, gram_matrix, make_balance
+from freelabels.train.objective.learner import paired
+from freelabels.train.tasks.pretexts import ORDERS, orders, rotate, shuffle
 
 SIZE = 64
 OUTPUTS = {"edges": (1, 1, False), "flow": (2, 2, False), "rotation": (4, 1, True)}

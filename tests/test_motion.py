@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generators.clip import Clip
-from generators.detector import detectors
-from generators.fields import field
-from generators.flow import DenseInverseSearch
-from generators.guided import guided_upsampling
-from generators.motion import IndependentMotion, deviation
-from generators.superpixels import superpixels
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import detectors
+from freelabels.generators.contract.fields import field
+from freelabels.generators.flow import DenseInverseSearch
+from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.tools.guided import guided_upsampling
+from freelabels.generators.tools.superpixels import superpixels
 
 SIDE = 160
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, Rectangle, Sphere, render
 
-from generators.calibration import using
-from generators.clip import Clip
-from generators.fields import field
-from generators.geometry import intrinsics
-from generators.normals import Normals
-from generators.planes import fit_planes, geodesic_sums, links, steps
-from generators.sensor_depth import SensorDepth
+from freelabels.generators.contract.calibration import using
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.depth.sensor_depth import SensorDepth
+from freelabels.generators.normals import Normals
+from freelabels.generators.tools.planes import fit_planes, geodesic_sums, links, steps
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)
@@ -91,7 +91,7 @@ def test_normals_face_the_camera_and_keep_the_contract():
     for name, values in made.items():
         field(name).check(values)
     normals = made["normals"][0].astype(float)
-    from generators.geometry import rays
+    from freelabels.generators.contract.geometry import rays
 
     assert ((normals * rays(K, *SIZE)).sum(-1)[normals.any(-1)] < 0).all()
     assert not normals[30:60, 40:90].any()

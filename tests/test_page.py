@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import freelabels
 from benchmarks.page import write_many_frames
 from benchmarks.shapes import write_dataset
-from generators import fields as contract
-from generators.fields import Field, Kind
-from generators.pictures import overlay, picture
-from pipeline.errors import UserError
-from pipeline.exclusions import FILE, Frame, exclusions_of
-from pipeline.frames import FrameReader
-from pipeline.page import write_html
-from pipeline.report import gather
-from pipeline.serve import make_server
-from pipeline.shards import Dataset, commit_shard
+from freelabels.cli.main import main
+from freelabels.generators.contract import fields as contract
+from freelabels.generators.contract.fields import Field, Kind
+from freelabels.generators.contract.pictures import overlay, picture
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.exclusions import FILE, Frame, exclusions_of
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.viewer.frames import FrameReader
+from freelabels.pipeline.viewer.page import write_html
+from freelabels.pipeline.viewer.report import gather
+from freelabels.pipeline.viewer.serve import make_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>.png'
@@ -399,7 +399,7 @@ def tiny(
 
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
-        freelabels.main(["inspect", *map(str, arguments)])
+        main(["inspect", *map(str, arguments)])
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -409,7 +409,7 @@ def test_a_newer_version_is_said(
 ) -> None:
     tiny(tmp_path / "mixed")
     with monkeypatch.context() as later:
-        later.setattr("pipeline.shards.SCHEMA", 99)
+        later.setattr("freelabels.pipeline.shards.shards.SCHEMA", 99)
         tiny(tmp_path / "mixed", shard="b")
         tiny(tmp_path / "newer")
     figures = gather(tmp_path / "mixed").figures
@@ -528,7 +528,7 @@ def test_pictures_layers_and_values_are_those_of_the_shard(data: tuple[str, str]
 
 def test_clips_open_in_rerun(data: tuple[str, str], tmp_path: Path) -> None:
     pytest.importorskip("rerun")
-    from pipeline.rerun_export import write_rerun
+    from freelabels.pipeline.viewer.rerun_export import write_rerun
 
     file = write_rerun(data[1], tmp_path / "clips.rrd", clips=2)
     written = file.read_bytes()

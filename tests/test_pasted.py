@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.pasted import pasted
+from freelabels.pipeline.quality.composites import pasted
 
 SIDE = 64
 BLUE = (10, 20, 200)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from generators.fields import EDGE_TYPES, Kind, field, fields
-from generators.pictures import UNKNOWN, id_colours, picture
+from freelabels.generators.contract.fields import EDGE_TYPES, Kind, field, fields
+from freelabels.generators.contract.pictures import UNKNOWN, id_colours, picture
 
 
 def sample(name: str, frames: int = 2, height: int = 6, width: int = 8) -> np.ndarray:

@@ -12,22 +12,28 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.shapes import write_dataset
-from pipeline.errors import UserError
-from train import dense
-from train.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
-from train.dense import Labelled
-from train.features import GRID_DIMENSIONS, grid_side, pooled, stages
-from train.finetune import finetune
-from train.loader import LoaderConfig
-from train.model import Backbone, ModelConfig
-from train.probe import ProbeConfig, probe
-from train.probe_data import Classified, Segmented, read_folder, read_images, read_maps
-from train.probe_shards import read_shards
-from train.report import ProbeReport, half_width, markdown
-from train.rows import random_row
-from train.samples import REAL, SYNTHETIC, held_out_groups, read_catalogue
-from train.splits import block_split, few_shots, random_split
-from train.trainer import TrainConfig, train
+from freelabels.ground.errors import UserError
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import REAL, SYNTHETIC, held_out_groups, read_catalogue
+from freelabels.train.model.network import Backbone, ModelConfig
+from freelabels.train.probing import dense_probe as dense
+from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
+from freelabels.train.probing.dense_probe import Labelled
+from freelabels.train.probing.features import GRID_DIMENSIONS, grid_side, pooled, stages
+from freelabels.train.probing.finetune import finetune
+from freelabels.train.probing.labelled_images import (
+    Classified,
+    Segmented,
+    read_folder,
+    read_images,
+    read_maps,
+)
+from freelabels.train.probing.labelled_shards import read_shards
+from freelabels.train.probing.networks import random_row
+from freelabels.train.probing.probe import ProbeConfig, probe
+from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
+from freelabels.train.probing.splits import block_split, few_shots, random_split
+from freelabels.train.run.trainer import TrainConfig, fit
 
 CPU = torch.device("cpu")
 CLASSES = ("disc", "square", "stripes")
@@ -413,7 +419,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         loader=LoaderConfig(size=64, batch=4, held_out=0.3),
         model=ModelConfig("test_resnet", width=16),
     )
-    train([str(real)], [str(synthetic)], str(root / "run"), config, quiet=True)
+    fit([str(real)], [str(synthetic)], str(root / "run"), config, quiet=True)
     return root / "run"
 
 

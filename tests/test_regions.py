@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from generators.calibration import using
-from generators.clip import Clip
-from generators.fields import field
-from generators.foreground import BoundarySaliency, MotionForeground, distinctness
-from generators.geometry import intrinsics
-from generators.regions import Superpixels
+from freelabels.generators.contract.calibration import using
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.foreground import BoundarySaliency, MotionForeground, distinctness
+from freelabels.generators.regions import Superpixels
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5

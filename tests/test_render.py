@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.inspect import write_scenes
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, load_ranges, load_scene, render
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset, commit_shard
-from pipeline.verify import verify
-from renderers.ranges import SceneRanges
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
+from freelabels.pipeline.viewer.inspect import write_scenes
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.renderers.draw.ranges import SceneRanges
 from tests.test_label import contents
 
 QUIET = Reporter("quiet")

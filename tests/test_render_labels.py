@@ -10,13 +10,20 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from generators.fields import EDGE_TYPES, VISIBILITY, field
-from generators.geometry import intrinsics, invert_pose, pixel_centres, project, rays, transform
-from renderers.appearance import Appearance, Background, Light, Material
-from renderers.check import reproject_residual
-from renderers.labels import Instant, Known, label_frame, look
-from renderers.meshes import as_mesh
-from renderers.raycast import Mesh, Parts, pose_surfaces
+from freelabels.generators.contract.fields import EDGE_TYPES, VISIBILITY, field
+from freelabels.generators.contract.geometry import (
+    intrinsics,
+    invert_pose,
+    pixel_centres,
+    project,
+    rays,
+    transform,
+)
+from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
+from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.surfaces.appearance import Appearance, Background, Light, Material
+from freelabels.renderers.surfaces.meshes import as_mesh
 
 Floats = NDArray[np.float64]
 SIZE = (96, 128)

@@ -25,31 +25,30 @@ import xarray
 import zarr
 from moto.server import ThreadedMotoServer
 
-from pipeline import object_storage
-from pipeline.card import About, card
-from pipeline.clips import SourceOptions
-from pipeline.columns import CorruptShard
-from pipeline.errors import UserError
-from pipeline.exclusions import FILE as EXCLUSIONS
-from pipeline.file_cache import FileCache
-from pipeline.inspect import draw_contact_sheet, inspect
-from pipeline.label import label
-from pipeline.object_storage import ATTEMPTS, COMMITS, ObjectStorage
-from pipeline.page import write_html
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, render
-from pipeline.runner import Cluster
-from pipeline.serve import make_server
-from pipeline.shards import Dataset, NotADataset, Shard, commit_shard
-from pipeline.verify import verify
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.cards import About, card
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.exclusions import FILE as EXCLUSIONS
+from freelabels.pipeline.shards.shards import Dataset, NotADataset, Shard, commit_shard
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.storage import object_store as object_storage
+from freelabels.pipeline.storage.file_cache import FileCache
+from freelabels.pipeline.storage.object_store import ATTEMPTS, COMMITS, ObjectStorage
+from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.page import write_html
+from freelabels.pipeline.viewer.serve import make_server
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.data.windows import read_catalogue
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.run.trainer import TrainConfig, fit
 from tests.object_store import Proxy, every
 from tests.sources import moving_frames, write_photos, write_video
 from tests.test_page import ask
 from tests.test_shards import CLIPS, some_columns
-from train.loader import Loader, LoaderConfig
-from train.model import ModelConfig
-from train.samples import read_catalogue
-from train.trainer import TrainConfig, train
 
 ROOT = Path(__file__).parent.parent
 QUIET = Reporter("quiet")
@@ -214,7 +213,7 @@ def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Pat
         loader=LoaderConfig(size=32, batch=2, held_out=0.25, cache=str(tmp_path / "cache")),
         model=ModelConfig("test_resnet", width=16),
     )
-    here, there = (train([str(p)], [], tmp_path / f"run{k}", config) for k, p in enumerate(labelled))
+    here, there = (fit([str(p)], [], tmp_path / f"run{k}", config) for k, p in enumerate(labelled))
     assert here.finished and there.steps == 2 and there.scores == here.scores
 
 
@@ -274,7 +273,7 @@ UPLOADERS = textwrap.dedent(
     import os, sys, time
     import numpy as np
     import s3fs
-    from pipeline.shards import Dataset, commit_shard
+    from freelabels.pipeline.shards.shards import Dataset, commit_shard
     columns = dict(np.load(sys.argv[2]))
     clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
     children = []

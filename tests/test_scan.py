@@ -12,21 +12,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline.scan
-from generators.clip import INTRINSICS, STEREO
-from generators.detector import label_names
-from pipeline.clips import Clips, ClipSpec, SourceOptions
-from pipeline.errors import UserError
-from pipeline.grouping import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Folders, Item, group, suffix_of
-from pipeline.index import EMPTY, Index
-from pipeline.label import plan_work
-from pipeline.planning import pack, uncovered
-from pipeline.probe import Probed
-from pipeline.progress import Reporter
-from pipeline.runner import Cluster
-from pipeline.scan import Scanned, scan
-from pipeline.shards import SCAN_CACHE, Dataset, digest
-from pipeline.sources import Refusal, find
+import freelabels.pipeline.sources.scan
+from freelabels.generators.contract.clip import INTRINSICS, STEREO
+from freelabels.generators.contract.detector import label_names
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.index import EMPTY, Index
+from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset, digest
+from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
+from freelabels.pipeline.sources.examine import Probed
+from freelabels.pipeline.sources.find import Refusal, find
+from freelabels.pipeline.sources.grouping import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Folders,
+    Item,
+    group,
+    suffix_of,
+)
+from freelabels.pipeline.sources.scan import Scanned, scan
+from freelabels.pipeline.stages.label import plan_work
+from freelabels.pipeline.stages.planning import pack, uncovered
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 
 OPTIONS = SourceOptions()
 
@@ -119,7 +126,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
         probed.append(item)
         return made_up(item, options)
 
-    monkeypatch.setattr(pipeline.scan, "probe", probe)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", probe)
     return probed
 
 
@@ -190,7 +197,7 @@ def test_the_clips_are_those_of_all_items_at_once_in_the_same_order(tree: Path, 
 def test_what_is_remembered_is_not_probed_again(
     tree: Path, tmp_path: Path, no_decoding: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.scan, "PART_ITEMS", 5)  # many parts
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "PART_ITEMS", 5)  # many parts
     items = items_in(tree)
     some = [item for k, item in enumerate(items) if k % 3]
     scanned(tree, tmp_path / "out", some)
@@ -209,18 +216,18 @@ def test_a_scan_that_is_stopped_goes_on_where_it_was(
     tree: Path, tmp_path: Path, no_decoding: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = items_in(tree)
-    real = pipeline.scan.probe
+    real = freelabels.pipeline.sources.scan.probe
 
     def stopped(item: Item, options: SourceOptions) -> Probed:
         if len(no_decoding) == 20:
             raise KeyboardInterrupt
         return real(item, options)
 
-    monkeypatch.setattr(pipeline.scan, "probe", stopped)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", stopped)
     with pytest.raises(KeyboardInterrupt):
         scanned(tree, tmp_path / "out")
     before = len(no_decoding)
-    monkeypatch.setattr(pipeline.scan, "probe", real)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", real)
     assert all_clips(scanned(tree, tmp_path / "out").clips) == at_once(items)[0]
     assert before < len(no_decoding) < len(items) + 20  # only the task that was under way is done twice
 
@@ -354,8 +361,8 @@ def test_planning_keeps_little_of_a_clip(
     tmp_path: Path, kind: str, count: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes a clip at the worst moment of listing, packing and planning what is remembered."""
-    monkeypatch.setattr(pipeline.scan, "probe", small_or_long)
-    monkeypatch.setattr(pipeline.scan, "PART_ITEMS", 1000)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", small_or_long)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "PART_ITEMS", 1000)
     dataset = Dataset.create(tmp_path / "out", {"size": [64, 64]})
     arguments = OPTIONS, dataset, Cluster(workers=0), Reporter("quiet")
     scan(many(kind, count), *arguments)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from renderers.assets import Entry, Library, library
-from renderers.draw import draw_scene
-from renderers.ranges import SceneRanges, ranges_from_toml
-from renderers.scene import Camera, Scene, camera_poses, scene_from_json, scene_to_json
+from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
+from freelabels.renderers.draw.scenes import draw_scene
+from freelabels.renderers.scene.assets import Entry, Library, library
+from freelabels.renderers.scene.scene import Camera, Scene, camera_poses, scene_from_json, scene_to_json
 
 RANGES = SceneRanges()
 

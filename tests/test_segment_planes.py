@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from generators.clip import Clip
-from generators.geometry import intrinsics
-from generators.segment_planes import LEAST_WEIGHT, continued_by_segments
-from generators.stereo import Stereo
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.tools.segment_planes import LEAST_WEIGHT, continued_by_segments
 
 HEIGHT, WIDTH = 90, 120
 RED, BLUE = (200, 40, 40), (40, 40, 200)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from renderers.appearance import Sensor
-from renderers.palette import linear_to_srgb, srgb_to_linear
-from renderers.sensor import SHOULDER, develop, tone_curve, vignette
+from freelabels.renderers.pixels.sensor import SHOULDER, develop, tone_curve, vignette
+from freelabels.renderers.surfaces.appearance import Sensor
+from freelabels.renderers.surfaces.palette import linear_to_srgb, srgb_to_linear
 
 PERFECT = Sensor()
 

@@ -14,10 +14,9 @@ import tensorstore
 import xarray
 import zarr
 
-from generators.fields import fields
-from pipeline.columns import CorruptShard
-from pipeline.errors import UserError
-from pipeline.shards import Dataset, NotADataset, commit_shard
+from freelabels.generators.contract.fields import fields
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.shards.shards import Dataset, NotADataset, commit_shard
 
 ROWS, HEIGHT, WIDTH = 5, 24, 32
 
@@ -199,7 +198,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
         import sys, numpy as np
         sys.path.insert(0, sys.argv[2])
         from tests.test_shards import some_columns, CLIPS
-        from pipeline.shards import Dataset, commit_shard
+        from freelabels.pipeline.shards.shards import Dataset, commit_shard
         dataset = Dataset(sys.argv[1])
         columns = some_columns()
         made_by = {name: {"generator": "test"} for name in columns}
@@ -236,7 +235,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
 
 
 def test_work_in_progress_is_not_swept(dataset: Dataset) -> None:
-    from pipeline.local_storage import STAGING, _locked
+    from freelabels.pipeline.storage.local import STAGING, _locked
 
     staging = Path(dataset.path) / f"{STAGING}video-9.0-abc"
     staging.mkdir()

@@ -9,20 +9,28 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from generators.fields import field
-from generators.geometry import intrinsics_from_fov
-from renderers.appearance import Appearance, Background, Material
-from renderers.assets import Library, library
-from renderers.bullet import pybullet
-from renderers.check import reproject_residual
-from renderers.labels import Instant, look
-from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
-from renderers.ranges import SceneRanges
-from renderers.raycast import pose_surfaces
-from renderers.render import find_scene, render_clip
-from renderers.scene import Body, Camera, Physics, Scene, camera_poses, scene_from_json, scene_to_json
-from renderers.simulate import Simulation, simulate
-from renderers.world import build_world, material_roles
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics_from_fov
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.engines.bullet import pybullet
+from freelabels.renderers.engines.raycast import pose_surfaces
+from freelabels.renderers.labels.label_frame import Instant, look
+from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import Library, library
+from freelabels.renderers.scene.scene import (
+    Body,
+    Camera,
+    Physics,
+    Scene,
+    camera_poses,
+    scene_from_json,
+    scene_to_json,
+)
+from freelabels.renderers.simulate.simulate import Simulation, simulate
+from freelabels.renderers.simulate.world import build_world, material_roles
+from freelabels.renderers.surfaces.appearance import Appearance, Background, Material
 
 GRAVITY = 9.81
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)

@@ -20,16 +20,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
-from generators.geometry import intrinsics
-from pipeline import sources
-from pipeline.clips import ClipSpec, SourceOptions
-from pipeline.cuts import CutFinder, match, thumb
-from pipeline.decode import fit, read, window
-from pipeline.probe import Probed, probe
-from pipeline.sampling import parts_of, sample
-from pipeline.sources import Item, Refusal
-from pipeline.videos import frames, opened
+from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.sources import find as sources
+from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
+from freelabels.pipeline.sources.cuts import CutFinder, match, thumb
+from freelabels.pipeline.sources.decode import fit, read, window
+from freelabels.pipeline.sources.examine import Probed, probe
+from freelabels.pipeline.sources.find import Item, Refusal
+from freelabels.pipeline.sources.sampling import parts_of, sample
+from freelabels.pipeline.sources.videos import frames, opened
 
 RGB = NDArray[np.uint8]
 EVERY = SourceOptions(fps=None)

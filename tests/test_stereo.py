@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from analytic_scene import ROOM, path, render, texture
 
-from generators.calibration import using
-from generators.clip import Clip
-from generators.fields import field
-from generators.geometry import intrinsics
-from generators.semi_global import aggregated, cheapest, match
-from generators.stereo import Stereo, drawn_to_planes, fill_from_background
+from freelabels.generators.contract.calibration import using
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.depth.semi_global import aggregated, cheapest, match
+from freelabels.generators.depth.stereo import Stereo, drawn_to_planes, fill_from_background
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import freelabels
-from pipeline.progress import Reporter
-from pipeline.shards import Dataset
-from pipeline.verify import verify
+from freelabels.cli.main import main
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.work.progress import Reporter
 from tests.sources import write_photos
 from tests.test_label import contents, run
 
@@ -35,7 +35,7 @@ TROUBLE = """
         os.environ["RAY_memory_usage_threshold"] = f"{1 - memory.available / memory.total + 0.1:.3f}"
         os.environ["RAY_memory_monitor_refresh_ms"] = "50"
     sys.path.insert(0, root)
-    from pipeline.runner import Cluster, run
+    from freelabels.pipeline.work.runner import Cluster, run
 
     def work(item):
         if item == "hangs":
@@ -109,7 +109,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def freelabels_label(*arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
-        freelabels.main(["label", *map(str, arguments), *COMMAND])
+        main(["label", *map(str, arguments), *COMMAND])
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -141,7 +141,7 @@ def test_two_drivers_on_one_output_by_mistake(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 9)
     run([tmp_path / "photos"], tmp_path / "alone", labels=LABELS, shard_frames=1)
     out = tmp_path / "out"
-    command = [sys.executable, ROOT / "freelabels.py", "label", tmp_path / "photos", "--out", out, *COMMAND]
+    command = [sys.executable, "-m", "freelabels", "label", tmp_path / "photos", "--out", out, *COMMAND]
     drivers = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for driver in drivers:
         _, errors = driver.communicate(timeout=200)

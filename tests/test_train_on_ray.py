@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import freelabels
 from benchmarks.shapes import write_dataset
-from pipeline.exclusions import exclusions_json
-from train import checkpoint
-from train.logs import METRICS
+from freelabels.cli.main import main
+from freelabels.pipeline.shards.exclusions import exclusions_json
+from freelabels.train.run import checkpoint
+from freelabels.train.run.logs import METRICS
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,7 +39,7 @@ def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
 
     def run(*more: str) -> int:
         with pytest.raises(SystemExit) as end:
-            freelabels.main(["train", *data, *options, *more])
+            main(["train", *data, *options, *more])
         assert isinstance(end.value.code, int)
         return end.value.code
 

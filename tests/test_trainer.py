@@ -16,15 +16,15 @@ import pytest
 import torch
 
 from benchmarks.shapes import write_dataset
-from pipeline.errors import UserError
-from train import checkpoint
-from train.adversary import AdversaryConfig
-from train.balance import BalanceConfig
-from train.loader import LoaderConfig
-from train.model import ModelConfig
-from train.samples import REAL, SYNTHETIC
-from train.tasks import RobustConfig
-from train.trainer import TrainConfig, TrainSummary, load_run, train
+from freelabels.ground.errors import UserError
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import REAL, SYNTHETIC
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import TrainConfig, TrainSummary, fit, load_run
+from freelabels.train.tasks.tasks import RobustConfig
 
 SMALL = TrainConfig(
     steps=4,
@@ -64,7 +64,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]
 
 
 def run(data: tuple[list[str], list[str]], out: Path, config: TrainConfig, **options: Any) -> TrainSummary:
-    return train(*data, str(out), config, quiet=True, **options)
+    return fit(*data, str(out), config, quiet=True, **options)
 
 
 def assert_bits_equal(a: Any, b: Any, path: str = "") -> None:
@@ -251,13 +251,13 @@ def test_what_is_wrong_with_the_data_ends_a_run_with_a_sentence(tmp_path: Path) 
         write_dataset(tmp_path / "few", SYNTHETIC, 4, 48, labels=("edges",)) / "zarr.json", tmp_path / "none"
     )
     with pytest.raises(UserError, match="none holds no shards: label or render into it first"):
-        train([], [str(tmp_path / "none")], str(tmp_path / "run"), config, quiet=True)
+        fit([], [str(tmp_path / "none")], str(tmp_path / "run"), config, quiet=True)
     for chunk in (tmp_path / "few").glob("*/edges/c/0/0/0"):
         content = bytearray(chunk.read_bytes())
         content[10] ^= 1
         chunk.write_bytes(content)
     with pytest.raises(UserError, match="edges"):
-        train([], [str(tmp_path / "few")], str(tmp_path / "run"), config, quiet=True)
+        fit([], [str(tmp_path / "few")], str(tmp_path / "run"), config, quiet=True)
 
 
 def test_the_configuration_survives_its_file(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
     ):
         arguments = {"real": real, "synthetic": synthetic, "config": SMALL, "quiet": True, **options}
         with pytest.raises(UserError, match=sentence):
-            train(out=str(tmp_path / "bad"), **arguments)  # type: ignore[arg-type]
+            fit(out=str(tmp_path / "bad"), **arguments)  # type: ignore[arg-type]
         shutil.rmtree(tmp_path / "bad", ignore_errors=True)
     config = replace(SMALL, steps=1)
     run(data, tmp_path / "run", config)
