@@ -22,8 +22,8 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.train.data.loader import Loader, LoaderConfig
 from freelabels.train.data.windows import read_catalogue
+from tests.pipeline.stages.test_label import contents, without_revision
 from tests.sources import moving_frames, write_photos, write_video
-from tests.test_label import contents, without_revision
 
 CASES = {
     "labelled": 60,

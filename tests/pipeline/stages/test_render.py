@@ -15,7 +15,7 @@ from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
-from tests.test_label import contents
+from tests.pipeline.stages.test_label import contents
 
 QUIET = Reporter("quiet")
 SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)

@@ -12,7 +12,7 @@ from freelabels.pipeline.shards.exclusions import exclusions_json
 from freelabels.train.run import checkpoint
 from freelabels.train.run.logs import METRICS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

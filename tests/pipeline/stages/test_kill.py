@@ -17,10 +17,10 @@ from freelabels.pipeline.shards.shards import Dataset
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
+from tests.pipeline.stages.test_label import contents, run
 from tests.sources import moving_frames, write_photos, write_video
-from tests.test_label import contents, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 OPTIONS = ["--size", "64", "--shard-frames", "2", "--clip-length", "2"]
 
 

@@ -13,7 +13,7 @@ from freelabels.generators.contract.fields import field
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.cards import About, card
 from freelabels.pipeline.shards.shards import Dataset, commit_shard
-from tests.test_shards import CLIPS, HEIGHT, WIDTH, some_columns
+from tests.pipeline.shards.test_shards import CLIPS, HEIGHT, WIDTH, some_columns
 
 ABOUT = About(
     name="Streets",

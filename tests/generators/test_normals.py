@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from analytic_scene import ROOM, Rectangle, Sphere, render
 
 from freelabels.generators.contract.calibration import using
 from freelabels.generators.contract.clip import Clip
@@ -11,6 +10,7 @@ from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.depth.sensor_depth import SensorDepth
 from freelabels.generators.normals import Normals
 from freelabels.generators.tools.planes import fit_planes, geodesic_sums, links, steps
+from tests.analytic_scene import ROOM, Rectangle, Sphere, render
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)

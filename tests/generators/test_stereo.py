@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-from analytic_scene import ROOM, path, render, texture
 
 from freelabels.generators.contract.calibration import using
 from freelabels.generators.contract.clip import Clip
@@ -11,6 +10,7 @@ from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.depth.semi_global import aggregated, cheapest, match
 from freelabels.generators.depth.stereo import Stereo, drawn_to_planes, fill_from_background
+from tests.analytic_scene import ROOM, path, render, texture
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-from analytic_scene import ROOM, path, render
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
@@ -14,6 +13,7 @@ from freelabels.generators.depth.camera_track import camera_tracks
 from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
 from freelabels.generators.depth.point_tracks import Tracks, follow, parallax
 from freelabels.generators.depth.video_disparity import VideoDisparity
+from tests.analytic_scene import ROOM, path, render
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)

@@ -91,10 +91,10 @@ def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> None:
     real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
     synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     arguments = tuple(map(str, (tmp_path / "grads.pt", real, synthetic)))
     script = tmp_path / "rank.py"
-    script.write_text(f"from tests.test_ddp import work; work(*{arguments!r})")
+    script.write_text(f"from tests.train.test_ddp import work; work(*{arguments!r})")
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
         cwd=root,

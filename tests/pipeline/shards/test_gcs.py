@@ -16,9 +16,9 @@ from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.storage.object_store import ATTEMPTS
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
+from tests.pipeline.shards.test_shards import CLIPS, some_columns
+from tests.pipeline.stages.test_label import run
 from tests.sources import write_photos
-from tests.test_label import run
-from tests.test_shards import CLIPS, some_columns
 
 QUIET = Reporter("quiet")
 

@@ -16,10 +16,10 @@ from freelabels.cli.main import main
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.shards import Dataset
 from freelabels.pipeline.work.progress import Reporter
+from tests.pipeline.stages.test_label import contents, run
 from tests.sources import write_photos
-from tests.test_label import contents, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 QUIET = Reporter("quiet")
 LABELS = ["regions", "edges"]
 COMMAND = ["--labels", *LABELS, "--size", "64", "--shard-frames", "1", "--workers", "0"]

@@ -46,11 +46,11 @@ from freelabels.train.data.windows import read_catalogue
 from freelabels.train.model.network import ModelConfig
 from freelabels.train.run.trainer import TrainConfig, fit
 from tests.object_store import Proxy, every
+from tests.pipeline.shards.test_shards import CLIPS, some_columns
+from tests.pipeline.viewer.test_page import ask
 from tests.sources import moving_frames, write_photos, write_video
-from tests.test_page import ask
-from tests.test_shards import CLIPS, some_columns
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 QUIET = Reporter("quiet")
 SIZE = (48, 48)
 

@@ -89,7 +89,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
     run(data, tmp_path / "whole", RESUMED)
     script = f"""
         import os, signal, torch
-        from tests.test_trainer import RESUMED, run
+        from tests.train.test_trainer import RESUMED, run
         from pathlib import Path
         torch.set_num_threads(1)
         def kill(step, learner):
@@ -97,7 +97,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
                 os.kill(os.getpid(), signal.SIGKILL)
         run({data!r}, Path({str(tmp_path / "killed")!r}), RESUMED, on_step=kill)
     """
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         cwd=root,

@@ -197,7 +197,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
         """
         import sys, numpy as np
         sys.path.insert(0, sys.argv[2])
-        from tests.test_shards import some_columns, CLIPS
+        from tests.pipeline.shards.test_shards import some_columns, CLIPS
         from freelabels.pipeline.shards.shards import Dataset, commit_shard
         dataset = Dataset(sys.argv[1])
         columns = some_columns()
@@ -207,7 +207,7 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
             commit_shard(dataset, f"video-{n}", columns, CLIPS, made_by)
         """
     )
-    here = str(Path(__file__).parent.parent)
+    here = str(Path(__file__).parents[3])
     survivors: set[str] = set()
     for attempt in range(4):
         writer = subprocess.Popen(
