@@ -17,7 +17,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def test_the_detector_of_the_readme_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    [source] = re.findall(r"```python\n(# generators/brightness_edges.py.*?)```", README.read_text(), re.S)
+    [source] = re.findall(r"```python\n(# brightness_edges.py.*?)```", README.read_text(), re.S)
     assert len(source.splitlines()) <= 33
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     module = types.ModuleType("brightness_edges")
