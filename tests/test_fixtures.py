@@ -14,9 +14,9 @@ import fsspec
 import numpy as np
 import pytest
 
-import freelabels
-from pipeline.shards import SCHEMA, Dataset
-from tests.test_s3 import server  # noqa: F401, a fixture
+from freelabels.cli.main import main
+from freelabels.pipeline.shards.shards import SCHEMA, Dataset
+from tests.pipeline.shards.test_s3 import server  # noqa: F401, a fixture
 
 DATA = Path(__file__).parent / "data"
 SOURCES = str(DATA / "sources")
@@ -54,7 +54,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     """What a freelabels command that ends well prints, as JSON lines."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
-        freelabels.main([*arguments, "--json"])
+        main([*arguments, "--json"])
     lines = capsys.readouterr().out.splitlines()
     assert end.value.code == 0, lines
     return [json.loads(line) for line in lines]
@@ -174,7 +174,7 @@ def test_rendered_again_there_is_nothing_to_do(version: str, capsys: pytest.Capt
 def trained(*arguments: str) -> list[dict[str, Any]]:
     """The metrics of a run that ends well."""
     with pytest.raises(SystemExit) as end:
-        freelabels.main([*TRAIN, *arguments])
+        main([*TRAIN, *arguments])
     assert end.value.code == 0
     folder = Path(arguments[arguments.index("--out") + 1])
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -205,7 +205,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
 def test_a_stored_run_gives_its_backbone_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpack(RUN, tmp_path, monkeypatch)
     with pytest.raises(SystemExit) as end:
-        freelabels.main(["export", "run", "--out", "backbone"])
+        main(["export", "run", "--out", "backbone"])
     assert end.value.code == 0
     assert list(Path("backbone").glob("*.safetensors"))
 

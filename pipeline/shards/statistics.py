@@ -49,7 +49,8 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
         elif spec.kind is Kind.DIRECTION:
             shown = -shown[..., 2]
         low, high = (float(v) for v in np.quantile(shown, [0.01, 0.99]))
-        span = (0.0, 255.0) if spec.kind is Kind.PROBABILITY else (low, max(high, low + 1e-6))
+        least = max(1e-6, abs(low) * 2**-18)  # of a constant label; a bin below float32's spacing is refused
+        span = (0.0, 255.0) if spec.kind is Kind.PROBABILITY else (low, max(high, low + least))
         out["mean"] = round(float(shown.mean(dtype=np.float64)), 6)
         out["histogram"] = np.histogram(shown, BINS, span)[0].tolist()
         out["range"] = [round(v, 6) for v in span]
