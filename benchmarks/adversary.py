@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks.shapes import write_dataset
-from generators.fields import confidence_name
-from pipeline.shards import Dataset, commit_shard
-from train.adversary import AdversaryConfig
-from train.loader import LoaderConfig
-from train.model import ModelConfig
-from train.samples import group_of, held_out_groups, read_catalogue
-from train.trainer import TrainConfig, train
+from freelabels.generators.contract.fields import confidence_name
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.run.trainer import TrainConfig, fit
 
 SIZE = 64
 TASKS = ("edges", "normals")
@@ -95,7 +95,7 @@ def main() -> None:
                 weight = WEIGHTS.get(name, 0.0) if arguments.weight is None else arguments.weight
                 adversary = AdversaryConfig(name, weight=weight, stage=arguments.stage)
                 config = replace(base, adversary=adversary, seed=seed)
-                summary = train(real, synthetic, f"{folder}/{name}-{seed}", config, quiet=True)
+                summary = fit(real, synthetic, f"{folder}/{name}-{seed}", config, quiet=True)
                 found = {f"{s['task']} {s['domain']}": s["score"] for s in summary.scores}
                 found["domain probe"] = summary.domains
                 for key in header:

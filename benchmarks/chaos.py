@@ -28,13 +28,13 @@ import psutil
 import tyro
 from PIL import Image
 
-from pipeline.label import label
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, render
-from pipeline.runner import SINGLE_THREADED, Cluster
-from pipeline.shards import Dataset
-from pipeline.verify import VerifyWork, verify_shard
-from renderers.ranges import SceneRanges
+from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
+from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
 TINY = SceneRanges(objects=(1, 2), clutter=(0, 0), groups={"primitive": 1}, attempts=1)

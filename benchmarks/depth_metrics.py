@@ -13,10 +13,10 @@ import skimage.data
 from numpy.typing import NDArray
 
 from benchmarks.rgbd import read_rgbd
-from generators.clip import Clip
-from generators.fields import Array
-from generators.stereo import Stereo
-from generators.video_disparity import VideoDisparity
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.depth.video_disparity import VideoDisparity
 
 Row = dict[str, Any]
 Image = NDArray[np.uint8]

@@ -14,8 +14,8 @@ import scipy.io
 from numpy.typing import NDArray
 from skimage.morphology import skeletonize
 
-from generators.edges import ContourEdges
-from generators.fields import as_bytes
+from freelabels.generators.contract.fields import as_bytes
+from freelabels.generators.edges import ContourEdges
 
 Mask = NDArray[np.bool_]
 TOLERANCE = 0.0075  # of the image's diagonal, as in BSDS

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.clip import Clip
-from generators.fields import Array
-from generators.flow import DenseInverseSearch
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.flow import DenseInverseSearch
 
 Row = dict[str, Any]
 Image = NDArray[np.uint8]

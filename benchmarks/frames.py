@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from generators.fields import as_bytes
-from pipeline.shards import Dataset
+from freelabels.generators.contract.fields import as_bytes
+from freelabels.pipeline.shards.shards import Dataset
 
 Array = NDArray[Any]
 FIELDS = ("image", "edges", "flow", "disparity", "normals", "flow_confidence")

@@ -28,19 +28,19 @@ from unittest.mock import patch
 import cv2
 import tyro
 
-import pipeline.label
-import pipeline.scan
-from generators.detector import detectors
-from generators.fields import Array
-from pipeline.label import LabelSummary
-from pipeline.progress import Reporter
-from pipeline.runner import SINGLE_THREADED, Cluster
+import freelabels.pipeline.sources.scan
+import freelabels.pipeline.stages.label
+from freelabels.generators.contract.detector import detectors
+from freelabels.generators.contract.fields import Array
+from freelabels.pipeline.stages.label import LabelSummary
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
 from tests.sources import moving_frames, write_photos, write_video
 
 STEPS = {
-    "probe": (pipeline.scan, "probe"),
-    "decode": (pipeline.label, "read"),
-    "shard write": (pipeline.label, "commit_shard"),
+    "probe": (freelabels.pipeline.sources.scan, "probe"),
+    "decode": (freelabels.pipeline.stages.label, "read"),
+    "shard write": (freelabels.pipeline.stages.label, "commit_shard"),
 }
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -115,7 +115,7 @@ def own_sources(folder: Path, photos: int, clips: int, frames: int) -> Path:
 def label(source: Path, out: Path, size: int, workers: int, shard_frames: int) -> LabelSummary:
     """Label everything from nothing."""
     shutil.rmtree(out, ignore_errors=True)
-    return pipeline.label.label(
+    return freelabels.pipeline.stages.label.label(
         [str(source)],
         out,
         size=(size, size),

@@ -24,14 +24,14 @@ from skimage.filters import threshold_otsu
 
 from benchmarks.edges_metrics import pictures
 from benchmarks.motion_metrics import read_clips
-from generators.clip import Clip
-from generators.contours import Arcs
-from generators.edges import ContourEdges, saturate
-from generators.flow import DenseInverseSearch
-from generators.motion import IndependentMotion, deviation
-from generators.segmentation import region_means, working_lab
-from generators.superpixels import superpixels
-from pipeline.calibrate import calibration_options, rendered_views
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.edges import ContourEdges, saturate
+from freelabels.generators.flow import DenseInverseSearch
+from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.tools.contours import Arcs
+from freelabels.generators.tools.segmentation import region_means, working_lab
+from freelabels.generators.tools.superpixels import superpixels
+from freelabels.pipeline.stages.calibrate import calibration_options, rendered_views
 
 Values = NDArray[np.float64]
 EDGE_CUES = ("gradient", "filling, near", "filling, far", "grouping")

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks.label_model import RENDER_SEED
 from benchmarks.normals_metrics import RIGHT, motorcycle
-from generators.clip import Clip
-from generators.normals import Normals
-from generators.segment_planes import continued_by_segments
-from generators.stereo import Stereo
-from pipeline.calibrate import calibration_options, rendered_views
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.normals import Normals
+from freelabels.generators.tools.segment_planes import continued_by_segments
+from freelabels.pipeline.stages.calibrate import calibration_options, rendered_views
 
 Floats = NDArray[np.float64]
 NARROW, WIDE = Normals().radius, Normals().wide_radius

@@ -14,12 +14,12 @@ import cv2
 import torch
 
 from benchmarks.shapes import write_dataset
-from train.learner import Learner, prepare
-from train.loader import Loader, LoaderConfig
-from train.model import ModelConfig
-from train.samples import read_catalogue
-from train.tasks import choose
-from train.trainer import TrainConfig, backward, make_learner
+from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.data.windows import read_catalogue
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.run.trainer import TrainConfig, backward, make_learner
+from freelabels.train.tasks.tasks import choose
 
 
 def step(learner: Learner, loader: Loader, batches: int, start: int) -> float:

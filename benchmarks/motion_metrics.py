@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from benchmarks.flow_metrics import calibration_error
-from generators.clip import Clip
-from generators.fields import Array
-from generators.flow import DenseInverseSearch
-from generators.motion import IndependentMotion
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.flow import DenseInverseSearch
+from freelabels.generators.motion import IndependentMotion
 
 Row = dict[str, Any]
 Mask = NDArray[np.bool_]

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks.shapes import write_dataset
-from generators.fields import Array, as_bytes, confidence_name
-from pipeline.shards import Dataset, commit_shard
-from train.loader import LoaderConfig
-from train.model import ModelConfig
-from train.samples import group_of, held_out_groups, read_catalogue
-from train.tasks import ROBUST, RobustConfig
-from train.trainer import TrainConfig, train
+from freelabels.generators.contract.fields import Array, as_bytes, confidence_name
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.tasks.tasks import ROBUST, RobustConfig
 
 SIZE, BLOCK, REGIONS = 64, 4, 2
 CONCENTRATION = 0.85
@@ -94,7 +94,7 @@ def main() -> None:
             choice = RobustConfig("plain" if name == "clean" else name)
             for seed in range(arguments.seeds):
                 config = replace(base, robust=choice, seed=seed)
-                summary = train([], [str(data)], f"{folder}/{name}-{seed}", config, quiet=True)
+                summary = fit([], [str(data)], f"{folder}/{name}-{seed}", config, quiet=True)
                 gains = {str(s["task"]): float(s["constant"]) - float(s["score"]) for s in summary.scores}  # type: ignore[arg-type]
                 scores.setdefault(name, []).append(gains)
     clean_gain = {task: statistics.mean(run[task] for run in scores["clean"]) for task in TASKS}

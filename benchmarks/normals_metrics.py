@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from benchmarks.depth_metrics import CLIP, EVERY, calibration_error
 from benchmarks.rgbd import RgbdClip, read_rgbd
-from generators.clip import Clip
-from generators.fields import Array
-from generators.geometry import backproject, intrinsics
-from generators.normals import Normals
-from generators.sensor_depth import SensorDepth
-from generators.stereo import Stereo
-from generators.video_disparity import VideoDisparity
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.geometry import backproject, intrinsics
+from freelabels.generators.depth.sensor_depth import SensorDepth
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.depth.video_disparity import VideoDisparity
+from freelabels.generators.normals import Normals
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serve import make_server
-from pipeline.shards import MAX_ROWS, Dataset, commit_shard
+from freelabels.pipeline.shards.shards import MAX_ROWS, Dataset, commit_shard
+from freelabels.pipeline.viewer.serve import make_server
 
 CLIP = 16
 SCROLL = """async () => {

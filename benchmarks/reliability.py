@@ -15,20 +15,27 @@ from benchmarks.flow_metrics import read_pairs
 from benchmarks.motion_metrics import read_clips
 from benchmarks.normals_metrics import TRUTH_REACH, true_normals
 from benchmarks.rgbd import read_rgbd
-from generators.calibration import map_name
-from generators.clip import Clip
-from generators.edges import ContourEdges
-from generators.fields import Array
-from generators.flow import DenseInverseSearch
-from generators.foreground import BoundarySaliency, MotionForeground
-from generators.motion import IndependentMotion
-from generators.normals import Normals
-from generators.regions import Superpixels
-from generators.sensor_depth import SensorDepth
-from generators.stereo import Stereo
-from generators.video_disparity import VideoDisparity
-from pipeline.reliability import Tally
-from pipeline.rightness import class_right, edges_right, flow_right, normals_right, order_right, regions_right
+from freelabels.generators.contract.calibration import map_name
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.depth.sensor_depth import SensorDepth
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.depth.video_disparity import VideoDisparity
+from freelabels.generators.edges import ContourEdges
+from freelabels.generators.flow import DenseInverseSearch
+from freelabels.generators.foreground import BoundarySaliency, MotionForeground
+from freelabels.generators.motion import IndependentMotion
+from freelabels.generators.normals import Normals
+from freelabels.generators.regions import Superpixels
+from freelabels.pipeline.quality.reliability import Tally
+from freelabels.pipeline.quality.rightness import (
+    class_right,
+    edges_right,
+    flow_right,
+    normals_right,
+    order_right,
+    regions_right,
+)
 
 Counted = tuple[str, str, str, Tally]  # label, name of the confidence map, data, counts
 LONGEST = 480  # longer clips are reduced to this width, as users label them at 256

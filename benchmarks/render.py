@@ -20,19 +20,19 @@ import cv2
 import numpy as np
 import tyro
 
-from generators.geometry import intrinsics_from_fov, rays
-from renderers.assets import Library, library
-from renderers.bullet import pybullet
-from renderers.check import reproject_residual
-from renderers.image import render_image
-from renderers.labels import Instant, Known, label_frame, look
-from renderers.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
-from renderers.ranges import SceneRanges
-from renderers.raycast import cast, pose_surfaces
-from renderers.render import find_scene, render_clip
-from renderers.scene import camera_poses
-from renderers.simulate import simulate
-from renderers.world import build_world
+from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.engines.bullet import pybullet
+from freelabels.renderers.engines.raycast import cast, pose_surfaces
+from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.pixels.image import render_image
+from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import Library, library
+from freelabels.renderers.scene.scene import camera_poses
+from freelabels.renderers.simulate.simulate import simulate
+from freelabels.renderers.simulate.world import build_world
 
 
 class Clock:

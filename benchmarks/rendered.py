@@ -15,13 +15,12 @@ from benchmarks.flow_metrics import endpoint_error, kept_error, opencv_default
 from benchmarks.motion_metrics import METHODS as MOTION_METHODS
 from benchmarks.motion_metrics import contour_score, region_score
 from benchmarks.normals_metrics import angles, cross_product, summary
-from generators.clip import CONSECUTIVE, INTRINSICS, SEED, Clip
-from generators.detector import detectors, label_names, plan
-from generators.fields import Array
-from pipeline.calibrate import rendered_views
-from pipeline.label import run_detectors
-from pipeline.render import RenderOptions
-from pipeline.rightness import regions_right
+from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, Clip
+from freelabels.generators.contract.detector import detectors, label_names, plan, run_detectors
+from freelabels.generators.contract.fields import Array
+from freelabels.pipeline.quality.rightness import regions_right
+from freelabels.pipeline.stages.calibrate import rendered_views
+from freelabels.pipeline.stages.render import RenderOptions
 
 Row = dict[str, Any]
 Truth = Mapping[str, Array]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.geometry import backproject, invert_pose, project, transform
+from freelabels.generators.contract.geometry import backproject, invert_pose, project, transform
 
 Floats = NDArray[np.float64]
 COLOUR_FOCAL = 525.0

@@ -32,21 +32,21 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from generators.detector import label_names
-from pipeline import label as stage
-from pipeline.clips import Clips, ClipSpec, SourceOptions, number_of, spans
-from pipeline.index import EMPTY, Index, read_index, save_index
-from pipeline.label import plan_work as plan_labels
-from pipeline.planning import pack
-from pipeline.probe import Probed
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, RenderWork, render
-from pipeline.render import plan_work as plan_renders
-from pipeline.runner import SINGLE_THREADED, Cluster, Outcome, run, windowed
-from pipeline.scan_cache import fingerprinter, spec_reader, write_part
-from pipeline.shards import GROUP, Dataset, canonical, digest
-from pipeline.sources import Item, find
-from renderers.ranges import SceneRanges
+from freelabels.generators.contract.detector import label_names
+from freelabels.pipeline.shards.index import EMPTY, Index, number_of, read_index, save_index
+from freelabels.pipeline.shards.shards import GROUP, Dataset, canonical, digest
+from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions, spans
+from freelabels.pipeline.sources.examine import Probed
+from freelabels.pipeline.sources.find import Item, find
+from freelabels.pipeline.sources.scan_cache import fingerprinter, spec_reader, write_part
+from freelabels.pipeline.stages import label as stage
+from freelabels.pipeline.stages.label import plan_work as plan_labels
+from freelabels.pipeline.stages.planning import pack
+from freelabels.pipeline.stages.render import RenderOptions, RenderWork, render
+from freelabels.pipeline.stages.render import plan_work as plan_renders
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster, Outcome, run, windowed
+from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
 HERE = Cluster(workers=0)

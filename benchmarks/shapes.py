@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from generators.fields import Array, as_stored, confidence_name
-from generators.geometry import intrinsics, rays
-from pipeline.shards import Dataset, commit_shard
+from freelabels.generators.contract.fields import Array, as_stored, confidence_name
+from freelabels.generators.contract.geometry import intrinsics, rays
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
 
 LABELS = ("edges", "motion", "disparity", "depth", "normals", "flow", "instance")
 

@@ -29,7 +29,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.frames import FIELDS, from_dataset, generated
-from pipeline.shards import Dataset, Shard, commit_shard
+from freelabels.pipeline.shards.shards import Dataset, Shard, commit_shard
 
 Array = NDArray[Any]
 HERE = Path(__file__).parent

@@ -16,12 +16,12 @@ from pathlib import Path
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.shapes import write_dataset
-from train.adversary import AdversaryConfig
-from train.loader import LoaderConfig
-from train.logs import METRICS
-from train.model import ModelConfig
-from train.parallel import device_of
-from train.trainer import TrainConfig, train
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.model.ranks import device_of
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.run.logs import METRICS
+from freelabels.train.run.trainer import TrainConfig, fit
 
 
 def main() -> None:
@@ -57,13 +57,13 @@ def main() -> None:
             for steps in (1, 2):  # what is done once, such as the evaluation, is in both
                 with FlopCounterMode(display=False) as counter:
                     few = replace(config, steps=steps, log_every=1)
-                    train([str(sides[0])], [str(sides[1])], f"{folder}/{steps}", few, quiet=True)
+                    fit([str(sides[0])], [str(sides[1])], f"{folder}/{steps}", few, quiet=True)
                 counted.append(counter.get_total_flops())
             each = (counted[1] - counted[0]) / arguments.batch
             print(f"{arguments.backbone} at {arguments.size} px, four tasks and {arguments.adversary}")
             print(f"{each / 1e9:.1f} billion operations a sample (a multiplication and an addition are two)")
             return
-        train([str(sides[0])], [str(sides[1])], f"{folder}/run", config, quiet=True)
+        fit([str(sides[0])], [str(sides[1])], f"{folder}/run", config, quiet=True)
         lines = [json.loads(line) for line in (Path(folder) / "run" / METRICS).read_text().splitlines()]
     last = [line for line in lines if "samples_per_second" in line][-1]  # the second half, warmed up
     print(f"{arguments.backbone} at {arguments.size} px, four tasks and {arguments.adversary}, on {device}")

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from renderers.assets import library
-from renderers.ranges import SceneRanges
-from renderers.render import find_scene, render_clip
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import library
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 MATERIALS = ("brick", "coins", "grass", "gravel", "moon", "page")

@@ -7,14 +7,13 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from generators.clip import Clip
-from generators.detector import detectors
-from generators.fields import Array, confidence_name
-from generators.geometry import intrinsics
-from generators.pictures import picture
-from pipeline.calibrate import rendered_views
-from pipeline.label import run_detectors
-from pipeline.render import RenderOptions
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import detectors, run_detectors
+from freelabels.generators.contract.fields import Array, confidence_name
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.generators.contract.pictures import picture
+from freelabels.pipeline.stages.calibrate import rendered_views
+from freelabels.pipeline.stages.render import RenderOptions
 
 OUT = Path(__file__).parent / "detectors"
 SIDE = 200

@@ -1,1 +1,1 @@
-"""Frames → labels: the contract, geometry, and one file per detector. Knows no Ray, no zarr, no torch."""
+"""Frames → labels: the contract, shared tools, and one file or room a label. Knows no Ray, no zarr, no torch."""

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.calibration import calibrated
-from generators.clip import Clip
-from generators.contours import (
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_bytes
+from freelabels.generators.tools.contours import (
     Arcs,
     Floats,
     Values,
@@ -26,9 +28,7 @@ from generators.contours import (
     spectral,
     ultrametric,
 )
-from generators.detector import register
-from generators.fields import Array, as_bytes
-from generators.segmentation import basins, region_sums, soft_bins, working_lab
+from freelabels.generators.tools.segmentation import basins, region_sums, soft_bins, working_lab
 
 SCALES = (1.0, 2.0, 4.0)  # σ of the gradients, pixels of the working lattice
 HALF_RESPONSE = 10.0  # gradient, in Lab units, as good as half an edge: a clear step seen through haze

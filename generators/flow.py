@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.calibration import calibrated
-from generators.clip import CONSECUTIVE, Clip
-from generators.detector import register
-from generators.fields import Array, as_stored, channel_sum
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import CONSECUTIVE, Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_stored, channel_sum
 
 Floats = NDArray[np.float32]
 

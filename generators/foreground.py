@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from generators.calibration import calibrated
-from generators.clip import Clip
-from generators.detector import register
-from generators.fields import Array, as_bytes
-from generators.segmentation import neighbours, region_means, superpixels, working_lab
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_bytes
+from freelabels.generators.tools.segmentation import neighbours, region_means, superpixels, working_lab
 
 BORDER_SIGMA = 1.0  # σ of the boundary connectivity; all three as in Zhu et al.
 GEODESIC_SIGMA = 10.0  # σ of colour distances in Lab

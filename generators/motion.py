@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, logit
 
-from generators.calibration import calibrated
-from generators.clip import Clip
-from generators.detector import register
-from generators.fields import Array, as_bytes, channel_sum
-from generators.guided import guided_upsampling
-from generators.superpixels import Graph, clip_graph
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
+from freelabels.generators.tools.guided import guided_upsampling
+from freelabels.generators.tools.superpixels import Graph, clip_graph
 
 Floats = NDArray[np.float32]
 

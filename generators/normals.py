@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.calibration import calibrated
-from generators.clip import Clip
-from generators.detector import register
-from generators.fields import Array, as_stored
-from generators.geometry import crop_resize_intrinsics, rays
-from generators.planes import Planes, fit_planes, links, steps
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.geometry import crop_resize_intrinsics, rays
+from freelabels.generators.tools.planes import Planes, fit_planes, links, steps
 
 Map = NDArray[np.float32]
 

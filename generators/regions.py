@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.calibration import calibrated
-from generators.clip import Clip
-from generators.detector import register
-from generators.fields import Array, as_stored
-from generators.segmentation import reduced, region_means, working_lab
-from generators.superpixels import superpixels
+from freelabels.generators.contract.calibration import calibrated
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import register
+from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.tools.segmentation import reduced, region_means, working_lab
+from freelabels.generators.tools.superpixels import superpixels
 
 
 @register

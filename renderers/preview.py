@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.fields import confidence_name
-from generators.pictures import picture
-from renderers.assets import Library
-from renderers.ranges import SceneRanges
-from renderers.render import find_scene, render_clip
+from freelabels.generators.contract.fields import confidence_name
+from freelabels.generators.contract.pictures import picture
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import Library
 
 COLUMNS = (
     "image", "depth", "normals", "flow", "flow_visibility", "motion", "edge_type", "instance", "part",

@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from generators.fields import Array, as_stored
-from generators.geometry import intrinsics_from_fov
-from renderers.assets import Library
-from renderers.draw import draw_scene
-from renderers.image import render_image
-from renderers.labels import Instant, Known, label_frame, look
-from renderers.pybullet_image import PyBulletCamera
-from renderers.ranges import SceneRanges
-from renderers.raycast import Floats, pose_surfaces
-from renderers.scene import Scene, camera_poses, scene_to_json
-from renderers.simulate import Simulation, simulate
-from renderers.views import look_roughly, shortfall
-from renderers.world import World, build_world
+from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.geometry import intrinsics_from_fov
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.scenes import draw_scene
+from freelabels.renderers.draw.views import look_roughly, shortfall
+from freelabels.renderers.engines.raycast import Floats, pose_surfaces
+from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.pixels.image import render_image
+from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
+from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
+from freelabels.renderers.simulate.simulate import Simulation, simulate
+from freelabels.renderers.simulate.world import World, build_world
 
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out

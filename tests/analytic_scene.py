@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from generators.geometry import rays
+from freelabels.generators.contract.geometry import rays
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.label_model import average_precision, calibration_error, dawid_skene, methods, motion_votes
-from generators.clip import Clip
+from freelabels.generators.contract.clip import Clip
 
 
 def voters(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators import detector as registry
-from generators.clip import Clip
-from generators.fields import field
-from generators.geometry import intrinsics_from_fov
+from freelabels.generators.contract import detector as registry
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics_from_fov
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 def test_the_detector_of_the_readme_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    [source] = re.findall(r"```python\n(# generators/brightness_edges.py.*?)```", README.read_text(), re.S)
+    [source] = re.findall(r"```python\n(# brightness_edges.py.*?)```", README.read_text(), re.S)
     assert len(source.splitlines()) <= 33
     monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     module = types.ModuleType("brightness_edges")
@@ -32,14 +32,14 @@ def test_the_detector_of_the_readme_keeps_the_contract(monkeypatch: pytest.Monke
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    from freelabels import COMMANDS, HEAVY
+    from freelabels.cli.main import COMMANDS, HEAVY
 
     used = set(re.findall(r"^(?:\.venv/bin/)?freelabels (\w+)", README.read_text(), re.M))
     assert used and used <= {*COMMANDS, *HEAVY}
 
 
 def test_the_field_table_is_the_contract() -> None:
-    from generators.fields import BUILT_IN
+    from freelabels.generators.contract.fields import BUILT_IN
 
     listed = re.findall(r"^\| (\w+) \| (\w+) \(frame", README.read_text(), re.M)
     assert [(f.name, f.dtype) for f in BUILT_IN] == listed

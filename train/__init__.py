@@ -1,1 +1,1 @@
-"""Shards → features: loader, tasks, model, adversary, trainer, probe, export. Knows no Ray by default."""
+"""Shards → features: data, tasks, model, objective, run, export, probing. Knows no Ray by default."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from timm.models import save_for_hf
 
-from pipeline.errors import UserError
-from pipeline.files import is_remote
-from pipeline.shards import Dataset
-from train import checkpoint
-from train.model import Backbone
-from train.tasks import tasks
-from train.trainer import TrainConfig
+from freelabels.ground.errors import UserError
+from freelabels.ground.versions import version_of
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.storage.uris import is_remote
+from freelabels.train.model.network import Backbone
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import TrainConfig
+from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
 WEIGHTS = "model.safetensors"
@@ -101,11 +101,14 @@ def _zero_classifier(net: Any) -> None:
 def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | None) -> str:
     """The model card, Markdown."""
     templates = Environment(
-        loader=PackageLoader("train", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("freelabels.train", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     labels = {field for name in data["tasks"] if name in tasks() for field in tasks()[name].reads}
     summary, probed = _figures(run, "summary.json"), run / "probe.md"
-    return templates.get_template("card.md.jinja").render(
+    return templates.get_template("export.md.jinja").render(
         backbone=config.model.backbone,
         pretrained=config.model.pretrained,
         size=config.loader.size,
@@ -128,14 +131,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
 
 def versions() -> dict[str, str]:
     """The versions of what made a run or a report."""
-
-    def of(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "from source"
-
-    return {package: of(package) for package in PACKAGES}
+    return {package: version_of(package) for package in PACKAGES}
 
 
 def _figures(run: Path, name: str) -> dict[str, Any]:

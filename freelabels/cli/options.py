@@ -1,0 +1,117 @@
+"""Text from the command line → values; one sentence for what can't be read."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freelabels.generators.contract.detector import Detector, detectors
+from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
+from freelabels.pipeline.quality.detector_trial import complaint
+from freelabels.pipeline.shards.columns import COMPRESSION
+from freelabels.pipeline.work.runner import Cluster
+
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where and how carefully a stage runs."""
+
+    workers: int | None = None
+    """Tasks at a time; default one a CPU; 0 works in this process, without Ray."""
+    address: str | None = None
+    """Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own."""
+    memory: str = "1.5G"
+    """Memory a task may need; Ray starts no more tasks than fit."""
+    attempts: int = 3
+    """How often a shard is tried before it is recorded in failures.jsonl."""
+    time_limit: float | None = None
+    """Seconds a shard may take before its worker is ended and it is tried again."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """As the runner takes it. Raises UserError."""
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"--workers can't be negative, not {self.workers}")
+        if self.attempts < 1:
+            raise UserError(f"--attempts must be at least 1, not {self.attempts}")
+        if self.time_limit is not None and self.time_limit <= 0:
+            raise UserError(f"--time-limit must be positive, not {self.time_limit}")
+        return Cluster(self.workers, self.address, bytes_of(self.memory), self.attempts, self.time_limit)
+
+
+def compression_of(name: str) -> str:
+    """The name of a compression, if it is one. Raises UserError."""
+    if name not in COMPRESSION:
+        raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
+    return name
+
+
+def bytes_of(text: str) -> int:
+    """Bytes of a size such as 500M or 1.5G. Raises UserError."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in UNITS else (text, "")
+    try:
+        size = int(float(number) * UNITS.get(unit, 1))
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"--memory is a size such as 500M or 1.5G, not {text!r}")
+    return size
+
+
+def size_of(text: str, smallest: int = 16) -> tuple[int, int]:
+    """(height, width) in pixels of SIDE or WIDTHxHEIGHT. Raises UserError."""
+    parts = text.lower().split("x")
+    if len(parts) <= 2 and all(part.isdecimal() and smallest <= int(part) <= 8192 for part in parts):
+        return int(parts[-1]), int(parts[0])
+    raise UserError(
+        f"--size is a side such as 256, or WIDTHxHEIGHT, of {smallest} to 8192 pixels, not {text!r}"
+    )
+
+
+def configured(settings: Sequence[str]) -> list[Detector]:
+    """Detectors with the parameters that NAME.PARAMETER=VALUE settings give them. Raises UserError."""
+    changes: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        target, equals, text = setting.partition("=")
+        name, dot, parameter = target.partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set is NAME.PARAMETER=VALUE, not {setting!r}")
+        if name not in detectors():
+            raise UserError(f"--set {setting}: there is no detector {name!r}: {nearest(name, detectors())}")
+        known = {f.name: f for f in dataclasses.fields(detectors()[name])}
+        if parameter not in known:
+            raise UserError(f"--set {setting}: {name} has no {parameter!r}: {nearest(parameter, known)}")
+        changes.setdefault(name, {})[parameter] = _value(setting, text, known[parameter].default)
+    return [_tried(name, values) for name, values in changes.items()]
+
+
+def _tried(name: str, values: Mapping[str, Any]) -> Detector:
+    """A detector with some of its parameters changed, if it works with them. Raises UserError."""
+    try:
+        detector: Detector = detectors()[name](**values)
+        reason = complaint(detector)
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    if reason:
+        said = ", ".join(f"{name}.{parameter}={value}" for parameter, value in values.items())
+        raise UserError(f"--set {said}: {name} can't work with that ({reason})")
+    return detector
+
+
+def _value(setting: str, text: str, default: Any) -> Any:
+    """`text` as a value of the default's type."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
+    return value

@@ -1,0 +1,9 @@
+"""Errors whose message is meant for the user."""
+
+
+class UserError(Exception):
+    """Bad input or a hindrance from outside: one sentence that says what is wrong and what to do."""
+
+
+class CorruptShard(UserError):
+    """Stored bytes that are missing or don't match their checksum."""

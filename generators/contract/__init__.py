@@ -1,0 +1,1 @@
+"""The contract: fields, clips, geometry, detectors, confidence, pictures. Everyone may import it."""

@@ -1,0 +1,53 @@
+"""A clip: frames in the order of time and what is known about the camera that took them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.fields import Array
+
+# What a source can give beyond single frames; a detector names what it needs of these, or field names.
+CONSECUTIVE = "consecutive frames"
+STEREO = "a rectified stereo pair"
+SENSOR_DEPTH = "sensor depth"
+INTRINSICS = "known intrinsics"
+SEED = "a seed"  # every clip has one; whoever draws random numbers names it, so that labels are traced to it
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one clip, as a detector sees them.
+
+    image: (T, H, W, 3) uint8 sRGB. time: (T,) float64 seconds. camera_K: (3, 3) float64 pixels, pixel centres
+    at +0.5; `intrinsics` says where it came from: "given", "exif" or "assumed". right: the rectified right
+    view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth
+    in metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw
+    random numbers. labels: fields made so far.
+    """
+
+    image: NDArray[np.uint8]
+    time: NDArray[np.float64]
+    camera_K: NDArray[np.float64]
+    intrinsics: str = "assumed"
+    right: NDArray[np.uint8] | None = None
+    baseline: float | None = None
+    sensor_depth: NDArray[np.float32] | None = None
+    camera_pose: NDArray[np.float64] | None = None
+    seed: int = 0
+    labels: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.image.shape[1], self.image.shape[2]
+
+    def with_labels(self, made: Mapping[str, Array]) -> Clip:
+        """This clip with more labels on it."""
+        return replace(self, labels={**self.labels, **made})

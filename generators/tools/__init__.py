@@ -1,0 +1,1 @@
+"""Image operations that several detectors share; only detectors import them."""

@@ -1,0 +1,1 @@
+"""Is a dataset whole and are its labels right: verification, agreement of fields, errors of detectors."""

@@ -1,0 +1,219 @@
+"""Reads everything in a dataset again: against its checksums, the contract and the other columns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.shards.columns import chunk_key
+from freelabels.pipeline.shards.shards import (
+    FRAME_FIELDS,
+    GROUP,
+    MAX_ROWS,
+    Dataset,
+    NotADataset,
+    Shard,
+    commit_shard,
+)
+from freelabels.pipeline.storage.object_store import StoreError
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster, run
+from freelabels.renderers.labels.reprojection import NEEDS, reproject_residual
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in a shard; `column` is empty if the whole shard is concerned.
+
+    unread: it could not be looked at (a store that doesn't answer, a worker that died), so it may well be whole.
+    """
+
+    shard: str
+    column: str
+    reason: str
+    unread: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.shard}{'/' if self.column else ''}{self.column}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class VerifyWork:
+    """One shard to read again."""
+
+    dataset: str
+    shard: str
+
+
+@dataclass(frozen=True)
+class VerifySummary:
+    """What verification found; `repaired` counts what was dropped, for the next run to make again.
+
+    residual: of rendered shards, the largest 99th percentile of how far depth, poses and object motion lie from
+    the stored flow, pixels; None without any.
+    """
+
+    shards: int
+    problems: tuple[Problem, ...]
+    repaired: int = 0
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class ShardCheck:
+    """What verification found in one shard; residual as in `VerifySummary`."""
+
+    problems: tuple[Problem, ...]
+    residual: float | None = None
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    repair: bool = False,
+    cluster: Cluster | None = None,
+    reporter: Reporter | None = None,
+) -> VerifySummary:
+    """Check every byte and every rule of a dataset.
+
+    repair: drop what is broken (a column, or the shard where it can't stand without it), so that the next run of
+    the stage that made it makes it again. Raises NotADataset for a folder that was never one.
+    """
+    reporter = reporter or Reporter()
+    dataset = Dataset(path)
+    problems: list[Problem] = []
+    try:
+        _ = dataset.attributes
+        names = dataset.shards()
+    except NotADataset as error:
+        names = dataset.shards_if_any()
+        if not names:
+            raise
+        problems.append(Problem(GROUP, "", str(error).partition(": ")[2]))
+    residuals: list[float] = []
+    work = [VerifyWork(os.fspath(path), name) for name in names]
+    with reporter.stage("verify", len(work)) as tick:
+        for outcome in run(verify_shard, work, lambda w: f"verify {w.shard}", cluster or Cluster(workers=0)):
+            found = outcome.result or ShardCheck(
+                (Problem(outcome.work.shard, "", outcome.error, unread=True),)
+            )
+            problems += found.problems
+            residuals += [found.residual] if found.residual is not None else []
+            tick(failed=bool(found.problems))
+    problems.sort(key=str)
+    repaired = 0
+    if repair:
+        try:
+            broken = {problem.shard for problem in problems if not problem.unread}
+            repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {GROUP}))
+            if GROUP in broken:
+                dataset.mend()
+                repaired += 1
+        except OSError as error:
+            raise UserError(f"can't repair {path} ({error.strerror})") from error
+    return VerifySummary(len(names), tuple(problems), repaired, max(residuals, default=None))
+
+
+def verify_shard(work: VerifyWork) -> ShardCheck:
+    """All that is wrong with one shard. Runs in a worker."""
+    try:
+        shard = Dataset(work.dataset).open(work.shard)
+    except CorruptShard as error:
+        return ShardCheck((Problem(work.shard, "", str(error).partition(": ")[2]),))
+    problems = [Problem(work.shard, "", reason) for reason in _record_problems(shard)]
+    for name in shard.fields:
+        problems += [Problem(work.shard, name, reason) for reason in _column_problems(shard, name)]
+        shard.close()
+    if problems or not set(NEEDS) <= set(shard.fields):
+        return ShardCheck(tuple(problems))
+    residual = None
+    for clip in shard.clips:
+        columns = {name: shard.read_rows(name, *clip["rows"]) for name in NEEDS}
+        found = reproject_residual(columns)
+        if found.pixels:
+            residual = max(residual or 0.0, found.p99)
+        if not found.agrees:
+            reason = f"disagrees with depth and poses by {found.p99:.3f} px (rows {clip['rows']})"
+            problems.append(Problem(work.shard, "flow", reason))
+    shard.close()
+    return ShardCheck(tuple(problems), residual)
+
+
+def _record_problems(shard: Shard) -> Iterator[str]:
+    if not 0 < shard.rows <= MAX_ROWS:
+        yield f"says it has {shard.rows} rows, the contract allows 1 to {MAX_ROWS}"
+    ends = [0, *(clip["rows"][1] for clip in shard.clips)]
+    if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
+        yield "its clips do not cover its rows"
+    expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {GROUP}
+    found = set(shard.storage.files(shard.place))
+    if found - expected:
+        yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"
+
+
+def _column_problems(shard: Shard, name: str) -> list[str]:
+    files: dict[str, bytes] = {}
+    for key, entry in shard.record["columns"][name]["objects"].items():
+        try:
+            files[key] = data = shard.storage.read(f"{shard.place}/{key}")
+        except StoreError:
+            raise
+        except OSError as error:
+            return [f"its file {key} can't be read ({error.strerror})"]
+        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            return [f"its file {key} does not match its checksum"]
+    try:
+        shard.hold(name, files[chunk_key(name, len(shard.shape(name)))])
+        values = shard.read_rows(name)
+        field(name).check(values)
+        return list(_label_problems(shard, name, values))
+    except (CorruptShard, ValueError, KeyError) as error:
+        return [str(error).partition(": ")[2] or str(error)]
+
+
+def _label_problems(shard: Shard, name: str, values: Array) -> Iterator[str]:
+    if len(values) != shard.rows:
+        yield f"has {len(values)} frames, the shard has {shard.rows}"
+        return
+    size = shard.shape("image")[1:3] if "image" in shard.fields else None
+    if field(name).is_map and size is not None and values.shape[1:3] != size:
+        yield f"is {values.shape[1]} × {values.shape[2]}, the image is {size[0]} × {size[1]}"
+        return
+    if field(name).kind is Kind.CATEGORY and not field(name).names:
+        table = shard.attributes(name).get("names", [])
+        used = np.unique(values[field(name).valid(values)])
+        if len(used) and int(used[-1]) >= len(table):
+            yield f"holds the id {int(used[-1])}, its table ends at {len(table) - 1}"
+    if not name.endswith(CONFIDENCE_SUFFIX):
+        return
+    label = name.removesuffix(CONFIDENCE_SUFFIX)
+    if label not in shard.fields:
+        yield f"speaks of {label}, which is not there"
+        return
+    try:
+        labelled = field(label).valid(shard.read_rows(label))
+    except CorruptShard:
+        return  # said of the label itself
+    if np.any((values > 0) & ~labelled):
+        yield f"trusts {label} where there is none"
+
+
+def _drop(dataset: Dataset, name: str, problems: Sequence[Problem]) -> int:
+    """Drop the broken columns of a shard, or the shard. Returns how many things were dropped."""
+    broken = {problem.column for problem in problems if problem.shard == name}
+    if "" in broken or broken & set(FRAME_FIELDS):
+        dataset.storage.drop(name)
+        return 1
+    shard = dataset.open(name)
+    if any(shard.made_by(column) == shard.made_by("image") for column in broken):  # a render is made whole
+        dataset.storage.drop(name)
+        return 1
+    orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
+    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken | orphaned))
+    return len(broken)

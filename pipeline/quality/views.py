@@ -1,0 +1,104 @@
+"""Rendered clips as photo, video, stereo pair and depth sensor see them, and how right detectors are on each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from freelabels.generators.contract.calibration import map_name
+from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.detector import Detector, plan, run_detectors
+from freelabels.generators.contract.fields import Array, Kind, confidence_name
+from freelabels.generators.contract.fields import field as field_named
+from freelabels.pipeline.quality.reliability import Tally
+from freelabels.pipeline.quality.rightness import RIGHT
+
+STILLS = 4  # every so many frames of a clip serve as photos, stereo pairs and depth images
+QUANTUM = (
+    0.0028  # of the sensor's depth, metres at one metre, growing with the square: a structured-light camera
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """A way of looking at a rendered clip: what it gives to detectors, and the labels it is judged by."""
+
+    provides: frozenset[str]
+    labels: tuple[str, ...]
+
+
+VIEWS: Mapping[str, View] = {
+    "photo": View(frozenset(), ("edges", "regions")),
+    # What a photo shows is a few things before clutter; in rendered rooms everything but the walls is foreground.
+    "pasted": View(frozenset(), ("foreground",)),
+    "video": View(
+        frozenset({CONSECUTIVE, INTRINSICS}), ("flow", "motion", "foreground", "disparity", "normals")
+    ),
+    # Normals are judged by video alone: depth that was measured gives better ones than their score says.
+    "stereo": View(frozenset({STEREO, INTRINSICS}), ("disparity",)),
+    "sensor": View(frozenset({SENSOR_DEPTH, INTRINSICS}), ("depth", "disparity")),
+}
+Key = tuple[str, str]  # name of a map, label
+
+
+def tallies_of(
+    views: Mapping[str, tuple[Clip, Mapping[str, Array]]], judged: frozenset[str]
+) -> dict[Key, Tally]:
+    """Counts of confidences and right labels of the detectors named in `judged`, by detector and label.
+
+    views: clip and true fields by name of `VIEWS`. Confidences are raw scores where no map is in use.
+    """
+    found: dict[Key, list[Tally]] = {}
+    for name, (clip, truth) in views.items():
+        wanted = _wanted(VIEWS[name], judged)
+        made = run_detectors(clip, wanted)
+        for detector in wanted:
+            for label in detector.makes:
+                if detector.name in judged and label in RIGHT:
+                    trust = made[confidence_name(label)]
+                    right = RIGHT[label](made[label], truth)
+                    if field_named(label).kind is not Kind.PROBABILITY:
+                        found.setdefault((detector.name, label), []).append(Tally.of(trust, right))
+                        continue
+                    for yes in (False, True):
+                        said = np.where((made[label] > 127) == yes, trust, 0)
+                        key = map_name(detector.name, yes), label
+                        found.setdefault(key, []).append(Tally.of(said, right))
+    return {key: Tally.sum(parts) for key, parts in found.items()}
+
+
+def _wanted(view: View, judged: frozenset[str]) -> list[Detector]:
+    """The judged detectors that make labels of a view, and those they read from, in order."""
+    kept: list[Detector] = []
+    read: set[str] = set()
+    for detector in reversed(plan(view.labels, view.provides | {SEED}, {}).detectors):
+        if detector.name in judged or read.intersection(detector.makes):
+            kept.insert(0, detector)
+            read |= detector.needs | getattr(detector, "uses", frozenset())
+    return kept
+
+
+def sensed_depth(depth: Array, rng: np.random.Generator) -> Array:
+    """Depth (T, H, W) as a structured-light camera measures it: rims displaced, quantised, holes as NaN.
+
+    A pixel's reading comes from a spot a pixel beside it or so (Gaussian), its disparity is rounded, and where
+    the spot's neighbourhood holds a jump of depth it is lost half of the time.
+    """
+    frames, height, width = depth.shape
+    y, x = np.mgrid[:height, :width]
+    out = np.empty(depth.shape, np.float32)
+    for t in range(frames):
+        at_y, at_x = (
+            np.clip(np.rint(axis + rng.normal(0, 0.7, (height, width))).astype(int), 0, most - 1)
+            for axis, most in ((y, height), (x, width))
+        )
+        inverse = (1 / depth[t])[at_y, at_x]
+        rounded = np.rint(inverse / QUANTUM + rng.normal(0, 0.3, inverse.shape)) * QUANTUM
+        padded = np.pad(inverse, 1, mode="edge")  # the frame's border is no rim
+        around = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+        rim = np.max([np.abs(other - inverse) for other in around], axis=0) > 0.1 * inverse
+        lost = (rounded <= 0) | (rim & (rng.random(inverse.shape) < 0.5))
+        out[t] = np.where(lost, np.nan, 1 / np.where(rounded > 0, rounded, 1))
+    return out

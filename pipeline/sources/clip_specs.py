@@ -1,0 +1,188 @@
+"""What a clip is cut from: everything needed to decode exactly its frames again, as plain numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
+from freelabels.pipeline.shards.index import number_of
+
+MAX_CLIP = 64  # frames of one shard, so of one clip
+DEFAULT_FPS = (
+    10.0  # frames a second taken from a video: enough motion between frames to measure, no near-copies
+)
+ASSUMED_FPS = 30.0  # of numbered images, which carry no time
+ASSUMED_FOV = 60.0  # degrees across the longer side where nothing tells
+GIVEN, EXIF, ASSUMED = "given", "exif", "assumed"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How sources are cut into clips.
+
+    fps: frames a second taken from videos, by their time stamps; a slower video keeps all its frames; None:
+    every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
+    2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
+    in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
+    """
+
+    fps: float | None = DEFAULT_FPS
+    clip_length: int = MAX_CLIP
+    camera: tuple[float, float, float, float] | None = None
+    fov: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps < 1e4:
+            raise ValueError(f"--fps must be positive, not {self.fps}")
+        if not 2 <= self.clip_length <= MAX_CLIP:
+            raise ValueError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
+        if self.fov is not None and not 1 <= self.fov <= 170:
+            raise ValueError(f"--fov must lie in 1..170 degrees, not {self.fov}")
+        if self.fov is not None and self.camera is not None:
+            raise ValueError("give --camera or --fov, not both")
+        if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
+            raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user said anything about intrinsics."""
+        return self.camera is not None or self.fov is not None
+
+    def camera_of(
+        self, size: tuple[int, int], focal: float | None = None
+    ) -> tuple[tuple[float, float, float, float], str]:
+        """(fx, fy, cx, cy) of an image of `size` = (height, width) and where it is from."""
+        height, width = size
+        if self.camera is not None:
+            return self.camera, GIVEN
+        if self.fov is None and focal is not None:
+            return camera_numbers(intrinsics(focal, width, height)), EXIF
+        K = intrinsics_from_fov(self.fov or ASSUMED_FOV, width, height)
+        return camera_numbers(K), ASSUMED if self.fov is None else GIVEN
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """One clip as a pure function of file content and options.
+
+    kind: "photo", "video", "sequence", "stereo" or "rgbd". uris: the video or photo, or one image a frame
+    (stereo: all left ones, then all right ones). depth, poses: one file a frame, or none. sha256: of the
+    source's content (several files: of their hashes in order). size: (height, width) of a frame, upright, at
+    full resolution. indices: which frames of the source, times: theirs, in seconds. pts: their time stamps in
+    the video's own unit, empty if it has no usable ones; checksum: of the first frame as decoded. camera:
+    (fx, fy, cx, cy) in pixels of `size`; intrinsics: where they come from. rate: frames a second;
+    rate_assumed: whether the source said nothing of it. shot, part, parts: clips of the same shot share
+    `shot` and follow each other in `part` of `parts`. note: one sentence about what is odd, "".
+    """
+
+    kind: str
+    uris: tuple[str, ...]
+    sha256: str
+    size: tuple[int, int]
+    indices: tuple[int, ...]
+    times: tuple[float, ...]
+    camera: tuple[float, float, float, float]
+    intrinsics: str
+    rate: float = 0.0
+    rate_assumed: bool = False
+    pts: tuple[int, ...] = ()
+    checksum: int = 0
+    depth: tuple[str, ...] = ()
+    poses: tuple[str, ...] = ()
+    depth_unit: float = 0.001
+    baseline: float | None = None
+    shot: str = ""
+    part: int = 1
+    parts: int = 1
+    note: str = ""
+
+    @property
+    def frames(self) -> int:
+        """How many frames the clip has."""
+        return len(self.indices)
+
+    @property
+    def camera_K(self) -> NDArray[np.float64]:
+        """Intrinsics (3, 3) in pixels of the full-size upright frame, pixel centres at +0.5."""
+        fx, fy, cx, cy = self.camera
+        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What detectors may need beyond single frames and this clip has (names from `contract.clip`)."""
+        has = {
+            CONSECUTIVE: self.frames > 1,
+            STEREO: self.kind == "stereo",
+            SENSOR_DEPTH: bool(self.depth),
+            INTRINSICS: self.intrinsics != ASSUMED,
+        }
+        return frozenset(name for name, present in has.items() if present)
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
+        identity = {f.name: getattr(self, f.name) for f in fields(self)}
+        identity |= {"uris": (), "note": "", "checksum": 0}
+        identity |= {"depth": len(self.depth), "poses": len(self.poses)}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ClipSpec:
+        """The inverse of `to_json`; unknown names raise TypeError."""
+        arguments: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        return cls(**arguments)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
+
+    keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
+    kinds: (kind, what it provides) as a `ClipSpec` says them. read: clip number → the whole of it.
+    """
+
+    keys: NDArray[np.uint64]
+    frames: NDArray[np.uint16]
+    offers: NDArray[np.uint16]
+    kinds: Sequence[tuple[str, frozenset[str]]]
+    read: Callable[[int], ClipSpec]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @staticmethod
+    def of(specs: Sequence[ClipSpec]) -> Clips:
+        """Columns of clips at hand."""
+        numbers: dict[tuple[str, frozenset[str]], int] = {}
+        offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
+        return Clips(
+            np.array([number_of(spec.key) for spec in specs], np.uint64),
+            np.array([spec.frames for spec in specs], np.uint16),
+            np.array(offers, np.uint16),
+            tuple(numbers),
+            specs.__getitem__,
+        )
+
+
+def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+def camera_numbers(K: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """(fx, fy, cx, cy) of K."""
+    return float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])

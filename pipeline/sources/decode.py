@@ -1,0 +1,105 @@
+"""A clip spec → its pixels, every kind by the same resize and crop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.geometry import crop_resize_intrinsics
+from freelabels.pipeline.sources.cameras import read_pose
+from freelabels.pipeline.sources.clip_specs import ClipSpec
+from freelabels.pipeline.sources.grouping import IMAGE_SUFFIXES, suffix_of
+from freelabels.pipeline.sources.images import animation, decode, decode_depth
+from freelabels.pipeline.sources.videos import pick
+from freelabels.pipeline.storage.uris import SourceError, read_bytes
+
+RGB = NDArray[np.uint8]
+NO_DEPTH = (0, 65535)  # what depth cameras store where they saw nothing
+
+
+def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
+    """The frames of a clip at `size` = (height, width): scaled to cover it, the middle cut out.
+
+    Shrinking averages over areas, enlarging is bilinear, depth takes the nearest sample. Intrinsics follow.
+    The same pixels however often it is asked for. Raises SourceError or OSError if the source isn't what it
+    was.
+    """
+    left = spec.uris[: spec.frames] if spec.kind != "video" else spec.uris
+    image, K = _images(spec, left, size)
+    return Clip(
+        image=image,
+        time=np.array(spec.times, np.float64),
+        camera_K=K,
+        intrinsics=spec.intrinsics,
+        right=_images(spec, spec.uris[spec.frames :], size)[0] if spec.kind == "stereo" else None,
+        baseline=spec.baseline,
+        sensor_depth=np.stack([_depth(uri, spec, size) for uri in spec.depth]) if spec.depth else None,
+        camera_pose=np.stack([read_pose(uri) for uri in spec.poses]) if spec.poses else None,
+    )
+
+
+def window(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(x, y, width, height) of the central part of a (height, width) frame with the shape of `size`."""
+    scale = min(frame[0] / size[0], frame[1] / size[1])
+    height, width = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return (frame[1] - width) // 2, (frame[0] - height) // 2, width, height
+
+
+def fit(image: RGB, size: tuple[int, int]) -> RGB:
+    """The central part of an image (h, w, 3) at `size` = (height, width)."""
+    x, y, width, height = window((image.shape[0], image.shape[1]), size)
+    how = cv2.INTER_AREA if height >= size[0] else cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.resize(image[y : y + height, x : x + width], size[::-1], interpolation=how), np.uint8
+    )
+
+
+def _images(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> tuple[RGB, NDArray[np.float64]]:
+    """All frames of a clip at `size`, and K along with them."""
+    K, out = spec.camera_K, np.empty((spec.frames, *size, 3), np.uint8)
+    for index, (image, reduced) in enumerate(_pictures(spec, uris, size)):
+        if index == 0:
+            x, y, width, height = window((image.shape[0], image.shape[1]), size)
+            K = crop_resize_intrinsics(K, (0, 0), (1 / reduced, 1 / reduced))
+            K = crop_resize_intrinsics(K, (x, y), (size[1] / width, size[0] / height))
+        out[index] = fit(image, size)
+    return out, K
+
+
+def _pictures(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> Iterator[tuple[RGB, int]]:
+    """Every frame, upright, and by which factor it is coarser than the source."""
+    if spec.kind != "video":
+        scale = max(size[0] / spec.size[0], size[1] / spec.size[1])
+        needed = math.ceil(spec.size[0] * scale), math.ceil(spec.size[1] * scale)
+        for uri in uris:
+            picture = decode(read_bytes(uri), needed)
+            if picture.size != spec.size:
+                raise SourceError("is not the file it was")
+            yield picture.image, picture.reduced
+    elif suffix_of(uris[0]) in IMAGE_SUFFIXES:
+        wanted = set(spec.indices)
+        for index, (_, image) in enumerate(animation(read_bytes(uris[0]))):
+            if index in wanted:
+                yield image, 1
+            if index == spec.indices[-1]:
+                return
+    else:
+        for frame in pick(uris[0], spec.indices, spec.pts, spec.checksum):
+            yield frame.rgb(), 1
+
+
+def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Sensor depth (h, w) in metres at `size`, NaN where there is none."""
+    values = decode_depth(read_bytes(uri))
+    x, y, width, height = window((values.shape[0], values.shape[1]), size)
+    rows = y + ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    columns = x + ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    nearest = values[np.ix_(rows, columns)]
+    metres: NDArray[np.float32] = (nearest * spec.depth_unit).astype(np.float32)
+    metres[np.isin(nearest, NO_DEPTH)] = np.nan
+    return metres

@@ -1,0 +1,1 @@
+"""The stages that make data: label, render, calibrate, and how they plan."""

@@ -1,0 +1,294 @@
+"""The render stage: seeds in, committed shards of rendered clips with exact labels out, on Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.fields import field as field_named
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.index import Index, number_of, read_index
+from freelabels.pipeline.shards.shards import MAX_ROWS, Dataset, canonical, commit_shard, digest
+from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
+from freelabels.pipeline.stages.planning import held_keys
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster, run
+from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
+from freelabels.renderers.preview import preview
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import Library, library
+from freelabels.renderers.scene.scene import scene_from_json
+
+# Raised whenever the same seed would give other pixels or labels.
+RENDER_VERSION = 1
+OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What makes a clip, but for its number: with it, a pure function to bytes.
+
+    size: (height, width). image: "ray", "tiny" or "egl". meshes, photos: the user's own folders. split: which
+    share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing one.
+    """
+
+    seed: int = 0
+    frames: int = 16
+    size: tuple[int, int] = (256, 256)
+    image: str = "ray"
+    ranges: SceneRanges = field(default_factory=SceneRanges)
+    meshes: str | None = None
+    photos: str | None = None
+    split: str = "all"
+    scene: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames <= MAX_ROWS:
+            raise UserError(f"--frames must lie in 1..{MAX_ROWS}, not {self.frames}")
+        if self.seed < 0:
+            raise UserError(f"--seed can't be negative, not {self.seed}")
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """Provenance of every column: generator, version and parameters, asset names included."""
+        assets = self.library
+        files = sorted({entry.path for entry in assets.entries if entry.path} | set(assets.photos))
+        sizes = [Path(path).stat().st_size for path in files]
+        names = sorted(entry.name for entry in assets.entries)
+        parameters = dataclasses.asdict(self) | {
+            "assets": digest([names, [Path(path).name for path in files], sizes])[:16]
+        }
+        del parameters["meshes"], parameters["photos"]  # places; what they hold is in `assets`
+        whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
+        return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
+
+    def key(self, clip: int) -> str:
+        """Identity of a clip, 16 hexadecimal digits: `digest` of the parameters and its number."""
+        whole = self._hashed_parameters.copy()
+        whole.update(f",{clip}]".encode())
+        return whole.hexdigest()[:16]
+
+    @cached_property
+    def _hashed_parameters(self) -> hashlib._Hash:
+        return hashlib.sha256(b"[" + canonical(self.recipe["parameters"]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the hash in progress, which can't travel."""
+        return {name: value for name, value in vars(self).items() if name != "_hashed_parameters"}
+
+    @property
+    def library(self) -> Library:
+        """The assets scenes are drawn from. Raises UserError for a folder that is missing or empty."""
+        try:
+            return _library(self.meshes, self.photos, self.split)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+@lru_cache(maxsize=4)
+def _library(meshes: str | None, photos: str | None, split: str) -> Library:
+    own, pictures = (Path(folder) if folder is not None else None for folder in (meshes, photos))
+    return library(own, pictures, split)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class RenderWork:
+    """The clips of one shard."""
+
+    dataset: str
+    clips: tuple[int, ...]
+    base: str | None
+    options: RenderOptions
+    compression: str
+
+    @cached_property
+    def id(self) -> str:
+        """Name of the shard without its revision: a pure function of its clips."""
+        return f"render-{digest([self.options.key(clip) for clip in self.clips])[:16]}"
+
+
+@dataclass(frozen=True)
+class RenderSummary:
+    """What a run of the render stage did; as `pipeline.stages.label.LabelSummary`."""
+
+    dataset: str
+    shards: int
+    frames: int
+    made: int
+    failed: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.failed == 0
+
+
+def render(
+    out: str | os.PathLike[str],
+    clips: int,
+    options: RenderOptions | None = None,
+    *,
+    compression: str = "fast",
+    cluster: Cluster | None = None,
+    reporter: Reporter | None = None,
+) -> RenderSummary:
+    """Render clips 0 … `clips` - 1 of a seed into the dataset at `out`; those that are there are left alone.
+
+    Raises UserError for bad input.
+    """
+    options = options or RenderOptions()
+    reporter, cluster = reporter or Reporter(), cluster or Cluster()
+    if clips < 1:
+        raise UserError(f"--clips must be at least 1, not {clips}")
+    _ = options.recipe  # bad folders are found before anything is written
+    with writing_to(out):
+        dataset = begin(out, {"size": list(options.size), "seed": options.seed})
+        index = read_index(dataset, cluster, reporter)
+        work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
+        reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
+        made, failures = 0, []
+        with reporter.stage("render", len(work)) as tick:
+            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster):
+                failed = outcome.result is None
+                tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
+                if outcome.fatal:
+                    raise write_failed(dataset, outcome.error, made)
+                if outcome.result is None:
+                    sources = [f"seed:{options.seed}/clip:{clip}" for clip in outcome.work.clips]
+                    failures.append(failure_entry(outcome, outcome.work.id, sources))
+                else:
+                    made += 1
+        dataset.failures_log().write_lines(failures)
+        if failures:
+            reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+        shards = -(-clips // _clips_per_shard(options))
+        return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
+
+
+def _clips_per_shard(options: RenderOptions) -> int:
+    return max(1, MAX_ROWS // options.frames)
+
+
+def plan_work(
+    path: str, index: Index, clips: int, options: RenderOptions, compression: str
+) -> list[RenderWork]:
+    """The shards that are missing or were made by another version."""
+    step = _clips_per_shard(options)
+    groups = [tuple(range(start, min(start + step, clips))) for start in range(0, clips, step)]
+    plans = [RenderWork(path, group, None, options, compression) for group in groups]
+    committed = index.by_id()
+    made_now = [recipes.get("image") == options.recipe for recipes in index.recipes]
+    held = set(held_keys(index, {plan.id for plan in plans}).tolist())
+    work = []
+    for plan in plans:
+        if held:
+            left = tuple(clip for clip in plan.clips if number_of(options.key(clip)) not in held)
+            plan = plan if left == plan.clips else dataclasses.replace(plan, clips=left)
+        number = committed.get(plan.id) if plan.clips else None
+        if plan.clips and number is None:
+            work.append(plan)
+        elif number is not None and not made_now[index.made[number]]:
+            work.append(dataclasses.replace(plan, base=index.names[number]))
+    return work
+
+
+def render_shard(work: RenderWork) -> str:
+    """Render and commit one shard; returns its folder name. Runs in a worker."""
+    options, assets = work.options, work.options.library
+    parts: list[dict[str, Array]] = []
+    table: list[dict[str, Any]] = []
+    start = 0
+    for number, clip in enumerate(work.clips):
+        if options.scene is not None:
+            scene, simulation = scene_from_json(options.scene), None
+        else:
+            scene, simulation = find_scene(
+                options.seed, clip, options.ranges, assets, options.frames, options.size
+            )
+        image: Any = options.image
+        rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
+        parts.append({**rendered.columns, "clip": np.full(options.frames, number, np.int32)})
+        rows = {"rows": [start, start + options.frames], "key": options.key(clip)}
+        table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})
+        start += options.frames
+    columns = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+    dataset = Dataset(work.dataset)
+    base = dataset.open(work.base) if work.base is not None else None
+    return commit_shard(
+        dataset,
+        work.id,
+        columns,
+        table,
+        dict.fromkeys(columns, options.recipe),
+        attributes={"semantic": {"names": list(assets.classes)}},
+        base=base,
+        drop=base.fields if base is not None else (),
+        compression=work.compression,
+    )
+
+
+def _joined(name: str, clips: Sequence[Array]) -> Array:
+    """Clips one after the other; axes over objects are filled up to the longest with "no such object"."""
+    axes = ("frame", *field_named(name).axes)
+    sizes = [max(values.shape[k] for values in clips) for k in range(len(axes))]
+    padded = []
+    for values in clips:
+        grow = [
+            (0, size - have if axis in OBJECT_AXES else 0)
+            for axis, size, have in zip(axes, sizes, values.shape, strict=True)
+        ]
+        filler: Any = np.nan if values.dtype.kind == "f" and name != "object_visible" else 0
+        padded.append(np.pad(values, grow, constant_values=filler) if any(g[1] for g in grow) else values)
+    return np.concatenate(padded)
+
+
+def load_scene(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A stored scene, and what its file says besides (frames, size, image). Raises UserError.
+
+    The file holds a scene, or a clip's record as `freelabels inspect --scenes` writes it.
+    """
+    try:
+        document = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"--scene {path}: can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"--scene {path}: is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise UserError(f"--scene {path}: holds no scene")
+    scene = document.get("scene", document)
+    try:
+        scene_from_json(scene)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--scene {path}: {error}") from error
+    return scene, document if scene is not document else {}
+
+
+def load_ranges(path: str | None) -> SceneRanges:
+    """The default ranges with what a TOML file overrides. Raises UserError."""
+    try:
+        return ranges_from_toml(Path(path)) if path is not None else SceneRanges()
+    except (ValueError, OSError) as error:
+        raise UserError(f"--ranges {error}") from error
+
+
+def draw_preview(path: str | os.PathLike[str], options: RenderOptions) -> Path:
+    """Write a PNG with a dozen draws and all their labels. Raises UserError."""
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sheet = preview(options.seed, options.ranges, options.library)
+        Image.fromarray(sheet).save(target, format="PNG")
+    except OSError as error:
+        raise UserError(f"can't write {target} ({error.strerror})") from error
+    return target

@@ -1,0 +1,1 @@
+"""Where bytes lie: folders, object stores, single URIs, a local cache. Knows nothing of shards."""

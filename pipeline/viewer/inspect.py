@@ -1,0 +1,285 @@
+"""What a dataset holds, at a glance: sources, fields, coverage, confidence, provenance; as table or pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.table import Table
+
+from freelabels.generators.contract.fields import DOMAINS, Field, Kind, confidence_name, field
+from freelabels.generators.contract.pictures import picture
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.shards.shards import Dataset, DatasetFile, Shard
+from freelabels.pipeline.shards.statistics import Histogram, merged
+from freelabels.pipeline.storage.uris import output_folder
+
+MIB = 1 << 20
+
+
+def inspect(
+    path: str | os.PathLike[str], each: Callable[[Shard], None] = lambda shard: None
+) -> dict[str, Any]:
+    """Figures of a dataset from the records of its shards, ready for JSON. Raises NotADataset.
+
+    Shards whose record can't be read are listed under ``corrupt``. each: called with every other shard, in order.
+    """
+    dataset = Dataset(path)
+    attributes = dataset.attributes
+    kinds: dict[str, Counter[str]] = {}
+    columns: dict[str, dict[str, Any]] = {}
+    rows, shards, corrupt = 0, 0, []
+    for name in dataset.shards():
+        try:
+            shard = dataset.open(name)
+        except CorruptShard as error:
+            corrupt.append(str(error))
+            continue
+        shards += 1
+        rows += shard.rows
+        each(shard)
+        for clip in shard.clips:
+            kind = kinds.setdefault(clip["kind"], Counter())
+            kind["clips"] += 1
+            kind["frames"] += clip["rows"][1] - clip["rows"][0]
+        for column, entry in shard.record["columns"].items():
+            _add(columns.setdefault(column, _nothing()), entry, shard.rows)
+    return {
+        "dataset": os.fspath(path),
+        "attributes": attributes,
+        "shards": shards,
+        "rows": rows,
+        "bytes": sum(column["bytes"] for column in columns.values()),
+        "sources": {kind: dict(count) for kind, count in sorted(kinds.items())},
+        "fields": {name: _summary(column) for name, column in sorted(columns.items())},
+        "refused": _lines(dataset.rejected_log()),
+        "failed": _lines(dataset.failures_log()),
+        "corrupt": corrupt,
+    }
+
+
+def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> int:
+    """Write the record of every rendered clip into `folder`, for ``render --scene``; returns how many."""
+    dataset = Dataset(path)
+    written = 0
+    try:
+        with output_folder(folder) as target:
+            for shard in dataset.open_all(dataset.shards()):
+                for clip in shard.clips:
+                    if "scene" in clip:
+                        (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                        written += 1
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"can't write to {folder} ({error.strerror})") from error
+    return written
+
+
+def _nothing() -> dict[str, Any]:
+    return {
+        "rows": 0,
+        "bytes": 0,
+        "pixels": 0,
+        "labelled": 0.0,
+        "confidence": Counter(),
+        "trust": 0.0,
+        "histograms": [],
+        "counts": Counter(),
+        "made_by": Counter(),
+    }
+
+
+def _add(total: dict[str, Any], entry: Mapping[str, Any], rows: int) -> None:
+    total["rows"] += rows
+    total["bytes"] += sum(item["bytes"] for item in entry["objects"].values())
+    figures = entry["statistics"]
+    total["pixels"] += figures.get("pixels", 0)
+    total["labelled"] += figures.get("coverage", 0) * figures.get("pixels", 0)
+    for level, count in enumerate(figures.get("confidence_histogram", [])):
+        total["confidence"][level] += count
+    total["trust"] += figures.get("confidence_mean", 0) * figures.get("pixels", 0)
+    if "histogram" in figures:
+        total["histograms"].append(Histogram(tuple(figures["histogram"]), *figures["range"]))
+    for number, count in enumerate(figures.get("counts", [])):
+        total["counts"][number] += count
+    made_by = entry["made_by"]
+    total["made_by"][f"{made_by.get('generator', '?')} {made_by.get('version', '')}".strip()] += rows
+
+
+def _summary(column: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "rows": column["rows"],
+        "bytes": column["bytes"],
+        "made_by": dict(column["made_by"]),
+    }
+    if column["pixels"]:
+        out["coverage"] = round(column["labelled"] / column["pixels"], 4)
+    if column["histograms"]:
+        values = merged(column["histograms"])
+        out["histogram"], out["range"] = list(values.counts), [values.low, values.high]
+    if column["counts"]:
+        out["counts"] = [column["counts"][number] for number in range(max(column["counts"]) + 1)]
+    histogram = column["confidence"]
+    if histogram:
+        out["confidence_histogram"] = [histogram[level] for level in range(len(histogram))]
+        out["confidence"] = round(column["trust"] / column["pixels"], 4)
+    return out
+
+
+def _lines(log: DatasetFile) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def print_table(figures: Mapping[str, Any], console: Console) -> None:
+    """The figures of `inspect` as a table for people."""
+    sources = ", ".join(
+        f"{n['clips']} {kind} ({n['frames']} frames)" for kind, n in figures["sources"].items()
+    )
+    size = " × ".join(str(n) for n in figures["attributes"].get("size", ["?"]))
+    console.print(
+        f"{figures['dataset']}: {figures['shards']} shards, {figures['rows']} frames of {size}, "
+        f"{figures['bytes'] / MIB:.1f} MiB; {sources or 'nothing yet'}",
+        soft_wrap=True,
+        markup=False,
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("field", "rows", "MiB", "coverage", "confidence", "unit", "made by"):
+        table.add_column(heading, justify="left" if heading in ("field", "unit", "made by") else "right")
+    for name, column in figures["fields"].items():
+        if name.endswith("_confidence"):
+            continue
+        confidence = figures["fields"].get(confidence_name(name), {})
+        bytes_ = column["bytes"] + confidence.get("bytes", 0)
+        covered = column.get("coverage")
+        trust = column.get("confidence")
+        table.add_row(
+            name,
+            str(column["rows"]),
+            f"{bytes_ / MIB:.2f}",
+            "" if covered is None else f"{covered:.1%}",
+            "" if trust is None else f"{trust:.2f}",
+            field(name).unit if _known(name) else "",
+            ", ".join(column["made_by"]),
+        )
+    console.print(table)
+    for what, hint in (("refused", "rejected.jsonl"), ("failed", "failures.jsonl")):
+        if figures[what]:
+            console.print(f"{figures[what]} {what}, see {hint}", markup=False)
+    for problem in figures["corrupt"]:
+        console.print(f"corrupt: {problem}", markup=False)
+
+
+def _known(name: str) -> bool:
+    try:
+        field(name)
+    except KeyError:
+        return False
+    return True
+
+
+# --- contact sheet ------------------------------------------------------------------------------------------
+
+TILE, GAP, HEADER = 160, 4, 18
+INK, PAPER = (230, 230, 230), (24, 24, 28)
+
+
+def draw_contact_sheet(
+    path: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    frames: int = 10,
+    fields: Sequence[str] = (),
+) -> Path:
+    """Write a PNG with every label beside its frame, for `frames` frames spread over the kinds of sources.
+
+    Colours fade to slate where the label is not trusted. fields: what to show, () for all that are there.
+    Raises UserError if there is nothing to show or the file can't be written.
+    """
+    target = Path(target)
+    dataset = Dataset(path)
+    chosen = _spread(dataset, frames)
+    if not chosen:
+        raise UserError(f"{path} holds no frames yet, so there is nothing to draw")
+    names = _shown(chosen, fields)
+    if not names:
+        raise UserError(f"none of {', '.join(fields)} is in {path}")
+    columns = ["image", *names]
+    height, width = _tile_size(chosen[0][0])
+    sheet = Image.new(
+        "RGB",
+        (GAP + len(columns) * (width + GAP), HEADER + len(chosen) * (height + HEADER + GAP)),
+        PAPER,
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(12)
+    for k, name in enumerate(columns):
+        draw.text((GAP + k * (width + GAP), 2), name, INK, font)
+    for line, (shard, row) in enumerate(chosen):
+        top = HEADER + line * (height + HEADER + GAP)
+        draw.text((GAP, top + height + 1), _caption(shard, row), INK, font)
+        for k, name in enumerate(columns):
+            if name in shard.fields:
+                tile = Image.fromarray(_tile(shard, name, row)).resize((width, height), Image.Resampling.BOX)
+                sheet.paste(tile, (GAP + k * (width + GAP), top))
+        shard.close()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(target, format="PNG")
+    except OSError as error:
+        raise UserError(f"can't write {target} ({error.strerror})") from error
+    return target
+
+
+def _spread(dataset: Dataset, frames: int) -> list[tuple[Shard, int]]:
+    """Frames from every kind of source in turn, from as many clips as there are, in the middle of each."""
+    by_kind: dict[str, list[tuple[Shard, int]]] = {}
+    for name in dataset.shards():
+        shard = dataset.open(name)
+        for clip in shard.clips:
+            by_kind.setdefault(clip["kind"], []).append((shard, sum(clip["rows"]) // 2))
+    picked: list[tuple[Shard, int]] = []
+    share = -(-frames // max(len(by_kind), 1))
+    for kind in sorted(by_kind):
+        rows = by_kind[kind]
+        step = max(1, len(rows) // share)
+        picked += rows[::step][:share]
+    return picked[:frames]
+
+
+def _shown(chosen: Sequence[tuple[Shard, int]], fields: Sequence[str]) -> list[str]:
+    """Labels that some chosen shard has, tables and packed masks of many layers included only on request."""
+    present = {name for shard, _ in chosen for name in shard.fields if _known(name)}
+    if fields:
+        return [name for name in fields if name in present]
+    return sorted(name for name in present if field(name).is_label)
+
+
+def _tile_size(shard: Shard) -> tuple[int, int]:
+    height, width = shard.shape("image")[1:3]
+    scale = TILE / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _tile(shard: Shard, name: str, row: int) -> NDArray[np.uint8]:
+    """One label as colours. A clip is coloured on the frame's own scale."""
+    spec: Field = field(name)
+    values = shard.read(name, row)
+    trust = confidence_name(name)
+    confidence = shard.read(trust, row) if spec.kind is not Kind.IMAGE and trust in shard.fields else None
+    return np.ascontiguousarray(picture(name, values, confidence))
+
+
+def _caption(shard: Shard, row: int) -> str:
+    clip = next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])
+    domain = DOMAINS[int(shard.read("domain", row))]
+    source = (clip.get("source") or ["?"])[0].rpartition("/")[2]
+    return f"{clip['kind']} ({domain}) · {source} · {shard.name} row {row}"

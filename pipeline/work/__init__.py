@@ -1,0 +1,1 @@
+"""Work items on Ray or in this process, and what is said meanwhile. The only room that knows Ray."""

@@ -1,0 +1,1 @@
+"""Seed → scene: what scenes are drawn from, and the drawing."""

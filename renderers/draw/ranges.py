@@ -1,0 +1,172 @@
+"""What scenes may be drawn from: one documented dataclass of ranges, and the TOML file that overrides it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from freelabels.ground.spelling import nearest
+from freelabels.renderers.draw.appearances import AppearanceRanges
+
+Interval = tuple[float, float]
+Ranges = TypeVar("Ranges", "SceneRanges", AppearanceRanges)
+
+
+def _weights(**weights: float) -> Any:
+    return field(default_factory=lambda: dict(weights))
+
+
+@dataclass(frozen=True)
+class SceneRanges:
+    """From what a scene is drawn; intervals are (low, high), mappings are relative weights.
+
+    Lengths in metres, angles in degrees, times in seconds. Raises ValueError for an impossible range.
+    """
+
+    # Objects
+    objects: tuple[int, int] = (4, 10)
+    groups: Mapping[str, float] = _weights(primitive=2, random=3, household=2.5, articulated=0.5, own=4)
+    size: Interval = (0.12, 0.5)  # longest side
+    articulated_size: Interval = (0.5, 1.1)
+    arena: Interval = (0.45, 0.9)  # radius of the disc in which objects start
+    behaviours: Mapping[str, float] = _weights(drop=3, throw=1, roll=1, rest=2)
+    drop_height: Interval = (0.02, 0.7)  # of the lowest point
+    throw_speed: Interval = (0.8, 3.0)  # m/s
+    roll_speed: Interval = (0.3, 1.5)  # m/s
+    spin: Interval = (0.0, 360.0)  # degrees per second
+    bolted_share: float = 0.6  # of robot arms, their base fixed to the floor
+    swing: Interval = (0.1, 0.5)  # share of a joint's range that its motor swings through
+    swing_hertz: Interval = (0.2, 1.0)
+    # Physics
+    density: Interval = (150.0, 2000.0)  # kg/m³
+    friction: Interval = (0.2, 1.0)
+    rolling_friction: Interval = (0.0, 0.01)
+    restitution: Interval = (0.0, 0.6)
+    gravity: Interval = (9.81, 9.81)  # m/s²
+    warm_up: Interval = (0.0, 1.2)  # simulated before the first frame
+    fps: tuple[int, ...] = (12, 24, 30)  # one of these; divisors of 240
+    # Surroundings
+    walls: tuple[int, int] = (0, 3)
+    wall_distance: Interval = (2.0, 4.5)  # from the world's axis; lamps hang inside
+    wall_height: Interval = (2.8, 3.5)
+    clutter: tuple[int, int] = (0, 4)  # static things
+    clutter_size: Interval = (0.2, 0.8)
+    clutter_distance: Interval = (0.3, 1.8)  # from the world's axis
+    # Camera
+    fov: Interval = (38.0, 75.0)  # along the longer side
+    distance: Interval = (0.9, 2.2)  # from the point looked at
+    elevation: Interval = (6.0, 60.0)
+    roll: Interval = (-10.0, 10.0)
+    look_at: Interval = (0.0, 0.35)  # of the point looked at, from the world's axis
+    look_at_height: Interval = (0.05, 0.35)
+    paths: Mapping[str, float] = _weights(static=1, orbit=1.5, dolly=1.5, handheld=2)
+    orbit_speed: Interval = (5.0, 40.0)  # degrees per second
+    dolly_speed: Interval = (0.05, 0.6)  # m/s
+    shake: Interval = (0.004, 0.025)
+    shake_angle: Interval = (0.2, 1.5)
+    shake_hertz: Interval = (0.4, 1.6)
+    # Views worth having: measured on a coarse grid of rays in three frames
+    seen_objects: int = 3  # at least so many objects in view
+    object_share: Interval = (0.08, 0.8)  # of the pixels
+    nearest: float = 0.25  # least distance of anything in view
+    attempts: int = 20  # views drawn before the best of them is taken
+    appearance: AppearanceRanges = field(default_factory=AppearanceRanges)
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            _check(entry.name, getattr(self, entry.name))
+        for name in (
+            "objects",
+            "walls",
+            "clutter",
+            "size",
+            "articulated_size",
+            "arena",
+            "density",
+            "distance",
+        ):
+            if getattr(self, name)[0] < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} reaches below 0")
+        for name in ("size", "articulated_size", "clutter_size", "density", "distance"):
+            if getattr(self, name)[0] <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} should lie above 0")
+        if not 1 <= self.fov[0] <= self.fov[1] <= 150:
+            raise ValueError(f"fov: {self.fov} should lie between 1 and 150 degrees")
+        if not -89 <= self.elevation[0] <= self.elevation[1] <= 89:
+            raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
+        if not 0 <= self.bolted_share <= 1:
+            raise ValueError(f"bolted_share: {self.bolted_share} is no share; give a number from 0 to 1")
+        if self.attempts < 1:
+            raise ValueError(f"attempts: {self.attempts} leaves no view to choose; give 1 or more")
+        if self.walls[1] > 4:
+            raise ValueError(f"walls: {self.walls} asks for more than the 4 sides of a room")
+        for fps in self.fps:
+            if fps <= 0 or 240 % fps:
+                raise ValueError(f"fps: {fps} does not divide the 240 physics steps of a second")
+
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "groups": ("primitive", "random", "household", "articulated", "own"),
+    "behaviours": ("drop", "throw", "roll", "rest"),
+    "paths": ("static", "orbit", "dolly", "handheld"),
+}
+
+
+def _check(name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        if not value or min(value.values()) < 0 or sum(value.values()) <= 0:
+            raise ValueError(f"{name}: give at least one weight above 0, and none below")
+        known = KINDS[name]
+        for key in value:
+            if key not in known:
+                raise ValueError(f"{name}: there is no {key!r}; {nearest(key, known)}")
+    elif name == "fps":
+        if not value:
+            raise ValueError("fps: give at least one rate")
+    elif isinstance(value, tuple) and (len(value) != 2 or not value[0] <= value[1]):
+        raise ValueError(f"{name}: {value} is no interval; give (low, high) with low not above high")
+
+
+def ranges_from_toml(path: Path) -> SceneRanges:
+    """The default ranges with what a TOML file says instead; the table [appearance] holds `AppearanceRanges`.
+
+    Raises ValueError naming the file and the entry that is unknown or impossible.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file of ranges") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is not TOML ({error})") from error
+    try:
+        looks = _overridden(AppearanceRanges(), given.pop("appearance", {}), "appearance.")
+        return _overridden(SceneRanges(appearance=looks), given, "")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _overridden(ranges: Ranges, given: Any, prefix: str) -> Ranges:
+    changed: dict[str, Any] = {}
+    known = [entry.name for entry in dataclasses.fields(ranges)]
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"there is no range called {prefix}{name}; {nearest(name, known)}")
+        default = getattr(ranges, name)
+        if isinstance(default, tuple):
+            kinds = (int,) if all(isinstance(x, int) for x in default) else (int, float)
+            if not isinstance(value, list) or not all(type(x) in kinds for x in value):
+                raise ValueError(f"{prefix}{name}: {value!r} should be a list like {list(default)}")
+            changed[name] = tuple(value)
+        elif isinstance(default, Mapping):
+            if not isinstance(value, Mapping) or not all(type(x) in (int, float) for x in value.values()):
+                raise ValueError(f"{prefix}{name}: {value!r} should be a table of weights")
+            changed[name] = dict(value)
+        elif type(value) is not type(default) and not (type(default) is float and type(value) is int):
+            raise ValueError(f"{prefix}{name}: {value!r} should be a number like {default}")
+        else:
+            changed[name] = value
+    return dataclasses.replace(ranges, **changed)

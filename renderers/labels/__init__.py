@@ -1,0 +1,1 @@
+"""Posed world → exact labels of one frame, and whether a clip's labels agree with each other."""

@@ -1,0 +1,81 @@
+"""Does a rendered clip agree with itself: depth, poses and object motion against the stored flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.geometry import backproject, invert_pose, rays
+
+NEEDS = ("depth", "instance", "part", "camera_K", "camera_pose", "part_pose", "flow", "flow_backward")
+LIMIT = 0.05  # pixels that the 99th percentile of all residuals may reach
+
+
+@dataclass(frozen=True)
+class Residual:
+    """How far stored flow lies from what depth, poses and object motion say, pixels; NaN if nothing compares.
+
+    median, p99: over all pixels whose flow is valid. pixels: how many.
+    """
+
+    median: float
+    p99: float
+    pixels: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the labels agree; a clip of one frame has nothing to disagree with."""
+        return self.pixels == 0 or self.p99 <= LIMIT
+
+
+def reproject_residual(columns: Mapping[str, Array]) -> Residual:
+    """Compare the flow between a clip's frames with the motion of its surface points.
+
+    columns: at least `NEEDS`, as stored, (T, …) of one clip whose frames follow one another. Raises KeyError for
+    a missing column.
+    """
+    stored = {name: columns[name] for name in NEEDS}
+    found = [np.zeros(0)]
+    for frame in range(len(stored["depth"]) - 1):
+        found.append(_residual(stored, frame, frame + 1, "flow"))
+        found.append(_residual(stored, frame + 1, frame, "flow_backward"))
+    everything = np.concatenate(found)
+    if not len(everything):
+        return Residual(np.nan, np.nan, 0)
+    median, p99 = np.percentile(everything, (50, 99))
+    return Residual(float(median), float(p99), len(everything))
+
+
+def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> NDArray[np.float64]:
+    """Distances (M,) between predicted and stored displacement of frame `one`'s pixels in frame `other`."""
+    depth, measured = stored["depth"][one].astype(np.float64), stored[flow][one].astype(np.float64)
+    K, size = stored["camera_K"], depth.shape
+    seen = np.isfinite(depth)
+    ray = rays(K[one], *size)
+    point = np.where(seen[..., None], backproject(np.where(seen, depth, 1.0), K[one]), ray)
+    instance, part = stored["instance"][one].astype(int), stored["part"][one].astype(int)
+    motion = _part_motion(stored["part_pose"], one, other)
+    to_world, from_world = stored["camera_pose"][one], invert_pose(stored["camera_pose"][other])
+    table = (from_world @ motion @ to_world).reshape(-1, 4, 4)
+    chosen = table[instance * stored["part_pose"].shape[2] + part]
+    there = np.einsum("hwij,hwj->hwi", chosen[..., :3, :3], point) + chosen[..., :3, 3]
+    turned = point @ (from_world @ to_world)[:3, :3].T  # what lies at infinity only turns
+    there = np.where(seen[..., None], there, turned)
+    valid = np.isfinite(measured).all(axis=-1) & (there[..., 2] > 0)
+    z = there[valid][:, 2]
+    x = K[other, 0, 0] * there[valid][:, 0] / z + K[other, 0, 2]
+    y = K[other, 1, 1] * there[valid][:, 1] / z + K[other, 1, 2]
+    start = K[one, [0, 1], [0, 1]] * ray[valid][:, :2] + K[one, :2, 2]
+    return np.asarray(
+        np.hypot(x - start[:, 0] - measured[valid][:, 0], y - start[:, 1] - measured[valid][:, 1])
+    )
+
+
+def _part_motion(pose: Array, one: int, other: int) -> NDArray[np.float64]:
+    """(object, part, 4, 4) motion of each part in the world between two frames."""
+    motion: NDArray[np.float64] = pose[other] @ invert_pose(pose[one])
+    return motion

@@ -1,0 +1,1 @@
+"""Posed world → photograph: light, shading, background, the camera's sensor, and PyBullet's own renderers."""

@@ -1,0 +1,1 @@
+"""A scene as pure data, and the assets it may name."""

@@ -1,0 +1,215 @@
+"""A scene as pure data: what stands where, how it moves, how it looks and who looks at it; and its JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freelabels.renderers.surfaces.appearance import Appearance
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+Path = Literal["static", "orbit", "dolly", "handheld"]
+Behaviour = Literal["drop", "throw", "roll", "rest", "stand"]
+SCENE_VERSION = 1  # raised whenever the same scene would give another clip
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A joint's motor: it swings around `centre` by `amplitude` (radians or metres) at `hertz`."""
+
+    centre: float
+    amplitude: float
+    hertz: float
+    phase: float
+
+
+@dataclass(frozen=True)
+class Body:
+    """One asset in the scene.
+
+    size: length of its longest side, metres. position, orientation (quaternion x, y, z, w): pose of its base
+    at the start, world. velocity: m/s, spin: rad/s, world. density: kg/m³. fixed: its base does not move.
+    drives: one for each joint of the asset, in its order; empty: joints hold still.
+    """
+
+    asset: str
+    size: float
+    position: Vector
+    orientation: Quaternion
+    velocity: Vector = (0.0, 0.0, 0.0)
+    spin: Vector = (0.0, 0.0, 0.0)
+    density: float = 500.0
+    friction: float = 0.5
+    rolling_friction: float = 0.001
+    restitution: float = 0.2
+    behaviour: Behaviour = "drop"
+    fixed: bool = False
+    drives: tuple[Drive, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wall:
+    """An upright slab: the nearest point of its inner face lies `distance` from the world's axis at `azimuth`."""
+
+    azimuth: float  # radians
+    distance: float  # metres
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The engine's settings. warm_up: seconds simulated before the first frame."""
+
+    gravity: float
+    friction: float
+    restitution: float
+    warm_up: float
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera and its path.
+
+    fov: degrees along the longer image side. target: looked at, world. distance (metres), azimuth, elevation
+    (radians): where the camera starts, seen from the target. roll: radians. speed: rad/s around the target
+    (orbit) or m/s along `direction` (dolly). wobble (hand-held): six rows of (amplitude, hertz, phase), three
+    of position in metres, three of yaw, pitch and roll in radians.
+    """
+
+    fov: float
+    target: Vector
+    distance: float
+    azimuth: float
+    elevation: float
+    roll: float
+    path: Path = "static"
+    speed: float = 0.0
+    direction: Vector = (0.0, 0.0, 0.0)
+    wobble: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All of a clip but its length and size; the same scene gives the same bytes.
+
+    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: static bodies, part
+    of the background. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
+    view was not worth having ("view") before this one. left_out: assets that could not be used, and why.
+    """
+
+    seed: int
+    clip: int
+    fps: int
+    physics: Physics
+    walls: tuple[Wall, ...]
+    clutter: tuple[Body, ...]
+    bodies: tuple[Body, ...]
+    camera: Camera
+    appearance: Appearance
+    redraws: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    version: int = SCENE_VERSION
+
+
+def scene_to_json(scene: Scene) -> dict[str, Any]:
+    """The scene as JSON values; floats survive exactly."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(scene)))
+    return plain
+
+
+def scene_from_json(stored: Mapping[str, Any]) -> Scene:
+    """The scene that was stored. Raises ValueError naming what is missing, unknown or of the wrong kind."""
+    scene: Scene = _restored(Scene, stored, "scene")
+    if scene.version != SCENE_VERSION:
+        raise ValueError(f"scene: has version {scene.version}, this software renders {SCENE_VERSION}")
+    if scene.fps <= 0 or 240 % scene.fps:
+        raise ValueError(f"scene.fps: {scene.fps} does not divide 240 physics steps a second")
+    return scene
+
+
+def _restored(kind: Any, value: Any, where: str) -> Any:
+    """JSON `value` as an instance of type `kind`: dataclasses, tuples, literals, mappings and numbers."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}: should be an object with named values")
+        hints = get_type_hints(kind)
+        required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
+        for name in sorted(required - set(value)):
+            raise ValueError(f"{where}.{name}: is missing")
+        for name in sorted(set(value) - set(hints)):
+            raise ValueError(f"{where}.{name}: is not known")
+        return kind(**{name: _restored(hints[name], value[name], f"{where}.{name}") for name in value})
+    if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise ValueError(f"{where}: should have {len(kinds)} values, has {len(value)}")
+        return tuple(
+            _restored(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))
+        )
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _restored(inner[1], entry, f"{where}.{key}") for key, entry in value.items()}
+    if origin is Literal and value in inner:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not np.isfinite(value):
+            raise ValueError(f"{where}: {value} is not a finite number")
+        return float(value)
+    if origin not in (tuple, Mapping, Literal, UnionType) and kind is not float and type(value) is kind:
+        return value
+    raise ValueError(f"{where}: {value!r} is not of the kind {getattr(kind, '__name__', kind)}")
+
+
+def _is_required(entry: dataclasses.Field[Any]) -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+
+
+def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:
+    """(T, 4, 4) camera → world, OpenCV axes, at `times` (T,) in seconds since the first frame."""
+    t = np.atleast_1d(np.asarray(times, np.float64))
+    azimuth = camera.azimuth + (camera.speed * t if camera.path == "orbit" else 0 * t)
+    flat = np.cos(camera.elevation)
+    away = np.stack(
+        [flat * np.cos(azimuth), flat * np.sin(azimuth), np.full_like(t, np.sin(camera.elevation))], axis=-1
+    )
+    position = np.asarray(camera.target) + camera.distance * away
+    if camera.path == "dolly":
+        position = position + camera.speed * t[:, None] * np.asarray(camera.direction)
+    wobble = np.zeros((len(t), 6))
+    for column, (amplitude, hertz, phase) in enumerate(camera.wobble):
+        # Two incommensurate sines: a hand neither rests nor swings evenly.
+        angle = 2 * np.pi * hertz * t + phase
+        wobble[:, column] = amplitude * (np.sin(angle) + 0.4 * np.sin(2.3 * angle + phase))
+    forward = -away
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    rotation = np.stack([right, np.cross(forward, right), forward], axis=-1)  # columns: x, y, z of the camera
+    poses = np.tile(np.eye(4), (len(t), 1, 1))
+    poses[:, :3, :3] = rotation @ _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5])
+    poses[:, :3, 3] = position + wobble[:, :3]
+    return poses
+
+
+def _turn(
+    yaw: NDArray[np.float64], pitch: NDArray[np.float64], roll: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(T, 3, 3) small rotations about the camera's y, x and z axes."""
+
+    def about(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.tile(np.eye(3), (len(angle), 1, 1))
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        out[:, i, i] = out[:, j, j] = np.cos(angle)
+        out[:, j, i] = np.sin(angle)
+        out[:, i, j] = -np.sin(angle)
+        return out
+
+    return about(1, yaw) @ about(0, pitch) @ about(2, roll)

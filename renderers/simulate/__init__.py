@@ -1,0 +1,1 @@
+"""Scene → recorded motion of every geometry."""

@@ -1,0 +1,1 @@
+"""What surfaces are made of, as data and as functions: meshes, materials, colours, textures, noise."""

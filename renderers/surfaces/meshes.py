@@ -1,0 +1,127 @@
+"""Mesh files made fit for rays and physics: read, checked, thinned, split into smooth patches."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import open3d as o3d
+import trimesh
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from freelabels.renderers.engines.raycast import Floats, Mesh
+
+CREASE_DEGREES = 35.0  # faces that meet at a sharper angle belong to different smooth patches
+FACES = 1500  # of a part; a bigger mesh is thinned, so that posing it anew each frame stays cheap
+HUGE = 100_000  # faces beyond which a mesh is first clustered on a grid
+SUFFIXES = (".obj", ".glb", ".ply", ".stl")
+
+
+def cache_folder() -> Path:
+    """Where thinned meshes and physics files are kept between runs: $FREELABELS_CACHE or the user's cache."""
+    root = os.environ.get("FREELABELS_CACHE")
+    if root is None:
+        root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        root = str(Path(root) / "freelabels")
+    folder = Path(root) / "assets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_cached(name: str, content: bytes) -> Path:
+    """Path of a cache file with this content; its name carries the content's hash, so it is written once."""
+    plain = Path(name)
+    path = cache_folder() / f"{plain.stem}-{hashlib.sha256(content).hexdigest()[:16]}{plain.suffix}"
+    if not path.exists():
+        write(path, content)
+    return path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file at once: other processes see all of it or none."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+
+
+def read_mesh(path: Path) -> trimesh.Trimesh:
+    """All triangles of a mesh file as one mesh. Raises ValueError naming the file if it can't be used."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such mesh file")
+    try:
+        mesh = trimesh.load_mesh(path, process=False)
+    except Exception as error:  # every reader of trimesh raises its own kinds
+        raise ValueError(f"{path}: not a readable mesh ({type(error).__name__}: {error})") from error
+    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+        raise ValueError(f"{path}: has no triangles")
+    return checked(mesh, str(path))
+
+
+def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
+    """The mesh without unused, doubled or zero-area parts. Raises ValueError naming it if nothing is left."""
+    vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces)
+    if not np.isfinite(vertices[faces.ravel()]).all():
+        raise ValueError(f"{name}: has vertices that are not numbers (NaN or infinite)")
+    if len(faces) > HUGE:
+        vertices, faces = _clustered(vertices, faces)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    smallest = 1e-12 * float(np.ptp(vertices, axis=0).max()) ** 2
+    mesh.update_faces(mesh.area_faces > smallest)
+    mesh.remove_unreferenced_vertices()
+    if len(mesh.faces) == 0:
+        raise ValueError(f"{name}: all its triangles have zero area")
+    return mesh
+
+
+def _clustered(vertices: Floats, faces: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Vertices in one cell of a fine grid become one: fast, where collapsing edges would take minutes."""
+    cell = float(np.ptp(vertices, axis=0).max()) / 100
+    dense = _open3d(vertices, faces).simplify_vertex_clustering(cell)
+    return np.array(dense.vertices), np.array(dense.triangles)
+
+
+def _open3d(vertices: Floats, faces: NDArray[np.int64]) -> o3d.geometry.TriangleMesh:
+    return o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(vertices), o3d.utility.Vector3iVector(faces.astype(np.int32))
+    )
+
+
+def thinned(mesh: trimesh.Trimesh, faces: int = FACES) -> trimesh.Trimesh:
+    """The mesh with at most about `faces` triangles, by quadric edge collapse (Garland & Heckbert 1997)."""
+    if len(mesh.faces) <= faces:
+        return mesh
+    few = _open3d(np.array(mesh.vertices), np.array(mesh.faces)).simplify_quadric_decimation(faces)
+    made = trimesh.Trimesh(np.array(few.vertices), np.array(few.triangles), process=False)
+    return checked(made, "the thinned mesh")
+
+
+def smooth_patches(mesh: trimesh.Trimesh, degrees: float = CREASE_DEGREES) -> NDArray[np.int32]:
+    """(F,) patch ids: faces connected over edges that bend by less than `degrees` share one."""
+    smooth = mesh.face_adjacency[mesh.face_adjacency_angles < np.radians(degrees)]
+    count = len(mesh.faces)
+    graph = coo_array((np.ones(len(smooth), bool), (smooth[:, 0], smooth[:, 1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
+
+
+def as_mesh(mesh: trimesh.Trimesh) -> Mesh:
+    """A checked triangle mesh in the form rays need."""
+    return Mesh(np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.uint32), smooth_patches(mesh))
+
+
+def hull(meshes: Sequence[trimesh.Trimesh], name: str) -> trimesh.Trimesh:
+    """Convex hull of all meshes. Raises ValueError naming the asset if it has no volume."""
+    points = np.concatenate([mesh.vertices for mesh in meshes])
+    thickness = np.ptp(points, axis=0)
+    if thickness.min() < 1e-4 * thickness.max():
+        raise ValueError(f"{name}: is flat, it has no volume to collide with")
+    try:
+        return trimesh.Trimesh(points, process=False).convex_hull
+    except Exception as error:  # qhull's errors have no public type
+        raise ValueError(f"{name}: has no convex hull ({type(error).__name__})") from error

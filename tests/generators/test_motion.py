@@ -1,0 +1,188 @@
+"""Motion against movers of known outline, static scenes that only the camera moves through, and bad input."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.detector import detectors
+from freelabels.generators.contract.fields import field
+from freelabels.generators.flow import DenseInverseSearch
+from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.tools.guided import guided_upsampling
+from freelabels.generators.tools.superpixels import superpixels
+
+SIDE = 160
+
+
+def texture(height: int, width: int, seed: int, contrast: float = 70) -> NDArray[np.uint8]:
+    """Colour noise with detail at several scales."""
+    rng = np.random.default_rng(seed)
+    noise = sum(
+        scale * cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), scale)
+        for scale in (1, 2, 4, 8, 16)
+    )
+    return np.clip(127 + contrast * noise, 0, 255).astype(np.uint8)
+
+
+def labelled(frames: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    clip = Clip(frames, np.arange(len(frames)) / 25.0, np.eye(3))
+    return IndependentMotion()(clip.with_labels(DenseInverseSearch()(clip)))
+
+
+def disc_over_panning_background(count: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A textured disc crosses a background that pans 3 px a frame the other way; frames and true masks."""
+    background, front = texture(SIDE, SIDE + 3 * count, 1), texture(SIDE, SIDE, 2)
+    front = np.clip(front + np.array([60, -40, -60]), 0, 255).astype(np.uint8)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    frames, masks = [], []
+    for t in range(count):
+        frame = background[:, 3 * t : 3 * t + SIDE].copy()
+        mask = (x - 50 - 5 * t) ** 2 + (y - 80) ** 2 < 26**2
+        frame[mask] = np.roll(front, 5 * t, axis=1)[mask]
+        frames.append(frame)
+        masks.append(mask)
+    return np.stack(frames), np.stack(masks)
+
+
+def overlap(label: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float((label & truth).sum() / (label | truth).sum())
+
+
+@pytest.mark.parametrize("count, least", [(2, 0.75), (8, 0.85)])
+def test_a_disc_over_a_panning_background_is_found(count: int, least: float) -> None:
+    frames, masks = disc_over_panning_background(count)
+    labels = labelled(frames)
+    assert overlap(labels["motion"] > 127, masks) > least
+    right = (labels["motion"] > 127) == masks
+    trusted = labels["motion_confidence"] > 200
+    assert trusted.mean() > 0.5
+    assert right[trusted].mean() > 0.97
+
+
+def test_what_the_other_frame_does_not_show_is_no_evidence() -> None:
+    scene = texture(SIDE, SIDE + 12, 5)
+    scene[:, :12] = (255, 0, 0)  # seen by the first frame alone, after which the camera pans 12 px
+    here, there = (
+        np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2LAB), np.float32)
+        for part in (scene[:, :SIDE], scene[:, 12:])
+    )
+    flow = np.full((SIDE, SIDE, 2), (-12, 0), np.float32)
+    flow[:, :12] = (-12, 30)  # where nothing can be matched anything may be found
+    found = deviation(flow, np.ones((SIDE, SIDE), np.float32), here, there)
+    assert found is not None
+    assert found.flow[:, :12].max() == found.colour[:, :12].max() == 0
+    assert found.following > 0.9
+
+
+def camera_views(kind: str, count: int = 6) -> NDArray[np.uint8]:
+    """Views of a flat, static picture by a camera that pans, turns or zooms."""
+    picture = texture(3 * SIDE, 3 * SIDE, 4)
+    centre = 1.5 * SIDE
+    views = []
+    for t in range(count):
+        turn, zoom, pan = {"pan": (0, 1, 4 * t), "turn": (2 * t, 1, 0), "zoom": (0, 1.03**t, 0)}[kind]
+        matrix = cv2.getRotationMatrix2D((centre, centre), turn, zoom)
+        matrix[:, 2] += SIDE / 2 - centre, SIDE / 2 - centre
+        matrix[0, 2] -= pan
+        views.append(cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR))
+    return np.stack(views)
+
+
+@pytest.mark.parametrize("kind", ["pan", "turn", "zoom"])
+def test_a_moving_camera_alone_moves_nothing(kind: str) -> None:
+    labels = labelled(camera_views(kind))
+    assert (labels["motion"] > 127).mean() < 0.003
+    assert labels["motion_confidence"].mean() / 255 > 0.6
+
+
+def test_parallax_of_a_static_scene_is_not_motion() -> None:
+    """A camera slides past a slanted floor, a wall behind it and bumps on both: inverse depth varies smoothly."""
+    picture = texture(SIDE, 2 * SIDE, 5)
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    frames = []
+    for t in range(6):
+        nearness = 1 + np.maximum(0, y - 70) / 45 + 0.8 * np.exp(-((x - 90) ** 2 + (y - 100) ** 2) / 800)
+        frames.append(cv2.remap(picture, x + SIDE / 2 + 1.5 * t * nearness, y, cv2.INTER_CUBIC))
+    labels = labelled(np.stack(frames))
+    claimed = (labels["motion"] > 127) & (labels["motion_confidence"] > 0)
+    assert claimed.mean() < 0.01
+
+
+def test_a_crowd_that_fills_the_frame_is_left_unlabelled() -> None:
+    """Everything goes its own way: no camera can be told from it, so nothing is trusted."""
+    rng = np.random.default_rng(6)
+    tiles = [texture(64, 64, seed) for seed in range(25)]
+    ways = rng.integers(-7, 8, (25, 2))
+    frames = []
+    for t in range(4):
+        shown = [np.roll(tile, t * way, axis=(0, 1))[:32, :32] for tile, way in zip(tiles, ways, strict=True)]
+        frames.append(np.vstack([np.hstack(shown[5 * row : 5 * row + 5]) for row in range(5)]))
+    assert labelled(np.stack(frames))["motion_confidence"].mean() / 255 < 0.1
+
+
+def noise(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((3, 64, 64, 3), np.uint8),
+        noise(3, 96, 96, 3),
+        np.stack([texture(SIDE, SIDE, 7)] * 2),
+        np.stack([texture(SIDE, SIDE, 7), texture(SIDE, SIDE, 8)]),
+        texture(64, 64, 7)[None],
+    ],
+    ids=["black", "noise", "one frame twice", "cut", "single frame"],
+)
+def test_abstains_where_nothing_can_be_known(frames: NDArray[np.uint8]) -> None:
+    labels = labelled(frames)
+    assert labels["motion_confidence"].mean() / 255 < 0.05
+    assert not (labels["motion"] > 127).any()
+
+
+def test_a_frame_shown_twice_does_not_stop_a_mover() -> None:
+    frames, masks = disc_over_panning_background(6)
+    again = [0, 1, 2, 2, 3, 4, 5]
+    motion = labelled(frames[again])["motion"] > 127
+    assert overlap(motion[2:4], masks[again][2:4]) > 0.75
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 5, 200), (2, 64, 64), (3, 40, 17), (2, 500, 40)])
+def test_any_shape_of_clip_gives_labels_of_the_contract(shape: tuple[int, int, int]) -> None:
+    labels = labelled(noise(*shape, 3))
+    assert set(labels) == set(IndependentMotion.makes)
+    for name, values in labels.items():
+        assert values.shape == shape
+        field(name).check(values)
+
+
+def test_runs_are_identical_and_registered() -> None:
+    frames, _ = disc_over_panning_background(3)
+    one, other = labelled(frames), labelled(frames)
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+    assert detectors()["independent_motion"] is IndependentMotion
+
+
+def test_superpixels_cover_the_frame_and_keep_to_edges() -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, 29:] = 200
+    ids = superpixels(image, 8)
+    assert sorted(set(ids.ravel())) == list(range(6 * 8))
+    assert not set(ids[:, :28].ravel()) & set(ids[:, 31:].ravel())
+
+
+def test_guided_upsampling_keeps_constants_and_sharpens_to_the_image() -> None:
+    image = np.zeros((80, 80, 3), np.uint8)
+    image[:, 40:] = 220
+    small = cv2.resize(image, (40, 40), interpolation=cv2.INTER_AREA)
+    constant = guided_upsampling(np.full((40, 40), 0.3, np.float32), small, image)
+    assert np.abs(constant - 0.3).max() < 1e-4
+    blurred = cv2.GaussianBlur((small[..., 0] > 100).astype(np.float32), (0, 0), 3)
+    sharp = guided_upsampling(blurred, small, image)
+    assert ((sharp > 0.5) == (image[..., 0] > 0)).mean() > 0.99
+    assert abs(sharp[:, 44].mean() - sharp[:, 35].mean()) > abs(blurred[:, 22].mean() - blurred[:, 17].mean())

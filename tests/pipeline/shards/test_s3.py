@@ -1,0 +1,654 @@
+"""Datasets in an object store: the same bytes as in a folder, committed whole or not at all, whatever fails."""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+import xarray
+import zarr
+from moto.server import ThreadedMotoServer
+
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.cards import About, card
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.exclusions import FILE as EXCLUSIONS
+from freelabels.pipeline.shards.shards import Dataset, NotADataset, Shard, commit_shard
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.storage import object_store as object_storage
+from freelabels.pipeline.storage.file_cache import FileCache
+from freelabels.pipeline.storage.object_store import ATTEMPTS, COMMITS, ObjectStorage
+from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.page import write_html
+from freelabels.pipeline.viewer.serve import make_server
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.data.windows import read_catalogue
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.run.trainer import TrainConfig, fit
+from tests.object_store import Proxy, every
+from tests.pipeline.shards.test_shards import CLIPS, some_columns
+from tests.pipeline.viewer.test_page import ask
+from tests.sources import moving_frames, write_photos, write_video
+
+ROOT = Path(__file__).parents[3]
+QUIET = Reporter("quiet")
+SIZE = (48, 48)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """An S3 server that this process and all it starts find by their environment, as users' do."""
+    with pytest.MonkeyPatch.context() as patch:
+        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
+        moto.start()
+        host, port = moto.get_host_and_port()
+        url = f"http://{host}:{port}"
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield url
+        moto.stop()
+
+
+@pytest.fixture
+def root(server: str, request: pytest.FixtureRequest) -> str:
+    return f"s3://bucket/{request.node.name.replace('[', '-').rstrip(']')}"
+
+
+def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, patience: float = 60) -> None:
+    """Lead this process's requests through a proxy, and wait so many seconds for an answer."""
+    options = {"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": patience}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", options)
+
+
+def commit(dataset: Dataset, shard: str = "video-1", seed: int = 0, **options: Any) -> str:
+    columns = some_columns(seed)
+    return commit_shard(
+        dataset, shard, columns, CLIPS, {n: {"generator": "test"} for n in columns}, **options
+    )
+
+
+def assert_holds(shard: Shard, seed: int = 0) -> None:
+    for name, values in some_columns(seed).items():
+        np.testing.assert_array_equal(shard.read_rows(name), values)
+
+
+def objects(root: str) -> list[str]:
+    return sorted(fsspec.filesystem("s3", use_listings_cache=False).find(root))
+
+
+def contents(path: str | Path) -> dict[str, str]:
+    """sha256 of every file of every shard, by shard and file."""
+    dataset = Dataset(path)
+    found = {}
+    for name in dataset.shards():
+        place = dataset.open(name).place
+        for file in dataset.storage.files(place):
+            data = dataset.storage.read(f"{place}/{file}")
+            found[f"{name}/{file}"] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+# --- the whole way: label → verify → inspect → train --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    write_photos(folder / "photos", 4)
+    write_video(folder / "clip.mp4", moving_frames(6))
+    return folder
+
+
+def run_label(sources: Path, out: str | Path, workers: int = 0, **options: Any) -> Any:
+    clips = SourceOptions(clip_length=3)
+    options = {"labels": ["edges", "flow", "regions"], "shard_frames": 3, **options}
+    return label(
+        [str(sources)], out, size=SIZE, options=clips, cluster=Cluster(workers), reporter=QUIET, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled(server: str, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The same dataset in a folder, made in this process, and in the store, made by Ray's workers."""
+    here, there = tmp_path_factory.mktemp("here") / "labelled", "s3://bucket/labelled"
+    assert run_label(sources, here).complete
+    assert run_label(sources, there, workers=2).complete
+    return here, there
+
+
+def test_the_bytes_are_those_of_a_folder(labelled: tuple[Path, str]) -> None:
+    here, there = labelled
+    assert len(Dataset(there).shards()) == 4
+    assert contents(there) == contents(here)
+
+
+def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, str], tmp_path: Path) -> None:
+    here, there = labelled
+    assert verify(there, reporter=QUIET, cluster=Cluster(0)).problems == ()
+    figures, theirs = inspect(here), inspect(there)
+    assert {**theirs, "dataset": ""} == {**figures, "dataset": ""}
+    sheet = draw_contact_sheet(there, tmp_path / "sheet.png", frames=2)
+    cards = [card(path, About(name="Two places")) for path in (here, there)]
+    assert [file.read_bytes() for file in cards[0]] == [file.read_bytes() for file in cards[1]]
+    assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
+
+
+def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
+    labelled: tuple[Path, str], sources: Path, root: str, tmp_path: Path
+) -> None:
+    pages = [
+        write_html([str(path)], tmp_path / f"{k}.html", frames=4, clips=0).read_text().replace(str(path), "")
+        for k, path in enumerate(labelled)
+    ]
+    assert pages[0] == pages[1]
+    run_label(sources / "photos", root)
+    before = len(read_catalogue([root], [], 1).windows)
+    server = make_server([root], 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}"
+        status, picture = ask(address, "/picture/0/0/0/edges")
+        assert status == 200 and picture[:4] == b"RIFF"
+        assert ask(address, "/values/0/0/0/edges")[0] == 200
+        tick = json.dumps({"exclude": [[0, 0]]}).encode()
+        assert ask(address, "/exclusions/0", {"Content-Type": "application/json"}, tick)[0] == 200
+        assert json.loads(ask(address, "/exclusions")[1]) == [[[0, 0]]]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert fsspec.filesystem("s3", use_listings_cache=False).exists(f"{root}/{EXCLUSIONS}")
+    assert len(read_catalogue([root], [], 1).windows) == before - 1
+
+
+def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: Path) -> None:
+    config = LoaderConfig(size=32, batch=3, held_out=0.25, buffer=2)
+    cached = replace(config, cache=str(tmp_path / "cache"))
+    batches = []
+    for path, how in ((labelled[0], config), (labelled[1], config), (labelled[1], cached)):
+        loader = Loader(read_catalogue([str(path)], [], 1), ("edges", "flow"), how, seed=3)
+        batches.append(list(loader.batches(0, 3)))
+    for a, b, c in zip(*batches, strict=True):
+        for name in a:
+            assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
+
+
+def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Path) -> None:
+    config = TrainConfig(
+        steps=2,
+        precision="fp32",
+        device="cpu",
+        evaluate=4,
+        tasks=("edges",),
+        loader=LoaderConfig(size=32, batch=2, held_out=0.25, cache=str(tmp_path / "cache")),
+        model=ModelConfig("test_resnet", width=16),
+    )
+    here, there = (fit([str(p)], [], tmp_path / f"run{k}", config) for k, p in enumerate(labelled))
+    assert here.finished and there.steps == 2 and there.scores == here.scores
+
+
+def test_what_is_up_to_date_is_left_alone_and_a_new_label_shares_the_rest(sources: Path, root: str) -> None:
+    photos = sources / "photos"
+    run_label(photos, root, labels=["regions"])
+    before = contents(root)
+    assert run_label(photos, root, labels=["regions"]).made == 0
+    assert run_label(photos, root, labels=["edges"]).made == 2
+    after = {key.replace(".1/", ".0/"): value for key, value in contents(root).items()}
+    assert all(name.endswith(".1") for name in Dataset(root).shards())
+    shared = {key for key in before if not key.endswith(".0/zarr.json")}
+    assert shared < set(after) and all(after[key] == before[key] for key in shared)
+    assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
+    assert not [path for path in objects(root) if ".0-" in path]  # nothing is left of the old revision
+
+
+def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
+    for photo in sorted((sources / "photos").iterdir())[:2]:
+        fsspec.filesystem("s3").pipe(f"{root}/{photo.name}", photo.read_bytes())
+    out = f"{root}/out"
+    for made in (1, 0):  # the second time the output is there, and no source
+        summary = label(
+            [root], out, size=SIZE, labels=["regions"], cluster=Cluster(0), reporter=QUIET, shard_frames=3
+        )
+        assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
+
+
+def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
+    options = RenderOptions(frames=2, size=(32, 32))
+    for out in (root, tmp_path / "out"):
+        assert render(out, 1, options, cluster=Cluster(0), reporter=QUIET).complete
+    assert contents(root) == contents(tmp_path / "out")
+    assert render(root, 1, options, cluster=Cluster(0), reporter=QUIET).made == 0
+
+
+def test_other_zarr_readers_open_a_shard(root: str) -> None:
+    dataset = Dataset.create(root, {})
+    shard = dataset.open(commit(dataset))
+    second = dataset.open(
+        commit_shard(
+            dataset, "video-1", {"edges": np.ones((5, 24, 32), np.uint8)}, CLIPS, {"edges": {}}, base=shard
+        )
+    )
+    group = zarr.open_group(zarr.storage.FsspecStore.from_url(second.address, read_only=True), mode="r")
+    table = xarray.open_zarr(second.address)
+    for name, values in some_columns().items():
+        np.testing.assert_array_equal(group[name][:], values)
+        np.testing.assert_array_equal(table[name].values, values)
+    assert (group["edges"][:] == 1).all() and table["flow"].attrs["units"] == "px"
+
+
+# --- commits ------------------------------------------------------------------------------------------------
+
+UPLOADERS = textwrap.dedent(
+    """
+    import os, sys, time
+    import numpy as np
+    import s3fs
+    from freelabels.pipeline.shards.shards import Dataset, commit_shard
+    columns = dict(np.load(sys.argv[2]))
+    clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
+    children = []
+    for number in range(4):  # forked before any thread is started
+        child = os.fork()
+        if child == 0:
+            dataset = Dataset(sys.argv[1])
+            for n in range(10_000):
+                commit_shard(dataset, f"video-{n}", columns, clips, {name: {} for name in columns})
+        children.append(child)
+    print(*children, flush=True)
+    for child in children:
+        os.waitpid(child, 0)
+    """
+)
+
+
+def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
+    dataset = Dataset.create(root, {})
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def read_new(watched: Dataset) -> None:
+        for name in set(watched.shards()) - seen:
+            shard = watched.open(name)
+            assert_holds(shard)
+            assert len(watched.storage.files(shard.place)) == 1 + 2 * len(shard.fields)
+            seen.add(name)
+
+    def look() -> None:
+        """Read everything that the listing shows as soon as it does."""
+        watched = Dataset(root)
+        while not stop.is_set():
+            read_new(watched)
+
+    np.savez(tmp_path / "columns.npz", **some_columns())
+    command = [sys.executable, "-c", UPLOADERS, root, str(tmp_path / "columns.npz")]
+    rng = np.random.default_rng()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(look)
+        try:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as parent:
+                assert parent.stdout is not None
+                for child in parent.stdout.readline().split():
+                    waited = len(seen)
+                    while len(seen) == waited and not watching.done():
+                        time.sleep(0.01)
+                    time.sleep(0.3 * rng.random())
+                    os.kill(int(child), signal.SIGKILL)
+            time.sleep(0.5)
+        finally:
+            stop.set()
+        watching.result()
+    assert len(seen) >= 2
+    read_new(dataset)  # what was committed since the last look
+    committed = dataset.shards()
+    assert seen == set(committed)
+    assert dataset.storage.sweep() == 0  # nobody can know yet that they are dead
+    left = len(dataset.storage._names(ATTEMPTS))  # type: ignore[attr-defined]
+    assert left >= 1
+    late = ObjectStorage(root, abandoned=timedelta(0))
+    assert late.sweep() <= left and late._names(ATTEMPTS) == []
+    places = {Dataset(root).open(name).place for name in committed}
+    folders = {path.split("/")[2] for path in objects(root) if path.count("/") > 2}
+    assert folders == {*places, COMMITS} and dataset.shards() == committed
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_writers_one_wins(root: str, server: str, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
+    with Proxy(server) as proxy:
+        through(proxy, monkeypatch)
+        Dataset.create(root, {})
+        both = threading.Barrier(2)
+
+        def write(seed: int) -> None:
+            dataset = Dataset(root)
+            both.wait()
+            commit(dataset, seed=seed)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(write, (0, 0 if same else 1)))
+        shard = Dataset(root).open("video-1.0")
+        winner = int(not np.array_equal(shard.read_rows("image"), some_columns(0)["image"]))
+        assert_holds(shard, winner)
+        folders = {path.split("/")[2] for path in objects(root) if path.count("/") > 2}
+        assert folders == {shard.place, COMMITS}  # the other's objects are gone
+
+
+def test_an_answer_that_got_lost_does_not_undo_a_commit(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+
+    def fault(method: str, path: str) -> str:
+        if method == "PUT" and COMMITS in path and not lost:
+            lost.append(path)
+            return "lost"
+        return ""
+
+    with Proxy(server, fault) as proxy:
+        through(proxy, monkeypatch)
+        dataset = Dataset.create(root, {})
+        shard = dataset.open(commit(dataset))
+    assert lost
+    monkeypatch.undo()
+    assert_holds(Dataset(root).open(shard.name))
+
+
+def test_a_sweep_spares_what_is_committed_and_what_is_young(root: str) -> None:
+    dataset = Dataset.create(root, {})
+    shard = dataset.open(commit(dataset))
+    storage = dataset.storage
+    storage.write(f"{ATTEMPTS}/{shard.place}", b".")  # as if killed right after the commit
+    storage.write(f"{ATTEMPTS}/video-2.0-0123456789ab", b".")
+    storage.write("video-2.0-0123456789ab/image/zarr.json", b"{}")
+    assert storage.sweep() == 0 and storage.exists("video-2.0-0123456789ab/image/zarr.json")
+    assert dataset.shards() == [shard.name]
+    assert ObjectStorage(root, abandoned=timedelta(0)).sweep() == 1
+    assert not storage.exists("video-2.0-0123456789ab/image/zarr.json")
+    assert_holds(dataset.open(shard.name))
+
+
+def test_no_wall_clock_decides_what_is_swept(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset.create(root, {})
+    dataset.storage.write(f"{ATTEMPTS}/video-2.0-0123456789ab", b".")
+    monkeypatch.setattr(time, "time", lambda: 4e9)  # this machine believes in the year 2096
+    assert dataset.storage.sweep() == 0
+
+
+def test_an_attempt_that_takes_as_long_as_a_sweep_would_wait_gives_up(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    monkeypatch.setattr(object_storage, "LONGEST_ATTEMPT", timedelta(0))
+    with pytest.raises(OSError, match="took too long"):
+        commit(dataset)
+    assert dataset.shards() == []
+
+
+def test_an_attempt_that_was_swept_gives_up(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset.create(root, {})
+    fill = ObjectStorage._fill
+
+    def fill_and_sleep(storage: ObjectStorage, *arguments: Any) -> None:
+        fill(storage, *arguments)
+        assert ObjectStorage(root, abandoned=timedelta(0)).sweep() == 1  # as if days had gone by
+
+    monkeypatch.setattr(ObjectStorage, "_fill", fill_and_sleep)
+    with pytest.raises(OSError, match="took too long"):
+        commit(dataset)
+    assert dataset.shards() == [] and [path.rpartition("/")[2] for path in objects(root)] == [
+        ".clock",
+        "zarr.json",
+    ]
+
+
+def test_listing_takes_one_request_however_many_shards(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    for number in range(40):  # a listing reads no record
+        dataset.storage.write(f"{COMMITS}/video-{number:02}.0", b".")
+    with Proxy(server) as proxy:
+        through(proxy, monkeypatch)
+        fsspec.filesystem("s3", use_listings_cache=False).exists("s3://bucket/any")  # connects
+        proxy.requests.clear()
+        assert len(Dataset(root).shards()) == 40
+        assert proxy.requests == {"GET": 1}
+
+
+def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    frames = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8)
+    name = commit_shard(dataset, "video-1", {"image": frames}, [{"rows": [0, 64]}], {"image": {}})
+    with Proxy(server) as proxy:
+        through(proxy, monkeypatch)
+        shard = Dataset(root).open(name)
+        proxy.requests.clear()
+        np.testing.assert_array_equal(shard.read("image", 40), frames[40])
+        assert proxy.requests == {"GET": 2}  # its index, and the frame
+        np.testing.assert_array_equal(shard.read_rows("image"), frames)
+        assert proxy.requests["GET"] <= 10
+
+
+# --- failures -----------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
+    sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = sources / "photos"
+    run_label(photos, tmp_path / "out", labels=["regions"])
+    with Proxy(server, every(14, "500", "503", "lost", "cut", "slow")) as proxy:
+        through(proxy, monkeypatch, patience=1)
+        assert run_label(photos, root, labels=["regions"]).complete
+        assert contents(root) == contents(tmp_path / "out")
+        assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
+        assert all(proxy.faults[kind] for kind in ("500", "503", "lost", "cut", "slow"))
+
+
+def test_a_store_that_stays_broken_costs_one_sentence(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(server, lambda method, path: "500") as proxy:
+        through(proxy, monkeypatch)
+        with pytest.raises(UserError, match=rf"^{root} can't be used .*; check its address") as error:
+            Dataset.create(root, {})
+    assert "\n" not in str(error.value)
+
+
+def test_no_bucket_no_package_no_such_kind(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"s3://nowhere/data can't be used .*bucket does not exist"):
+        Dataset.create("s3://nowhere/data", {})
+    with pytest.raises(NotADataset, match="not a Freelabels dataset"):
+        _ = Dataset("s3://bucket/nothing").attributes
+    with pytest.raises(UserError, match="odd:// is not a kind of address"):
+        Dataset("odd://bucket/data").shards()
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(UserError, match=r"gs:// needs a package .*pip install 'freelabels\[gcs\]'"):
+        Dataset("gs://bucket/data").shards()
+
+
+def test_a_prefix_with_something_else_is_not_touched(root: str) -> None:
+    fsspec.filesystem("s3").pipe(f"{root}/thesis.txt", b"years of work")
+    with pytest.raises(NotADataset, match="holds something else"):
+        Dataset.create(root, {})
+    assert [path.rpartition("/")[2] for path in objects(root)] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_damage_is_found_named_and_repaired(
+    labelled: tuple[Path, str], sources: Path, root: str, damage: str
+) -> None:
+    run_label(sources / "photos", root)
+    dataset, before = Dataset(root), contents(root)
+    shard = dataset.open(dataset.shards()[0])
+    key = f"{shard.place}/edges/c/0/0/0"
+    data = dataset.storage.read(key)
+    if damage == "delete":
+        fsspec.filesystem("s3").rm(f"{root}/{key}")
+    else:
+        changed = data[:9] if damage == "truncate" else data[:9] + bytes([data[9] ^ 1]) + data[10:]
+        dataset.storage.write(key, changed)
+    with pytest.raises(CorruptShard, match="edges"):
+        dataset.open(shard.name).read_rows("edges")
+    summary = verify(root, repair=True, reporter=QUIET, cluster=Cluster(0))
+    assert {(p.shard, p.column) for p in summary.problems} == {(shard.name, "edges")}
+    run_label(sources / "photos", root)
+    after = {key.partition(".")[0] + key.partition("/")[2]: value for key, value in contents(root).items()}
+    for key, value in before.items():
+        if not key.endswith(".0/zarr.json"):
+            assert after[key.partition(".")[0] + key.partition("/")[2]] == value
+    assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
+
+
+def test_what_could_not_be_asked_for_is_not_dropped(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    columns = {"image": some_columns()["image"]}
+    name = commit_shard(dataset, "video-1", columns, CLIPS, {"image": {}})
+    with Proxy(server, lambda method, path: "500" if "/image/c/" in path else "") as proxy:
+        through(proxy, monkeypatch)
+        summary = verify(root, repair=True, reporter=QUIET, cluster=Cluster(0, attempts=1))
+    assert [p.unread for p in summary.problems] == [True] and summary.repaired == 0
+    monkeypatch.undo()
+    assert dataset.shards() == [name]
+    assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
+
+
+@pytest.mark.parametrize("text", [b"", b"nonsense", b"video-1.0-0123456789ab\n{}"])
+def test_a_damaged_commit_is_an_error_and_repaired(root: str, text: bytes) -> None:
+    dataset = Dataset.create(root, {})
+    name = commit(dataset)
+    dataset.storage.write(f"{COMMITS}/{name}", text)
+    with pytest.raises(CorruptShard, match=name):
+        dataset.open(name)
+    assert verify(root, repair=True, reporter=QUIET, cluster=Cluster(0)).repaired == 1
+    ObjectStorage(root, abandoned=timedelta(0)).sweep()
+    assert dataset.shards() == []
+
+
+# --- the cache ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_cached_is_not_fetched_again_and_checked(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dataset = Dataset.create(root, {})
+    name = commit(dataset)
+    cache = FileCache(tmp_path / "cache", 1 << 20)
+    assert_holds(Dataset(root, cache).open(name))
+    with Proxy(server) as proxy:
+        through(proxy, monkeypatch)
+        shard = Dataset(root, cache).open(name)
+        proxy.requests.clear()
+        assert_holds(shard)
+        assert not proxy.requests
+        files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        assert len(files) == len({path.name for path in files}) == len(shard.fields)
+        files[0].write_bytes(files[0].read_bytes()[:-1])
+        os.truncate(files[1], 0)
+        assert_holds(Dataset(root, cache).open(name))
+        assert proxy.requests["GET"] == 1 + 2  # the record, and the two that were damaged
+
+
+def test_the_cache_stays_within_its_bound_and_readers_keep_what_they_have(root: str, tmp_path: Path) -> None:
+    dataset = Dataset.create(root, {})
+    names = [commit(dataset, f"video-{number}", seed=number) for number in range(4)]
+    size = sum(
+        entry["bytes"]
+        for column in dataset.open(names[0]).record["columns"].values()
+        for key, entry in column["objects"].items()
+        if "/c/" in key
+    )
+    cache = FileCache(tmp_path, 2 * size)
+    shards = [Dataset(root, cache).open(name) for name in names]
+    for number, shard in enumerate(shards):
+        assert_holds(shard, number)
+        held = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+        assert held <= 2.1 * size
+    for number, shard in enumerate(shards):  # files that were given up are still open
+        assert_holds(shard, number)
+
+
+def test_any_number_of_readers_share_a_cache(root: str, tmp_path: Path) -> None:
+    dataset = Dataset.create(root, {})
+    names = [commit(dataset, f"video-{number}", seed=number) for number in range(3)]
+
+    def read(turn: int) -> None:
+        cache = FileCache(tmp_path, 1 << 14)  # too small, so that they take it from one another
+        for number in np.random.default_rng(turn).permutation(3):
+            shard = Dataset(root, cache).open(names[number])
+            assert_holds(shard, int(number))
+            shard.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(8)))
+
+
+def test_the_wrong_content_never_gets_into_the_cache(root: str, tmp_path: Path) -> None:
+    dataset = Dataset.create(root, {})
+    shard = Dataset(root, FileCache(tmp_path, 1 << 20)).open(commit(dataset))
+    dataset.storage.write(f"{shard.place}/time/c/0", dataset.storage.read(f"{shard.place}/camera_K/c/0/0/0"))
+    with pytest.raises(CorruptShard, match="does not match its checksum"):
+        shard.read_rows("time")
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+# --- small things -------------------------------------------------------------------------------------------
+
+
+def test_logs_lie_beside_the_shards(root: str) -> None:
+    dataset = Dataset.create(root, {})
+    log = dataset.failures_log()
+    assert not log.exists() and str(log) == f"{root}/failures.jsonl"
+    log.write_lines([])
+    assert log.exists() and log.read_text() == ""
+    log.write_lines([{"error": "a"}, {"error": "b"}])
+    assert [json.loads(line)["error"] for line in log.read_text().splitlines()] == ["a", "b"]
+
+
+def test_any_store_that_fsspec_knows_will_do() -> None:
+    dataset = Dataset.create("memory://data", {})
+    first = dataset.open(commit(dataset))
+    assert_holds(first)
+    assert commit(dataset, seed=1) == first.name
+    assert_holds(dataset.open(first.name))
+    second = commit_shard(dataset, "video-1", {}, CLIPS, {}, base=first, drop=["motion"])
+    assert dataset.shards() == [second] and "motion" not in dataset.open(second).fields
+    assert [shard.name for shard in dataset.open_all(dataset.shards())] == [second]
+    dataset.storage.write(f"{ATTEMPTS}/video-2.0-0123456789ab", b".")
+    assert dataset.storage.sweep() == 0
+    assert ObjectStorage("memory://data", abandoned=timedelta(0)).sweep() == 1
+    dataset.storage.drop(second)
+    assert dataset.shards() == []

@@ -1,0 +1,191 @@
+"""Confidence is a probability: maps rise, the same seed gives the same ones, and they hold on fresh clips."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from freelabels.generators.contract.calibration import (
+    STORED,
+    ConfidenceMap,
+    calibrated,
+    map_name,
+    maps_from_json,
+    stored_maps,
+    using,
+)
+from freelabels.generators.contract.detector import detectors, provenance
+from freelabels.generators.edges import ContourEdges
+from freelabels.generators.regions import Superpixels
+from freelabels.pipeline.quality.reliability import (
+    KNOTS,
+    RAISED,
+    Tally,
+    cross_validated,
+    draw_reliability,
+    fit,
+)
+from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
+from freelabels.pipeline.quality.views import VIEWS, sensed_depth, tallies_of
+from freelabels.pipeline.stages.calibrate import calibrate, calibration_options, rendered_views
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from tests.sources import write_photos
+
+SCORES = np.linspace(0, 1, 101)
+IN_PROCESS = Cluster(workers=0)
+QUIET = Reporter("quiet")
+
+
+def drawn(seed: int, count: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
+    """Scores × 255, and labels that are right with probability 0.2 + 0.7 · score²."""
+    rng = np.random.default_rng(seed)
+    score = rng.integers(1, 256, count).astype(np.uint8)
+    return score, (rng.random(count) < 0.2 + 0.7 * (score / 255) ** 2).astype(np.float32)
+
+
+def test_the_fit_finds_the_true_probability_and_never_falls() -> None:
+    found = fit(Tally.of(*drawn(1)))
+    assert len(found.score) <= KNOTS + 1
+    assert np.all(np.diff(found.score) > 0) and np.all(np.diff(found.confidence) >= 0)
+    inner = SCORES[(SCORES > 0.05) & (SCORES < 0.97)]
+    assert np.abs(found(inner) - (0.2 + 0.7 * inner**2)).max() < 0.03
+
+
+def test_a_score_that_misleads_gives_one_confidence() -> None:
+    score, right = drawn(2)
+    found = fit(Tally.of(255 - np.minimum(score, 254), right))
+    assert np.ptp(found(SCORES[SCORES > 0.2])) < 0.02
+    assert np.all(found(SCORES) <= RAISED * SCORES + 1e-3)
+
+
+def test_below_what_was_seen_trust_ends_at_nothing() -> None:
+    found = fit(Tally.of(np.full(1000, 204, np.uint8), np.ones(1000)))
+    assert found(np.array([0.0, 0.4, 0.8, 1.0])) == pytest.approx([0, 0.5, 1, 1])
+
+
+def test_calibration_error_and_risk_in_closed_form() -> None:
+    score = np.repeat(np.array([51, 204], np.uint8), 100)  # 0.2 and 0.8
+    right = np.concatenate([np.arange(100) < 40, np.arange(100) < 80]).astype(np.float32)
+    tally = Tally.of(score, right)
+    assert tally.calibration_error == pytest.approx(0.1)
+    assert [tally.risk(share) for share in (0.5, 1.0)] == pytest.approx([0.2, 0.4])
+    assert cross_validated([tally] * 4).calibration_error < 0.01
+
+
+def test_scores_are_raw_without_maps_and_mapped_with_them() -> None:
+    twice = ConfidenceMap((0.0, 0.5), (0.0, 1.0))
+    with using({}):
+        levels = np.arange(256)
+        np.testing.assert_array_equal(calibrated("edges", levels / 255), levels)
+    with using({"edges": twice}):
+        expected = np.minimum(2 * SCORES, 1) * 255
+        np.testing.assert_allclose(calibrated("edges", SCORES), expected, atol=0.51)
+    with using({map_name("edges", yes=True): twice}):
+        yes = SCORES > 0.3
+        expected = np.where(yes, np.minimum(2 * SCORES, 1), SCORES) * 255
+        np.testing.assert_allclose(calibrated("edges", SCORES, yes), expected, atol=0.51)
+
+
+def test_provenance_tells_one_map_from_another() -> None:
+    maps: list[dict[str, ConfidenceMap]] = [
+        {},
+        {"edges": ConfidenceMap((0.0, 1.0), (0.0, 0.5))},
+        {"edges": ConfidenceMap((0.0, 1.0), (0.0, 0.6))},
+        {map_name("edges", yes=True): ConfidenceMap((0.0, 1.0), (0.0, 0.6))},
+    ]
+    digests = []
+    for chosen in maps:
+        with using(chosen):
+            digests.append(provenance(ContourEdges())["calibration"])
+    assert digests[0] is None and len(set(digests)) == len(maps)
+
+
+def test_a_refit_makes_stored_columns_out_of_date(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2)
+
+    def made() -> int:
+        summary = label(
+            [str(tmp_path / "photos")], tmp_path / "out", labels=["regions"], size=(64, 64), cluster=IN_PROCESS,
+            reporter=QUIET,
+        )  # fmt: skip
+        return summary.made
+
+    assert (made(), made()) == (1, 0)
+    with using({Superpixels.name: ConfidenceMap((0.0, 1.0), (0.0, 0.5))}):
+        assert (made(), made()) == (1, 0)
+
+
+def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
+    stored = json.loads(files("freelabels.generators.contract").joinpath(STORED).read_text())
+    for name, entry in stored["maps"].items():
+        detector = detectors()[name.partition(":")[0]]
+        assert entry["version"] == detector.version, f"{name} was fitted for another version: calibrate again"
+        known = stored_maps()[name]
+        assert np.all(np.diff(known.score) > 0) and np.all(np.diff(known.confidence) >= 0)
+        assert known.score[0] == known.confidence[0] == 0 and known.confidence[-1] <= 1
+
+
+def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
+    texts = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        summary = calibrate(out, 2, 3, frames=4, size=(64, 64), cluster=IN_PROCESS, reporter=QUIET)
+        assert summary.complete and summary.maps == str(out / STORED)
+        texts.append((out / STORED).read_text())
+    assert texts[0] == texts[1]
+    maps = maps_from_json(texts[0])
+    assert {"edges", "edges: yes", "superpixels", "dense_inverse_search", "independent_motion"} <= set(maps)
+    assert all(np.all(np.diff(m.confidence) >= 0) for m in maps.values())
+    assert (tmp_path / "a" / "reliability-edges.png").is_file()
+
+
+def test_confidence_holds_on_fresh_clips() -> None:
+    plain, crowded = calibration_options(seed=77, frames=5, size=(128, 128))
+    judged = frozenset({"edges", "superpixels", "stereo", "dense_inverse_search"})
+    parts = [tallies_of(rendered_views(options, 0), judged) for options in (plain, crowded)]
+    for key in parts[0]:
+        if "yes" not in key[0]:
+            tally = Tally.sum([part[key] for part in parts if key in part])
+            assert tally.calibration_error < 0.2, key
+            assert tally.risk(0.25) <= tally.risk(1.0) + 0.02, key
+
+
+def test_every_judged_label_is_one_that_a_view_gives() -> None:
+    makers = {name for cls in detectors().values() for name in cls.makes}
+    assert all(label in makers for view in VIEWS.values() for label in view.labels)
+
+
+def test_definitions_of_right() -> None:
+    true = np.zeros((1, 9, 20), bool)
+    true[0, :, 5] = true[0, :, 15] = True
+    edges = np.zeros((1, 9, 20), np.uint8)
+    edges[0, :, 7] = edges[0, :, 1] = 255  # two pixels beside the first boundary, and far from any
+    right = edges_right(edges, true)[0, 4]
+    assert right[7] == 1 and right[1] == 0 and right[5] == 1
+    assert right[13:18].tolist() == [0] * 5 and right[18] == 1  # the second is missed
+    ids = np.array([[[1, 1, 1, 2, 2, 2]]])
+    assert regions_right(ids, np.array([[[7, 7, 8, 8, 8, 8]]]))[0, 0].tolist() == [1, 1, 0, 1, 1, 1]
+    ramp = np.linspace(1, 2, 50).reshape(1, 5, 10)
+    assert np.nanmin(order_right(ramp, ramp**2)) == 1 and np.nanmax(order_right(-ramp, ramp)) == 0
+    tilted = np.array([[0, np.sin(a), -np.cos(a)] for a in np.radians([0, 22, 23])])
+    assert normals_right(tilted, np.array([0, 0, -1.0])).tolist() == [1, 1, 0]
+
+
+def test_sensed_depth_is_near_the_truth_but_at_rims() -> None:
+    depth = np.full((1, 32, 32), 2.0, np.float32)
+    depth[:, :, 16:] = 4.0
+    sensed = sensed_depth(depth, np.random.default_rng(0))
+    assert np.nanmax(np.abs(sensed[0, :, :12] - 2)) < 0.05
+    assert 0.1 < np.isnan(sensed[0, :, 14:18]).mean() < 0.9 and np.isfinite(sensed[0, :, 20:]).all()
+    assert np.isfinite(sensed[0, :, :12]).all()  # the left border is no neighbour of the right one
+
+
+def test_a_diagram_is_a_small_picture(tmp_path: Path) -> None:
+    draw_reliability("edges", {"one": Tally.of(*drawn(4))}, tmp_path / "d.png")
+    with Image.open(tmp_path / "d.png") as picture:
+        assert picture.size[0] > 300
+    assert (tmp_path / "d.png").stat().st_size < 50_000

@@ -1,0 +1,159 @@
+"""Kill a worker, then the driver, at random moments: the next run ends with the bytes of an undisturbed one."""
+
+import contextlib
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from freelabels.ground.errors import CorruptShard
+from freelabels.pipeline.quality.verify import VerifyWork, verify, verify_shard
+from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from tests.pipeline.stages.test_label import contents, run
+from tests.sources import moving_frames, write_photos, write_video
+
+ROOT = Path(__file__).parents[3]
+OPTIONS = ["--size", "64", "--shard-frames", "2", "--clip-length", "2"]
+
+
+class Watcher(threading.Thread):
+    """Opens and wholly checks every shard as soon as it can be seen."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(daemon=True)
+        self.out, self.seen, self.bad, self.stop = out, set[str](), list[str](), False
+
+    def run(self) -> None:
+        while not self.stop:
+            self.look()
+            time.sleep(0.02)
+        self.look()
+
+    def look(self) -> None:
+        for name in Dataset(self.out).shards() if (self.out / "zarr.json").exists() else []:
+            if name not in self.seen:
+                self.seen.add(name)
+                self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
+
+
+def start(sources: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "freelabels", "label", str(sources), "--out", str(out)]
+    return subprocess.Popen([*command, *OPTIONS, "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    family = psutil.Process(driver.pid).children(recursive=True)
+    found = []
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that ends meanwhile
+            if process.name().startswith("ray::label"):
+                found.append(process)
+    return found
+
+
+@pytest.mark.timeout(280)
+def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    write_photos(sources / "photos", 16)
+    write_video(sources / "clip.mp4", moving_frames(16))
+    undisturbed = tmp_path / "undisturbed"
+    summary = run([sources], undisturbed, shard_frames=2, options=_clip_length(2), cluster=Cluster(workers=0))
+    assert summary.complete and summary.shards == 16
+    out = tmp_path / "out"
+    watcher = Watcher(out)
+    watcher.start()
+    rng = random.Random()
+
+    driver = start(sources, out)
+    wait_for(lambda: len(watcher.seen) >= 1 and workers_of(driver))
+    time.sleep(rng.random() * 0.3)
+    for worker in workers_of(driver)[:1]:
+        worker.kill()
+    more = len(watcher.seen) + 2
+    wait_for(lambda: len(watcher.seen) >= more or driver.poll() is not None)
+    time.sleep(rng.random() * 0.2)
+    driver.kill()
+    driver.wait()
+    survivors = contents(out)
+
+    again = start(sources, out)
+    _, errors = again.communicate(timeout=200)
+    watcher.stop = True
+    watcher.join()
+    assert again.returncode == 0, errors.decode()
+    assert contents(out) == contents(undisturbed)
+    assert contents(out).items() >= survivors.items()
+    assert [p.name for p in out.iterdir() if p.name.startswith(".tmp-")] == []
+    assert watcher.bad == [] and len(watcher.seen) == 16
+    assert verify(out, reporter=Reporter("quiet")).problems == ()
+
+
+RENDER = ["--frames", "33", "--size", "16", "--seed", "3"]  # a clip of 33 frames is a shard of its own
+RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups = { primitive = 1.0 }\n"
+
+
+@pytest.mark.timeout(280)
+def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_bytes(tmp_path: Path) -> None:
+    ranges = tmp_path / "ranges.toml"
+    ranges.write_text(RANGES)
+    options = RenderOptions(seed=3, frames=33, size=(16, 16), ranges=load_ranges(str(ranges)))
+    undisturbed = tmp_path / "undisturbed"
+    render(undisturbed, 5, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "freelabels",
+        "render",
+        "--out",
+        str(out),
+        "--clips",
+        "5",
+        *RENDER,
+    ]
+    command += ["--ranges", str(ranges)]
+    driver = subprocess.Popen([*command, "--workers", "2"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (out.exists() and len(Dataset(out).shards()) >= 2) or driver.poll() is not None)
+    time.sleep(random.random() * 0.2)
+    driver.kill()
+    driver.wait()
+    survivors = contents(out)
+    assert survivors and survivors.items() <= contents(undisturbed).items()
+    again = subprocess.run(
+        [*command, "--workers", "1"], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert again.returncode == 0, again.stderr
+    assert contents(out) == contents(undisturbed)
+    assert [p.name for p in out.iterdir() if p.name.startswith(".tmp-")] == []
+
+
+def _clip_length(frames: int) -> object:
+    from freelabels.pipeline.sources.clip_specs import SourceOptions
+
+    return SourceOptions(clip_length=frames)
+
+
+def test_a_reader_of_a_replaced_revision_is_told(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2)
+    out = tmp_path / "out"
+    run([tmp_path / "photos"], out, labels=["regions"])
+    [name] = Dataset(out).shards()
+    old = Dataset(out).open(name)
+    run([tmp_path / "photos"], out)
+    with pytest.raises(CorruptShard, match="missing"):
+        old.read("image", 0)

@@ -1,0 +1,107 @@
+"""The render stage: the same seed gives the same bytes, however the work was cut, killed or resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
+from freelabels.pipeline.viewer.inspect import write_scenes
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.renderers.draw.ranges import SceneRanges
+from tests.pipeline.stages.test_label import contents
+
+QUIET = Reporter("quiet")
+SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)
+OPTIONS = RenderOptions(seed=0, frames=32, size=(32, 40), ranges=SMALL)
+
+
+def run(out: Path, clips: int, options: RenderOptions = OPTIONS, **more: Any) -> Any:
+    return render(out, clips, options, cluster=Cluster(workers=0), reporter=QUIET, **more)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rendered") / "out"
+    assert run(out, 4).made == 2
+    return out
+
+
+def test_renders_keep_the_contract_and_agree_with_themselves(rendered: Path) -> None:
+    summary = verify(rendered, reporter=QUIET)
+    assert summary.problems == ()
+    assert summary.residual is not None and summary.residual <= 0.05
+    shard = Dataset(rendered).open(Dataset(rendered).shards()[0])
+    assert shard.shape("image") == (64, 32, 40, 3)
+    assert set(shard.read_rows("domain")) == {1}
+    assert [o["id"] for o in shard.clips[0]["objects"]] == list(range(1, len(shard.clips[0]["objects"]) + 1))
+
+
+def test_clips_added_later_leave_those_before_as_they_are(rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(out, 2)
+    first = contents(out)
+    assert run(out, 4).made == 1
+    assert contents(out) == contents(rendered)
+    assert contents(out).items() >= first.items()
+    assert run(out, 4).made == 0
+
+
+def test_another_seed_gives_another_clip(rendered: Path, tmp_path: Path) -> None:
+    other = RenderOptions(seed=1, frames=32, size=(32, 40), ranges=SMALL)
+    run(tmp_path / "out", 2, other)
+    [name] = Dataset(tmp_path / "out").shards()
+    theirs = Dataset(tmp_path / "out").open(name).read_rows("image")
+    ours = Dataset(rendered).open(Dataset(rendered).shards()[0]).read_rows("image")
+    assert not np.array_equal(theirs, ours)
+
+
+def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path) -> None:
+    write_scenes(rendered, tmp_path / "scenes")
+    shard = Dataset(rendered).open(Dataset(rendered).shards()[0])
+    clip = shard.clips[1]
+    scene, beside = load_scene(tmp_path / "scenes" / f"{clip['key']}.json")
+    options = RenderOptions(frames=beside["frames"], size=tuple(beside["size"]), scene=scene)
+    run(tmp_path / "again", 1, options)
+    again = Dataset(tmp_path / "again").open(Dataset(tmp_path / "again").shards()[0])
+    for name in shard.fields:
+        if name not in ("clip", "amodal") and not name.startswith(("object", "part_pose")):
+            np.testing.assert_array_equal(again.read_rows(name), shard.read_rows(name, *clip["rows"]), name)
+
+
+def test_labels_that_disagree_fail_verification(rendered: Path, tmp_path: Path) -> None:
+    shard = Dataset(rendered).open(Dataset(rendered).shards()[0])
+    dataset = Dataset.create(tmp_path / "wrong", {"size": [32, 40], "seed": 0})
+    columns = {name: np.array(shard.read_rows(name)) for name in shard.fields}
+    columns["flow"] = (columns["flow"] + np.float16(0.25)).astype(np.float16)
+    made_by = {name: shard.made_by(name) for name in columns}
+    attributes = {"semantic": {"names": shard.attributes("semantic")["names"]}}
+    commit_shard(dataset, shard.id, columns, shard.clips, made_by, attributes=attributes)
+    problems = verify(dataset.path, reporter=QUIET).problems
+    assert problems and {p.column for p in problems} == {"flow"}
+    assert "disagrees" in problems[0].reason
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--clips must be at least 1"):
+        run(tmp_path / "out", 0)
+    with pytest.raises(UserError, match="--frames must lie in"):
+        RenderOptions(frames=0)
+    with pytest.raises(UserError, match="missing"):
+        run(tmp_path / "out", 1, RenderOptions(meshes=str(tmp_path / "missing")))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        run(tmp_path / "out", 1, RenderOptions(photos=str(tmp_path / "empty")))
+    (tmp_path / "ranges.toml").write_text("objects = [5, 2]")
+    with pytest.raises(UserError, match="objects"):
+        load_ranges(str(tmp_path / "ranges.toml"))
+    (tmp_path / "scene.json").write_text(json.dumps({"no": "scene"}))
+    with pytest.raises(UserError, match=r"scene\.json"):
+        load_scene(tmp_path / "scene.json")
+    assert not (tmp_path / "out").exists()

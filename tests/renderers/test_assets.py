@@ -1,0 +1,164 @@
+"""Assets: what ships, the user's own, and everything that can be wrong with a mesh file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
+from freelabels.renderers.surfaces import meshes
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREELABELS_CACHE", str(tmp_path / "cache"))
+
+
+def own(folder: Path, **files: trimesh.Trimesh | str) -> Library:
+    """A library with a folder of meshes: `name__suffix` → its mesh or text."""
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        path = folder / name.replace("__", ".")
+        if isinstance(content, str):
+            path.write_text(content)
+        else:
+            content.export(path)
+    return library(own=folder)
+
+
+def reason(assets: Library, name: str) -> str:
+    return faults(assets, [name])[name]
+
+
+def test_what_ships_is_usable_but_for_the_broken_one() -> None:
+    assets = library()
+    assert len(assets.names("random")) == 1000
+    named = [*(f"primitive/{name}" for name in PRIMITIVES), *assets.names("household")]
+    assert faults(assets, [*named, *assets.names("articulated"), "random/000"]) == {}
+    assert "not numbers" in reason(assets, "random/168")
+
+
+def test_classes_begin_with_the_static_ones_and_do_not_depend_on_the_split() -> None:
+    tables = {library(split=split).classes for split in ("all", "train", "test")}
+    assert len(tables) == 1
+    (classes,) = tables
+    assert classes[:4] == STATIC_CLASSES and "duck" in classes
+
+
+def test_the_split_parts_random_assets_by_name() -> None:
+    train, test = (set(library(split=split).names("random")) for split in ("train", "test"))
+    assert not train & test and len(train | test) == 1000
+    assert 150 < len(test) < 250
+    assert library(split="test").names("household") == library(split="train").names("household")
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "stl", "glb"])
+def test_own_meshes_of_every_kind(suffix: str, tmp_path: Path) -> None:
+    shape = trimesh.creation.box((0.2, 0.4, 0.6))
+    shape.apply_translation((5, 5, 5))
+    assets = own(tmp_path / "own", **{f"thing__{suffix}": shape})
+    asset = assets.load(f"own/thing.{suffix}")
+    assert asset.cls == "thing" and "thing" in assets.classes
+    assert sorted(np.round(asset.upper - asset.lower, 6)) == [0.2, 0.4, 0.6]
+    np.testing.assert_allclose(asset.lower, -asset.upper)  # moved to the middle
+
+
+def test_a_folder_names_the_class_of_what_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "own/chairs").mkdir(parents=True)
+    trimesh.creation.box().export(tmp_path / "own/chairs/a.obj")
+    assets = library(own=tmp_path / "own")
+    assert assets.load("own/chairs/a.obj").cls == "chairs"
+
+
+def test_a_mesh_with_a_million_faces_is_thinned_once(tmp_path: Path) -> None:
+    big = trimesh.creation.icosphere(subdivisions=8, radius=0.5)
+    assets = own(tmp_path / "own", big__stl=big)
+    asset = assets.load("own/big.stl")
+    faces = len(asset.links[0].mesh.triangles)
+    assert len(big.faces) > 1_000_000 and 500 < faces <= meshes.FACES
+    radius = np.linalg.norm(asset.links[0].mesh.vertices, axis=1)
+    assert abs(radius - 0.5).max() < 0.01
+    assert len(list((tmp_path / "cache").rglob("thinned-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none__obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "has no triangles|not a readable mesh"),
+        ("empty__ply", "", "not a readable mesh"),
+        ("text__glb", "this is no mesh", "not a readable mesh"),
+        ("nan__obj", "v nan 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n", "not numbers"),
+        ("thin__obj", "v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "zero area"),
+        ("flat__obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "is flat"),
+        ("point__obj", "v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "zero area"),
+        ("bad__urdf", "<robot name='x'><link", "PyBullet can't load it"),
+        ("bare__urdf", "<robot name='x'><link name='a'/></robot>", "nothing|anything to see"),
+    ],
+)
+def test_broken_meshes_get_a_sentence_that_names_the_file(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    assets = own(tmp_path / "own", **{name: content})
+    with pytest.raises(ValueError, match=message) as caught:
+        assets.load("own/" + name.replace("__", "."))
+    assert name.replace("__", ".") in str(caught.value)
+
+
+def test_a_mesh_that_went_away(tmp_path: Path) -> None:
+    assets = own(tmp_path / "own", thing__obj=trimesh.creation.box())
+    (tmp_path / "own/thing.obj").unlink()
+    assert "no such mesh file" in reason(assets, "own/thing.obj")
+
+
+def test_folders_that_give_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no mesh"):
+        library(own=tmp_path / "empty")
+    with pytest.raises(ValueError, match="holds no photo"):
+        library(photos=tmp_path / "empty")
+    for folder in ("own", "photos"):
+        with pytest.raises(ValueError, match="no such folder"):
+            library(**{folder: tmp_path / "missing"})  # type: ignore[arg-type]
+
+
+def test_photos_are_found(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff no more")
+    assets = library(photos=tmp_path)
+    assert [Path(photo).name for photo in assets.photos] == ["a.png"]
+    assert [Path(photo).name for photo in assets.broken] == ["torn.jpg"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match="holds no photo that can be read"):
+        library(photos=tmp_path)
+
+
+def test_more_classes_than_a_byte_tells_apart(tmp_path: Path) -> None:
+    for number in range(260):
+        (tmp_path / f"{number:03d}.obj").write_text("")
+    with pytest.raises(ValueError, match="gather the meshes into fewer folders"):
+        library(own=tmp_path)
+
+
+def test_an_unknown_asset() -> None:
+    with pytest.raises(ValueError, match="no asset called 'primitive/cub'"):
+        library().load("primitive/cub")
+
+
+def test_a_cubes_sides_are_smooth_patches_and_a_sphere_is_one() -> None:
+    cube, ball = (library().load(f"primitive/{name}").links[0].mesh for name in ("cube", "sphere"))
+    assert len(np.unique(cube.patch)) == 6
+    assert len(np.unique(ball.patch)) == 1
+
+
+def test_articulated_assets_know_links_joints_and_rest_pose() -> None:
+    droid: Asset = library().load("articulated/droid")
+    assert len(droid.links) > 5 and len(droid.joints) > 3
+    for link in droid.links:
+        points = trimesh.transform_points(link.mesh.vertices, link.rest)
+        assert (points >= droid.lower - 1e-9).all() and (points <= droid.upper + 1e-9).all()
+    assert all(joint.lower < joint.upper for joint in droid.joints)

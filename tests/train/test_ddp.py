@@ -1,0 +1,123 @@
+"""Two gloo processes: the gradient is that of one process, though ranks differ in what is labelled."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from benchmarks.shapes import write_dataset
+from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.data.windows import REAL, SYNTHETIC
+from freelabels.train.model import ranks as parallel
+from freelabels.train.model.network import ModelConfig
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.objective.learner import Inputs, Learner
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import TrainConfig, backward, fit
+from freelabels.train.tasks.tasks import RobustConfig, tasks
+
+SIZE = 32
+NAMES = ("edges", "depth", "normals", "disparity")
+RANK_OF = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])  # uneven batches
+CONFIG = TrainConfig(
+    steps=3,
+    tasks=("edges", "normals"),
+    precision="fp32",
+    device="cpu",
+    log_every=1,
+    evaluate=8,
+    loader=LoaderConfig(size=SIZE, batch=2),
+    model=ModelConfig("test_convnext", width=16),
+)
+
+
+def learner(balance: str) -> Learner:
+    torch.manual_seed(0)
+    chosen = {name: tasks()[name] for name in NAMES}
+    model = ModelConfig("test_convnext", width=16)  # no batch norm, whose statistics would differ by design
+    return Learner(chosen, SIZE, model, AdversaryConfig(), BalanceConfig(balance), RobustConfig())
+
+
+def inputs(which: torch.Tensor) -> Inputs:
+    """Some images of one fixed batch: uneven numbers of valid pixels, and no depth on rank 1."""
+    g = torch.Generator().manual_seed(1)
+    n = len(RANK_OF)
+    image = torch.randint(0, 256, (n, 3, SIZE, SIZE), generator=g, dtype=torch.uint8)
+    labels = {}
+    for name in NAMES:
+        target = torch.rand(n, tasks()[name].channels or 1, SIZE, SIZE, generator=g) + 0.1
+        target = torch.nn.functional.normalize(target, dim=1) if name == "normals" else target
+        target = (target > 0.8).float() if name == "edges" else target
+        share = torch.linspace(0.05, 1, n).view(-1, 1, 1)
+        weight = torch.rand(n, SIZE, SIZE, generator=g) * (torch.rand(n, SIZE, SIZE, generator=g) < share)
+        if name == "depth":
+            weight[RANK_OF == 1] = 0
+        labels[name] = (target[which], weight[which])
+    return Inputs({"frames": image[which]}, labels, (torch.arange(n) % 2)[which], 1)
+
+
+def gradients(balance: str, parts: list[torch.Tensor], parallelised: bool = False) -> dict[str, torch.Tensor]:
+    made = learner(balance)
+    wrapped = DistributedDataParallel(made, find_unused_parameters=True) if parallelised else made
+    backward(made, wrapped, [inputs(part) for part in parts])
+    return {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
+
+
+def work(out: str, real: str, synthetic: str) -> None:
+    """What each rank of the test does."""
+    torch.set_num_threads(1)
+    with parallel.group(torch.device("cpu")):
+        mine = torch.nonzero(parallel.rank() == RANK_OF)[:, 0]
+        found = {balance: gradients(balance, [mine], True) for balance in ("fixed", "pcgrad", "uncertainty")}
+        found["accumulated"] = gradients("fixed", [mine[:1], mine[1:]], True)
+        if parallel.rank() == 0:
+            torch.save(found, out)
+        fit([real], [synthetic], f"{out}.run", CONFIG, quiet=True)
+
+
+def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    assert found.keys() >= wanted.keys()
+    for name, gradient in wanted.items():
+        scale = gradient.abs().max().clamp_min(1)
+        assert ((found[name] - gradient).abs().max() / scale) < 1e-6, name
+        assert (gradient != 0).any() or name.endswith("bias"), name
+
+
+def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> None:
+    real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
+    synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)
+    root = Path(__file__).parents[2]
+    arguments = tuple(map(str, (tmp_path / "grads.pt", real, synthetic)))
+    script = tmp_path / "rank.py"
+    script.write_text(f"from tests.train.test_ddp import work; work(*{arguments!r})")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=240,
+    )
+    found = torch.load(tmp_path / "grads.pt", weights_only=True)
+    everything = torch.arange(len(RANK_OF))
+    whole = gradients("fixed", [everything])
+    assert_close(found["fixed"], whole)
+    assert_close(found["accumulated"], whole)
+    assert_close(gradients("fixed", [everything[:3], everything[3:]]), whole)  # accumulation in one process
+    assert_close(found["pcgrad"], gradients("pcgrad", [everything]))
+    assert_close(found["uncertainty"], gradients("uncertainty", [everything]))
+
+    # Two ranks of two windows train like one process with batches of four.
+    one = replace(CONFIG, loader=replace(CONFIG.loader, batch=4))
+    fit([str(real)], [str(synthetic)], str(tmp_path / "one"), one, quiet=True)
+    a, b = (
+        checkpoint.load(folder / checkpoint.CHECKPOINT)
+        for folder in (tmp_path / "one", tmp_path / "grads.pt.run")
+    )
+    assert a["step"] == b["step"] == 3 and len(b["random"]) == 2
+    for name, weight in a["learner"].items():
+        torch.testing.assert_close(b["learner"][name], weight, rtol=1e-3, atol=2e-4)

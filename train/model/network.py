@@ -1,0 +1,167 @@
+"""The network: any timm backbone, a light feature pyramid at stride 4, one small head per task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
+
+STRIDE = 4  # of the shared feature
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the network is made of."""
+
+    backbone: str = "resnet18"
+    """Any timm model with intermediate features."""
+    pretrained: bool = False
+    """Start from timm's weights (they were made with human labels)."""
+    width: int = 64
+    """Channels of the feature all heads share."""
+
+
+class Backbone(nn.Module):
+    """A timm model under its own parameter names, seen as a list of feature maps.
+
+    channels, strides: of the maps that `forward` returns, finest first; up to four, at stride 4 or coarser where
+    the model has such. A plain vision transformer gives four depths of one stride.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, pretrained: bool, size: int):
+        super().__init__()
+        if not timm.is_model(name):
+            raise UserError(f"timm has no backbone {name!r}: {_closest(name)}")
+        self.net = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        if not hasattr(self.net, "forward_intermediates"):
+            raise UserError(f"the backbone {name!r} gives no intermediate features; choose another")
+        if hasattr(self.net, "set_input_size"):
+            self.net.set_input_size(img_size=(size, size))
+        info = list(self.net.feature_info)
+        levels = [k for k, level in enumerate(info) if level["reduction"] >= STRIDE]
+        if len(levels) > 4:  # equal steps that end at the last
+            levels = [levels[(len(levels) * (i + 1)) // 4 - 1] for i in range(4)]
+        self.indices = levels
+        self.channels = tuple(int(info[k]["num_chs"]) for k in levels)
+        self.strides = tuple(int(info[k]["reduction"]) for k in levels)
+        mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps (N, C, H / stride, W / stride) of uint8 or 0…255 images (N, 3, H, W), finest first."""
+        x = (image.float() - self.mean) / self.std
+        features: list[Tensor] = self.net.forward_intermediates(
+            x, indices=self.indices, output_fmt="NCHW", intermediates_only=True
+        )
+        return features
+
+
+def _closest(name: str) -> str:
+    """The timm models nearest in spelling, not all of the more than a thousand."""
+    return nearest(name, timm.list_models()).partition("there are:")[0] or "timm.list_models() names them all"
+
+
+class Pyramid(nn.Module):
+    """A feature pyramid read at its finest level: lateral 1×1, added from coarse to fine, smoothed 3×3.
+
+    Lin et al., Feature pyramid networks for object detection, 2017.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int):
+        super().__init__()
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
+        self.smooth = block(width, width)
+
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """(N, width, *size) from feature maps, finest first."""
+        x = self.lateral[-1](features[-1])
+        for lateral, feature in zip(list(self.lateral)[-2::-1], list(features)[-2::-1], strict=True):
+            x = lateral(feature) + resize(x, (feature.shape[-2], feature.shape[-1]))
+        smoothed: Tensor = self.smooth(resize(x, size))
+        return smoothed
+
+
+def block(channels: int, width: int) -> nn.Sequential:
+    """3×3 convolution, group norm (the same on any batch and any rank), ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.GroupNorm(8, width), nn.ReLU(inplace=True)
+    )
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, pixel centres at +0.5; returns `x` itself if it has that size."""
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+class DenseHead(nn.Module):
+    """Shared feature (N, width, h, w) → maps (N, channels, 4 h, 4 w); `frames` of them side by side."""
+
+    def __init__(self, width: int, channels: int, frames: int = 1):
+        super().__init__()
+        self.body = block(width * frames, width)
+        self.out = nn.Conv2d(width, channels, 1)
+
+    def forward(self, shared: Tensor) -> Tensor:
+        """Maps at the image's resolution."""
+        x = self.out(self.body(shared))
+        return resize(x, (x.shape[-2] * STRIDE, x.shape[-1] * STRIDE))
+
+
+class GlobalHead(nn.Module):
+    """Shared feature (N, width, h, w) → numbers (N, channels, 1, 1) for the whole image."""
+
+    def __init__(self, width: int, channels: int, frames: int = 1):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.MaxPool2d(2), block(width * frames, width), nn.MaxPool2d(2), block(width, 2 * width)
+        )
+        self.cells = nn.AdaptiveAvgPool2d(3)  # a coarse grid, since some tasks ask where things are
+        self.out = nn.Linear(9 * 2 * width, channels)
+
+    def forward(self, shared: Tensor) -> Tensor:
+        """Numbers as 1×1 maps."""
+        x: Tensor = self.out(self.cells(self.body(shared)).flatten(1))
+        return x[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the trunk makes of images: the backbone's maps, finest first, and the feature that heads share."""
+
+    stages: list[Tensor]
+    shared: Tensor
+
+
+class Model(nn.Module):
+    """Backbone, pyramid and heads.
+
+    outputs: (channels, frames, whole image?) of each task's head, by task name.
+    """
+
+    def __init__(self, config: ModelConfig, size: int, outputs: Mapping[str, tuple[int, int, bool]]):
+        super().__init__()
+        self.backbone = Backbone(config.backbone, config.pretrained, size)
+        self.pyramid = Pyramid(self.backbone.channels, config.width)
+        self.heads = nn.ModuleDict(
+            {
+                name: (GlobalHead if whole else DenseHead)(config.width, channels, frames)
+                for name, (channels, frames, whole) in outputs.items()
+            }
+        )
+
+    def features(self, image: Tensor) -> Features:
+        """Trunk features of images (N, 3, H, W)."""
+        stages = self.backbone(image)
+        size = (image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
+        return Features(stages, self.pyramid(stages, size))

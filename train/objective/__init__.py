@@ -1,0 +1,1 @@
+"""From many tasks to one scalar: balance, domain adversaries, and the module that holds all that learns."""

@@ -1,0 +1,1 @@
+"""What frozen features are worth on other tasks: data, features, classifiers, dense probes, the report."""

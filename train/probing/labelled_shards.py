@@ -1,0 +1,83 @@
+"""Label shards as data for the dense probe: held-out clips, which training has never seen, are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freelabels.generators.contract.fields import field as field_of
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.shards import GROUP, Dataset
+from freelabels.pipeline.storage.uris import absolute
+from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader, LoaderConfig
+from freelabels.train.data.windows import Window, held_out_groups, read_catalogue, spread
+from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, Labelled
+
+
+def is_dataset(path: str) -> bool:
+    """Whether a folder is a dataset of shards."""
+    return Dataset(path).storage.exists(GROUP)
+
+
+def read_shards(
+    path: str,
+    wanted: Sequence[str],
+    trained_on: Mapping[str, Any],
+    config: LoaderConfig,
+    most: int,
+    seed: int,
+) -> list[Labelled]:
+    """Up to `most` frames of a dataset with each of the fields in `wanted` that it holds.
+
+    trained_on: the run's record of its data, so that the clips it held out (by `config`) are the ones tested
+    on. Raises UserError if the dataset holds none of the fields, or clips of one source alone.
+    """
+    catalogue = read_catalogue([path], [], 1)
+    fields = [name for name in wanted if name in FIELDS and catalogue.has(name)]
+    if not fields:
+        raise UserError(f"--data {path}: holds none of the labels to probe: {', '.join(wanted)}")
+    held = _held_out(path, trained_on, config) or held_out_groups(catalogue.windows, config.held_out)
+    sides = [[w for w in catalogue.windows if (w.group in held) == out] for out in (False, True)]
+    if len({w.group for w in sides[0]}) < 2 or not sides[1]:
+        raise UserError(
+            f"--data {path}: holds too few sources to test on some and to fit to two others or more"
+        )
+    chosen: list[Window] = [*spread(sides[0], most - most // 3), *spread(sides[1], most // 3)]
+    test = torch.tensor([window.group in held for window in chosen])
+    found = []
+    for name in fields:
+        loader = Loader(catalogue, (name,), replace(config, frames=1), seed)
+        batches = [loader.centred(chosen[k : k + 16]) for k in range(0, len(chosen), 16)]
+        target, weight, images = (
+            torch.cat([batch[key][:, 0] for batch in batches])
+            for key in (name, name + WEIGHT_SUFFIX, "image")
+        )
+        labelled = (weight > 0).flatten(1).any(1)
+        names = catalogue.names.get(name) or field_of(name).names or ()
+        classes = max(len(names), int(target.max()) + 1) if name == CATEGORY else 0
+        found.append(
+            Labelled(
+                Path(absolute(path)).name,
+                name,
+                images[labelled],
+                target[labelled],
+                weight[labelled],
+                classes,
+                test[labelled],
+            )
+        )
+    return found
+
+
+def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) -> frozenset[str]:
+    """The groups of clips that the run held out, if it was trained on this dataset; else none."""
+    sides = [list(trained_on.get(side, ())) for side in ("real", "synthetic")]
+    if absolute(path) not in {absolute(p) for side in sides for p in side}:
+        return frozenset()
+    return held_out_groups(
+        read_catalogue(sides[0], sides[1], config.frames, config.exclude).windows, config.held_out
+    )

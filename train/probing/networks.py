@@ -1,0 +1,120 @@
+"""The networks a probe compares: the run's, random initialisation, rotation at the same compute, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import load_state_dict
+
+from freelabels.ground.errors import UserError
+from freelabels.train.export import trained_backbone
+from freelabels.train.model.network import Backbone
+from freelabels.train.objective.adversary import AdversaryConfig
+from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.tasks.tasks import RobustConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network: its name, what it was trained on, its weights for a seed, and whether these vary with it."""
+
+    name: str
+    pretext: str
+    load: Callable[[int], Backbone]
+    varies: bool = False
+
+
+def random_row(trained: TrainConfig, size: int, first: int) -> Row:
+    """New weights for each seed, counted from `first`."""
+
+    def load(seed: int) -> Backbone:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(first + seed)
+            return Backbone(trained.model.backbone, False, size).eval()
+
+    return Row(RANDOM, "none", load, varies=True)
+
+
+def run_rows(runs: Sequence[str], size: int) -> list[Row]:
+    """A row a run, all of one architecture, by the names of their folders."""
+    rows: list[Row] = []
+    reserved = {RANDOM, ROTATION, SUPERVISED}
+    first = ""
+    for run in runs:
+        backbone, config, seen = trained_backbone(run)
+        first = first or config.model.backbone
+        if config.model.backbone != first:
+            raise UserError(
+                f"{run} trained a {config.model.backbone}, {runs[0]} a {first}; compare runs of one"
+            )
+        name = base = Path(run).resolve().name
+        while name in reserved | {row.name for row in rows}:
+            name = f"{base} ({len(rows) + 1})"
+        rows.append(Row(name, ", ".join(seen["tasks"]), _always(_resized(backbone, config, size))))
+    return rows
+
+
+def rotation_row(
+    choice: str, trained: TrainConfig, data: dict[str, Any], out: Path, size: int, say: Callable[[str], None]
+) -> Row:
+    """The rotation pretext: of the run in the folder `choice`, or, if that is train, trained into `out`.
+
+    It is trained on the run's data with its configuration, for as many steps of as many images; if it was begun
+    before, it goes on.
+    """
+    run = choice
+    if choice == "train":
+        loader = replace(trained.loader, frames=1, batch=trained.loader.batch * trained.loader.frames)
+        config = replace(
+            trained,
+            tasks=(ROTATION,),
+            steps=int(data["step"]),
+            loader=loader,
+            adversary=AdversaryConfig(),
+            balance=BalanceConfig(),
+            robust=RobustConfig(),
+        )
+        begun = (out / checkpoint.CHECKPOINT).is_file()
+        say(f"training the rotation pretext for {config.steps} steps into {out}")
+        summary = fit(data.get("real", ()), data.get("synthetic", ()), str(out), config, begun, quiet=True)
+        if not summary.finished:
+            raise KeyboardInterrupt
+        run = str(out)
+    (row,) = run_rows([run], size)
+    return replace(row, name=ROTATION, pretext="rotation")
+
+
+def supervised_row(source: str, trained: TrainConfig, size: int) -> Row:
+    """The same architecture with the weights in a file, or, if `source` is timm, timm's own."""
+    name = trained.model.backbone
+    if source == "timm":
+        return Row(SUPERVISED, "human labels", _always(Backbone(name, True, size)))
+    if not Path(source).is_file():
+        raise UserError(f"--supervised {source}: there is no such file; give a checkpoint of {name}, or timm")
+    backbone = Backbone(name, False, trained.loader.size)
+    try:
+        missing, _ = backbone.net.load_state_dict(load_state_dict(source), strict=False)
+    except Exception as error:  # torch, pickle and safetensors raise half a dozen kinds
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--supervised {source}: is no checkpoint of {name}: {reason}") from error
+    if missing:
+        raise UserError(f"--supervised {source}: is no checkpoint of {name}, it lacks {missing[0]}")
+    return Row(SUPERVISED, "human labels", _always(_resized(backbone, trained, size)))
+
+
+def _always(backbone: Backbone) -> Callable[[int], Backbone]:
+    return lambda seed: backbone.eval()
+
+
+def _resized(backbone: Backbone, its: TrainConfig, size: int) -> Backbone:
+    """The backbone for images of another size; only some transformers tell the difference."""
+    if size != its.loader.size and hasattr(backbone.net, "set_input_size"):
+        backbone.net.set_input_size(img_size=(size, size))
+    return backbone

@@ -1,0 +1,355 @@
+"""What frozen features are worth: one typed entry, `probe`, that the front door calls.
+
+Rows are networks (the run's, random initialisation, rotation at the same compute, others asked for), columns
+their stages. Every setting is chosen on a part of the training images; test images are only scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from freelabels.ground.errors import UserError
+from freelabels.train.export import trained_backbone, versions
+from freelabels.train.model import ranks as parallel
+from freelabels.train.probing import dense_probe as dense
+from freelabels.train.probing.classifiers import (
+    Fitted,
+    chance,
+    logistic,
+    nearest_neighbours,
+    quality,
+    ridge,
+    span,
+)
+from freelabels.train.probing.dense_probe import CATEGORY, Labelled
+from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
+from freelabels.train.probing.finetune import finetune
+from freelabels.train.probing.labelled_images import (
+    Classified,
+    Segmented,
+    read_folder,
+    read_images,
+    read_maps,
+)
+from freelabels.train.probing.labelled_shards import is_dataset, read_shards
+from freelabels.train.probing.networks import Row, random_row, rotation_row, run_rows, supervised_row
+from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
+from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
+from freelabels.train.run.trainer import TrainConfig
+
+BATCH = 64
+RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
+NOTES = (
+    "Linear: features pooled to a small grid of at most 9216 dimensions; nearest neighbours and low-shot (ridge): "
+    "averaged over all places. All are standardised by the training images.",
+    "Chosen on training images alone: ridge's penalty and the number of neighbours by leave-one-out, the others' "
+    "penalties and learning rates on a fifth of the training images.",
+    "Images are the largest centred square. Random rows get new weights with each seed.",
+)
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How the features are probed."""
+
+    size: int | None = None
+    """Side of the square images, pixels; default: as trained."""
+    seeds: int = 5
+    """How often everything random is drawn anew: splits, low-shot images, random weights."""
+    seed: int = 0
+    """The first seed."""
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Images a class of the low-shot probes."""
+    draws: int = 3
+    """Draws of the low-shot images, per seed."""
+    test: float = 0.3
+    """Share of the images that is tested on, where the data doesn't say."""
+    images: int = 5000
+    """Most images of a set of classes that are used."""
+    frames: int = 300
+    """Most images with dense labels that are used."""
+    fields: tuple[str, ...] = ("depth", "normals", "semantic")
+    """Labels of Freelabels datasets that are probed: depth, normals, disparity, semantic."""
+    void: tuple[int, ...] = (255,)
+    """Ids in label maps that are no class."""
+    rotation: str = "train"
+    """Row of the rotation pretext: train (as many images as the run has seen, into the output folder), skip, or
+    the folder of a run."""
+    beside: tuple[str, ...] = ()
+    """Further runs, a row each."""
+    supervised: str = ""
+    """Row of a supervised checkpoint of the same architecture: a file, or timm for timm's own weights."""
+    finetune: int = 0
+    """Epochs of fine-tuning the whole backbone; 0 leaves it out."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+
+Measured = dict[str, list[tuple[float, float]]]
+"""By measure, at each stage: the score and the setting chosen for it."""
+
+
+def probe(
+    run: str,
+    data: Sequence[str],
+    out: str | None = None,
+    config: ProbeConfig | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> ProbeReport:
+    """Score the stages of a run's backbone on labelled images, with rows to compare beside it.
+
+    data: folders, see `probe_data.LAYOUTS`. Writes probe.json, probe.md and probe.png into `out`, default the
+    run's folder. `say` is told what goes on. Raises UserError for bad input.
+    """
+    config = config or ProbeConfig()
+    _check(config, data)
+    device = parallel.device_of(config.device)
+    folder = Path(out or run)
+    backbone, trained, seen = trained_backbone(run)
+    size = config.size or trained.loader.size
+    own, *beside = run_rows([run, *config.beside], size)
+    sets = [one for path in data for one in _read(path, size, trained, seen, config)]
+    rows = [random_row(trained, size, config.seed)]
+    if config.rotation != "skip":
+        rows.append(rotation_row(config.rotation, trained, seen, folder / ROTATION, size, say))
+    rows += [own, *beside]
+    if config.supervised:
+        rows.append(supervised_row(config.supervised, trained, size))
+    chosen = stages(backbone)
+    tables: list[Table] = []
+    facts: list[dict[str, Any]] = []
+    for number, one in enumerate(sets):
+        splits = [_split(one, config, number, seed) for seed in range(config.seeds)]
+        facts.append(_facts(one, splits[0], [fact["name"] for fact in facts]))
+        found: dict[str, list[Measured]] = {}
+        for row in rows:
+            say(f"{facts[-1]['name']}: {row.name}")
+            found[row.name] = list(_measure(row, one, splits, chosen, config, number, device))
+        tables += _tables(facts[-1]["name"], one, splits, found)
+    report = ProbeReport(
+        run=Path(run).resolve().name,
+        backbone=trained.model.backbone,
+        size=size,
+        stages=tuple(stage.name for stage in chosen),
+        rows={row.name: row.pretext for row in rows},
+        data=tuple(facts),
+        tables=tuple(tables),
+        settings=asdict(config),
+        versions=versions(),
+        notes=NOTES,
+    )
+    write(report, folder)
+    return report
+
+
+def _check(config: ProbeConfig, data: Sequence[str]) -> None:
+    if not data:
+        raise UserError("give labelled images with --data")
+    for name in ("seeds", "draws", "images", "frames"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name} must be at least 1")
+    if not 0 < config.test < 1:
+        raise UserError(f"--test is a share between 0 and 1, not {config.test}")
+    if unknown := [name for name in config.fields if name not in dense.FIELDS]:
+        raise UserError(f"--fields {unknown[0]}: there are {', '.join(dense.FIELDS)}")
+    if config.size is not None and (config.size < 32 or config.size % 32):
+        raise UserError(f"--size {config.size}: give a multiple of 32")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images and the classes that they show."""
+
+    about: Classified
+    images: Tensor
+
+
+def _read(
+    path: str, size: int, trained: TrainConfig, seen: dict[str, Any], config: ProbeConfig
+) -> Iterator[Shown | Labelled]:
+    """All that a folder holds, as tensors."""
+    if is_dataset(path):
+        loader = replace(trained.loader, size=size)
+        yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
+        return
+    for found in read_folder(path):
+        most = config.frames if isinstance(found, Segmented) else config.images
+        rows = np.arange(len(found.files))
+        if len(rows) > most:
+            rows = np.sort(_generator(config.seed, 0, 0).choice(rows, most, replace=False))
+        files = tuple(found.files[k] for k in rows)
+        test = None if found.test is None else found.test[rows]
+        images = read_images(files, size)
+        if isinstance(found, Classified):
+            yield Shown(replace(found, files=files, truth=found.truth[rows], test=test), images)
+        else:
+            some = replace(found, files=files, maps=tuple(found.maps[k] for k in rows), test=test)
+            ids, weight = read_maps(some, size, config.void)
+            kept = None if test is None else torch.from_numpy(test)
+            if not bool((weight > 0).any()):
+                raise UserError(f"--data {path}: all its label maps are void")
+            yield Labelled(found.name, CATEGORY, images, ids, weight, int(ids.max()) + 1, kept)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))
+
+
+def _split(one: Shown | Labelled, config: ProbeConfig, number: int, seed: int) -> Split:
+    """The split of a seed; the same for all rows."""
+    rng = _generator(config.seed + seed, 1, number)
+    if isinstance(one, Labelled):
+        test = None if one.test is None else one.test.numpy()
+        return block_split(len(one.images), test, config.test, rng)
+    about = one.about
+    return random_split(about.truth, about.classes, about.exclusive, about.test, config.test, rng)
+
+
+def _measure(
+    row: Row,
+    one: Shown | Labelled,
+    splits: Sequence[Split],
+    chosen: Sequence[Stage],
+    config: ProbeConfig,
+    number: int,
+    device: torch.device,
+) -> Iterator[Measured]:
+    """What a row scores, seed by seed."""
+    features: list[Pooled] = []
+    maps: list[Tensor] = []
+    for seed, split in enumerate(splits):
+        backbone = row.load(seed)
+        fresh = seed == 0 or row.varies
+        if isinstance(one, Labelled):
+            if fresh:
+                parts = list(feature_maps(backbone, one.images, chosen, BATCH, device))
+                maps = [torch.cat([part[k].cpu() for part in parts]) for k in range(len(chosen))]
+            generator = torch.Generator().manual_seed(config.seed + seed)
+            sampled = dense.sample(one, split.train, generator)
+            arguments = (one, split.train, split.held_out, split.test, sampled)
+            yield {_dense_measure(one): [dense.dense_probe(values, *arguments) for values in maps]}
+        else:
+            if fresh:
+                features = pooled(backbone, one.images, chosen, BATCH, device)
+            found = _classify(features, one.about, split, config, _generator(config.seed + seed, 2, number))
+            if config.finetune:
+                truth, images = one.about.truth, one.images
+                tuned = finetune(
+                    backbone,
+                    images[split.train],
+                    truth[split.train],
+                    images[split.test],
+                    one.about.exclusive,
+                    split.held_out,
+                    config.finetune,
+                    config.seed + seed,
+                    device,
+                )
+                score = quality(truth[split.test], tuned.scores, one.about.exclusive)
+                found[TUNED] = [(float("nan"), 0.0)] * (len(chosen) - 1) + [(score, tuned.setting)]
+            yield found
+
+
+def _classify(
+    features: Sequence[Pooled], about: Classified, split: Split, config: ProbeConfig, rng: np.random.Generator
+) -> Measured:
+    """All measures of frozen features, stage by stage, for one split."""
+    truth = about.truth[split.train]
+    shots = {k: [few_shots(truth, k, rng) for _ in range(config.draws)] for k in config.shots}
+    found: Measured = {}
+    for stage in features:
+        grid, mean = ((x[split.train].cpu(), x[split.test].cpu()) for x in (stage.grid, stage.mean))
+        axes = span(*grid)
+        fitted = {
+            RIDGE: [ridge(axes[0], truth, axes[1], about.exclusive)],
+            LOGISTIC: [logistic(axes[0], truth, axes[1], about.exclusive, split.held_out)],
+            NEAREST: [nearest_neighbours(mean[0], truth, mean[1], about.exclusive)],
+        }
+        for k, draws in shots.items():
+            fitted[f"low-shot, {k} a class"] = [
+                ridge(*_few(mean[0][rows], truth[rows], mean[1]), about.exclusive)
+                for rows in draws
+                if rows is not None
+            ]
+        for measure, several in fitted.items():
+            if several:
+                found.setdefault(measure, []).append(_mean_score(several, about, split))
+    return found
+
+
+def _few(train: Tensor, truth: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    coordinates, tested = span(train, test)
+    return coordinates, truth, tested
+
+
+def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> tuple[float, float]:
+    """The mean test score of several fits, and the first one's setting. The one place where test truth is read."""
+    scores = [quality(about.truth[split.test], fitted.scores, about.exclusive) for fitted in several]
+    return float(np.mean(scores)), several[0].setting
+
+
+def _dense_measure(one: Labelled) -> str:
+    return f"{_kind(one)}, linear a pixel"
+
+
+def _kind(one: Labelled) -> str:
+    return "segmentation" if one.field == CATEGORY else one.field
+
+
+def _facts(one: Shown | Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
+    """What a reader must know of a set of images; its name is none of those `taken`."""
+    counts = f"{len(split.train)} training and {len(split.test)} test images"
+    if isinstance(one, Labelled):
+        base = f"{one.name} ({_kind(one)})"
+        what = f"{one.classes} classes, {counts}" if one.classes else counts
+    else:
+        base = one.about.name
+        kind = "one class an image" if one.about.exclusive else "several classes an image"
+        what = f"{len(one.about.classes)} classes, {kind}, {counts}"
+    name = base
+    while name in taken:
+        name = f"{base} ({len(taken) + 1})"
+    return {"name": name, "what": what, "train": len(split.train), "test": len(split.test)}
+
+
+def _tables(
+    name: str, one: Shown | Labelled, splits: Sequence[Split], found: dict[str, list[Measured]]
+) -> Iterator[Table]:
+    """A table a measure, from row → seed → measure → stage."""
+    ratio = splits[0].ratio
+    if isinstance(one, Labelled):
+        metric = one.metric
+        unit = (
+            "%, mean IoU" if one.field == CATEGORY else ", ".join(x for x in (metric.name, metric.unit) if x)
+        )
+        higher = metric.higher_is_better
+        constant = float(np.mean([dense.best_constant(one, split.test) for split in splits]))
+    else:
+        unit = "%, accuracy" if one.about.exclusive else "%, mean AP"
+        higher = True
+        constant = float(np.mean([chance(one.about.truth[s.test], one.about.exclusive) for s in splits]))
+    everywhere = [seed for seeds in found.values() for seed in seeds]
+    for measure in (m for m in everywhere[0] if all(m in seed for seed in everywhere)):
+        rows: dict[str, tuple[Figure | None, ...]] = {}
+        baseline = _columns(found[RANDOM], measure)
+        for row, seeds in found.items():
+            figures: list[Figure | None] = []
+            for cells, start in zip(_columns(seeds, measure), baseline, strict=True):
+                values, settings = zip(*cells, strict=True)
+                against = [value for value, _ in start]
+                made = figure(values, ratio, settings, against, 1 if higher else -1)
+                figures.append(None if np.isnan(made.mean) else made)
+            rows[row] = tuple(figures)
+        yield Table(name, measure, unit, higher, constant, rows)
+
+
+def _columns(seeds: Sequence[Measured], measure: str) -> list[list[tuple[float, float]]]:
+    """By stage, each seed's score and setting."""
+    return [list(cells) for cells in zip(*(found[measure] for found in seeds), strict=True)]

@@ -1,0 +1,1 @@
+"""A training run: the loop, checkpoints, logs, evaluation, precision, and Ray Train."""

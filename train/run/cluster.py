@@ -1,0 +1,86 @@
+"""Training on a Ray cluster: the one file of this package that knows Ray, imported only when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.storage.uris import absolute
+from freelabels.pipeline.work.runner import Cluster, connect
+from freelabels.train.run import checkpoint
+from freelabels.train.run.trainer import SUMMARY, TrainConfig, TrainSummary, check, fit
+
+RAY_STATE = "ray"  # Ray Train's own records, in the run's folder
+RESTARTS = 2  # of all workers from the last checkpoint, when one is lost
+
+
+def train_on_cluster(
+    real: Sequence[str],
+    synthetic: Sequence[str],
+    out: str,
+    config: TrainConfig | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    address: str | None = None,
+) -> TrainSummary:
+    """As `train`, by `workers` processes of Ray Train, a GPU each if the cluster has that many.
+
+    address: a running Ray cluster, else one of its own. Datasets and `out` must lie where every node reaches
+    them. When a worker is lost, all begin again at the last checkpoint. Raises UserError as `train` does.
+    """
+    if workers < 1:
+        raise UserError(f"--workers must be at least 1 on a cluster, not {workers}")
+    config = config or TrainConfig()
+    # Workers run in folders of their own.
+    lists = tuple(absolute(path) for path in config.loader.exclude)
+    config = replace(config, loader=replace(config.loader, exclude=lists))
+    real, synthetic, run = (
+        [absolute(p) for p in real],
+        [absolute(p) for p in synthetic],
+        Path(out).resolve(),
+    )
+    check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
+    connect(Cluster(workers, address))
+    found = ray.cluster_resources()
+    gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
+    if cpus < workers:
+        raise UserError(f"--workers {workers}: the Ray cluster has {cpus} CPUs, and each worker needs one")
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"real": real, "synthetic": synthetic, "out": str(run), "config": config},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus >= workers),
+        run_config=RunConfig(
+            name=RAY_STATE, storage_path=str(run), failure_config=FailureConfig(max_failures=RESTARTS)
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise UserError(f"training on the cluster failed: {_reason(error)}") from error
+    summary = json.loads((run / SUMMARY).read_text())
+    return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
+
+
+def _reason(error: TrainingFailedError) -> str:
+    """What the first worker that failed said, in one line."""
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    first = str(next(iter(failures), error))
+    return first.strip().splitlines()[-1]
+
+
+def _work(arguments: dict[str, Any]) -> None:
+    """One rank; Ray Train has set up the process group."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    begun = (Path(arguments["out"]) / checkpoint.CHECKPOINT).exists()  # before, or by workers that were lost
+    fit(**arguments, resume=begun, quiet=True)

@@ -1,0 +1,1 @@
+"""What is learned from which field: heads, losses, metrics, and pretexts made from images alone."""

@@ -1,0 +1,380 @@
+"""What is learned from which field: head, loss, metric and picture, one entry a task.
+
+A label task reads the field it is named after (or `reads`); a pretext makes its own labels from the images.
+Adding a task = one entry in `TASKS`, or an entry point in the group ``freelabels.tasks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from freelabels.generators.contract.fields import Array, Kind, as_stored, field
+from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
+from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
+from freelabels.train.tasks import losses, metrics, pretexts
+from freelabels.train.tasks.losses import Residual
+from freelabels.train.tasks.metrics import Metric
+
+Labels = tuple[Tensor, Tensor]
+"""Targets (N, C, H, W) and weights (N, H, W); numbers for a whole image are 1×1 maps."""
+
+ROBUST = ("confidence", "plain", "generalised", "bootstrap", "trimmed")
+
+
+@dataclass(frozen=True)
+class RobustConfig:
+    """How losses bear wrong labels."""
+
+    choice: str = "confidence"
+    """confidence (weights), plain (every label counts 1), and, each on top of confidence: generalised
+    (cross-entropy, for probabilities and classes), bootstrap (from the EMA teacher), trimmed."""
+    trim: float = 0.2
+    """Share of each frame's labels left out (trimmed)."""
+    trust: float = 0.7
+    """Share of the loss that stays with the label (bootstrap)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to learn.
+
+    reads: fields it needs. channels: of its head; None: as many as the field has names. labels: targets and
+    weights of a batch. residual, extra, generalised: its loss, see `loss`. value: head's output → the target's
+    space. draws: the field whose picture shows it. pair: 0 a single frame, 1 a frame with the next, -1 with
+    the previous. whole: one answer an image. balanced: positives and negatives count alike. scale: factor of
+    the loss. pretext: images (N, 3, H, W) and seeds (N,) → changed images and class ids (N,).
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    channels: int | None
+    labels: Callable[[Batch], Labels]
+    residual: Residual
+    value: Callable[[Tensor], Tensor]
+    metric: Metric
+    extra: Residual | None = None
+    generalised: Residual | None = None
+    draws: str | None = None
+    pair: int = 0
+    whole: bool = False
+    balanced: bool = False
+    scale: float = 1.0
+    pretext: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+
+def loss(
+    task: Task,
+    config: RobustConfig,
+    prediction: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    teacher: Tensor | None = None,
+) -> Tensor:
+    """The task's summed loss: Σ weight × residual + extra, made robust as configured; a scalar with a gradient.
+
+    teacher: the EMA model's prediction in the target's space, for bootstrap. Divide by the number of pixels
+    with weight > 0 in the whole batch.
+    """
+    prediction = prediction.float()
+    if config.choice == "plain":
+        weight = (weight > 0).float()
+    residual = task.residual
+    if config.choice == "generalised" and task.generalised is not None:
+        residual = task.generalised
+    if config.choice == "trimmed":
+        classes = task.generalised is not None
+        group = (target[:, 0] > 0.5).long() if classes else torch.zeros_like(weight, dtype=torch.long)
+        with torch.no_grad():
+            weight = losses.trim(residual(prediction, target, weight), weight, group, config.trim)
+    total = _summed(task, residual, prediction, target, weight)
+    if config.choice == "bootstrap" and teacher is not None:
+        own = _summed(task, residual, prediction, teacher.detach(), weight)
+        total = config.trust * total + (1 - config.trust) * own
+    # A batch without labels still gives every parameter of the head a gradient, of zero.
+    return task.scale * total + 0.0 * prediction.sum()
+
+
+def _summed(task: Task, residual: Residual, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    balanced = losses.class_balance(target, weight) if task.balanced else weight
+    total = (balanced * residual(prediction, target, weight)).sum()
+    return total if task.extra is None else total + task.extra(prediction, target, weight)
+
+
+def frames_of(name: str, pair: int = 0) -> Callable[[Batch], Labels]:
+    """Labels of a field, frame by frame; of pairs, at the frame that the pair starts from."""
+
+    def labels(batch: Batch) -> Labels:
+        target, weight = batch[name], batch[name + WEIGHT_SUFFIX]
+        part = {0: slice(None), 1: slice(None, -1), -1: slice(1, None)}[pair]
+        return target[:, part].flatten(0, 1), weight[:, part].flatten(0, 1)
+
+    return labels
+
+
+def _edges(batch: Batch) -> Labels:
+    """Edges with an ignore band: a boundary that is neither likely nor unlikely teaches nothing."""
+    target, weight = frames_of("edges")(batch)
+    unsure = (target[:, 0] > 0.1) & (target[:, 0] < 0.4)
+    return (target >= 0.4).float(), weight.masked_fill(unsure, 0)
+
+
+def _contours(batch: Batch) -> Labels:
+    """Pixels whose right or lower neighbour belongs to another object."""
+    ids, weight = frames_of("instance")(batch)
+    padded = F.pad(ids, (0, 1, 0, 1), mode="replicate")
+    border = (padded[..., :-1, 1:] != ids) | (padded[..., 1:, :-1] != ids)
+    return border.float(), weight
+
+
+def _ego_motion(batch: Batch) -> Labels:
+    """The next camera in this one's axes: rotation vector (radians), translation (metres), (N, 6, 1, 1)."""
+    pose = batch["camera_pose"].double()
+    known = torch.isfinite(pose).all(-1).all(-1)
+    pose = torch.where(known[..., None, None], pose, torch.eye(4, dtype=pose.dtype, device=pose.device))
+    relative = torch.linalg.solve(pose[:, :-1], pose[:, 1:]).flatten(0, 1)
+    R = relative[:, :3, :3]
+    twist = torch.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], 1) / 2
+    sine = twist.norm(dim=1, keepdim=True)
+    cosine = (R.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) - 1) / 2
+    angle = torch.atan2(sine, cosine)
+    vector = torch.where(sine > 1e-9, twist * angle / sine.clamp_min(1e-9), twist)
+    target = torch.cat([vector, relative[:, :3, 3]], dim=1)[:, :, None, None]
+    weight = (known[:, :-1] & known[:, 1:]).flatten()[:, None, None]
+    return target.float(), weight.float()
+
+
+def _none(batch: Batch) -> Labels:
+    raise AssertionError("a pretext makes its labels from the images")
+
+
+def _same(prediction: Tensor) -> Tensor:
+    return prediction
+
+
+def _unit(prediction: Tensor) -> Tensor:
+    return F.normalize(prediction, dim=1)
+
+
+def _most_likely(prediction: Tensor) -> Tensor:
+    return prediction.argmax(1, keepdim=True).float()
+
+
+def probability(name: str, labels: Callable[[Batch], Labels] | None = None, **extra: object) -> Task:
+    """A task for a field of probabilities."""
+    task = Task(
+        name,
+        (name,),
+        1,
+        labels or frames_of(name),
+        losses.binary,
+        torch.sigmoid,
+        metrics.AVERAGE_PRECISION,
+        generalised=losses.binary_generalised,
+        draws=name,
+    )
+    return replace(task, **extra)  # type: ignore[arg-type]
+
+
+def category(name: str) -> Task:
+    """A task for a field of classes."""
+    return Task(
+        name,
+        (name,),
+        None,
+        frames_of(name),
+        losses.categorical,
+        _most_likely,
+        metrics.MEAN_IOU,
+        generalised=losses.categorical_generalised,
+        draws=name,
+    )
+
+
+def displacement(name: str, pair: int) -> Task:
+    """A task for a field of displacements between two frames."""
+    return Task(
+        name,
+        (name,),
+        2,
+        frames_of(name, pair),
+        losses.absolute,
+        _same,
+        metrics.END_POINT_ERROR,
+        draws=name,
+        pair=pair,
+        scale=0.1,  # pixels, against numbers around one
+    )
+
+
+def pretext(name: str, classes: int, make: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Task:
+    """A task whose class ids are made from the images."""
+    return Task(
+        name,
+        (),
+        classes,
+        _none,
+        losses.categorical,
+        _most_likely,
+        metrics.ACCURACY,
+        generalised=losses.categorical_generalised,
+        whole=True,
+        pretext=make,
+    )
+
+
+def _depth_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    log = target.clamp_min(losses.EPSILON).log()
+    return losses.scale_invariant_log(prediction, target, weight) + 0.5 * losses.gradient_match(
+        prediction, log, weight
+    )
+
+
+def _coordinates(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    return losses.absolute(torch.sigmoid(prediction), target, weight)
+
+
+def _disparity_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    mine, theirs = losses.unit_spread(prediction, weight), losses.unit_spread(target, weight)
+    # Ranking also counts where disparity is right in order only (a detector's planes, a curve of gains).
+    return 0.5 * losses.gradient_match(mine, theirs, weight) + 0.5 * losses.ranking(mine, target, weight)
+
+
+BUILT_IN = (
+    probability("edges", _edges, balanced=True),
+    probability("motion", balanced=True),
+    probability("foreground", balanced=True),
+    Task(
+        "disparity",
+        ("disparity",),
+        1,
+        frames_of("disparity"),
+        losses.scale_shift_invariant,
+        _same,
+        metrics.UNEXPLAINED,
+        extra=_disparity_extra,
+        draws="disparity",
+    ),
+    Task(
+        "depth",
+        ("depth",),
+        1,
+        frames_of("depth"),
+        losses.log_depth,
+        torch.exp,
+        metrics.LOG_ERROR,
+        extra=_depth_extra,
+        draws="depth",
+    ),
+    Task(
+        "normals",
+        ("normals",),
+        3,
+        frames_of("normals"),
+        losses.angular,
+        _unit,
+        metrics.ANGLE,
+        draws="normals",
+    ),
+    displacement("flow", 1),
+    displacement("flow_backward", -1),
+    probability("contours", _contours, reads=("instance",), balanced=True, draws="edges"),
+    category("semantic"),
+    category("edge_type"),
+    category("flow_visibility"),
+    Task(
+        "object_coordinates",
+        ("object_coordinates",),
+        3,
+        frames_of("object_coordinates"),
+        _coordinates,
+        torch.sigmoid,
+        metrics.DISTANCE,
+        draws="object_coordinates",
+    ),
+    Task(
+        "ego_motion",
+        ("camera_pose",),
+        6,
+        _ego_motion,
+        losses.absolute,
+        _same,
+        metrics.EGO_MOTION,
+        pair=1,
+        whole=True,
+    ),
+    pretext("rotation", 4, pretexts.rotate),
+    pretext("jigsaw", pretexts.ORDERS, pretexts.shuffle),
+)
+DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
+
+
+@cache
+def tasks() -> Mapping[str, Task]:
+    """All known tasks by name: the built-in ones and those of installed plug-ins."""
+    known = {task.name: task for task in BUILT_IN}
+    for plugin in entry_points(group="freelabels.tasks"):
+        task = plugin.load()
+        if task.name in known:
+            raise UserError(
+                f"the plug-in {plugin.value} defines the task {task.name!r}, which exists already"
+            )
+        known[task.name] = task
+    return known
+
+
+def choose(
+    wanted: Sequence[str], has: Callable[[str], bool], names: Mapping[str, tuple[str, ...]], frames: int
+) -> dict[str, Task]:
+    """The tasks asked for, or, if none is, those of `DEFAULT` whose fields the data `has`.
+
+    names: tables of names by field. Raises UserError for an unknown task, a field that no shard holds, and a
+    task between frames in windows of one.
+    """
+    if not wanted:
+        wanted = [name for name in DEFAULT if all(has(f) for f in tasks()[name].reads)]
+        if not wanted:
+            raise UserError(f"no shard holds a label to learn from; the usual ones are {', '.join(DEFAULT)}")
+    chosen: dict[str, Task] = {}
+    for name in wanted:
+        if name not in tasks():
+            raise UserError(f"--tasks {name}: {nearest(name, tasks())}")
+        task = tasks()[name]
+        for column in task.reads:
+            if not has(column):
+                raise UserError(f"the task {name} needs the field {column}, which no given shard holds")
+        if task.pair and frames < 2:
+            raise UserError(f"the task {name} looks at two frames; give --loader.frames 2")
+        if task.channels is None:
+            table = names.get(task.reads[0]) or field(task.reads[0]).names
+            if not table:
+                raise UserError(
+                    f"the field {task.reads[0]} has no table of names, so {name} can't be learned"
+                )
+            task = replace(task, channels=len(table))
+        chosen[name] = task
+    return chosen
+
+
+def as_field(task: Task, values: Tensor, valid: Tensor | None = None) -> Array:
+    """Values (N, C, H, W) in the target's space as the field that `task.draws` stores them, for a picture.
+
+    valid (N, H, W): pixels that aren't get the field's invalid value.
+    """
+    assert task.draws is not None
+    spec = field(task.draws)
+    planes = values.detach().float().cpu()
+    array: Array = planes[:, 0].numpy() if len(spec.axes) == 2 else planes.permute(0, 2, 3, 1).numpy()
+    if spec.kind is Kind.PROBABILITY:
+        array = array * 255
+    if valid is not None and spec.invalid is not None:
+        array = array.copy()
+        array[~valid.cpu().numpy()] = spec.invalid
+    return as_stored(task.draws, array)
