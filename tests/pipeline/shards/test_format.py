@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from numcodecs import blosc
 
-from generators.fields import BUILT_IN, DOMAINS, EDGE_TYPES, VISIBILITY, field
-from pipeline.label import label
-from pipeline.progress import Reporter
-from pipeline.render import RenderOptions, render
-from pipeline.runner import Cluster
-from pipeline.shards import Dataset, commit_shard
-from renderers.ranges import SceneRanges
+from freelabels.generators.contract.fields import BUILT_IN, DOMAINS, EDGE_TYPES, VISIBILITY, field
+from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.renderers.draw.ranges import SceneRanges
 from tests.sources import moving_frames, write_photos, write_video
 
-FORMAT = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+FORMAT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 IN_PROCESS, QUIET = Cluster(workers=0), Reporter("quiet")
 
 
