@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -23,7 +22,6 @@ import pytest
 import torch
 import xarray
 import zarr
-from moto.server import ThreadedMotoServer
 
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.cards import About, card
@@ -45,7 +43,7 @@ from freelabels.train.data.loader import Loader, LoaderConfig
 from freelabels.train.data.windows import read_catalogue
 from freelabels.train.model.network import ModelConfig
 from freelabels.train.run.trainer import TrainConfig, fit
-from tests.object_store import Proxy, every
+from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 from tests.pipeline.viewer.test_page import ask
 from tests.sources import moving_frames, write_photos, write_video
@@ -57,25 +55,8 @@ SIZE = (48, 48)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """An S3 server that this process and all it starts find by their environment, as users' do."""
-    with pytest.MonkeyPatch.context() as patch:
-        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
-        moto.start()
-        host, port = moto.get_host_and_port()
-        url = f"http://{host}:{port}"
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        fsspec.filesystem("s3").mkdir("bucket")
+    with s3_server() as url:
         yield url
-        moto.stop()
 
 
 @pytest.fixture
