@@ -46,7 +46,13 @@ def called_elsewhere(detector: bytes, clips: Mapping[str, Clip]) -> Answer:
     threads = "4" if cv2.getNumThreads() == 1 else "1"
     pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-    environment = {**os.environ, **dict.fromkeys(pools, threads), "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
+    hashes = "8" if os.environ.get("PYTHONHASHSEED") == "7" else "7"
+    environment = {
+        **os.environ,
+        **dict.fromkeys(pools, threads),
+        "PYTHONPATH": path,
+        "PYTHONHASHSEED": hashes,
+    }
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request"), Path(folder, "answer")
         request.write_bytes(pickle.dumps((detector, dict(clips), int(threads))))

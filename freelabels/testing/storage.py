@@ -174,25 +174,30 @@ def _links(opened: Opener) -> Iterator[str]:
 def _failures(opened: Opener) -> Iterator[str]:
     storage = opened()
     before = storage.folders()
-    if not _is_missing(lambda: storage.commit("half-1", {RECORD: b"{}"}, {"copy": "none-1/none"})):
+    if not _is_missing(lambda: storage.commit("failed-1", {RECORD: b"{}"}, {"copy": "none-1/none"})):
         yield "copying a file that is not there raises no FileNotFoundError"
     try:
-        storage.commit("half-1", Files({"a": b"a", RECORD: b"{}"}, at_last=_die), {})
-        yield "a commit whose writer died is said to have been made"
+        storage.commit("killed-1", Files({"a": b"a", RECORD: b"{}"}, at_last=_die), {})
+        yield "a commit is said to be made, or lost, that never read all of its files"
     except Death:
         pass
     other = opened()
-    if other.folders() != before or not _is_missing(lambda: other.record("half-1")):
-        yield "a commit that failed or was interrupted is to be seen"
-    other.sweep()
-    if other.folders() != before:
-        yield "a sweep changes which folders there are"
-    if not other.commit("half-1", {RECORD: b"whole", "a": b"a"}, {}):
-        yield "a commit that failed or was interrupted is in the way of the next"
-    opened().sweep()
-    place, record = other.record("half-1")
-    if record != b"whole" or other.read(f"{place}/a") != b"a":
-        yield "a sweep takes from a folder that is committed"
+    for folder, what in (
+        ("failed-1", "a commit that failed"),
+        ("killed-1", "a commit whose writer was killed"),
+    ):
+        if folder in other.folders() or not _is_missing(lambda folder=folder: other.record(folder)):  # type: ignore[misc]
+            yield f"{what} is to be seen"
+        other.sweep()
+        if other.folders() != sorted(before):
+            yield "a sweep changes which folders there are"
+        if not other.commit(folder, {RECORD: b"whole", "a": b"a"}, {}):
+            yield f"{what} is in the way of the next"
+        before.append(folder)
+        opened().sweep()
+        place, record = other.record(folder)
+        if record != b"whole" or other.read(f"{place}/a") != b"a":
+            yield "a sweep takes from a folder that is committed"
 
 
 def _work_in_progress(opened: Opener) -> Iterator[str]:

@@ -104,7 +104,9 @@ class Ambiguous(LocalStorage):
     """Tells folders apart by their names."""
 
     def stamps(self, folders: list[str]) -> list[str]:  # type: ignore[override]
-        return [folder if stamp else "" for folder, stamp in zip(folders, super().stamps(folders), strict=True)]
+        return [
+            folder if stamp else "" for folder, stamp in zip(folders, super().stamps(folders), strict=True)
+        ]
 
 
 class Whole(LocalStorage):
