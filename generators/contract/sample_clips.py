@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, SENSOR_DEPTH, STEREO, Clip
-from freelabels.generators.contract.detector import Detector, inputs, optional_inputs, plan, run_detectors
+from freelabels.generators.contract.detector import (
+    Detector,
+    inputs,
+    label_names,
+    optional_inputs,
+    plan,
+    run_detectors,
+)
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 
@@ -39,7 +46,8 @@ def ready_for(detector: Detector, clip: Clip) -> Clip | None:
     """
     gives = provided(clip)
     needed = {need.removesuffix(CONFIDENCE_SUFFIX) for need in detector.needs - SOURCE_NEEDS}
-    lacking = sorted((needed | optional_inputs(detector)) - set(clip.labels))
+    helpful = optional_inputs(detector).intersection(label_names())
+    lacking = sorted((needed | helpful) - set(clip.labels))
     try:
         before = plan(lacking, gives, {}).detectors
     except ValueError:  # no detector makes it

@@ -55,7 +55,7 @@ class Clever(Darkness):
 
     name: ClassVar[str] = "clever"
     needs: ClassVar[frozenset[str]] = frozenset({SEED, "regions"})
-    uses: ClassVar[frozenset[str]] = frozenset({"flow"})
+    uses: ClassVar[frozenset[str]] = frozenset({"flow", "instance"})
 
     def __call__(self, clip: Clip) -> Made:
         drawn = np.random.default_rng(clip.seed).integers(0, 256, clip.labels["regions"].shape, np.uint8)
