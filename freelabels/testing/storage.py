@@ -238,7 +238,7 @@ def _race(opened: Opener) -> Iterator[str]:
         won.set()
         reader.result()
     if results.count(True) != 1 or results.count(False) != WRITERS - 1:
-        yield f"of {WRITERS} writers at the same time {results.count(True)} are said to have won"
+        yield f"of {WRITERS} writers {results.count(True)} are told that they won"
     if not all(seen):
         yield "a reader sees a folder that is not whole"
     winner = str(results.index(True)).encode()

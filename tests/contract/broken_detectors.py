@@ -136,6 +136,21 @@ class Counted(Darkness):
         object.__setattr__(self, "count", self.count + 1)
 
 
+@says("can't be made again from its parameters in JSON")
+class Rigid(Darkness):
+    power: float = field(default=2.0, init=False)
+
+
+@says("has needs = {'a seed'}, not a frozenset")
+class Loose(Darkness):
+    needs: ClassVar[set[str]] = {SEED}
+
+
+@says("uses 'flo', which is no field")
+class Unlucky(Darkness):
+    uses: ClassVar[frozenset[str]] = frozenset({"flo"})
+
+
 # --- what they make ---------------------------------------------------------------------------------------------
 
 
@@ -143,6 +158,12 @@ class Counted(Darkness):
 class Forgetful(Darkness):
     def __call__(self, clip: Clip) -> Made:
         return {"foreground": super().__call__(clip)["foreground"]}
+
+
+@says("makes foreground as list, not as an array")
+class Plain(Darkness):
+    def __call__(self, clip: Clip) -> Made:
+        return {name: values.tolist() for name, values in super().__call__(clip).items()}
 
 
 @says("(foreground: dtype is float64, the contract says uint8)")
@@ -327,6 +348,18 @@ class Counting(Darkness):
         made = super().__call__(clip)
         made["foreground"][0, 0, 0] = len(_calls) % 256
         return made
+
+
+_seen: list[int] = []
+
+
+@says("raises RuntimeError when called again (once is enough)")
+class Fickle(Darkness):
+    def __call__(self, clip: Clip) -> Made:
+        _seen.append(0)
+        if len(_seen) % 2 == 0:
+            raise RuntimeError("once is enough")
+        return super().__call__(clip)
 
 
 _buffer: Made = {}

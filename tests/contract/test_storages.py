@@ -1,6 +1,7 @@
 """The storages keep the contract, and its test finds those that don't."""
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,20 @@ class Overwriting(LocalStorage):
 
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
         self.drop(folder)
+        return super().commit(folder, files, links)
+
+
+class Racy(LocalStorage):
+    """Looks first and writes later."""
+
+    def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
+        if self.path(folder).exists():
+            return False
+        if folder.startswith("raced"):
+            time.sleep(0.3)
+            self.drop(folder)
+            super().commit(folder, files, links)
+            return True
         return super().commit(folder, files, links)
 
 
@@ -135,6 +150,7 @@ class Broken:
     "broken",
     [
         Broken(Overwriting, "a second commit of a folder is not said to have lost"),
+        Broken(Racy, "writers at the same time: of 6 writers"),
         Broken(Unstaged, "to be seen"),
         Broken(Moving, "don't outlive the folder that they were copied from"),
         Broken(Greedy, "work in progress"),
