@@ -29,7 +29,7 @@ import tyro
 from PIL import Image
 
 from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter

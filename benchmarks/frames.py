@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from freelabels.generators.contract.fields import as_bytes
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 
 Array = NDArray[Any]
 FIELDS = ("image", "edges", "flow", "disparity", "normals", "flow_confidence")

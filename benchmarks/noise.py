@@ -21,7 +21,8 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.generators.contract.fields import Array, as_bytes, confidence_name
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.train.data.loader import LoaderConfig
 from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
 from freelabels.train.model.network import ModelConfig

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from freelabels.pipeline.shards.shards import MAX_ROWS, Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.viewer.serve import make_server
 
 CLIP = 16

@@ -33,8 +33,9 @@ import numpy as np
 import tyro
 
 from freelabels.generators.contract.detector import label_names
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import EMPTY, Index, number_of, read_index, save_index
-from freelabels.pipeline.shards.shards import GROUP, Dataset, canonical, digest
+from freelabels.pipeline.shards.record import canonical, digest
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions, spans
 from freelabels.pipeline.sources.examine import Probed
 from freelabels.pipeline.sources.find import Item, find
@@ -44,6 +45,7 @@ from freelabels.pipeline.stages.label import plan_work as plan_labels
 from freelabels.pipeline.stages.planning import pack
 from freelabels.pipeline.stages.render import RenderOptions, RenderWork, render
 from freelabels.pipeline.stages.render import plan_work as plan_renders
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster, Outcome, run, windowed
 from freelabels.renderers.draw.ranges import SceneRanges
@@ -176,7 +178,7 @@ def _build(dataset: Dataset, options: RenderOptions, shards: int) -> None:
             name = f"{RenderWork(root, (clip,), None, options, 'fast').id}.0"
             by_name[name] = number_of(options.key(clip))
             os.mkdir(f"{root}/{name}")
-            with open(f"{root}/{name}/{GROUP}", "wb") as stream:
+            with open(f"{root}/{name}/{RECORD}", "wb") as stream:
                 stream.write(record)
     with watch.step("remember them"):
         stamps = dataset.stamps()
@@ -218,15 +220,15 @@ def _rebuild(path: Path, records: int) -> None:
     render(path, 1, options, cluster=HERE, reporter=QUIET)
     dataset = Dataset(path)
     [name] = dataset.shards()
-    text = len((path / name / GROUP).read_bytes())
+    text = len((path / name / RECORD).read_bytes())
     for number in range(records):
         again = path / f"render-{number:016x}.0"
         again.mkdir()
-        document = json.loads((path / name / GROUP).read_bytes())
+        document = json.loads((path / name / RECORD).read_bytes())
         document["attributes"]["freelabels"]["id"] = f"render-{number:016x}"
         del document["attributes"]["freelabels"]["sha256"]
         document["attributes"]["freelabels"]["sha256"] = digest(document)
-        (again / GROUP).write_bytes(canonical(document))
+        (again / RECORD).write_bytes(canonical(document))
     started = time.process_time()
     read_index(dataset, HERE, QUIET)
     spent = time.process_time() - started
@@ -288,7 +290,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
     with watch.step(f"make {shards} folders and records"):
         for name in planned.ids:
             os.mkdir(f"{out}/{name}.0")
-            with open(f"{out}/{name}.0/{GROUP}", "wb") as stream:
+            with open(f"{out}/{name}.0/{RECORD}", "wb") as stream:
                 stream.write(record)
     with watch.step("remember them"):
         stamps = dataset.stamps()

@@ -29,7 +29,9 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.frames import FIELDS, from_dataset, generated
-from freelabels.pipeline.shards.shards import Dataset, Shard, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
 
 Array = NDArray[Any]
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from freelabels.ground.errors import UserError
     from freelabels.pipeline.cards import card
     from freelabels.pipeline.quality.verify import verify
-    from freelabels.pipeline.shards.shards import Dataset
+    from freelabels.pipeline.shards.dataset import Dataset
     from freelabels.pipeline.stages.calibrate import calibrate
     from freelabels.pipeline.stages.label import label
     from freelabels.pipeline.stages.render import render
@@ -33,7 +33,7 @@ _HOME = {
     "verify": "pipeline.quality.verify",
     "inspect": "pipeline.viewer.inspect",
     "card": "pipeline.cards",
-    "Dataset": "pipeline.shards.shards",
+    "Dataset": "pipeline.shards.dataset",
     "fit": "train.run.trainer",
     "probe": "train.probing.probe",
     "export": "train.export",

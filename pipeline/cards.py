@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Field, field
 from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
-from freelabels.pipeline.shards.shards import Dataset, DatasetFile
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.viewer.inspect import inspect
 
 README, CROISSANT = "README.md", "croissant.json"

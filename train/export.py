@@ -14,7 +14,7 @@ from timm.models import save_for_hf
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint

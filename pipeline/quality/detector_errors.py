@@ -14,7 +14,7 @@ from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import RIGHT, TRUTH
 from freelabels.pipeline.quality.views import STILLS, sensed_depth, tallies_of
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 
 MEANING = {
     "edges": "a true boundary within 2 px where one is claimed, none missed within 2 px elsewhere",

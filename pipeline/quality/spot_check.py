@@ -11,7 +11,7 @@ import numpy as np
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.agreement import CHECKS
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.statistics import BINS, Histogram
 
 RUN = 4  # consecutive frames read of a clip

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import Dataset, Shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
 
 FILE = "exclusions.json"
 SCHEMA = 1

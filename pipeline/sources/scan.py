@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources import scan_cache
 from freelabels.pipeline.sources.clip_specs import Clips, SourceOptions, spans
 from freelabels.pipeline.sources.examine import Probed, probe

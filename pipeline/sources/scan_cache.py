@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Probed
 from freelabels.pipeline.sources.find import Refusal

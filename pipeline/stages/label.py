@@ -16,8 +16,10 @@ from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO, Clip
 from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
-from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, Dataset, commit_shard
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.find import Item, Refusal, find

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.clip import SEED
 from freelabels.generators.contract.detector import Detector, Plan, inputs, provenance
 from freelabels.pipeline.shards.index import Index
-from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, digest
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, spans
 
 # Raised whenever the same source would be decoded to other pixels.

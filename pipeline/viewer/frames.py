@@ -17,8 +17,9 @@ import numpy as np
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Field, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_named
 from freelabels.generators.contract.pictures import overlay, picture
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import Frame, frames_of
-from freelabels.pipeline.shards.shards import Dataset, Shard
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import statistics
 
 OPEN_SHARDS = 8

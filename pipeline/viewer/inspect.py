@@ -18,7 +18,8 @@ from rich.table import Table
 from freelabels.generators.contract.fields import DOMAINS, Field, Kind, confidence_name, field
 from freelabels.generators.contract.pictures import picture
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.shards.shards import Dataset, DatasetFile, Shard
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, merged
 from freelabels.pipeline.storage.uris import output_folder
 

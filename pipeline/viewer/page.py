@@ -21,7 +21,7 @@ from freelabels.generators.contract.fields import Kind
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.quality.spot_check import Survey, spans
 from freelabels.pipeline.quality.verify import VerifySummary
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.viewer.frames import FrameReader, drawable, known
 from freelabels.pipeline.viewer.report import (
     Clips,

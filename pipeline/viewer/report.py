@@ -24,8 +24,10 @@ from freelabels.pipeline.quality.outliers import MEANING, oddness
 from freelabels.pipeline.quality.rightness import TRUTH
 from freelabels.pipeline.quality.spot_check import Span, Survey, spans, survey
 from freelabels.pipeline.quality.verify import VerifySummary
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.shards.exclusions import clip_identity, excluded_rows, exclusions_of
-from freelabels.pipeline.shards.shards import SCHEMA, Dataset, DatasetFile, Shard
+from freelabels.pipeline.shards.record import SCHEMA
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, gap
 from freelabels.pipeline.viewer.frames import CLASSES, drawable, is_label, known, names_of
 from freelabels.pipeline.viewer.inspect import inspect

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.quality.spot_check import Survey
 from freelabels.pipeline.quality.verify import verify as verify_dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import Frame, exclusions_of, write_exclusions
-from freelabels.pipeline.shards.shards import Dataset
 from freelabels.pipeline.viewer.frames import FrameReader
 from freelabels.pipeline.viewer.page import html
 from freelabels.pipeline.viewer.report import (

@@ -23,7 +23,8 @@ from torch import Tensor
 from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import Dataset, Shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.train.data.augment import AugmentConfig, Resampler, centre_view, change_light, random_view
 from freelabels.train.data.windows import (

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     excluded_rows,
     exclusions_json,
     exclusions_of,
     read_exclusions,
 )
-from freelabels.pipeline.shards.shards import Dataset
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
 

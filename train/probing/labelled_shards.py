@@ -11,7 +11,8 @@ import torch
 
 from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import GROUP, Dataset
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader, LoaderConfig
 from freelabels.train.data.windows import Window, held_out_groups, read_catalogue, spread
@@ -20,7 +21,7 @@ from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, Labelled
 
 def is_dataset(path: str) -> bool:
     """Whether a folder is a dataset of shards."""
-    return Dataset(path).storage.exists(GROUP)
+    return Dataset(path).storage.exists(RECORD)
 
 
 def read_shards(

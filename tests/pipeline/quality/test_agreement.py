@@ -17,7 +17,7 @@ from freelabels.pipeline.quality.agreement import (
 from freelabels.pipeline.quality.detector_errors import measure
 from freelabels.pipeline.quality.outliers import oddness
 from freelabels.pipeline.quality.spot_check import Span, spans
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.statistics import Histogram, gap, merged
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter

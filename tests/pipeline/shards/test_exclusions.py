@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     FILE,
     Frame,
@@ -18,7 +20,6 @@ from freelabels.pipeline.shards.exclusions import (
     parse_exclusions,
     write_exclusions,
 )
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
 from freelabels.train.data.loader import Loader, LoaderConfig
 from freelabels.train.data.windows import read_catalogue
 from freelabels.train.run.trainer import TrainConfig, fit

@@ -26,8 +26,10 @@ import zarr
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.cards import About, card
 from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset, NotADataset
 from freelabels.pipeline.shards.exclusions import FILE as EXCLUSIONS
-from freelabels.pipeline.shards.shards import Dataset, NotADataset, Shard, commit_shard
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
@@ -254,7 +256,8 @@ UPLOADERS = textwrap.dedent(
     import os, sys, time
     import numpy as np
     import s3fs
-    from freelabels.pipeline.shards.shards import Dataset, commit_shard
+    from freelabels.pipeline.shards.commit import commit_shard
+    from freelabels.pipeline.shards.dataset import Dataset
     columns = dict(np.load(sys.argv[2]))
     clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
     children = []

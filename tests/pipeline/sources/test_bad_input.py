@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from freelabels.cli.main import main
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from tests.sources import moving_frames, photo, write_photos, write_video
 
 QUICK = ("--workers", "0", "--size", "64", "--labels", "regions")

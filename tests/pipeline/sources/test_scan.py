@@ -16,8 +16,9 @@ import freelabels.pipeline.sources.scan
 from freelabels.generators.contract.clip import INTRINSICS, STEREO
 from freelabels.generators.contract.detector import label_names
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
 from freelabels.pipeline.shards.index import EMPTY, Index
-from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset, digest
+from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Probed
 from freelabels.pipeline.sources.find import Refusal, find

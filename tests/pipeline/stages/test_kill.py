@@ -13,7 +13,7 @@ import pytest
 
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.verify import VerifyWork, verify, verify_shard
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster

@@ -13,7 +13,7 @@ import pytest
 from freelabels.generators.contract.detector import detectors, plan
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect

@@ -9,7 +9,8 @@ import pytest
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
 from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter

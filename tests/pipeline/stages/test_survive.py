@@ -14,7 +14,7 @@ import pytest
 
 from freelabels.cli.main import main
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.work.progress import Reporter
 from tests.pipeline.stages.test_label import contents, run
 from tests.sources import write_photos

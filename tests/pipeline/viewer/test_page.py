@@ -19,8 +19,9 @@ from freelabels.generators.contract import fields as contract
 from freelabels.generators.contract.fields import Field, Kind
 from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import FILE, Frame, exclusions_of
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
 from freelabels.pipeline.viewer.frames import FrameReader
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.report import gather
@@ -409,7 +410,7 @@ def test_a_newer_version_is_said(
 ) -> None:
     tiny(tmp_path / "mixed")
     with monkeypatch.context() as later:
-        later.setattr("freelabels.pipeline.shards.shards.SCHEMA", 99)
+        later.setattr("freelabels.pipeline.shards.record.SCHEMA", 99)
         tiny(tmp_path / "mixed", shard="b")
         tiny(tmp_path / "newer")
     figures = gather(tmp_path / "mixed").figures
