@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from freelabels.ground.errors import CorruptShard
@@ -55,7 +55,14 @@ def unseal_shard(name: str, text: bytes) -> dict[str, Any]:
         raise CorruptShard(f"{name}: its record does not match its checksum")
     if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
         raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
+    if any({"", ".", ".."} & set(key.split("/")) for key in _files(record)):
+        raise CorruptShard(f"{name}: its record names files outside of the shard")
     return document  # type: ignore[no-any-return]
+
+
+def _files(record: Mapping[str, Any]) -> Iterator[str]:
+    """Paths within the shard of the files of all columns."""
+    return (key for column in record["columns"].values() for key in column["objects"])
 
 
 def unseal_dataset(text: bytes) -> dict[str, Any] | None:

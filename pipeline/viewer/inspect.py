@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from freelabels.generators.contract.fields import DOMAINS, Field, Kind, confiden
 from freelabels.generators.contract.pictures import picture
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
+from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, merged
 from freelabels.pipeline.storage.uris import output_folder
@@ -76,13 +78,20 @@ def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -
             for shard in dataset.open_all(dataset.shards()):
                 for clip in shard.clips:
                     if "scene" in clip:
-                        (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                        (target / f"{_file_name(str(clip['key']))}.json").write_text(
+                            json.dumps(clip, indent=1)
+                        )
                         written += 1
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"can't write to {folder} ({error.strerror})") from error
     return written
+
+
+def _file_name(key: str) -> str:
+    """A clip's key, or, as a dataset may come from anywhere, its digest if it could name a place elsewhere."""
+    return key if re.fullmatch(r"[\w-]+", key) else digest(key)[:16]
 
 
 def _nothing() -> dict[str, Any]:
