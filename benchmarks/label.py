@@ -38,7 +38,7 @@ from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
 from tests.sources import moving_frames, write_photos, write_video
 
 STEPS = {
-    "probe": (freelabels.pipeline.sources.scan, "probe"),
+    "examine": (freelabels.pipeline.sources.scan, "examine"),
     "decode": (freelabels.pipeline.stages.label, "read"),
     "shard write": (freelabels.pipeline.stages.label, "commit_shard"),
 }
@@ -67,7 +67,7 @@ class Stopwatch:
 
 def _frames(arguments: tuple[Any, ...], result: Any) -> int:
     """How many frames a call was about."""
-    if hasattr(result, "clips"):  # probed
+    if hasattr(result, "clips"):  # examined
         return sum(clip.frames for clip in result.clips)
     if hasattr(result, "image"):  # decoded
         return len(result)

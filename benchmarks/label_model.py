@@ -30,7 +30,7 @@ from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
 from freelabels.generators.tools.contours import Arcs
 from freelabels.generators.tools.segmentation import region_means, working_lab
-from freelabels.generators.tools.superpixels import superpixels
+from freelabels.generators.tools.superpixels import waterpixels
 from freelabels.pipeline.stages.calibrate import calibration_options, rendered_views
 
 Values = NDArray[np.float64]
@@ -133,7 +133,7 @@ def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
             ways = [way for way in found_ways if way is not None and way.following > detector.following]
             if len(ways) < 2:
                 continue
-            nodes = superpixels(clip.image[t], detector.step)
+            nodes = waterpixels(clip.image[t], detector.step)
             flows, colours = [way.flow for way in ways], [way.colour for way in ways]
             alone = np.sqrt(np.minimum(*flows) * np.minimum(*colours))
             mean = region_means(np.dstack([*flows, *colours, alone, found[t], moving[t]]), nodes).T

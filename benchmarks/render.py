@@ -26,8 +26,8 @@ from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import cast, pose_surfaces
 from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
 from freelabels.renderers.labels.reprojection import reproject_residual
-from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
+from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import camera_poses

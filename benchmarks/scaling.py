@@ -36,8 +36,8 @@ from freelabels.generators.contract.detector import label_names
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import EMPTY, Index, number_of, read_index, save_index
 from freelabels.pipeline.shards.record import canonical, digest
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions, spans
-from freelabels.pipeline.sources.examine import Probed
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions, joined_ranges
+from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Item, find
 from freelabels.pipeline.sources.scan_cache import fingerprinter, spec_reader, write_part
 from freelabels.pipeline.stages import label as stage
@@ -270,12 +270,12 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
         number = 0
         while batch := list(islice(items, 1 << 11 if kind == "video" else 1 << 14)):
             found = [
-                (item, fingerprint(item), Probed((_clip(kind, item.uris, number + k),)))
+                (item, fingerprint(item), Examined((_clip(kind, item.uris, number + k),)))
                 for k, item in enumerate(batch)
             ]
             number += len(batch)
             parts.append(write_part(dataset, found))
-    clips = Clips(
+    clips = ClipColumns(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.frames for part in parts]),
         np.concatenate([part.offers for part in parts]),
@@ -296,7 +296,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
         stamps = dataset.stamps()
         order = np.array(sorted(range(shards), key=planned.ids.__getitem__), np.int64)
         counts = np.diff(planned.starts)[order]
-        keys = clips.keys[planned.members][spans(planned.starts[order], counts)]
+        keys = clips.keys[planned.members][joined_ranges(planned.starts[order], counts)]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         made = np.zeros(shards, np.int32)
         save_index(dataset, Index(list(stamps), list(stamps.values()), made, [recipes], starts, keys))

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Field, field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
@@ -101,7 +101,7 @@ def _fields(dataset: Dataset) -> dict[str, dict[str, Any]]:
         for column in shard.fields:
             if column not in found:
                 attributes = shard.attributes(column)
-                known = _known(column)
+                known = known_field(column)
                 found[column] = {
                     "meaning": attributes.get("long_name", ""),
                     "unit": "" if attributes.get("units") == "1" else attributes.get("units", ""),
@@ -112,13 +112,6 @@ def _fields(dataset: Dataset) -> dict[str, dict[str, Any]]:
                     "invalid": known.invalid if known else None,
                 }
     return dict(sorted(found.items()))
-
-
-def _known(name: str) -> Field | None:
-    try:
-        return field(name)
-    except KeyError:
-        return None
 
 
 # --- for machines -----------------------------------------------------------------------------------------------

@@ -199,8 +199,9 @@ def inspect(
         verify: Read every byte again for --html and --serve, as freelabels verify does.
         rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
     """
-    from freelabels.pipeline.viewer.inspect import draw_contact_sheet, print_table, write_scenes
+    from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
     from freelabels.pipeline.viewer.inspect import inspect as figures_of
+    from freelabels.pipeline.viewer.inspect import print_table, write_scenes
     from freelabels.pipeline.work.progress import print_json
 
     datasets = [dataset, *([beside] if beside else [])]

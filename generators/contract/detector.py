@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from freelabels.generators.contract.calibration import calibration_digest
 from freelabels.generators.contract.clip import Clip
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, known_field
 from freelabels.ground.spelling import nearest
 
 
@@ -129,12 +129,8 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
     def missing(cls: type[Any], asking: frozenset[str]) -> list[str]:
         lacks = []
         for need in sorted(cls.needs - provides):
-            try:
-                field(need)
-            except KeyError:
-                lacks.append(need)
-                continue
-            if need in asking or why_not(need.removesuffix(CONFIDENCE_SUFFIX), asking):
+            label = need.removesuffix(CONFIDENCE_SUFFIX)
+            if known_field(need) is None or need in asking or why_not(label, asking):
                 lacks.append(need)
         return lacks
 

@@ -297,6 +297,14 @@ def field(name: str) -> Field:
     raise KeyError(f"there is no field called {name!r}")
 
 
+def known_field(name: str) -> Field | None:
+    """The field called `name`; None if this version does not know it."""
+    try:
+        return field(name)
+    except KeyError:
+        return None
+
+
 def confidence_name(label: str) -> str:
     """The name of the confidence field of a label."""
     return label + CONFIDENCE_SUFFIX

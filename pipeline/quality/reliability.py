@@ -72,7 +72,7 @@ class Tally:
         return float(wrong.sum() / max(wanted, 1e-9))
 
 
-def fit(tally: Tally) -> ConfidenceMap:
+def fit_map(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.
 
     Scores in each group are neighbours; no group but a single score holds more than its share of the labels.
@@ -101,7 +101,7 @@ def cross_validated(parts: Sequence[Tally], folds: int = 4) -> Tally:
     for k in range(min(folds, len(parts))):
         others = Tally.sum([part for i, part in enumerate(parts) if i % folds != k])
         if others.count.any():
-            judged += [part.mapped(fit(others)) for part in parts[k::folds]]
+            judged += [part.mapped(fit_map(others)) for part in parts[k::folds]]
     return Tally.sum(judged)
 
 

@@ -57,7 +57,7 @@ class Survey:
     unreadable: tuple[str, ...] = ()
 
 
-def spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
+def sample_spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
     """Runs of consecutive frames from the middle of clips spread evenly over all, together at most `frames`.
 
     Runs are of about `run` frames, longer where there are few clips to take from.

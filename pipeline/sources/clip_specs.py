@@ -147,7 +147,7 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipColumns:
     """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
 
     keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
@@ -164,11 +164,11 @@ class Clips:
         return len(self.keys)
 
     @staticmethod
-    def of(specs: Sequence[ClipSpec]) -> Clips:
+    def of(specs: Sequence[ClipSpec]) -> ClipColumns:
         """Columns of clips at hand."""
         numbers: dict[tuple[str, frozenset[str]], int] = {}
         offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
-        return Clips(
+        return ClipColumns(
             np.array([number_of(spec.key) for spec in specs], np.uint64),
             np.array([spec.frames for spec in specs], np.uint16),
             np.array(offers, np.uint16),
@@ -177,7 +177,7 @@ class Clips:
         )
 
 
-def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def joined_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())

@@ -20,15 +20,15 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.find import Item, Refusal, find
 from freelabels.pipeline.sources.scan import scan
 from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
 from freelabels.pipeline.stages.planning import (
+    PlannedShards,
     Recipe,
     ShardPlan,
-    Shards,
     clip_seed,
     clip_table,
     out_of_date,
@@ -160,7 +160,7 @@ def _items(found: Iterable[Item | Refusal], refused: dict[str, Refusal]) -> Iter
 
 
 def _label_clips(
-    clips: Clips,
+    clips: ClipColumns,
     dataset: Dataset,
     labels: Sequence[str],
     configured: Mapping[str, Detector],
@@ -221,7 +221,7 @@ class LabelPlan:
 
 
 def plan_work(
-    shards: Shards,
+    shards: PlannedShards,
     index: Index,
     path: str,
     labels: Sequence[str],
@@ -271,7 +271,7 @@ def plan_work(
 
 
 def _announce(
-    shards: Shards, skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
+    shards: PlannedShards, skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
 ) -> None:
     """Say what was found and what of it can't be labelled, and why."""
     clips, frames, count = shards.clips, Counter[str](), Counter[str]()

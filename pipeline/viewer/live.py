@@ -12,8 +12,8 @@ from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.quality.spot_check import Survey
 from freelabels.pipeline.quality.verify import verify as verify_dataset
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import Frame, exclusions_of, write_exclusions
-from freelabels.pipeline.viewer.frames import FrameReader
+from freelabels.pipeline.shards.exclusions import FrameIdentity, exclusions_of, write_exclusions
+from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.page import html
 from freelabels.pipeline.viewer.report import (
     DatasetReport,
@@ -180,7 +180,7 @@ class Live:
             self.excluded[number] -= set(keep)
         return len(listed)
 
-    def _identities(self, number: int, rows: Sequence[tuple[int, int]]) -> set[Frame]:
+    def _identities(self, number: int, rows: Sequence[tuple[int, int]]) -> set[FrameIdentity]:
         by_shard: dict[int, list[int]] = {}
         for shard, row in rows:
             by_shard.setdefault(shard, []).append(row)

@@ -36,7 +36,8 @@ from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.storage import object_store as object_storage
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.object_store import ATTEMPTS, COMMITS, ObjectStorage
-from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+from freelabels.pipeline.viewer.inspect import inspect
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.serve import make_server
 from freelabels.pipeline.work.progress import Reporter

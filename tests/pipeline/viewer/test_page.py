@@ -21,8 +21,8 @@ from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import FILE, Frame, exclusions_of
-from freelabels.pipeline.viewer.frames import FrameReader
+from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of
+from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.report import gather
 from freelabels.pipeline.viewer.serve import make_server
@@ -254,14 +254,14 @@ def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serv
     assert "2 new" in watched.text("#save")
     page.click("#save")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
-    assert exclusions_of(Dataset(path)) == {Frame("0-0", 0), Frame("0-1", 3)}
+    assert exclusions_of(Dataset(path)) == {FrameIdentity("0-0", 0), FrameIdentity("0-1", 3)}
 
     page = watched.open(address)  # the list is shown again, and can be taken back
     page.wait_for_selector("#tile0.excluded")
     page.locator("#tile0 .tick").click()
     page.keyboard.press("s")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
-    assert exclusions_of(Dataset(path)) == {Frame("0-1", 3)}
+    assert exclusions_of(Dataset(path)) == {FrameIdentity("0-1", 3)}
 
 
 @needs_browser

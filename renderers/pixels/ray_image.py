@@ -14,7 +14,7 @@ from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.pixels.shading import shade
 from freelabels.renderers.surfaces.appearance import Appearance
-from freelabels.renderers.surfaces.points import Points, by_geometry, dot
+from freelabels.renderers.surfaces.surface_points import SurfacePoints, by_geometry, dot
 
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -68,7 +68,7 @@ def render_radiance(
     whole = np.flatnonzero(~split & centre.met)
     parts = [_points(surfaces, view, centre, whole)]
     parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
-    colours = shade(surfaces, appearance, Points.joined(parts), len(whole), size, rng)
+    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(whole), size, rng)
 
     spread = float(1 / camera_K[0, 0])
     out = np.zeros((size[0] * size[1], 3), np.float32)
@@ -183,7 +183,7 @@ def _background(appearance: Appearance, towards: Floats, spread: float) -> Float
     return environment.radiance(appearance.background, appearance.lights, unit, spread)
 
 
-def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Points:
+def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> SurfacePoints:
     """Some of the hits as points to be shaded."""
     geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight.take(chosen, 0)
     distance = np.sqrt(dot(sight, sight))
@@ -202,7 +202,7 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
         step * depth[:, None] + viewer * ((flat @ step) * slope)[:, None] for step in (view.right, view.down)
     ]
     at = sight + view.centre.astype(np.float32)
-    return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
+    return SurfacePoints(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
 
 
 def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:

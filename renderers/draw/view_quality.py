@@ -16,7 +16,7 @@ BORDERS = 0.02  # least share of neighbouring rays that hit different things
 
 
 @dataclass(frozen=True)
-class View:
+class CoarseView:
     """What a coarse look shows: objects in sight, their share of the pixels, least depth, borders' share."""
 
     objects: int
@@ -25,7 +25,7 @@ class View:
     borders: float
 
 
-def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, int]) -> View:
+def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, int]) -> CoarseView:
     """Cast a coarse grid of rays over the image of a camera of `fov` degrees at `pose` (4, 4)."""
     height, width = (max(2, round(GRID * side / max(size))) for side in size)
     ray = rays(intrinsics_from_fov(fov, width, height), height, width).reshape(-1, 3)
@@ -34,7 +34,7 @@ def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, 
     entity = hits.geometry.reshape(height, width)
     borders = (np.diff(entity, axis=0) != 0).mean() + (np.diff(entity, axis=1) != 0).mean()
     found, pixels = np.unique(seen[seen > 0], return_counts=True)
-    return View(
+    return CoarseView(
         objects=int((pixels >= 3).sum()) if len(found) else 0,
         share=float((seen > 0).mean()),
         nearest=float(hits.t.min()),
@@ -42,7 +42,7 @@ def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, 
     )
 
 
-def shortfall(views: Sequence[View], placed: int, ranges: SceneRanges) -> float:
+def shortfall(views: Sequence[CoarseView], placed: int, ranges: SceneRanges) -> float:
     """How far views of one clip fall short of what is asked: 0 = worth having. placed: objects in the scene."""
     worst = 0.0
     low, high = ranges.object_share

@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Field, Kind, confidence_name
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, known_field
 from freelabels.generators.contract.fields import field as field_named
 from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import Frame, frames_of
+from freelabels.pipeline.shards.exclusions import FrameIdentity, identities_of
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import statistics
 
@@ -29,23 +29,15 @@ QUALITY = 82  # of WebP and JPEG; 100 is lossless
 CLASSES = "semantic"  # the field whose classes frames are found by
 
 
-def known(name: str) -> Field | None:
-    """The field called `name`, None if this version does not know it."""
-    try:
-        return field_named(name)
-    except KeyError:
-        return None
-
-
 def drawable(name: str) -> bool:
     """Whether there is a picture of a column: a map or packed masks of a field this version knows."""
-    spec = known(name)
+    spec = known_field(name)
     return spec is not None and (spec.is_map or spec.kind is Kind.BITS)
 
 
 def is_label(name: str) -> bool:
     """Whether a column is a per-pixel label of a field this version knows."""
-    spec = known(name)
+    spec = known_field(name)
     return spec is not None and spec.is_label
 
 
@@ -141,7 +133,7 @@ class FrameReader:
                 for name in ("time", "frame_index", "camera_K", "camera_pose", "object_visible")
                 if name in opened.fields
             }
-            identity = frames_of(opened)[row]
+            identity = identities_of(opened)[row]
             return {
                 "identity": {"clip": identity.clip, "frame": identity.index},
                 "clip_number": number,
@@ -162,10 +154,10 @@ class FrameReader:
                 together.setdefault(key, {"columns": [], "made_by": made_by})["columns"].append(name)
         return list(together.values())
 
-    def identities(self, shard: str) -> list[Frame]:
+    def identities(self, shard: str) -> list[FrameIdentity]:
         """The identity of each frame of a shard."""
         with self.shard(shard) as opened:
-            return frames_of(opened)
+            return identities_of(opened)
 
 
 def _how(clip: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +169,7 @@ def _how(clip: Mapping[str, Any]) -> dict[str, Any]:
 
 def names_of(shard: Shard, column: str, clip: Mapping[str, Any]) -> dict[int, str]:
     """What the ids of a column are called: by its table of names, or by the objects of a clip."""
-    spec = known(column)
+    spec = known_field(column)
     if spec is None:
         return {}
     if spec.kind is Kind.CATEGORY or spec.names:

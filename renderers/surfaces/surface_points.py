@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Points:
+class SurfacePoints:
     """N places on surfaces.
 
     pixel: (N,) row-major index. geometry: (N,). at: (N, 3) world, metres. normal: (N, 3) unit, for shading;
@@ -46,15 +46,15 @@ class Points:
         return start
 
     @staticmethod
-    def joined(parts: Sequence[Points]) -> Points:
+    def joined(parts: Sequence[SurfacePoints]) -> SurfacePoints:
         """All points in order."""
         whole = {
             entry.name: np.concatenate(
                 [getattr(part, entry.name) for part in parts], axis=int(entry.name == "across")
             )
-            for entry in fields(Points)
+            for entry in fields(SurfacePoints)
         }
-        return Points(**whole)
+        return SurfacePoints(**whole)
 
 
 def largest(vectors: Floats) -> Floats:
@@ -85,7 +85,7 @@ class Lattice:
     width).
     """
 
-    def __init__(self, points: Points, whole: int, size: tuple[int, int]) -> None:
+    def __init__(self, points: SurfacePoints, whole: int, size: tuple[int, int]) -> None:
         self.size, self.whole, self.points = size, whole, points
         self.pixel = points.pixel[:whole]
         self.normal = np.zeros((3, size[0] * size[1]), np.float32)
