@@ -25,7 +25,8 @@ from benchmarks.flow_metrics import flow_rows
 from benchmarks.motion_metrics import motion_rows
 from benchmarks.normals_metrics import normals_rows
 from benchmarks.rendered import cost_rows, rendered_rows
-from freelabels.pipeline.quality.reliability import Tally, draw_reliability
+from freelabels.pipeline.quality.plots import draw_reliability
+from freelabels.pipeline.quality.reliability import Tally
 
 Row = dict[str, Any]
 SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # CPU time of waiting threads is no cost

@@ -41,6 +41,7 @@ from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Item, find
 from freelabels.pipeline.sources.scan_cache import fingerprinter, spec_reader, write_part
 from freelabels.pipeline.stages import label as stage
+from freelabels.pipeline.stages.label import LabelOptions
 from freelabels.pipeline.stages.label import plan_work as plan_labels
 from freelabels.pipeline.stages.planning import pack
 from freelabels.pipeline.stages.render import RenderOptions, RenderWork, render
@@ -284,7 +285,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
     )
     planned = pack(clips)
     assert len(planned) == shards, len(planned)
-    work, _ = plan_labels(planned, EMPTY, out, label_names(), {}, size, 0, "fast")
+    work, _ = plan_labels(planned, EMPTY, out, LabelOptions(label_names(), size=size))
     recipes = json.loads(canonical(next(iter(work)).recipes))
     record = canonical({"attributes": {"freelabels": {"a record of": "a few hundred bytes " * 10}}})
     with watch.step(f"make {shards} folders and records"):

@@ -22,7 +22,8 @@ from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.composites import pasted
 from freelabels.pipeline.quality.detector_views import STILLS, Key, sensed_depth, tallies_of
-from freelabels.pipeline.quality.reliability import Tally, cross_validated, draw_reliability, fit_map
+from freelabels.pipeline.quality.plots import draw_reliability
+from freelabels.pipeline.quality.reliability import Tally, cross_validated, fit_map
 from freelabels.pipeline.quality.rightness import RIGHT
 from freelabels.pipeline.stages.bookkeeping import writing_to
 from freelabels.pipeline.stages.render import RENDER_VERSION, RenderOptions

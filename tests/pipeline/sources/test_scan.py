@@ -31,7 +31,7 @@ from freelabels.pipeline.sources.grouping import (
     suffix_of,
 )
 from freelabels.pipeline.sources.scan import Scanned, scan
-from freelabels.pipeline.stages.label import plan_work
+from freelabels.pipeline.stages.label import LabelOptions, plan_work
 from freelabels.pipeline.stages.planning import pack, uncovered
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -370,7 +370,7 @@ def test_planning_keeps_little_of_a_clip(
     label_names()  # imports the detectors
     tracemalloc.start()
     shards = pack(scan(many(kind, count), *arguments).clips)
-    work, _ = plan_work(shards, EMPTY, "out", ["edges"], {}, (64, 64), 0, "fast")
+    work, _ = plan_work(shards, EMPTY, "out", LabelOptions(["edges"], size=(64, 64)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(work) == len(shards) == (count if kind == "video" else -(-count // 64))

@@ -21,12 +21,12 @@ from freelabels.generators.contract.detector import detectors, provenance
 from freelabels.generators.edges import ContourEdges
 from freelabels.generators.regions import Superpixels
 from freelabels.pipeline.quality.detector_views import VIEWS, sensed_depth, tallies_of
+from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import (
     KNOTS,
     RAISED,
     Tally,
     cross_validated,
-    draw_reliability,
     fit_map,
 )
 from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
