@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from freelabels.cli.main import main
-from freelabels.pipeline.shards.shards import SCHEMA, Dataset
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.record import SCHEMA
 from tests.pipeline.shards.test_s3 import server  # noqa: F401, a fixture
 
 DATA = Path(__file__).parent / "data"
