@@ -12,7 +12,7 @@ from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import field
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
-from freelabels.generators.tools.guided import guided_upsampling
+from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.superpixels import waterpixels
 
 SIDE = 160
