@@ -14,11 +14,11 @@ import cv2
 import torch
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.model.network import ModelConfig
 from freelabels.train.objective.learner import Learner, prepare
-from freelabels.train.run.trainer import TrainConfig, backward, make_learner
+from freelabels.train.run.trainer import backward, make_learner
 from freelabels.train.tasks.tasks import choose
 
 

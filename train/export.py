@@ -16,9 +16,9 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.shards import Dataset
 from freelabels.pipeline.storage.uris import is_remote
+from freelabels.train.config import TrainConfig
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig
 from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model

@@ -6,14 +6,9 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import AdversaryConfig
 from freelabels.train.objective import adversary as adversaries
-from freelabels.train.objective.adversary import (
-    ADVERSARIES,
-    Adversary,
-    AdversaryConfig,
-    make_adversary,
-    swap_amplitudes,
-)
+from freelabels.train.objective.adversary import ADVERSARIES, Adversary, make_adversary, swap_amplitudes
 from freelabels.train.run.separability import domain_probe
 
 CHANNELS = (4, 8)

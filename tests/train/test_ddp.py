@@ -10,16 +10,20 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import (
+    AdversaryConfig,
+    BalanceConfig,
+    LoaderConfig,
+    ModelConfig,
+    RobustConfig,
+    TrainConfig,
+)
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
 from freelabels.train.objective.learner import Inputs, Learner
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, backward, fit
-from freelabels.train.tasks.tasks import RobustConfig, tasks
+from freelabels.train.run.trainer import backward, fit
+from freelabels.train.tasks.tasks import tasks
 
 SIZE = 32
 NAMES = ("edges", "depth", "normals", "disparity")

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import RobustConfig
 from freelabels.train.tasks import losses, metrics
-from freelabels.train.tasks.tasks import RobustConfig, Task, choose, loss, tasks
+from freelabels.train.tasks.tasks import Task, choose, loss, tasks
 
 N, H, W = 3, 12, 16
 DENSE = [t for t in tasks().values() if t.pretext is None and not t.whole]

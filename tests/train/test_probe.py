@@ -13,9 +13,9 @@ from torch import Tensor
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC, held_out_groups, read_catalogue
-from freelabels.train.model.network import Backbone, ModelConfig
+from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
 from freelabels.train.probing.dense_probe import Labelled
@@ -30,10 +30,10 @@ from freelabels.train.probing.labelled_images import (
 )
 from freelabels.train.probing.labelled_shards import read_shards
 from freelabels.train.probing.networks import random_row
-from freelabels.train.probing.probe import ProbeConfig, probe
+from freelabels.train.probing.probe import probe
 from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
 from freelabels.train.probing.splits import block_split, few_shots, random_split
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 CPU = torch.device("cpu")
 CLASSES = ("disc", "square", "stripes")

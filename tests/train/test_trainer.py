@@ -17,14 +17,17 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import (
+    AdversaryConfig,
+    BalanceConfig,
+    LoaderConfig,
+    ModelConfig,
+    RobustConfig,
+    TrainConfig,
+)
 from freelabels.train.data.windows import REAL, SYNTHETIC
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, TrainSummary, fit, load_run
-from freelabels.train.tasks.tasks import RobustConfig
+from freelabels.train.run.trainer import TrainSummary, fit, load_run
 
 SMALL = TrainConfig(
     steps=4,

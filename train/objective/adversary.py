@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,28 +16,9 @@ from torch import Tensor, nn
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.train.config import AdversaryConfig
 from freelabels.train.data.windows import SYNTHETIC
 from freelabels.train.tasks.losses import EPSILON
-
-
-@dataclass(frozen=True)
-class AdversaryConfig:
-    """Which adversary, how strong, and where."""
-
-    name: str = "none"
-    """none, reversal, lsgan, multilevel, cdan, ridge, coral, mmd or fourier."""
-    weight: float = 0.1
-    """Strength at the end of the ramp, against the tasks' sum."""
-    stage: int = -1
-    """Which of the backbone's feature maps is adapted (multilevel: all)."""
-    width: int = 64
-    """Channels of the discriminators."""
-    pool: int = 256
-    """Past features that the judge is shown again (lsgan, ridge)."""
-    penalty: float = 0.03
-    """Of the judge's weights, against features of unit spread (ridge)."""
-    band: float = 0.02
-    """Half the side of the swapped low frequencies, as a share of the image (fourier)."""
 
 
 class Reverse(torch.autograd.Function):

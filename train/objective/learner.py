@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from freelabels.train.config import AdversaryConfig, BalanceConfig, ModelConfig, RobustConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import Features, Model, ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig, make_adversary
-from freelabels.train.objective.balance import BalanceConfig, gram_matrix, make_balance
-from freelabels.train.tasks.tasks import Labels, RobustConfig, Task, loss
+from freelabels.train.model.network import Features, Model
+from freelabels.train.objective.adversary import make_adversary
+from freelabels.train.objective.balance import gram_matrix, make_balance
+from freelabels.train.tasks.tasks import Labels, Task, loss
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
 

@@ -13,7 +13,8 @@ from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.shards import GROUP, Dataset
 from freelabels.pipeline.storage.uris import absolute
-from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig
+from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader
 from freelabels.train.data.windows import Window, held_out_groups, read_catalogue, spread
 from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, Labelled
 

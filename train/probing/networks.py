@@ -11,14 +11,12 @@ import torch
 from timm.models import load_state_dict
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import AdversaryConfig, BalanceConfig, RobustConfig, TrainConfig
 from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Backbone
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, fit
-from freelabels.train.tasks.tasks import RobustConfig
+from freelabels.train.run.trainer import fit
 
 
 @dataclass(frozen=True)

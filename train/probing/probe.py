@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks as parallel
 from freelabels.train.probing import dense_probe as dense
@@ -42,7 +43,6 @@ from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.networks import Row, random_row, rotation_row, run_rows, supervised_row
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
 from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
-from freelabels.train.run.trainer import TrainConfig
 
 BATCH = 64
 RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
@@ -53,43 +53,6 @@ NOTES = (
     "penalties and learning rates on a fifth of the training images.",
     "Images are the largest centred square. Random rows get new weights with each seed.",
 )
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """How the features are probed."""
-
-    size: int | None = None
-    """Side of the square images, pixels; default: as trained."""
-    seeds: int = 5
-    """How often everything random is drawn anew: splits, low-shot images, random weights."""
-    seed: int = 0
-    """The first seed."""
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Images a class of the low-shot probes."""
-    draws: int = 3
-    """Draws of the low-shot images, per seed."""
-    test: float = 0.3
-    """Share of the images that is tested on, where the data doesn't say."""
-    images: int = 5000
-    """Most images of a set of classes that are used."""
-    frames: int = 300
-    """Most images with dense labels that are used."""
-    fields: tuple[str, ...] = ("depth", "normals", "semantic")
-    """Labels of Freelabels datasets that are probed: depth, normals, disparity, semantic."""
-    void: tuple[int, ...] = (255,)
-    """Ids in label maps that are no class."""
-    rotation: str = "train"
-    """Row of the rotation pretext: train (as many images as the run has seen, into the output folder), skip, or
-    the folder of a run."""
-    beside: tuple[str, ...] = ()
-    """Further runs, a row each."""
-    supervised: str = ""
-    """Row of a supervised checkpoint of the same architecture: a file, or timm for timm's own weights."""
-    finetune: int = 0
-    """Epochs of fine-tuning the whole backbone; 0 leaves it out."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
 
 
 Measured = dict[str, list[tuple[float, float]]]

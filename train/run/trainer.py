@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +20,22 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import Batch, Loader, LoaderConfig, to_device
+from freelabels.train.config import (
+    TrainConfig,
+)
+from freelabels.train.data.loader import Batch, Loader, to_device
 from freelabels.train.data.windows import DOMAINS, SYNTHETIC, Catalogue, read_catalogue, spread
 from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig, adversary_called
-from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.objective.learner import TEACHER_OFF, Inputs, Learner, prepare
 from freelabels.train.run import checkpoint
 from freelabels.train.run.evaluate import draw, evaluate
 from freelabels.train.run.logs import Log, writing
 from freelabels.train.run.precision import choose_precision
 from freelabels.train.run.separability import separability
-from freelabels.train.tasks.tasks import RobustConfig, Task, choose
+from freelabels.train.tasks.tasks import Task, choose
 
 SUMMARY = "summary.json"  # in the run's folder
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on besides its data; `train.toml` in the run's folder holds it."""
-
-    tasks: tuple[str, ...] = ()
-    """What to learn; default: edges, motion, disparity, depth, normals, contours, as far as the data has them."""
-    steps: int = 1000
-    """Optimiser steps."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises; then it falls along a cosine."""
-    optimizer: str = "adamw"
-    """Any of timm's optimisers."""
-    weight_decay: float = 0.05
-    """Of weights; biases and norms have none."""
-    clip: float = 1.0
-    """Largest gradient norm; 0: no limit."""
-    accumulate: int = 1
-    """Batches of a step."""
-    ema: float = 0.999
-    """Decay of the averaged weights that are evaluated, warmed up."""
-    precision: str = "auto"
-    """auto (bfloat16 where it is faster), bf16 or fp32."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    seed: int = 0
-    """Of weights, order, views and everything else drawn."""
-    save_every: int = 200
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
-    picture_every: int = 200
-    """Steps between pictures and held-out scores; both are also made at the end."""
-    evaluate: int = 128
-    """Most held-out windows that are scored."""
-    loader: LoaderConfig = field(default_factory=LoaderConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    robust: RobustConfig = field(default_factory=RobustConfig)
 
 
 @dataclass(frozen=True)

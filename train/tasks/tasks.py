@@ -18,6 +18,7 @@ from torch import Tensor
 from freelabels.generators.contract.fields import Array, Kind, as_stored, field
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.train.config import RobustConfig
 from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
 from freelabels.train.tasks import losses, metrics, pretexts
 from freelabels.train.tasks.losses import Residual
@@ -27,19 +28,6 @@ Labels = tuple[Tensor, Tensor]
 """Targets (N, C, H, W) and weights (N, H, W); numbers for a whole image are 1×1 maps."""
 
 ROBUST = ("confidence", "plain", "generalised", "bootstrap", "trimmed")
-
-
-@dataclass(frozen=True)
-class RobustConfig:
-    """How losses bear wrong labels."""
-
-    choice: str = "confidence"
-    """confidence (weights), plain (every label counts 1), and, each on top of confidence: generalised
-    (cross-entropy, for probabilities and classes), bootstrap (from the EMA teacher), trimmed."""
-    trim: float = 0.2
-    """Share of each frame's labels left out (trimmed)."""
-    trust: float = 0.7
-    """Share of the loss that stays with the label (bootstrap)."""
 
 
 @dataclass(frozen=True)

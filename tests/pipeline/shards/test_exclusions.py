@@ -19,9 +19,10 @@ from freelabels.pipeline.shards.exclusions import (
     write_exclusions,
 )
 from freelabels.pipeline.shards.shards import Dataset, commit_shard
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 LISTED = frozenset({Frame("aa", 3), Frame("bb", 0)})
 
