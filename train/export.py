@@ -19,6 +19,7 @@ from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
+from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
@@ -35,11 +36,9 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     The run's datasets needn't be there any more. Raises UserError if the folder holds no run or no checkpoint.
     """
     folder = Path(run)
-    if not (folder / checkpoint.CONFIG).is_file():
-        raise UserError(
-            f"{run} is no run: it has no {checkpoint.CONFIG}; give the --out folder of a training"
-        )
-    config, data = checkpoint.read_config(folder / checkpoint.CONFIG, TrainConfig)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{run} is no run: it has no {CONFIG}; give the --out folder of a training")
+    config, data = read_config(folder / CONFIG)
     if not (folder / checkpoint.CHECKPOINT).is_file():
         raise UserError(f"{run} holds no {checkpoint.CHECKPOINT} yet: let its training reach one first")
     state = checkpoint.load(folder / checkpoint.CHECKPOINT)

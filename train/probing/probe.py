@@ -18,7 +18,7 @@ from torch import Tensor
 from freelabels.ground.errors import UserError
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
-from freelabels.train.model import ranks as parallel
+from freelabels.train.model import ranks
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import (
     Fitted,
@@ -73,7 +73,7 @@ def probe(
     """
     config = config or ProbeConfig()
     _check(config, data)
-    device = parallel.device_of(config.device)
+    device = ranks.device_of(config.device)
     folder = Path(out or run)
     backbone, trained, seen = trained_backbone(run)
     size = config.size or trained.loader.size

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from freelabels.generators.contract.fields import Array, Kind, as_stored, field
 from freelabels.ground.errors import UserError
+from freelabels.ground.plugins import with_plugins
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
@@ -307,15 +307,7 @@ DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 @cache
 def tasks() -> Mapping[str, Task]:
     """All known tasks by name: the built-in ones and those of installed plug-ins."""
-    known = {task.name: task for task in BUILT_IN}
-    for plugin in entry_points(group="freelabels.tasks"):
-        task = plugin.load()
-        if task.name in known:
-            raise UserError(
-                f"the plug-in {plugin.value} defines the task {task.name!r}, which exists already"
-            )
-        known[task.name] = task
-    return known
+    return with_plugins(BUILT_IN, "freelabels.tasks")
 
 
 def choose(
