@@ -25,7 +25,7 @@ from freelabels.pipeline.shards.shards import Dataset, commit_shard
 from freelabels.train.config import LoaderConfig, ModelConfig, RobustConfig, TrainConfig
 from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
 from freelabels.train.run.trainer import fit
-from freelabels.train.tasks.tasks import ROBUST
+from freelabels.train.tasks.task import ROBUST
 
 SIZE, BLOCK, REGIONS = 64, 4, 2
 CONCENTRATION = 0.85

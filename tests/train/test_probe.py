@@ -276,6 +276,12 @@ def test_average_precision_by_hand_and_what_is_not_said_counts_nowhere() -> None
     assert quality(truth, scores, False) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
 
 
+def test_equal_scores_share_a_rank_in_whatever_order_they_stand() -> None:
+    truth, scores = torch.tensor([1.0, 0, 1, 0])[:, None], torch.tensor([0.5, 0.5, 0.5, 0.1])[:, None]
+    for order in ([0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]):
+        assert quality(truth[order], scores[order], False) == pytest.approx(2 / 3)
+
+
 def test_several_classes_an_image() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = (torch.rand(120, 3, generator=generator) < 0.4).float()

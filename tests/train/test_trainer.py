@@ -276,6 +276,7 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
             "there is no synthetic dataset",
             {"synthetic": [], "config": replace(SMALL, adversary=AdversaryConfig("mmd"))},
         ),
+        ("did you mean 'trimmed'", {"config": replace(SMALL, robust=RobustConfig("trimed"))}),
         ("multiple of 32", {"config": replace(SMALL, loader=replace(SMALL.loader, size=50))}),
         ("holds no checkpoint", {"resume": True}),
     ):

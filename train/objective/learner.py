@@ -15,7 +15,7 @@ from freelabels.train.model import ranks
 from freelabels.train.model.network import Features, Model
 from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
-from freelabels.train.tasks.tasks import Labels, Task, loss
+from freelabels.train.tasks.task import Labels, Task, loss
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
 

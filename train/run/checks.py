@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import SYNTHETIC, Catalogue, read_catalogue
 from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.config_file import CONFIG, difference, read_config
-from freelabels.train.tasks.tasks import Task, choose
+from freelabels.train.tasks.task import ROBUST, Task
+from freelabels.train.tasks.tasks import choose
 
 
 def check(
@@ -31,6 +33,8 @@ def check(
 
 
 def _check_options(config: TrainConfig) -> None:
+    if config.robust.choice not in ROBUST:
+        raise UserError(f"--robust.choice {config.robust.choice}: {nearest(config.robust.choice, ROBUST)}")
     if config.loader.size % 32:
         raise UserError(f"--loader.size {config.loader.size}: give a multiple of 32")
     for name in ("steps", "accumulate", "save_every", "log_every", "picture_every"):

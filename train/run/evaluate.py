@@ -17,7 +17,7 @@ from freelabels.train.data.loader import Batch, Loader, to_device
 from freelabels.train.data.windows import DOMAINS
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner, prepare
-from freelabels.train.tasks.tasks import Task, as_field
+from freelabels.train.tasks.task import Task, as_field
 
 NAMES = ("real", "synthetic")
 PIXELS = 4096  # sampled per frame, on a lattice
