@@ -17,6 +17,7 @@ from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.shards import Dataset
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
+from freelabels.train.data.windows import DOMAIN_NAMES
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
@@ -25,7 +26,6 @@ from freelabels.train.tasks.tasks import tasks
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-DOMAINS = ("real", "synthetic")
 PACKAGES = ("freelabels", "torch", "timm")
 
 
@@ -119,7 +119,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
         adversary=config.adversary.name,
         balance=config.balance.name,
         robust=config.robust.choice,
-        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAINS},
+        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAIN_NAMES},
         digest=data.get("digest", ""),
         scores=[s for s in summary.get("scores", ()) if s["domain"] == "all"],
         domains=summary.get("domains"),

@@ -14,12 +14,12 @@ from torch import Tensor
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.pictures import picture
 from freelabels.train.data.loader import Batch, Loader, to_device
-from freelabels.train.data.windows import DOMAINS
+from freelabels.train.data.windows import DOMAIN_NAMES, DOMAINS
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.tasks.losses import align
 from freelabels.train.tasks.task import Task, as_field
 
-NAMES = ("real", "synthetic")
 PIXELS = 4096  # sampled per frame, on a lattice
 
 
@@ -81,7 +81,7 @@ def _scores(task: Task, columns: Sequence[Tensor]) -> list[Score]:
     chosen = [("all", domain >= 0)]
     present = [d for d in DOMAINS if bool((domain == d).any())]
     if len(present) > 1:
-        chosen += [(NAMES[d], domain == d) for d in present]
+        chosen += [(DOMAIN_NAMES[d], domain == d) for d in present]
     scores = []
     for label, some in chosen:
         v, t, w = values[some], target[some], weight[some]
@@ -114,8 +114,6 @@ def draw(learner: Learner, batch: Batch, device: torch.device) -> Array:
         target, weight = target[::step], weight[::step]
         value = task.value(outputs[name][::step].float())
         if task.draws == "disparity":  # on the label's scale, so that both get the same colours
-            from freelabels.train.tasks.losses import align
-
             known = (weight > 0).flatten(1).any(1)
             value[known] = align(value, target, weight)[known]
         columns += [
