@@ -23,11 +23,9 @@ from benchmarks.shapes import write_dataset
 from freelabels.generators.contract.fields import confidence_name
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 SIZE = 64
 TASKS = ("edges", "normals")

@@ -14,11 +14,11 @@ import cv2
 import torch
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.model.network import ModelConfig
 from freelabels.train.objective.learner import Learner, prepare
-from freelabels.train.run.trainer import TrainConfig, backward, make_learner
+from freelabels.train.run.step import backward
 from freelabels.train.tasks.tasks import choose
 
 
@@ -63,7 +63,7 @@ def main() -> None:
         for _ in loader.batches(0, arguments.batches):
             pass
         load = (time.process_time() - began) / arguments.batches
-        learner = make_learner(tasks, config)
+        learner = Learner(tasks, config)
         compute = step(learner, loader, 3, 0)
         loader.waited, began = 0.0, time.perf_counter()
         for batch in loader.batches(0, 8):

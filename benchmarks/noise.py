@@ -23,11 +23,10 @@ from benchmarks.shapes import write_dataset
 from freelabels.generators.contract.fields import Array, as_bytes, confidence_name
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, RobustConfig, TrainConfig
 from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.run.trainer import TrainConfig, fit
-from freelabels.train.tasks.tasks import ROBUST, RobustConfig
+from freelabels.train.run.trainer import fit
+from freelabels.train.tasks.task import ROBUST
 
 SIZE, BLOCK, REGIONS = 64, 4, 2
 CONCENTRATION = 0.85

@@ -16,12 +16,10 @@ from pathlib import Path
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import LoaderConfig
-from freelabels.train.model.network import ModelConfig
+from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.model.ranks import device_of
-from freelabels.train.objective.adversary import AdversaryConfig
 from freelabels.train.run.logs import METRICS
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 
 def main() -> None:

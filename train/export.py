@@ -16,15 +16,16 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
+from freelabels.train.config import TrainConfig
+from freelabels.train.data.windows import DOMAIN_NAMES
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig
+from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-DOMAINS = ("real", "synthetic")
 PACKAGES = ("freelabels", "torch", "timm")
 
 
@@ -35,11 +36,9 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     The run's datasets needn't be there any more. Raises UserError if the folder holds no run or no checkpoint.
     """
     folder = Path(run)
-    if not (folder / checkpoint.CONFIG).is_file():
-        raise UserError(
-            f"{run} is no run: it has no {checkpoint.CONFIG}; give the --out folder of a training"
-        )
-    config, data = checkpoint.read_config(folder / checkpoint.CONFIG, TrainConfig)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{run} is no run: it has no {CONFIG}; give the --out folder of a training")
+    config, data = read_config(folder / CONFIG)
     if not (folder / checkpoint.CHECKPOINT).is_file():
         raise UserError(f"{run} holds no {checkpoint.CHECKPOINT} yet: let its training reach one first")
     state = checkpoint.load(folder / checkpoint.CHECKPOINT)
@@ -120,7 +119,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
         adversary=config.adversary.name,
         balance=config.balance.name,
         robust=config.robust.choice,
-        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAINS},
+        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAIN_NAMES},
         digest=data.get("digest", ""),
         scores=[s for s in summary.get("scores", ()) if s["domain"] == "all"],
         domains=summary.get("domains"),

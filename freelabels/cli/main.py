@@ -352,8 +352,9 @@ def calibrate(
 
 def _train_command() -> Callable[..., int]:
     """The `train` subcommand; made on demand, because torch and timm take seconds to import."""
+    from freelabels.train.config import TrainConfig
     from freelabels.train.data.windows import by_domain
-    from freelabels.train.run.trainer import TrainConfig, fit
+    from freelabels.train.run.trainer import fit
 
     defaults = TrainConfig()
 
@@ -401,7 +402,7 @@ def _train_command() -> Callable[..., int]:
 
 def _probe_command() -> Callable[..., int]:
     """The `probe` subcommand."""
-    from freelabels.train.probing.probe import ProbeConfig
+    from freelabels.train.config import ProbeConfig
     from freelabels.train.probing.probe import probe as run_probe
     from freelabels.train.probing.probe_report import MARKDOWN
 

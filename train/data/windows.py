@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.fields import field
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
@@ -25,6 +26,7 @@ from freelabels.pipeline.shards.exclusions import (
 )
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
+DOMAIN_NAMES = field("domain").names
 
 
 @dataclass(frozen=True)

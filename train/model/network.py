@@ -12,20 +12,9 @@ from torch import Tensor, nn
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.train.config import ModelConfig
 
 STRIDE = 4  # of the shared feature
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What the network is made of."""
-
-    backbone: str = "resnet18"
-    """Any timm model with intermediate features."""
-    pretrained: bool = False
-    """Start from timm's weights (they were made with human labels)."""
-    width: int = 64
-    """Channels of the feature all heads share."""
 
 
 class Backbone(nn.Module):

@@ -20,9 +20,10 @@ from freelabels.pipeline.shards.exclusions import (
     parse_exclusions,
     write_exclusions,
 )
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 LISTED = frozenset({FrameIdentity("aa", 3), FrameIdentity("bb", 0)})
 
