@@ -8,7 +8,7 @@ import itertools
 import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import tyro
@@ -16,12 +16,9 @@ import tyro
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import closest, nearest
 
-# Only here does tyro say what is wrong as data; the module isn't public, but the alternative is to scrape the box
-# that tyro prints. Where a version of tyro lacks it or an event of it, that box is what the user sees.
-try:
-    from tyro import _errors as events
-except ImportError:
-    events = None  # type: ignore[assignment]
+# Only here does tyro say what is wrong as data. The module isn't public, but the alternative is to scrape the box
+# that tyro prints; where another version of tyro knows no such events, that box is what the user sees.
+events: Any = getattr(tyro, "_errors", None)
 
 
 def called(command: Callable[..., int], program: str, arguments: Sequence[str]) -> int:
@@ -31,13 +28,13 @@ def called(command: Callable[..., int], program: str, arguments: Sequence[str]) 
     """
 
     def complain(event: Any) -> None:
-        if sentence := _sentence(event, command, arguments):
+        sentence = ""
+        with suppress(AttributeError):
+            sentence = _sentence(event, command, arguments)
+        if sentence:
             raise UserError(f"{sentence}; see {program} --help")
 
-    listening: AbstractContextManager[None] = (
-        nullcontext() if events is None else events.on_parse_error(complain)
-    )
-    with listening:
+    with events.on_parse_error(complain) if hasattr(events, "on_parse_error") else nullcontext():
         return tyro.cli(command, prog=program, args=arguments)
 
 
