@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ COMMANDS = {
     "probe": "Score a run's features on other tasks.",
     "export": "Write a run's backbone for timm.",
 }
+STANDARD_OUTPUT = 1  # file descriptor
 ABOUT = (
     "Training labels that no human drew. `freelabels COMMAND --help` lists the options of a command, "
     "`freelabels --version` names the version."
@@ -74,7 +76,7 @@ def _run(arguments: Sequence[str]) -> int:
         say(f"freelabels {__version__}")
         return 0
     finally:
-        sys.stdout.flush()  # here, where a pipe that is closed can still be told from an error
+        sys.stdout.flush()  # here, because a closed pipe is an exception that nobody handles later
 
 
 def _help() -> None:
@@ -98,9 +100,9 @@ def _interrupt(*_: Any) -> None:
 
 def _nobody_reads() -> bool:
     """Whether standard output is a pipe that its reader has closed, as `head` does; if so, it is let go."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    ask = select.poll()
+    ask.register(STANDARD_OUTPUT, 0)  # of an error one is told whatever one asks for
+    closed = any(event & select.POLLERR for _, event in ask.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
+    return closed
