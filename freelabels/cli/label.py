@@ -53,11 +53,8 @@ def label(
     """
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
-    try:
-        options = freelabels.SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
-        options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    options = freelabels.SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
+    options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     summary = freelabels.label(
         sources,
         out,

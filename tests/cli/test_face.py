@@ -93,6 +93,8 @@ def test_several_sources_are_a_list(photos: Path, tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_by_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(freelabels.UserError, match="nowhere: does not exist"):
         freelabels.label("nowhere", tmp_path / "out", cluster=HERE)
+    with pytest.raises(freelabels.UserError, match="fov must lie in"):
+        freelabels.SourceOptions(fov=200)
     with pytest.raises(freelabels.UserError, match="holds no shards yet"):
         freelabels.fit(tmp_path, tmp_path / "run")
     with pytest.raises(freelabels.UserError, match="is no run"):
