@@ -49,11 +49,12 @@ class About:
     citation: str = ""
 
 
-def card(path: str | os.PathLike[str], about: About) -> list[DatasetFile]:
+def card(path: str | os.PathLike[str], about: About | None = None) -> list[DatasetFile]:
     """Write the card of the dataset at `path`; returns the files.
 
     Raises UserError if the dataset has no shards, or if one of the files is there and was not written by this.
     """
+    about = about or About()
     dataset = Dataset(path)
     figures = inspect(path)
     if not figures["shards"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from timm.models import save_for_hf
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
@@ -51,7 +53,7 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     return backbone.eval(), config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
 
 
-def export(run: str, out: str) -> Path:
+def export(run: AnyPath, out: AnyPath) -> Path:
     """Write the backbone of a run (averaged weights) for timm, with a model card; returns the weights' path.
 
     The folder `out` then holds ``model.safetensors``, which ``timm.create_model(name, pretrained=True,
@@ -59,6 +61,7 @@ def export(run: str, out: str) -> Path:
     ``README.md``, the card. The weights include a classifier of zeros, which is there only because timm asks
     for one by default. Raises UserError if `run` holds no checkpoint or `out` can't be written.
     """
+    run = os.fspath(run)
     backbone, config, data = trained_backbone(run)
     name, size, folder = config.model.backbone, config.loader.size, Path(out)
     fixed = bool(backbone.net.pretrained_cfg.get("fixed_input_size"))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.index import number_of
 
 MAX_CLIP = 64  # frames of one shard, so of one clip
@@ -33,6 +34,7 @@ class SourceOptions:
     every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
     2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
     in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
+    Raises UserError for what can't be.
     """
 
     fps: float | None = DEFAULT_FPS
@@ -42,15 +44,15 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 1e4:
-            raise ValueError(f"--fps must be positive, not {self.fps}")
+            raise UserError(f"--fps must be positive, not {self.fps}")
         if not 2 <= self.clip_length <= MAX_CLIP:
-            raise ValueError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
+            raise UserError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
         if self.fov is not None and not 1 <= self.fov <= 170:
-            raise ValueError(f"--fov must lie in 1..170 degrees, not {self.fov}")
+            raise UserError(f"--fov must lie in 1..170 degrees, not {self.fov}")
         if self.fov is not None and self.camera is not None:
-            raise ValueError("give --camera or --fov, not both")
+            raise UserError("give --camera or --fov, not both")
         if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
-            raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
+            raise UserError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
 
     @property
     def chosen(self) -> bool:

@@ -16,6 +16,7 @@ from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO, Clip
 from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath, path_list
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
@@ -100,8 +101,8 @@ class LabelSummary:
 
 
 def label(
-    sources: Sequence[str],
-    out: str | os.PathLike[str],
+    sources: AnyPath | Sequence[AnyPath],
+    out: AnyPath,
     *,
     labels: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
@@ -116,11 +117,13 @@ def label(
 ) -> LabelSummary:
     """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
 
-    sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
-    size: (height, width) of the stored frames. shard_frames: most frames of a shard.
+    sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
+    detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
     detectors: instances that replace default parameters.
     strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
     """
+    sources = path_list(sources)
+    options = options or SourceOptions()
     cluster = cluster or Cluster()
     reporter = reporter or Reporter()
     wanted = LabelOptions(
@@ -143,7 +146,7 @@ def label(
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(chain([first], items), options or SourceOptions(), dataset, cluster, reporter)
+        scanned = scan(chain([first], items), options, dataset, cluster, reporter)
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
         dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
         if refusals:

@@ -139,7 +139,7 @@ class RenderSummary:
 
 def render(
     out: str | os.PathLike[str],
-    clips: int,
+    clips: int = 16,
     options: RenderOptions | None = None,
     *,
     compression: str = "fast",

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.ground.errors import UserError
-from freelabels.ground.spelling import nearest
+from freelabels.ground.spelling import closest
 from freelabels.train.config import ModelConfig
 
 STRIDE = 4  # of the shared feature
@@ -58,7 +58,7 @@ class Backbone(nn.Module):
 
 def _closest(name: str) -> str:
     """The timm models nearest in spelling, not all of the more than a thousand."""
-    return nearest(name, timm.list_models()).partition("there are:")[0] or "timm.list_models() names them all"
+    return closest(name, timm.list_models()) or "timm.list_models() names them all"
 
 
 class Pyramid(nn.Module):

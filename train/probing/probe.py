@@ -6,6 +6,7 @@ their stages. Every setting is chosen on a part of the training images; test ima
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath, path_list
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
@@ -66,9 +68,9 @@ Measured = dict[str, list[tuple[float, float]]]
 
 
 def probe(
-    run: str,
-    data: Sequence[str],
-    out: str | None = None,
+    run: AnyPath,
+    data: AnyPath | Sequence[AnyPath],
+    out: AnyPath | None = None,
     config: ProbeConfig | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> ProbeReport:
@@ -77,7 +79,7 @@ def probe(
     data: folders, see `labelled_images.LAYOUTS`. Writes probe.json, probe.md and probe.png into `out`, default the
     run's folder. `say` is told what goes on. Raises UserError for bad input.
     """
-    config = config or ProbeConfig()
+    run, data, config = os.fspath(run), path_list(data), config or ProbeConfig()
     _check(config, data)
     device = ranks.device_of(config.device)
     folder = Path(out or run)
