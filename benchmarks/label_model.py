@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from skimage.filters import threshold_otsu
 
-from benchmarks.edges_metrics import pictures
-from benchmarks.motion_metrics import read_clips
+from benchmarks.labels.edges import pictures
+from benchmarks.labels.motion import read_clips
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch

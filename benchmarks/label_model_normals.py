@@ -16,7 +16,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.label_model import RENDER_SEED
-from benchmarks.normals_metrics import RIGHT, motorcycle
+from benchmarks.labels.normals import RIGHT, motorcycle
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.normals import Normals

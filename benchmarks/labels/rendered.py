@@ -9,12 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.depth_metrics import bad_share, order_and_error, plain_sgbm
-from benchmarks.edges_metrics import Counts, canny, count, score, thresholded
-from benchmarks.flow_metrics import endpoint_error, kept_error, opencv_default
-from benchmarks.motion_metrics import METHODS as MOTION_METHODS
-from benchmarks.motion_metrics import contour_score, region_score
-from benchmarks.normals_metrics import angles, cross_product, summary
+from benchmarks.labels.depth import bad_share, order_and_error, plain_sgbm
+from benchmarks.labels.edges import Counts, canny, count, score, thresholded
+from benchmarks.labels.flow import endpoint_error, kept_error, opencv_default
+from benchmarks.labels.motion import METHODS as MOTION_METHODS
+from benchmarks.labels.motion import contour_score, region_score
+from benchmarks.labels.normals import angles, cross_product, summary
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, Clip
 from freelabels.generators.contract.detector import detectors, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array

@@ -18,13 +18,13 @@ from typing import Any
 import cv2
 import tyro
 
-from benchmarks import reliability
-from benchmarks.depth_metrics import stereo_rows, video_disparity_rows
-from benchmarks.edges_metrics import edge_rows
-from benchmarks.flow_metrics import flow_rows
-from benchmarks.motion_metrics import motion_rows
-from benchmarks.normals_metrics import normals_rows
-from benchmarks.rendered import cost_rows, rendered_rows
+from benchmarks.labels import reliability
+from benchmarks.labels.depth import stereo_rows, video_disparity_rows
+from benchmarks.labels.edges import edge_rows
+from benchmarks.labels.flow import flow_rows
+from benchmarks.labels.motion import motion_rows
+from benchmarks.labels.normals import normals_rows
+from benchmarks.labels.rendered import cost_rows, rendered_rows
 from freelabels.pipeline.quality.reliability import Tally, draw_reliability
 
 Row = dict[str, Any]

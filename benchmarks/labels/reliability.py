@@ -10,11 +10,11 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from benchmarks.depth_metrics import CLIP, EVERY, stereo_pairs
-from benchmarks.flow_metrics import read_pairs
-from benchmarks.motion_metrics import read_clips
-from benchmarks.normals_metrics import TRUTH_REACH, true_normals
-from benchmarks.rgbd import read_rgbd
+from benchmarks.labels.depth import CLIP, EVERY, stereo_pairs
+from benchmarks.labels.flow import read_pairs
+from benchmarks.labels.motion import read_clips
+from benchmarks.labels.normals import TRUTH_REACH, true_normals
+from benchmarks.labels.rgbd import read_rgbd
 from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array

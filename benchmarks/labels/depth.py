@@ -12,7 +12,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from benchmarks.rgbd import read_rgbd
+from benchmarks.labels.rgbd import read_rgbd
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.depth.stereo import Stereo

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from benchmarks.flow_metrics import calibration_error
+from benchmarks.labels.flow import calibration_error
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.flow import DenseInverseSearch

@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.frames import FIELDS, from_dataset, generated
+from benchmarks.shards.frames import FIELDS, from_dataset, generated
 from freelabels.pipeline.shards.shards import Dataset, Shard, commit_shard
 
 Array = NDArray[Any]

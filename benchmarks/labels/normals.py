@@ -12,8 +12,8 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from benchmarks.depth_metrics import CLIP, EVERY, calibration_error
-from benchmarks.rgbd import RgbdClip, read_rgbd
+from benchmarks.labels.depth import CLIP, EVERY, calibration_error
+from benchmarks.labels.rgbd import RgbdClip, read_rgbd
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import backproject, intrinsics

@@ -1,0 +1,1 @@
+"""How good every label is, and each one's measures."""

@@ -1,0 +1,1 @@
+"""Shards beside other formats."""
