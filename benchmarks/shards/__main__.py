@@ -1,24 +1,12 @@
-"""Our shards beside other formats: frames a CPU-second written, read in order and read at random, and MiB on disk.
-
-    python -m benchmarks.shards [--dataset DIR] [--frames 512] [--repeats 5] [--peers .venv-peers]
-
-All formats hold the same frames of six fields and give them back as arrays, checked. The peers run in an
-environment of their own, which is made on first use; every repeat measures each format once, so that a busy
-machine is busy for all. Reads come from the page cache: what is compared is the processor's part. CPU seconds
-are those of the process with all its threads. Ours checks every frame's crc32c, and its writes are whole commits:
-contract, statistics, sha256 and fsync; the peers check what they check by default.
-"""
+"""Measures our shards and the peers in turns and prints the table: see `benchmarks.shards`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -28,37 +16,23 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+import benchmarks.shards
+from benchmarks.command import on_one_thread
+from benchmarks.shards.environment import Cost, Peers, make_environment
 from benchmarks.shards.frames import FIELDS, from_dataset, generated
 from freelabels.pipeline.shards.shards import Dataset, Shard, commit_shard
 
 Array = NDArray[Any]
-HERE = Path(__file__).parent
+Measure = Callable[[str, list[int]], Cost]  # operation, frames to read at random
+Costs = dict[tuple[str, str], list[Cost]]  # by format and operation, one a repeat
 OURS = "ours"
-PEERS = (
-    "zarr-python",
-    "tensorstore",
-    "webdataset npy",
-    "litdata raw",
-    "array_record raw",
-    "array_record zstd",
-    "MDS raw",
-)
 OPERATIONS = ("write", "sequential", "random")
 SHARD = 64  # frames
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an operation took; `frames` is 0 where a format has no such operation."""
-
-    frames: int = 0
-    seconds: float = 0.0
-    bytes: int = 0
-
-
-def ours(operation: str, order: list[int], scratch: Path, frames: dict[str, Array]) -> Cost:
+def ours(operation: str, order: list[int], root: Path, frames: dict[str, Array]) -> Cost:
     """Do one operation on our shards."""
-    root, count = scratch / OURS, len(frames["image"])
+    count = len(frames["image"])
     if operation == "write":
         shutil.rmtree(root, ignore_errors=True)
         dataset = Dataset.create(root, {"size": list(frames["image"].shape[1:3])})
@@ -93,67 +67,31 @@ def _get(shards: list[Shard], number: int) -> dict[str, Array]:
     return {name: shard.read(name, row) for name in FIELDS}
 
 
-def environment(folder: Path) -> Path:
-    """The Python of the peers' environment, made with uv if it is absent or was made from another list."""
-    python, wanted = folder / "bin" / "python", (HERE / "peers.txt").read_text()
-    stamp = folder / hashlib.sha256(wanted.encode()).hexdigest()[:16]
-    if not stamp.exists():
-        uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-        if uv is None:
-            raise SystemExit("uv is needed to make the peers' environment: pip install uv")
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, "-r", HERE / "peers.txt"], check=True
-        )
-        stamp.touch()
-    return python
-
-
-def ask(server: subprocess.Popen[str], peer: str, operation: str, order: list[int]) -> Cost:
-    """Have the peers' process do one operation."""
-    requests, answers = server.stdin, server.stdout
-    assert requests is not None and answers is not None
-    print(json.dumps({"peer": peer, "operation": operation, "order": order}), file=requests, flush=True)
-    line = answers.readline()
-    if not line:
-        raise SystemExit(f"the peers' process ended during {operation} of {peer}")
-    return Cost(**json.loads(line))
-
-
-def measure(
-    frames: dict[str, Array], scratch: Path, python: Path, repeats: int, reads: int
-) -> dict[tuple[str, str], list[Cost]]:
-    """Costs by (format, operation), one a repeat."""
+def start_peers(folder: Path | None, frames: dict[str, Array], scratch: Path) -> Peers | None:
+    """The peers' process with the frames before it; None where there is no environment for it."""
+    python = make_environment(folder) if folder is not None else None
+    if python is None:
+        return None
     (scratch / "frames").mkdir()
     for name, values in frames.items():
         np.save(scratch / "frames" / f"{name}.npy", values)
-    server = subprocess.Popen(
-        [python, HERE / "peers.py", scratch / "frames", scratch],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    costs: dict[tuple[str, str], list[Cost]] = {}
-    names = [OURS, *PEERS]
-    try:
-        for repeat in range(repeats):
-            order = np.random.default_rng(repeat).integers(0, len(frames["image"]), reads).tolist()
-            for operation in OPERATIONS:
-                for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-                    cost = (
-                        ours(operation, order, scratch, frames)
-                        if name == OURS
-                        else ask(server, name, operation, order)
-                    )
-                    costs.setdefault((name, operation), []).append(cost)
-    finally:
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait()
+    return Peers(python, scratch / "frames", scratch)
+
+
+def measure(formats: dict[str, Measure], count: int, repeats: int, reads: int) -> Costs:
+    """Costs of all formats, each repeat beginning with another one."""
+    costs: Costs = {}
+    names = list(formats)
+    for repeat in range(repeats):
+        order = np.random.default_rng(repeat).integers(0, count, reads).tolist()
+        first = repeat % len(names)
+        for operation in OPERATIONS:
+            for name in names[first:] + names[:first]:
+                costs.setdefault((name, operation), []).append(formats[name](operation, order))
     return costs
 
 
-def report(costs: dict[tuple[str, str], list[Cost]], raw: int, to: IO[str]) -> None:
+def report(costs: Costs, raw: int, to: IO[str]) -> None:
     """Print medians, and how many times faster and smaller ours is, repeat by repeat."""
 
     def rates(name: str, operation: str) -> list[float]:
@@ -163,7 +101,7 @@ def report(costs: dict[tuple[str, str], list[Cost]], raw: int, to: IO[str]) -> N
         f"{'frames a CPU-second':20}" + "".join(f"{o:>12}{'ours ÷':>8}" for o in OPERATIONS), end="", file=to
     )
     print(f"{'MiB':>8}{'ours ÷':>8}", file=to)
-    for name in (OURS, *PEERS):
+    for name in dict.fromkeys(name for name, _ in costs):
         line = f"{name:20}"
         for operation in OPERATIONS:
             have, us = rates(name, operation), rates(OURS, operation)
@@ -183,7 +121,7 @@ def main(
     frames: int = 512,
     repeats: int = 5,
     reads: int = 512,
-    peers: Path = Path(".venv-peers"),
+    peers: Path | None = Path(".venv-peers"),
     scratch: Path | None = None,
 ) -> None:
     """Measure and print the table.
@@ -193,17 +131,26 @@ def main(
         frames: How many frames at most.
         repeats: How often everything is measured; medians are printed.
         reads: Random reads a repeat.
-        peers: Where the peers' environment lies, or is made.
+        peers: Where the peers' environment lies, or is made; None: measure ours alone.
         scratch: Folder for what is written and removed; default: the system's.
     """
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    python = environment(peers)
     arrays = generated(frames) if dataset is None else from_dataset(dataset, frames)
-    print(f"{len(arrays['image'])} frames of {', '.join(FIELDS)} at {arrays['image'].shape[1:3]}")
+    count = len(arrays["image"])
+    print(f"{count} frames of {', '.join(FIELDS)} at {arrays['image'].shape[1:3]}")
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        costs = measure(arrays, Path(folder), python, repeats, reads)
+        root = Path(folder) / OURS
+        formats: dict[str, Measure] = {OURS: lambda operation, order: ours(operation, order, root, arrays)}
+        server = start_peers(peers, arrays, Path(folder))
+        try:
+            if server:
+                formats |= {name: partial(server.measure, name) for name in server.names}
+            costs = measure(formats, count, repeats, reads)
+        finally:
+            if server:
+                server.close()
     report(costs, sum(values.nbytes for values in arrays.values()), sys.stdout)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    on_one_thread()
+    tyro.cli(main, description=benchmarks.shards.__doc__)
