@@ -35,6 +35,7 @@ CONCENTRATION = 0.85
 CALIBRATION_ERROR = 0.104
 TASKS = ("motion", "depth", "normals")
 HELD_OUT = 0.25
+CHOICES = tuple(choice for choice in ROBUST if choice != "plain")
 
 
 def corrupt(clean: Path, noisy: Path, share: float, seed: int) -> None:
@@ -80,7 +81,7 @@ def main(
     share: float = 0.4,
     seeds: int = 3,
     steps: int = 250,
-    choices: tuple[str, ...] = tuple(choice for choice in ROBUST if choice != "plain"),
+    choices: tuple[str, ...] = CHOICES,
 ) -> None:
     """Train on clean labels, on noisy ones plainly and with each choice, and print a table.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from benchmarks.labels.depth import bad_share, order_and_error, plain_sgbm
 from benchmarks.labels.edges import Counts, canny, count, score, thresholded
 from benchmarks.labels.flow import endpoint_error, kept_error, opencv_default
+from benchmarks.labels.metrics import Row
 from benchmarks.labels.motion import METHODS as MOTION_METHODS
 from benchmarks.labels.motion import contour_score, region_score
 from benchmarks.labels.normals import angles, cross_product, summary
@@ -22,7 +22,6 @@ from freelabels.pipeline.quality.rightness import regions_right
 from freelabels.pipeline.stages.calibrate import rendered_views
 from freelabels.pipeline.stages.render import RenderOptions
 
-Row = dict[str, Any]
 Truth = Mapping[str, Array]
 Found = dict[tuple[str, str, str], list[float]]  # label, method, metric → a value a clip
 RENDER_SEED = 1001  # not the one that the confidence maps are fitted to

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.label_model import average_precision, calibration_error, dawid_skene, methods, motion_votes
+from benchmarks.label_model import average_precision, dawid_skene, methods, motion_votes
+from benchmarks.labels.metrics import calibration_error
 from freelabels.generators.contract.clip import Clip
 
 
