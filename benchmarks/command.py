@@ -13,14 +13,15 @@ from freelabels.pipeline.work.runner import SINGLE_THREADED
 Part = Callable[..., None]
 
 
-def on_one_thread() -> None:
-    """Begin this process again with one thread for every library, as workers have it.
+def on_one_thread(**more: str) -> None:
+    """Begin this process again with one thread for every library, as workers have it, and `more` variables.
 
     Libraries read these variables when they are loaded, which they are by now. CPU time of waiting threads is no
     cost of the work.
     """
-    if SINGLE_THREADED.items() - os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **SINGLE_THREADED})
+    wanted = {**SINGLE_THREADED, **more}
+    if wanted.items() - os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
 
 
 def run_parts(about: str, parts: Mapping[str, Part], steps: Mapping[str, Part] | None = None) -> None:
