@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.command import run_parts
+
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "benchmarks"
 BEGINS = 'if __name__ == "__main__":'
@@ -85,3 +87,25 @@ def test_it_runs_to_its_end(command: str) -> None:
 
 def test_every_benchmark_is_tried() -> None:
     assert {command.split()[0] for command in SMALLEST} | {"chaos"} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ran"), [([], ["one", "two 3"]), (["two", "--number", "5"], ["two 5"])]
+)
+def test_without_arguments_all_parts_run_and_steps_only_when_named(
+    arguments: list[str], ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def one() -> None:
+        seen.append("one")
+
+    def two(number: int = 3) -> None:
+        seen.append(f"two {number}")
+
+    def step() -> None:
+        seen.append("step")
+
+    monkeypatch.setattr(sys, "argv", ["parts", *arguments])
+    run_parts("What they are.", {"one": one, "two": two}, {"step": step})
+    assert seen == ran
