@@ -5,15 +5,15 @@
 Both stages run twice on a cluster of this machine: undisturbed, and while a node or a worker process is ended by
 SIGKILL every few seconds (a node that was killed comes back). A reader opens and wholly checks every shard as soon
 as it can be seen. In the end all shards must be there, byte for byte those of the undisturbed run.
+
+Cost: COST_CHAOS
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -28,12 +28,13 @@ import psutil
 import tyro
 from PIL import Image
 
+from benchmarks.command import on_one_thread
 from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter
-from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
@@ -283,9 +284,5 @@ def main(
 
 
 if __name__ == "__main__":
-    wanted = {**SINGLE_THREADED, "RAY_USAGE_STATS_ENABLED": "0"}
-    wanted["RAY_DEDUP_LOGS_SKIP_REGEX"] = "^"  # Ray prints every death
-    if wanted.items() - os.environ.items():
-        os.environ.update(wanted)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.chaos", *sys.argv[1:]])
-    tyro.cli(main)
+    on_one_thread(RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS_SKIP_REGEX="^")  # Ray prints every death
+    tyro.cli(main, description=__doc__)

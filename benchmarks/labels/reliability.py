@@ -7,14 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.io
-from numpy.typing import NDArray
 
-from benchmarks.depth_metrics import CLIP, EVERY, stereo_pairs
-from benchmarks.flow_metrics import read_pairs
-from benchmarks.motion_metrics import read_clips
-from benchmarks.normals_metrics import TRUTH_REACH, true_normals
-from benchmarks.rgbd import read_rgbd
+from benchmarks.labels.depth import CLIP, EVERY
+from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, stereo_pairs
+from benchmarks.labels.metrics import Row
+from benchmarks.labels.normals import TRUTH_REACH, true_normals
+from benchmarks.labels.rgbd import read_rgbd, rgbd_folder
 from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
@@ -27,6 +25,7 @@ from freelabels.generators.foreground import BoundarySaliency, MotionForeground
 from freelabels.generators.motion import IndependentMotion
 from freelabels.generators.normals import Normals
 from freelabels.generators.regions import Superpixels
+from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import (
     class_right,
@@ -39,31 +38,26 @@ from freelabels.pipeline.quality.rightness import (
 
 Counted = tuple[str, str, str, Tally]  # label, name of the confidence map, data, counts
 LONGEST = 480  # longer clips are reduced to this width, as users label them at 256
+SURE = 0.1  # the share of labels that a careful trainer would start with
 STILLS = 8  # every so many frames of a clip are judged as photos
 
 
 def edges_and_regions(data: Path, every: int = 3) -> Iterator[Counted]:
     """Against drawings, as BSDS counts: a boundary is one if anybody drew it, a missed one is each person's."""
-    for path in sorted((data / "edges" / "images").glob("*.jpg"))[::every]:
-        image = _image(path)
-        drawn = scipy.io.loadmat(data / "edges" / "boundaries" / f"{path.stem}.mat")["groundTruth"]
+    for image, boundaries, drawn in drawn_images(data, every):
         clip = _stills(image[None])
         edges, regions = ContourEdges()(clip), Superpixels()(clip)
-        people = [drawn[0, k][0, 0] for k in range(drawn.shape[1])]
-        boundaries = np.stack([person["Boundaries"] > 0 for person in people])
-        each = edges_right(np.repeat(edges["edges"], len(people), axis=0), boundaries)
+        each = edges_right(np.repeat(edges["edges"], len(boundaries), axis=0), boundaries)
         right = np.where(edges["edges"] > 127, each.max(axis=0), each.mean(axis=0))
         yield from yes_and_no("edges", ContourEdges.name, "BSDS", edges, right)
-        for segments in (person["Segmentation"][None] for person in people):
-            right = regions_right(regions["regions"], segments)
+        for segments in drawn:
+            right = regions_right(regions["regions"], segments[None])
             yield "regions", "superpixels", "BSDS", Tally.of(regions["regions_confidence"], right)
 
 
 def motion(data: Path) -> Iterator[Counted]:
     """Motion, and foreground from it and from saliency, against masks of what moves."""
-    for name, frames, masks in read_clips(data):
-        if masks is None:
-            continue
+    for name, frames, masks in moving_clips(data):
         frames, masks = _reduced(frames), _reduced(masks.astype(np.uint8)) > 0
         clip = _stills(frames)
         clip = clip.with_labels(DenseInverseSearch()(clip))
@@ -81,7 +75,7 @@ def motion(data: Path) -> Iterator[Counted]:
 
 def flow(data: Path) -> Iterator[Counted]:
     """Flow of pairs of frames, and of stereo pairs."""
-    for name, (first, second, truth) in read_pairs(data):
+    for name, first, second, truth in flow_pairs(data):
         made = DenseInverseSearch()(_stills(np.stack([first, second])))
         known = np.isfinite(truth).all(axis=-1)
         right = np.where(known, flow_right(made["flow"][0], np.nan_to_num(truth)), np.nan)
@@ -94,8 +88,8 @@ def depth(data: Path) -> Iterator[Counted]:
         made = Stereo()(Clip(left[None], np.zeros(1), np.eye(3), right=right_view[None]))
         right = order_right(made["disparity"], truth[None])
         yield "disparity", Stereo.name, name, Tally.of(made["disparity_confidence"], right)
-    folder = data / "rgbd" / "seven-scenes"
-    if not folder.is_dir():
+    folder = rgbd_folder(data)
+    if folder is None:
         return
     full, half = read_rgbd(folder, 1.0), read_rgbd(folder, 0.5)
     for start in range(0, len(half.image) - CLIP // 2, CLIP):
@@ -148,11 +142,29 @@ def _reduced(frames: Array) -> Array:
     return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} can't be read as an image: check the data folder")
-    return np.asarray(image[..., ::-1], np.uint8)
+PARTS = (edges_and_regions, motion, flow, depth)
 
 
-PARTS = {"edges": edges_and_regions, "motion": motion, "flow": flow, "depth": depth}
+def reliability_rows(data: Path | None, pictures: Path | None) -> Iterator[Row]:
+    """ECE per label, map and data, and the error among the surest tenth; diagrams into `pictures`."""
+    if data is None:
+        return
+    counted: dict[tuple[str, str, str], list[Tally]] = {}
+    for part in PARTS:
+        for label, name, source, tally in part(data):
+            counted.setdefault((label, name, source), []).append(tally)
+    whole: dict[str, dict[str, Tally]] = {}
+    for (label, name, source), parts in counted.items():
+        tally = Tally.sum(parts)
+        whole.setdefault(label, {})[f"{name}, {source}"] = tally
+        about = {"label": label, "data": source, "method": name}
+        yield {**about, "metric": "ECE", "value": tally.calibration_error}
+        yield {**about, "metric": "wrong", "value": tally.risk(1.0)}
+        yield {**about, "metric": f"wrong of the surest {SURE:.0%}", "value": tally.risk(SURE)}
+    for label, curves in whole.items():
+        every = Tally.sum(list(curves.values()))
+        about = {"label": label, "data": "all real", "method": "all"}
+        yield {**about, "metric": "ECE", "value": every.calibration_error}
+        if pictures is not None:
+            pictures.mkdir(parents=True, exist_ok=True)
+            draw_reliability(f"{label}: real footage", curves, pictures / f"real-{label}.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,14 @@ from time import process_time
 
 import cv2
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 from skimage.morphology import skeletonize
 
+from benchmarks.labels.footage import Image, Mask, drawn_images
+from benchmarks.labels.metrics import Row
 from freelabels.generators.contract.fields import as_bytes
 from freelabels.generators.edges import ContourEdges
 
-Mask = NDArray[np.bool_]
 TOLERANCE = 0.0075  # of the image's diagonal, as in BSDS
 STEPS = 20
 
@@ -149,53 +148,30 @@ def thresholded(edges: NDArray[np.uint8]) -> Iterator[Mask]:
         yield np.asarray(skeletonize(edges >= max(low, 1)))
 
 
-def canny(image: NDArray[np.uint8]) -> Iterator[Mask]:
+def canny(image: Image) -> Iterator[Mask]:
     """The baseline: OpenCV's Canny on grey, σ 2.8, at STEPS geometric thresholds."""
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 2.8)
     for high in np.geomspace(300, 10, STEPS):
         yield cv2.Canny(grey, 0.4 * high, high, L2gradient=True) > 0
 
 
-def pictures(folder: Path) -> Iterator[tuple[NDArray[np.uint8], list[Mask]]]:
-    """Images (H, W, 3) with every person's boundaries, from ``images/*.jpg`` and ``boundaries/*.mat``."""
-    for path in sorted((folder / "images").glob("*.jpg")):
-        drawn = scipy.io.loadmat(folder / "boundaries" / f"{path.stem}.mat")["groundTruth"]
-        truths = [drawn[0, k]["Boundaries"][0, 0].astype(bool) for k in range(drawn.shape[1])]
-        image = cv2.imread(str(path))
-        if image is None:
-            raise ValueError(f"{path} is not a readable image: replace it or take it out of the folder")
-        yield np.ascontiguousarray(image[..., ::-1], np.uint8), truths
-
-
-@dataclass(frozen=True)
-class EdgeRow:
-    """One line of the benchmark's table: a method, its scores, and CPU milliseconds per image."""
-
-    method: str
-    score: EdgeScore
-    milliseconds: float
-
-
-def edge_rows(folder: Path) -> list[EdgeRow]:
-    """Score our edges and Canny on a folder of images and drawn boundaries (see `pictures`)."""
+def edge_rows(data: Path | None) -> Iterator[Row]:
+    """Our edges and Canny against people's drawings; ms is CPU time per image."""
     detector = ContourEdges()
 
-    def ours(image: NDArray[np.uint8]) -> list[Mask]:
-        return list(thresholded(as_bytes(detector.frame(image)[0])))
+    def ours(image: Image) -> Iterator[Mask]:
+        return thresholded(as_bytes(detector.frame(image)[0]))
 
-    rows = []
-    for name, method in (("edges", ours), ("Canny, σ 2.8", lambda image: list(canny(image)))):
-        counts, spent = [], 0.0
-        for image, truths in pictures(folder):
+    counts: dict[str, list[Counts]] = {}
+    spent: dict[str, float] = {}
+    for image, boundaries, _ in drawn_images(data):
+        for name, method in (("edges", ours), ("Canny, σ 2.8", canny)):
             start = process_time()
-            maps = method(image)
-            spent += process_time() - start
-            counts.append(count(iter(maps), truths))
-        rows.append(EdgeRow(name, score(counts), 1000 * spent / max(len(counts), 1)))
-    return rows
-
-
-if __name__ == "__main__":
-    for row in edge_rows(Path(sys.argv[1])):
-        s = row.score
-        print(f"{row.method:14} ODS {s.ods:.3f}  OIS {s.ois:.3f}  AP {s.ap:.3f}  {row.milliseconds:.0f} ms")
+            maps = list(method(image))
+            spent[name] = spent.get(name, 0.0) + process_time() - start
+            counts.setdefault(name, []).append(count(iter(maps), list(boundaries)))
+    for name, each in counts.items():
+        found = score(each)
+        values = {"ODS": found.ods, "OIS": found.ois, "AP": found.ap, "ms": 1e3 * spent[name] / len(each)}
+        for metric, value in values.items():
+            yield {"label": "edges", "data": "BSDS", "method": name, "metric": metric, "value": value}

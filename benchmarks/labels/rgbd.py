@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.labels.footage import Floats, read_image
 from freelabels.generators.contract.geometry import backproject, invert_pose, project, transform
 
-Floats = NDArray[np.float64]
 COLOUR_FOCAL = 525.0
 COLOUR_OFFSET = 0.025  # metres to the right of the depth camera
 UNKNOWN = (0, 65535)
@@ -71,6 +70,12 @@ def seen_from(depth: Floats, K: Floats, motion: Floats, K_there: Floats) -> Floa
     return np.where(np.isfinite(out), out, np.nan)
 
 
+def rgbd_folder(data: Path | None) -> Path | None:
+    """The clip that depth and normals are judged on, where there is one."""
+    folder = data / "rgbd" / "seven-scenes" if data is not None else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
 def read_rgbd(folder: Path, scale: float) -> RgbdClip:
     """All frames of a 7-Scenes folder; images are averaged down to `scale`, depth is taken by nearest."""
     K = np.loadtxt(folder / "camera-intrinsics.txt").reshape(3, 3)
@@ -78,19 +83,12 @@ def read_rgbd(folder: Path, scale: float) -> RgbdClip:
     images, depths, poses = [], [], []
     for path in sorted(folder.glob("*.color.jpg")):
         stem = path.name.removesuffix(".color.jpg")
-        raw = _read(folder / f"{stem}.depth.png", cv2.IMREAD_UNCHANGED)
+        raw = cv2.imread(str(folder / f"{stem}.depth.png"), cv2.IMREAD_UNCHANGED)
+        if raw is None:
+            raise ValueError(f"{folder / stem}.depth.png can't be read as an image: check the data folder")
         depth = np.where(np.isin(raw, UNKNOWN), np.nan, raw / 1000.0)
         size = (round(raw.shape[1] * scale), round(raw.shape[0] * scale))
-        images.append(
-            cv2.resize(_read(path, cv2.IMREAD_COLOR)[..., ::-1], size, interpolation=cv2.INTER_AREA)
-        )
+        images.append(cv2.resize(read_image(path), size, interpolation=cv2.INTER_AREA))
         depths.append(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST))
         poses.append(np.loadtxt(folder / f"{stem}.pose.txt"))
     return RgbdClip(np.stack(images).astype(np.uint8), np.stack(depths), np.stack(poses), K)
-
-
-def _read(path: Path, flags: int) -> NDArray[Any]:
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        raise ValueError(f"{path} can't be read as an image: check the data folder")
-    return np.asarray(image)

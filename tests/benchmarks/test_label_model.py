@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.label_model import average_precision, calibration_error, dawid_skene, methods, motion_votes
+from benchmarks.label_model import average_precision, dawid_skene, methods, motion_votes
+from benchmarks.labels.metrics import calibration_error
 from freelabels.generators.contract.clip import Clip
 
 
@@ -54,3 +55,9 @@ def test_cues_of_motion_are_votes_on_superpixels_that_a_moving_square_wins() -> 
     scores = methods(given)
     assert set(scores) > {"flow, next alone", "colour, previous alone", "majority vote", "ours"}
     assert min(average_precision(score, given.true, given.weight)[0] for score in scores.values()) > 0.6
+
+
+def test_calibration_error_is_the_gap_between_belief_and_truth_and_weighs_items() -> None:
+    belief, right = np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False])
+    assert calibration_error(belief, right) == pytest.approx((0.45 + 0.15) / 2)
+    assert calibration_error(belief, right, np.array([1.0, 1.0, 6.0, 0.0])) == pytest.approx((0.9 + 0.9) / 8)

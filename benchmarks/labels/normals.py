@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 
-from benchmarks.depth_metrics import CLIP, EVERY, calibration_error
-from benchmarks.rgbd import RgbdClip, read_rgbd
+from benchmarks.labels.depth import CLIP, EVERY
+from benchmarks.labels.footage import Floats
+from benchmarks.labels.metrics import Row, calibration_error
+from benchmarks.labels.rgbd import RgbdClip, read_rgbd, rgbd_folder
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import backproject, intrinsics
@@ -21,9 +21,6 @@ from freelabels.generators.depth.sensor_depth import SensorDepth
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.depth.video_disparity import VideoDisparity
 from freelabels.generators.normals import Normals
-
-Row = dict[str, Any]
-Floats = NDArray[np.float64]
 
 COVERAGES = (0.15, 0.3, 0.5, 0.7, 1.0)
 TRUTH_REACH = 5  # pixels at 640 × 480: truth is a plane through 11 × 11 fused depths
@@ -98,10 +95,10 @@ def _video(rgbd: RgbdClip, start: int) -> tuple[Clip, dict[str, Array]]:
     return clip, VideoDisparity()(clip)
 
 
-def measured(data: Path) -> Iterator[tuple[str, str, Array, Array, Floats, float]]:
+def measured(data: Path | None) -> Iterator[tuple[str, str, Array, Array, Floats, float]]:
     """Source, method, normals, confidence, true normals and seconds of every measured frame."""
-    folder = data / "rgbd" / "seven-scenes"
-    if folder.is_dir():
+    folder = rgbd_folder(data)
+    if folder is not None:
         full = read_rgbd(folder, 1.0)
         for t in range(EVERY // 2, len(full.image), 2 * EVERY):
             truth = true_normals(1 / full.fused(t, colour=False), full.K, TRUTH_REACH)
@@ -162,7 +159,7 @@ def _ours(clip: Clip, made: dict[str, Array], k: int) -> tuple[str, Array, Array
     return "normals", labels["normals"][k], labels["normals_confidence"][k] / 255
 
 
-def normals_rows(data: Path) -> Iterator[Row]:
+def normals_rows(data: Path | None) -> Iterator[Row]:
     """Angular errors over coverage for each source of depth; truth: planes through depth fused over frames."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for source, method, normals, score, truth, spent in measured(data):

@@ -5,22 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from benchmarks.flow_metrics import calibration_error
+from benchmarks.labels.footage import Image, Mask, moving_clips, static_clips
+from benchmarks.labels.metrics import Row, calibration_error
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion
 
-Row = dict[str, Any]
-Mask = NDArray[np.bool_]
 CONTOUR_TOLERANCE = 0.008  # of the image's diagonal, as in DAVIS
 
 
@@ -47,28 +43,6 @@ def _contour(mask: Mask) -> Mask:
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
     return np.asarray((here != padded[1:, :-1]) | (here != padded[:-1, 1:]) | (here != padded[1:, 1:]))
-
-
-def read_clips(data: Path) -> Iterator[tuple[str, NDArray[np.uint8], Mask | None]]:
-    """Named frames (T, H, W, 3) and masks (T, H, W) from `data`/motion; None for static scenes in `data`/rgbd."""
-    for folder in sorted((data / "motion").iterdir()):
-        if (folder / "video.mp4").is_file():
-            with av.open(str(folder / "video.mp4")) as container:
-                frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        else:
-            frames = [_read(file) for file in sorted((folder / "images").iterdir())]
-        masks = [_read(file).any(axis=-1) for file in sorted((folder / "masks").iterdir())]
-        count = min(len(frames), len(masks))
-        yield folder.name, np.stack(frames[:count]), np.stack(masks[:count])
-    for folder in sorted((data / "rgbd").iterdir()):
-        yield folder.name, np.stack([_read(file) for file in sorted(folder.glob("*.color.jpg"))]), None
-
-
-def _read(file: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{file} can't be read as an image: check the data folder")
-    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def ours(clip: Clip) -> tuple[Mask, Array | None]:
@@ -98,9 +72,9 @@ METHODS: dict[str, Callable[[Clip], tuple[Mask, Array | None]]] = {
 }
 
 
-def motion_rows(data: Path) -> Iterator[Row]:
+def motion_rows(data: Path | None) -> Iterator[Row]:
     """One row per clip, method and metric: label, data, method, metric, value; ms is per frame, without flow."""
-    for name, frames, truth in read_clips(data):
+    for name, frames, truth in _clips(data):
         bare = Clip(frames, np.arange(len(frames)) / 25.0, np.eye(3))
         clip = bare.with_labels(DenseInverseSearch()(bare))
         for method, run in METHODS.items():
@@ -119,3 +93,9 @@ def motion_rows(data: Path) -> Iterator[Row]:
                 said = confidence > 0
                 error = calibration_error(confidence[said], (moving == truth)[said]) if said.any() else 0.0
                 yield {**about, "metric": "ECE", "value": error}
+
+
+def _clips(data: Path | None) -> Iterator[tuple[str, Image, Mask | None]]:
+    yield from moving_clips(data)
+    for name, frames in static_clips(data):
+        yield name, frames, None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.depth_metrics import bad_share, order_and_error, plain_sgbm
-from benchmarks.edges_metrics import Counts, canny, count, score, thresholded
-from benchmarks.flow_metrics import endpoint_error, kept_error, opencv_default
-from benchmarks.motion_metrics import METHODS as MOTION_METHODS
-from benchmarks.motion_metrics import contour_score, region_score
-from benchmarks.normals_metrics import angles, cross_product, summary
+from benchmarks.labels.depth import bad_share, order_and_error, plain_sgbm
+from benchmarks.labels.edges import Counts, canny, count, score, thresholded
+from benchmarks.labels.flow import endpoint_error, kept_error, opencv_default
+from benchmarks.labels.metrics import Row
+from benchmarks.labels.motion import METHODS as MOTION_METHODS
+from benchmarks.labels.motion import contour_score, region_score
+from benchmarks.labels.normals import angles, cross_product, summary
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, Clip
 from freelabels.generators.contract.detector import detectors, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
@@ -22,7 +22,6 @@ from freelabels.pipeline.quality.rightness import regions_right
 from freelabels.pipeline.stages.calibrate import rendered_views
 from freelabels.pipeline.stages.render import RenderOptions
 
-Row = dict[str, Any]
 Truth = Mapping[str, Array]
 Found = dict[tuple[str, str, str], list[float]]  # label, method, metric → a value a clip
 RENDER_SEED = 1001  # not the one that the confidence maps are fitted to

@@ -48,7 +48,9 @@ def _frame(photo: Array, rng: np.random.Generator) -> dict[str, Array]:
     smooth = cv2.GaussianBlur(grey, (0, 0), 2)
     slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE
-    near = cv2.GaussianBlur(grey, (0, 0), 12) > grey.mean()  # a few large areas that move their own way
+    near = np.float32(
+        cv2.GaussianBlur(grey, (0, 0), 12) > grey.mean()
+    )  # a few large areas that move their own way
     inverse = 0.2 + 0.3 * y + 0.3 * near + 0.02 * smooth / 255
     ramp = np.stack([-cv2.Sobel(inverse, cv2.CV_32F, 1, 0), -cv2.Sobel(inverse, cv2.CV_32F, 0, 1)], axis=-1)
     normals = np.concatenate([20 * ramp, -np.ones_like(ramp[..., :1])], axis=-1)

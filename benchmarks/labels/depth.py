@@ -5,49 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import skimage.data
 from numpy.typing import NDArray
 
-from benchmarks.rgbd import read_rgbd
+from benchmarks.labels.footage import Floats, Image, stereo_pairs
+from benchmarks.labels.metrics import Row, calibration_error
+from benchmarks.labels.rgbd import read_rgbd, rgbd_folder
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.depth.video_disparity import VideoDisparity
 
-Row = dict[str, Any]
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float64]
-
-SCALES = {"cones": 4, "teddy": 4, "venus": 8}  # grey levels per pixel of disparity
 DENSITIES = (0.5, 0.75, 0.9, 0.96, 1.0)
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BAD = 2.0  # pixels
 APART = 1.05  # pairs of pixels nearer in depth than this ratio have no order a Kinect can tell
 PAIRS = 20000
 CLIP, EVERY = 64, 10  # frames a clip, and from one measured frame to the next
-
-
-def stereo_pairs(data: Path) -> Iterator[tuple[str, Image, Image, Floats]]:
-    """Name, left and right image, and the left view's disparity in pixels (NaN unknown)."""
-    for name, scale in SCALES.items():
-        folder = data / "stereo" / name
-        if folder.is_dir():
-            left, right = (_read(folder / f"im{number}.png") for number in (2, 6))
-            grey = _read(folder / "disp2.png")[..., 0].astype(np.float64)
-            yield name, left, right, np.where(grey > 0, grey / scale, np.nan)
-    left, right, disparity = skimage.data.stereo_motorcycle()
-    yield "motorcycle", left, right, np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float64)
-
-
-def _read(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} can't be read as an image: check the data folder")
-    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def seen_by_both(disparity: Floats) -> NDArray[np.bool_]:
@@ -79,7 +55,7 @@ def ours_stereo(left: Image, right: Image) -> tuple[Array, Array]:
     return made["disparity"][0].astype(np.float64), made["disparity_confidence"][0] / 255
 
 
-def stereo_rows(data: Path) -> Iterator[Row]:
+def stereo_rows(data: Path | None) -> Iterator[Row]:
     """Share of pixels off by more than two, over density: the most confident pixels with known truth.
 
     "visible" counts surfaces that both cameras see (the usual non-occluded measure), "all" every pixel with
@@ -100,6 +76,8 @@ def stereo_rows(data: Path) -> Iterator[Row]:
                 totals.setdefault((method, metric), []).append(value)
                 yield {"label": "disparity", "data": name, "method": method, "metric": metric, "value": value}
     for (method, metric), values in totals.items():
+        if len(values) < 2:
+            continue
         mean = float(np.mean(values))
         yield {"label": "disparity", "data": "stereo mean", "method": method, "metric": metric, "value": mean}
 
@@ -143,10 +121,10 @@ def order_right(inverse: Array, depth: Floats, seed: int = 0) -> NDArray[np.bool
     return np.asarray((value[known] > value[other]) == (true[known] < true[other]))
 
 
-def video_disparity_rows(data: Path) -> Iterator[Row]:
+def video_disparity_rows(data: Path | None) -> Iterator[Row]:
     """Order and AbsRel over coverage on the RGB-D clip, beside vertical position and flow magnitude."""
-    folder = data / "rgbd" / "seven-scenes"
-    if not folder.is_dir():
+    folder = rgbd_folder(data)
+    if folder is None:
         return
     rgbd = read_rgbd(folder, 0.5)
     y = np.repeat(np.arange(rgbd.image.shape[1], dtype=np.float64)[:, None], rgbd.image.shape[2], axis=1)
@@ -192,8 +170,7 @@ def video_disparity_rows(data: Path) -> Iterator[Row]:
     yield {**about, "metric": "ms", "value": 1e3 * spent / frames}
 
 
-def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
-    """Expected calibration error of confidences in [0, 1] (N,) against whether they were right (N,)."""
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, right, minlength=bins) - np.bincount(which, confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
+def depth_rows(data: Path | None) -> Iterator[Row]:
+    """From stereo pairs, and from video where there is a clip with true depth."""
+    yield from stereo_rows(data)
+    yield from video_disparity_rows(data)

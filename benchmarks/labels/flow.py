@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.labels.footage import DISPARITY_SCALE, Image, flow_pairs
+from benchmarks.labels.metrics import Row, calibration_error
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.flow import DenseInverseSearch
 
-Row = dict[str, Any]
-Image = NDArray[np.uint8]
-Pair = tuple[Image, Image, NDArray[np.float32]]
-UNKNOWN = 1e9  # flow files mark unknown pixels with larger values
-DISPARITY_SCALE = {"cones": 4, "teddy": 4, "venus": 8}  # grey levels per pixel of the stereo pairs
 KEPT = 0.75  # the most confident share of pixels
 
 
@@ -35,40 +31,6 @@ def kept_error(error: Array, score: Array, kept: float = KEPT) -> tuple[float, f
     count = max(1, int(kept * len(error)))
     chosen = np.argsort(-score.astype(np.float64), kind="stable")[:count]
     return float(error[chosen].mean()), float(np.sort(error)[:count].mean())
-
-
-def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
-    """Expected calibration error of confidences in [0, 1] (N,) against whether they were right (N,)."""
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(which, minlength=bins)
-    gap = np.abs(
-        np.bincount(which, right, minlength=bins)
-        - np.bincount(which, confidence.astype(float), minlength=bins)
-    )
-    return float(gap.sum() / count.sum())
-
-
-def read_pairs(data: Path) -> Iterator[tuple[str, Pair]]:
-    """Named (first, second, true flow) from `data`/flow and, disparities taken as flow, from `data`/stereo."""
-    for file in sorted((data / "flow").glob("*.flo")):
-        truth = np.array(cv2.readOpticalFlow(str(file)), np.float32)
-        truth[(np.abs(truth) > UNKNOWN).any(axis=-1)] = np.nan
-        first, second = (_read(file.with_name(f"{file.stem}{number}.png")) for number in (1, 2))
-        yield file.stem, (first, second, truth)
-    for name, scale in DISPARITY_SCALE.items():
-        folder = data / "stereo" / name
-        if folder.is_dir():
-            grey = _read(folder / "disp2.png")[..., 0].astype(np.float32)
-            disparity = np.where(grey > 0, grey / scale, np.nan)
-            truth = np.stack([-disparity, 0 * disparity], axis=-1).astype(np.float32)
-            yield name, (_read(folder / "im2.png"), _read(folder / "im6.png"), truth)
-
-
-def _read(file: Path) -> Image:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{file} can't be read as an image: check the data folder")
-    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def opencv_default(first: Image, second: Image) -> tuple[Array, Array | None]:
@@ -90,10 +52,10 @@ METHODS: dict[str, Callable[[Image, Image], tuple[Array, Array | None]]] = {
 }
 
 
-def flow_rows(data: Path) -> Iterator[Row]:
+def flow_rows(data: Path | None) -> Iterator[Row]:
     """One row per pair of frames, method and metric: label, data, method, metric, value."""
     ratios = []
-    for name, (first, second, truth) in read_pairs(data):
+    for name, first, second, truth in flow_pairs(data):
         known = np.isfinite(truth).all(axis=-1)
         for method, run in METHODS.items():
             start = time.process_time()
