@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # Where `make test-python` sets up another Python.
-OTHER = .venv-$(notdir $(PYTHON))
+OTHER = .venv-$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 # What no wheel carries: Python's own venv module, and the libraries that open3d loads when it is imported.
 DEBIAN_PACKAGES := python3.11-venv libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6
 # What `make test` needs besides: a browser that drives the page of `freelabels inspect`.

@@ -54,8 +54,8 @@ def data_folder() -> Path:
 def _require() -> None:
     if pybullet is None:
         raise UserError(
-            "rendering needs PyBullet, which has wheels for Python 3.11 on Linux x86-64: use that Python, or build "
-            "PyBullet with a C++ compiler (pip install pybullet)"
+            "rendering needs PyBullet, which has wheels for Python 3.11 on Linux x86-64: use that Python, or "
+            "build PyBullet with a C++ compiler (pip install pybullet)"
         )
 
 
