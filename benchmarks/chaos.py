@@ -74,7 +74,10 @@ class Reader(threading.Thread):
 
 @dataclass
 class Killer:
-    """Ends a worker process, or a node whole, by SIGKILL, at random moments; nodes come back."""
+    """Ends a worker process, or a node whole, by SIGKILL, at random moments; nodes come back.
+
+    The first kill comes as soon as a task is seen at work, so that even a short run has one.
+    """
 
     cluster: Any
     pauses: tuple[float, float]
@@ -83,24 +86,28 @@ class Killer:
 
     def work(self, over: threading.Event, most: int) -> None:
         """Kill until it is `over`, or so often. Runs in the main thread, where alone Ray can start a node."""
-        while self.kills.total() < most and not over.wait(self.rng.uniform(*self.pauses)):
-            if self.rng.random() < NODE_SHARE:
-                self._kill_node()
+        while not self._at_work() and not over.wait(0.01):
+            pass
+        while self.kills.total() < most and not over.is_set():
+            workers = self._at_work()
+            if workers and self.rng.random() >= NODE_SHARE:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                    self.rng.choice(workers).kill()
+                    self.kills["workers"] += 1
             else:
-                self._kill_worker()
+                self._kill_node()
+            over.wait(self.rng.uniform(*self.pauses))
         over.wait()
 
-    def _kill_worker(self) -> None:
-        """One process of a task that is running now, on any node."""
+    def _at_work(self) -> list[psutil.Process]:
+        """The processes of tasks that are running now, on all nodes."""
         found = []
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
                 if title.startswith(("ray::label", "ray::render")):
                     found.append(process)
-        if found:
-            self.rng.choice(found).kill()
-            self.kills["workers"] += 1
+        return found
 
     def _kill_node(self) -> None:
         """A node other than the driver's, with all that runs on it."""

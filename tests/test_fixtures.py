@@ -161,6 +161,7 @@ def test_labelled_again_it_is_completed_and_then_left_alone(
     assert label(capsys, version, "labelled")["made"] == 0
 
 
+@pytest.mark.renders
 def test_rendered_again_there_is_nothing_to_do(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     # All of them rendered by version 1 of renders; those of an older version than today's would be made anew.
     before = shard_files("rendered")

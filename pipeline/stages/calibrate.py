@@ -104,6 +104,7 @@ def calibrate(
         raise UserError(
             f"--clips must be at least 2, not {clips}: every map is tried on clips it has not seen"
         )
+    _ = options[0].library  # what hinders rendering is found before anything is written
     maps: dict[str, ConfidenceMap] = {}
     tallies: dict[Key, list[Tally]] = {}
     failed: set[int] = set()

@@ -12,6 +12,8 @@ from PIL import Image
 from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
 from freelabels.renderers.surfaces import meshes
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

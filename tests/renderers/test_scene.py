@@ -14,6 +14,8 @@ from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.scene.assets import Entry, Library, library
 from freelabels.renderers.scene.scene import Camera, Scene, camera_poses, scene_from_json, scene_to_json
 
+pytestmark = pytest.mark.renders
+
 RANGES = SceneRanges()
 
 

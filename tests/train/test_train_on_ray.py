@@ -25,6 +25,7 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.timeout(900)  # Ray Train starts ten processes, which takes minutes where others work too
 def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(

@@ -86,6 +86,7 @@ def assert_bits_equal(a: Any, b: Any, path: str = "") -> None:
         assert a == b, path
 
 
+@pytest.mark.kill
 def test_killed_and_resumed_is_bit_for_bit_the_same(
     data: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:

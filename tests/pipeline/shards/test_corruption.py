@@ -83,7 +83,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made("rendered", tmp_path_factory.mktemp("rendered") / "data", stage)
 
 
-@pytest.fixture(params=["labelled", "rendered"])
+@pytest.fixture(params=["labelled", pytest.param("rendered", marks=pytest.mark.renders)])
 def whole(request: pytest.FixtureRequest) -> Made:
     return request.getfixturevalue(request.param)
 
