@@ -52,7 +52,7 @@ class Clock:
 
 
 def speed(
-    sizes: tuple[int, ...] = (128, 256, 512), clips: int = 6, frames: int = 8, objects: int = 10
+    sizes: tuple[int, ...] = (128, 256, 512), clips: int = 3, frames: int = 8, objects: int = 10
 ) -> None:
     """CPU-seconds per frame of each part and in all, over several scenes with that many objects."""
     assets = library()
@@ -121,7 +121,7 @@ def _frame_parts(
             render_image(now.surfaces, scene.appearance, K, now.camera_pose, (size, size), rng, seen.hits)
 
 
-def witness(scenes: int = 50, size: int = 256) -> None:
+def witness(scenes: int = 20, size: int = 256) -> None:
     """Ids by rays against PyBullet's TinyRenderer: of the same meshes, and of the files' own visual shapes."""
     assets = library()
     wrong, outlines, own_wrong, worst = 0, 0, 0, 0.0
@@ -172,7 +172,7 @@ def witness(scenes: int = 50, size: int = 256) -> None:
     )
 
 
-def steady(clips: int = 1000, frames: int = 2, size: int = 32) -> None:
+def steady(clips: int = 300, frames: int = 2, size: int = 32) -> None:
     """Resident memory and CPU time over many small clips in one process."""
     assets = library()
     memory, spent = [], []
@@ -191,7 +191,7 @@ def steady(clips: int = 1000, frames: int = 2, size: int = 32) -> None:
     print(f"last tenth against first: {np.mean(spent[-tenth:]) / np.mean(spent[:tenth]):.3f} of the time")
 
 
-def residual(clips: int = 20, frames: int = 4, size: int = 256) -> None:
+def residual(clips: int = 10, frames: int = 4, size: int = 256) -> None:
     """Flow against depth, poses and object motion in many clips."""
     assets = library()
     worst = 0.0

@@ -30,7 +30,7 @@ def main(
     backbone: str = "resnet18",
     size: int = 96,
     batch: int = 8,
-    steps: int = 12,
+    steps: int = 6,
     workers: int = 1,
     adversary: str = "reversal",
     precision: str = "auto",

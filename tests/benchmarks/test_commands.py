@@ -34,7 +34,7 @@ SMALLEST = {
     "scaling label": ("--shards 20", "label 20 committed shards of videos"),
     "scaling plan": ("--shards 20 --records 2", "index from nothing"),
     "scaling simulate": ("--shards 200 --workers 10", "200 shards of 60 s"),
-    "scaling workers": ("--shards 2 --frames 4 --size 32", "1 → 2 workers"),
+    "scaling workers": ("--shards 1 --frames 4 --size 32 --counts 1", "1 → 1 workers"),
     "shards": ("--frames 8 --repeats 1 --reads 8 --peers None", "the arrays themselves are"),
     "train": ("--backbone test_resnet --size 32 --batch 2 --steps 2", "samples/s"),
 }
