@@ -8,7 +8,7 @@
 
 Every library has one thread, as in workers.
 
-Cost: COST_RENDER
+Cost: all parts about two CPU minutes.
 """
 
 from __future__ import annotations
@@ -209,4 +209,4 @@ if __name__ == "__main__":
     on_one_thread()
     cv2.setNumThreads(1)
     parts: dict[str, Part] = {"speed": speed, "witness": witness, "steady": steady, "residual": residual}
-    run_parts(str(__doc__), parts)
+    run_parts(__doc__, parts)

@@ -17,4 +17,4 @@ if __name__ == "__main__":
         "label": label,
         "simulate": simulate,
     }
-    run_parts(str(benchmarks.scaling.__doc__), parts, {"once": once, "replan": replan, "relabel": relabel})
+    run_parts(benchmarks.scaling.__doc__, parts, {"once": once, "replan": replan, "relabel": relabel})
