@@ -61,6 +61,8 @@ def test_help_shows_what_it_measures(
 ) -> None:
     monkeypatch.setattr("benchmarks.command.on_one_thread", lambda **_: None)  # no new process
     monkeypatch.setattr(sys, "argv", [name, "--help"])
+    module = f"benchmarks.{name}" if (HOME / f"{name}.py").is_file() else f"benchmarks.{name}.__main__"
+    monkeypatch.delitem(sys.modules, module, raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     assert ended.value.code == 0
