@@ -183,6 +183,7 @@ def trained(*arguments: str) -> list[dict[str, Any]]:
     return [line for line in lines if "losses" in line]
 
 
+@pytest.mark.slow
 def test_it_is_trained_on(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = trained("--out", "new", "--steps", "2")
     assert [line["step"] for line in lines] == [1, 2]
@@ -194,6 +195,7 @@ def test_it_is_trained_on(version: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (f"{frames} frames excluded" in said) if frames else ("excluded" not in said)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_multilevel_reaches_every_stage() -> None:
     assert all(f.grad is not None and f.grad.abs().sum() > 0 for f in features)
 
 
+@pytest.mark.slow
 def test_the_least_squares_judge_learns_and_the_trunk_cannot_move_it() -> None:
     judge = made("lsgan", weight=1.0, pool=64)
     solver = torch.optim.Adam(judge.parameters(), 1e-2)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -90,6 +91,7 @@ def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
         assert (gradient != 0).any() or name.endswith("bias"), name
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> None:
     real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
     synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)

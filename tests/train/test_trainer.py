@@ -125,6 +125,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[str]], tmp_path: Path) -> None:
     config = replace(SMALL, steps=60, lr=3e-3, ema=0.9, tasks=("edges", "depth", "normals"))
     summary = run(data, tmp_path / "run", config)
@@ -143,6 +144,7 @@ def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[st
     assert torch.isfinite(feature).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversary", ["reversal", "multilevel", "cdan", "ridge", "coral", "mmd", "fourier"])
 def test_every_adversary_trains_and_reports(
     data: tuple[list[str], list[str]], tmp_path: Path, adversary: str

@@ -197,6 +197,7 @@ def reads_right_or_raises(whole: Made, before: Changes) -> None:
         shard.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_named_and_never_read_as_a_value(whole: Made, kind: Callable[..., Changes]) -> None:
     rng = random.Random(kind.__name__)
@@ -225,6 +226,7 @@ def test_the_loader_raises(whole: Made, kind: Callable[..., Changes], column: st
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_repair_and_a_rerun_restore_the_bytes(
     whole: Made, tmp_path: Path, kind: Callable[..., Changes]

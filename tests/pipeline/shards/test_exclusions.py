@@ -108,6 +108,7 @@ def test_a_named_list_counts_too_and_an_empty_one_changes_nothing(tmp_path: Path
     assert read_catalogue([path], [], 1).digest == before.digest
 
 
+@pytest.mark.slow
 def test_training_says_how_many_frames_are_excluded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_dataset_keeps_the_size_it_began_with(dataset: Dataset) -> None:
         Dataset.create(dataset.path, {"size": [64, 64]})
 
 
+@pytest.mark.kill
 def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) -> None:
     script = textwrap.dedent(
         """

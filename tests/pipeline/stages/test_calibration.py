@@ -130,6 +130,7 @@ def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
         assert known.score[0] == known.confidence[0] == 0 and known.confidence[-1] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
     texts = []
@@ -144,6 +145,7 @@ def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Pat
     assert (tmp_path / "a" / "reliability-edges.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_confidence_holds_on_fresh_clips() -> None:
     plain, crowded = calibration_options(seed=77, frames=5, size=(128, 128))
