@@ -37,7 +37,9 @@ def s3_server() -> Iterator[str]:
         }.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # those of a server before know another address
+        fsspec.get_filesystem_class(
+            "s3"
+        ).clear_instance_cache()  # those of a server before know another address
         fsspec.filesystem("s3").mkdir("bucket")
         yield url
         moto.stop()
