@@ -1,1 +1,1 @@
-"""Disparity and depth from stereo, from a moving camera, from a depth sensor. Only detectors' registry imports it."""
+"""Disparity and depth from stereo, from a moving camera, from a depth sensor. Only the registry imports it."""
