@@ -25,7 +25,14 @@ from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, Source
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.find import Item, Refusal, find
 from freelabels.pipeline.sources.scan import scan
-from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
+from freelabels.pipeline.stages.bookkeeping import (
+    begin,
+    committing,
+    failure_entry,
+    time_limit,
+    write_failed,
+    writing_to,
+)
 from freelabels.pipeline.stages.planning import (
     PlannedShards,
     Recipe,
@@ -37,6 +44,7 @@ from freelabels.pipeline.stages.planning import (
     recipes,
     uncovered,
 )
+from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
@@ -181,8 +189,16 @@ def _label_clips(
     _announce(shards, skipped, len(work), reporter)
     made, failures = 0, []
     with reporter.stage("label", len(work)) as tick:
-        for outcome in run(label_shard, work, lambda w: f"label {w.shard.id}", cluster):
-            tick(outcome.work.shard.frames, failed=outcome.result is None)
+        outcomes = run(
+            label_shard,
+            work,
+            lambda w: f"label {w.shard.id}",
+            cluster,
+            seconds=lambda w: time_limit(w.shard.frames, options.size),
+            notice=tick.notice,
+        )
+        for outcome in outcomes:
+            tick(outcome.work.shard.frames, failed=outcome.result is None, outcome=outcome)
             if outcome.fatal:
                 raise write_failed(dataset, outcome.error, made)
             if outcome.result is None:
@@ -292,23 +308,26 @@ def label_shard(work: LabelWork) -> str:
     for number, spec in enumerate(work.shard.clips):
         rows = slice(start, start + spec.frames)
         start += spec.frames
-        clip = _load(work, spec, None if anew else base, rows)
+        with tally.part("decode"):
+            clip = _load(work, spec, None if anew else base, rows)
         if anew:
             for name, values in _frame_columns(number, spec, clip).items():
                 columns.setdefault(name, []).append(values)
-        for name, values in run_detectors(clip, work.detectors).items():
-            columns.setdefault(name, []).append(values)
+        with tally.part("detect"):
+            for name, values in run_detectors(clip, work.detectors).items():
+                columns.setdefault(name, []).append(values)
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return commit_shard(
-        dataset,
-        work.shard.id,
-        joined,
-        clip_table(work.shard.clips),
-        {name: work.recipes[name] for name in joined},
-        base=base,
-        drop=base.fields if base is not None and anew else (),
-        compression=work.options.compression,
-    )
+    with tally.part("commit"), committing():
+        return commit_shard(
+            dataset,
+            work.shard.id,
+            joined,
+            clip_table(work.shard.clips),
+            {name: work.recipes[name] for name in joined},
+            base=base,
+            drop=base.fields if base is not None and anew else (),
+            compression=work.options.compression,
+        )
 
 
 def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
