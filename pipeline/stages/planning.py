@@ -36,6 +36,11 @@ class ShardPlan:
         return sum(clip.frames for clip in self.clips)
 
 
+def shard_id(kind: str, keys: Sequence[str]) -> str:
+    """Name of a shard without its revision: a pure function of its clips' kind and keys."""
+    return f"{kind}-{digest(list(keys))[:16]}"
+
+
 @dataclass(frozen=True)
 class PlannedShards:
     """Many planned shards as columns: the k-th holds the clips `members[starts[k] : starts[k + 1]]`."""
@@ -54,7 +59,7 @@ class PlannedShards:
         keys, bounds = clips.keys[members].tolist(), starts.tolist()
         kinds = [kind for kind, _ in clips.kinds]
         ids = [
-            f"{kinds[offer]}-{digest([f'{key:016x}' for key in keys[start:stop]])[:16]}"
+            shard_id(kinds[offer], [f"{key:016x}" for key in keys[start:stop]])
             for offer, start, stop in zip(
                 clips.offers[members[starts[:-1]]].tolist(), bounds[:-1], bounds[1:], strict=True
             )
