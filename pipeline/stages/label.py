@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 
@@ -49,7 +49,7 @@ class LabelSummary:
 
     shards: all shards of the plan; made: of these, made or completed now; failed: left undone, see failures.jsonl;
     refused: sources that were refused, see rejected.jsonl. skipped: labels that sources of a kind can't give,
-    with the reason, by kind.
+    with the reason, by kind. older: columns of shards that stay as older versions made them.
     """
 
     dataset: str
@@ -59,6 +59,7 @@ class LabelSummary:
     failed: int
     refused: int = 0
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    older: int = 0
 
     @property
     def complete(self) -> bool:
@@ -78,6 +79,7 @@ def label(
     detectors: Sequence[Detector] = (),
     compression: str = "fast",
     strict: bool = False,
+    update: Collection[str] | None = None,
     cluster: Cluster | None = None,
     reporter: Reporter | None = None,
 ) -> LabelSummary:
@@ -86,7 +88,8 @@ def label(
     sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
     detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
     detectors: instances that replace default parameters.
-    strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
+    strict: a refused source ends the run before anything is labelled. update: labels to make anew where an older
+    version made them, () for all; None: they stay, which is said. Raises UserError for bad input.
     """
     sources = path_list(sources)
     options = options or SourceOptions()
@@ -99,6 +102,7 @@ def label(
         shard_frames,
         seed,
         compression,
+        frozenset(["image", *label_names()] if update is not None and not update else update or ()),
     )
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
@@ -150,6 +154,16 @@ def _label_clips(
     shards = uncovered(pack(clips, options.shard_frames), index)
     work, skipped = plan_work(shards, index, os.fspath(dataset.path), options)
     _announce(shards, skipped, len(work), reporter)
+    if len(work.older):
+        reporter.say(
+            f"older versions made these, which stay ({work.older}); --update makes them anew",
+            event="older",
+            columns=len(work.older),
+            older=[
+                {"column": column, "made_by": version, "shards": count[0], "frames": count[1]}
+                for (column, version), count in sorted(work.older.counts.items())
+            ],
+        )
     made, failures, refused = 0, [], list[Refusal]()
     left: LabelPlan | list[LabelWork] = work
     while left:
@@ -171,7 +185,9 @@ def _label_clips(
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
     path = os.fspath(dataset.path)
-    done = LabelSummary(path, len(shards), shards.frames, made, len(failures), skipped=skipped)
+    done = LabelSummary(
+        path, len(shards), shards.frames, made, len(failures), skipped=skipped, older=len(work.older)
+    )
     return done, refused
 
 

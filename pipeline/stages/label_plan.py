@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from freelabels.generators.contract.clip import SEED
-from freelabels.generators.contract.detector import Detector, label_names, plan
+from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.detector import label_names, plan
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.stages.label_shard import LabelOptions, LabelWork
 from freelabels.pipeline.stages.planning import (
+    Choice,
     PlannedShards,
-    Recipe,
-    out_of_date,
-    recipes,
+    choose,
 )
 
 NOT_THERE = -1  # instead of the number of what made a shard
 
 
 @dataclass(frozen=True)
-class Way:
-    """How shards are made or completed that offer the same and of which the same is there."""
+class Older:
+    """Columns that stay as older versions made them: [shards, frames] by column and version."""
 
-    needed: bool
-    detectors: tuple[Detector, ...]
-    recipes: Mapping[str, Recipe]
+    counts: dict[tuple[str, str], list[int]]
+
+    def add(self, column: str, version: str, frames: int) -> None:
+        """One more shard."""
+        count = self.counts.setdefault((column, version), [0, 0])
+        count[0] += 1
+        count[1] += frames
+
+    def __len__(self) -> int:
+        return sum(shards for shards, _ in self.counts.values())
+
+    def __str__(self) -> str:
+        """Labels, who made them, and how many frames it would take to remake them."""
+        labels = sorted(key for key in self.counts if not key[0].endswith(CONFIDENCE_SUFFIX))
+        return "; ".join(
+            f"{column} by {version}: {shards} shards, {frames} frames"
+            for (column, version), (shards, frames) in ((key, self.counts[key]) for key in labels)
+        )
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class LabelPlan:
 
     numbers: Sequence[int]
     make: Callable[[int], LabelWork]
+    older: Older
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -53,34 +69,40 @@ def plan_work(
     committed, offers = index.by_id(), shards.offers.tolist()
     bases = array("q", (committed.get(shard, NOT_THERE) for shard in shards.ids))
     skipped: dict[str, dict[str, str]] = {}
-    ways: dict[tuple[int, int], Way] = {}
+    ways: dict[tuple[int, int], Choice] = {}
+    older, lengths = Older({}), shards.lengths.tolist()
 
     def key_of(number: int) -> tuple[int, int]:
         base = bases[number]
         return offers[number], NOT_THERE if base == NOT_THERE else int(index.made[base])
 
-    def way_of(offer: int, recipe: int) -> Way:
+    def way_of(offer: int, recipe: int) -> Choice:
         kind, provides = shards.clips.kinds[offer]
         made = {} if recipe == NOT_THERE else index.recipes[recipe]
         present = [name for name in label_names() if name in made and name not in options.labels]
         chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors)
-        wanted = recipes(chosen, options.seed)
-        anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
-        stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
         skipped.setdefault(kind, dict(chosen.skipped))
-        return Way(anew or bool(stale), stale, wanted)
+        choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update)
+        if "image" in choice.older and any(
+            {STEREO, SENSOR_DEPTH} & detector.needs for detector in choice.detectors
+        ):
+            # These read the source again, so the frames must be those of the same decoding.
+            choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update | {"image"})
+        return choice
 
     todo = array("q")
     for number in range(len(shards)):
         key = key_of(number)
         if key not in ways:
             ways[key] = way_of(*key)
-        if ways[key].needed:
+        if ways[key].anew or ways[key].detectors:
             todo.append(number)
+        for column, version in ways[key].older.items():
+            older.add(column, version, lengths[number])
 
     def make(number: int) -> LabelWork:
         way, base = ways[key_of(number)], bases[number]
         name = None if base == NOT_THERE else index.names[base]
         return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, options)
 
-    return LabelPlan(todo, make), skipped
+    return LabelPlan(todo, make, older), skipped

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from freelabels.generators.contract.clip import SENSOR_DEPTH, STEREO, Clip
-from freelabels.generators.contract.detector import Detector, inputs, plan, run_detectors
+from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
@@ -37,7 +38,8 @@ class LabelOptions:
     """What is made of clips, whatever they are cut from.
 
     labels: names. detectors: instances that replace default parameters, by name. size: (height, width) of the
-    stored frames. shard_frames: most frames of a shard. Raises UserError for a label no detector makes.
+    stored frames. shard_frames: most frames of a shard. update: columns not to leave as older versions made
+    them. Raises UserError for a label no detector makes.
     """
 
     labels: Sequence[str]
@@ -46,8 +48,12 @@ class LabelOptions:
     shard_frames: int = MAX_ROWS
     seed: int = 0
     compression: str = "fast"
+    update: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
+        known = {"image", *label_names()}
+        for name in sorted(self.update - known):
+            raise UserError(f"--update {name}: there is no such label: {nearest(name, known)}")
         try:
             plan(self.labels, frozenset(), self.detectors)
         except ValueError as error:

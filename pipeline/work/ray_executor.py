@@ -26,6 +26,7 @@ LONGEST_WAIT = 1.0  # seconds
 # On a cluster so many tasks more wait than have a CPU: they are what an autoscaler sees, and starts machines for.
 AHEAD = 256
 CPUS_ARE_KNOWN_FOR = 5.0  # seconds
+NOT_LET_IN = "Failed to connect to Ray cluster"
 AUTHENTICATION = ("AuthenticationError", "authentication token", "Unauthenticated", "UNAUTHENTICATED")
 
 
@@ -165,14 +166,17 @@ def connect(cluster: Cluster) -> None:
 def _why_not(address: str | None, error: Exception) -> str:
     """The sentence for a Ray that could not be reached or started."""
     said = f"{type(error).__name__}: {error}"
-    if address is not None and any(word in said for word in AUTHENTICATION):
-        return (
-            f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what "
-            "`ray get-auth-token` prints on its head"
-        )
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    what = f"could not reach the Ray cluster at {address}" if address else "Ray did not start"
-    return f"{what} ({reason}); try again, or work without Ray by --workers 0"
+    how = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` prints on its head"
+    if address is None:
+        return f"Ray did not start ({reason}); try again, or work without Ray by --workers 0"
+    if any(word in said for word in AUTHENTICATION):
+        return f"the Ray cluster at {address} asks for its token: {how}"
+    if NOT_LET_IN in said:  # somebody listens there; Ray keeps to itself why it was not let in
+        return (
+            f"{address} does not let us join ({reason}); if the Ray cluster there asks for its token, {how}"
+        )
+    return f"could not reach the Ray cluster at {address} ({reason}); try again, or work without Ray by --workers 0"
 
 
 def _knock(address: str) -> None:
