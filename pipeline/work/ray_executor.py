@@ -174,9 +174,9 @@ def _why_not(address: str | None, error: Exception) -> str:
         return f"the Ray cluster at {address} asks for its token: {how}"
     if NOT_LET_IN in said:  # somebody listens there; Ray keeps to itself why it was not let in
         return (
-            f"{address} does not let us join ({reason}); if the Ray cluster there asks for its token, {how}"
+            f"{address} does not let us join ({reason}); if the cluster there asks for its token, {how}"
         )
-    return f"could not reach the Ray cluster at {address} ({reason}); try again, or work without Ray by --workers 0"
+    return f"could not reach the Ray cluster at {address} ({reason}); try again, or use --workers 0"
 
 
 def _knock(address: str) -> None:
