@@ -13,6 +13,7 @@ from freelabels.pipeline.shards.record import canonical, seal
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import confidence_of, statistics
 from freelabels.pipeline.storage.local import RECORD
+from freelabels.pipeline.work import tally
 
 
 def commit_shard(
@@ -77,6 +78,8 @@ def commit_shard(
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(metadata.items()))}
     files[RECORD] = seal(record, consolidated_metadata=consolidated)
     dataset.storage.commit(name, files, links)
+    tally.count("bytes", sum(map(len, files.values())))
+    tally.count("frames", rows)
     if base is not None:
         base.close()
         dataset.storage.drop(base.name)

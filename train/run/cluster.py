@@ -16,7 +16,8 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import absolute
-from freelabels.pipeline.work.runner import Cluster, connect
+from freelabels.pipeline.work.ray_executor import connect
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import TrainConfig
 from freelabels.train.run import checkpoint
 from freelabels.train.run.checks import check
