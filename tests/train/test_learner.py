@@ -103,12 +103,13 @@ def test_where_an_object_is_cut_off_there_is_no_contour() -> None:
     weight = torch.ones(1, 1, 6, 6)
     weight[..., 3:, :] = 0  # what a rotated view sees outside of the frame; ids read 0 there
     ids[..., 3:, :] = 0
+    ids[..., :3, 5] = 8  # cut off by the border of the view as well
     target, told = tasks()["contours"].labels({"instance": ids, "instance_weight": weight})
     wanted = torch.zeros(6, 6)
-    wanted[0, 1:3] = wanted[1:3, 0] = wanted[1:3, 2] = 1
+    wanted[0, 1:3] = wanted[1:3, 0] = wanted[1:3, 2] = wanted[:3, 4] = 1
     assert torch.equal(target[0, 0] * told[0], wanted)
     # Where the neighbour isn't seen, nothing is told, except that a contour which is seen on the other side is.
     known = torch.zeros(6, 6)
     known[:2, :5] = 1
-    known[2, [0, 2]] = 1
+    known[2, [0, 2, 4]] = 1
     assert torch.equal(told[0], known)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAINS, spread
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
+from freelabels.train.run.checks import run_folder
 from freelabels.train.run.evaluate import Score, draw, evaluate
 from freelabels.train.run.logs import Log, writing
 from freelabels.train.run.separability import separability
@@ -55,12 +55,11 @@ def fit(
     Called by every rank. on_step is called after each step, with its number and the learner. Raises UserError
     for bad input, and for a loss that isn't finite, after which the last checkpoint stands.
     """
-    config = config or TrainConfig()
-    device = ranks.device_of(config.device)
-    with ranks.group(device):
-        state = begin(real, synthetic, Path(out), config, resume, device)
+    config, folder = config or TrainConfig(), run_folder(out)
+    with ranks.group(config.device) as device:
+        state = begin(real, synthetic, folder, config, ranks.of_first(resume), device)
         active = ranks.rank() == 0
-        with Log(Path(out), config.steps, state.step, active, quiet) as log, _interrupts() as stop:
+        with Log(folder, config.steps, state.step, active, quiet) as log, _interrupts() as stop:
             _introduce(state, log)
             speed = _loop(state, log, stop, on_step)
             return _conclude(state, log, speed)
