@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from freelabels.ground.errors import UserError
 
@@ -99,15 +101,13 @@ def group(name: str) -> Iterator[torch.device]:
     if dist.is_initialized() or "WORLD_SIZE" not in os.environ or not dist.is_torchelastic_launched():
         yield _used(device_of(of_first(device_of(name).type) if name == "auto" else name))
         return
-    store, number, processes = next(iter(dist.rendezvous("env://")))
+    store, number, processes = next(iter(rendezvous("env://")))
     if name == "auto":  # asked for before the group is there, because its backend depends on the answer
         store.set(f"device of {number}", device_of(name).type)
         name = store.get("device of 0").decode()
     device = _used(device_of(name))
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(
-        backend, store=dist.PrefixStore("group", store), rank=number, world_size=processes
-    )
+    dist.init_process_group(backend, store=PrefixStore("group", store), rank=number, world_size=processes)
     try:
         yield device
     finally:

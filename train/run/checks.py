@@ -9,7 +9,9 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.windows import SYNTHETIC, Catalogue, read_catalogue
+from freelabels.train.data.catalogue import Catalogue, read_catalogue
+from freelabels.train.data.order import SAMPLING
+from freelabels.train.data.windows import SYNTHETIC
 from freelabels.train.model import ranks
 from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.run.checkpoint import CHECKPOINT
@@ -39,16 +41,18 @@ def check(
 ) -> tuple[Catalogue, dict[str, Task]]:
     """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
     _check_options(config)
+    sampling = SAMPLING
     if ranks.rank() == 0:  # others may see the folder later
-        _check_folder(folder, config, resume)
-    catalogue = read_catalogue(real, synthetic, config.loader.frames, config.loader.exclude)
+        sampling = _check_folder(folder, config, resume)
+    loader = config.loader
+    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, ranks.of_first(sampling))
     if ranks.of_first(catalogue.digest) != catalogue.digest:
         raise UserError(
             f"rank {ranks.rank()} finds other data than rank 0: do all machines see the same datasets, and does "
             "nothing write to them now?"
         )
     tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
-    domains = {window.domain for window in catalogue.windows}
+    domains = set(catalogue.windows.domain.tolist())
     name = config.adversary.name
     if len(domains) < 2 and adversary_called(name).needs_both_domains:
         missing = "synthetic" if SYNTHETIC not in domains else "real"
@@ -68,17 +72,20 @@ def _check_options(config: TrainConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
 
 
-def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
+def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> int:
+    """Also tells how the run samples its windows: as it began."""
     has = (folder / CHECKPOINT).exists()
     if resume and not has:
         raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")
     if resume:
-        old, _ = read_config(folder / CONFIG)
+        old, data = read_config(folder / CONFIG)
         if clause := difference(old, config, FREE):
             raise UserError(
                 f"{folder} was begun with another configuration: {clause}; resume with the old one"
             )
-    elif has:
+        return int(data.get("sampling", 1))
+    if has:
         raise UserError(
             f"{folder} holds a run already; go on with --resume, or name another folder with --out"
         )
+    return SAMPLING

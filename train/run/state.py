@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from freelabels.ground.errors import UserError
 from freelabels.train.config import TrainConfig
+from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import Catalogue
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run import checkpoint
@@ -159,7 +159,8 @@ def begin(
         chosen = choose_precision(config.precision, learner, config.loader.size, device) if first else None
         learner.precision = ranks.of_first(chosen)
     if rank == 0:
-        data = {"real": list(real), "synthetic": list(synthetic), "digest": catalogue.digest}
+        data: dict[str, Any] = {"real": list(real), "synthetic": list(synthetic)}
+        data |= {"digest": catalogue.digest, "sampling": catalogue.sampling}
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_config(folder / CONFIG, config, data)

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.windows import DOMAINS, spread
+from freelabels.train.data.windows import DOMAINS
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run.checks import run_folder
@@ -68,7 +69,8 @@ def fit(
 def _introduce(state: RunState, log: Log) -> None:
     """Say what is trained on what."""
     windows = state.catalogue.windows
-    real, synthetic = (sum(window.domain == d for window in windows) for d in DOMAINS)
+    counts = windows.counts(np.ones(len(windows.row), bool))
+    real, synthetic = (int(counts[windows.domain == d].sum()) for d in DOMAINS)
     excluded = f", {state.catalogue.excluded} frames excluded" if state.catalogue.excluded else ""
     log.say(
         f"{', '.join(state.learner.tasks)} from {real} real and {synthetic} synthetic windows, "
@@ -132,14 +134,13 @@ def _conclude(state: RunState, log: Log, speed: Mapping[str, float]) -> TrainSum
 def _show(state: RunState, log: Log) -> list[Score]:
     """Score the averaged model on held-out windows and draw its predictions."""
     loader, learner = state.loader, state.learner
-    if not loader.held_out:
+    if not len(loader.held_out):
         log.say("nothing is held out: each domain has a single source, so there are no scores")
     with state.averaged(), torch.random.fork_rng(devices=[]):
         scores = evaluate(learner, loader, state.device, state.config.evaluate)
         log.scores(state.step, scores)
         if ranks.rank() == 0:
-            pool = loader.held_out or state.catalogue.windows
-            shown = [w for d in DOMAINS for w in spread([w for w in pool if w.domain == d], 3)]
+            shown = loader.some(loader.held if loader.held.any() else ~loader.held, 3)
             log.pictures(state.step, draw(learner, loader.centred(shown), state.device))
     ranks.barrier()
     return scores
