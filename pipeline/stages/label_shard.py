@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 from freelabels.generators.contract.clip import SENSOR_DEPTH, STEREO, Clip
 from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
-from freelabels.ground.errors import UserError
+from freelabels.ground.errors import Replaced, UserError
 from freelabels.ground.spelling import nearest
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS, Shard, revision_of
 from freelabels.pipeline.sources.clip_specs import ClipSpec
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.find import Refusal
@@ -86,9 +86,19 @@ class Unreadable(Exception):
 
 
 def label_shard(work: LabelWork) -> LabelledShard:
-    """Make or complete one shard and commit it. Runs in a worker. Raises Unreadable for a source."""
+    """Make or complete one shard and commit it. Runs in a worker.
+
+    Raises Unreadable for a source, and Replaced if another process has changed the shard since it was planned, so
+    that this has to be planned again.
+    """
     dataset = Dataset(work.dataset)
-    base = dataset.open(work.base) if work.base is not None else None
+    base = dataset.newest(work.shard.id, revision_of(work.base)) if work.base is not None else None
+    if base is not None and base.name != work.base:
+        work = replace(work, base=base.name, detectors=tuple(_still_to_run(work, base)))
+    elif base is None and work.base is not None:
+        raise Replaced(f"{work.base} was taken out by another process meanwhile; run again")
+    if base is not None and not work.detectors:
+        return LabelledShard(base.name)
     anew = base is None or base.made_by("image") != work.recipes["image"]
     columns: dict[str, list[Array]] = {}
     kept: list[ClipSpec] = []
@@ -123,10 +133,20 @@ def label_shard(work: LabelWork) -> LabelledShard:
             clip_table(kept),
             {name: work.recipes[name] for name in joined},
             base=base,
-            drop=base.fields if base is not None and anew else (),
             compression=work.options.compression,
         )
     return LabelledShard(name, tuple(refused))
+
+
+def _still_to_run(work: LabelWork, base: Shard) -> Iterator[Detector]:
+    """The detectors of which something is missing in a revision that another process has made meanwhile."""
+    if base.made_by("image") != work.recipes["image"]:
+        raise Replaced(f"{base.name} was made from other frames by another process meanwhile; run again")
+    for detector in work.detectors:
+        if any(
+            name not in base.fields or base.made_by(name) != work.recipes[name] for name in detector.makes
+        ):
+            yield detector
 
 
 def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:

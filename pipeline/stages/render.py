@@ -22,7 +22,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, number_of, read_index
 from freelabels.pipeline.shards.record import canonical, digest
-from freelabels.pipeline.shards.shard import MAX_ROWS
+from freelabels.pipeline.shards.shard import MAX_ROWS, revision_of
 from freelabels.pipeline.stages.bookkeeping import (
     begin,
     committing,
@@ -230,6 +230,12 @@ def plan_work(
 def render_shard(work: RenderWork) -> str:
     """Render and commit one shard; returns its folder name. Runs in a worker."""
     options, assets = work.options, work.options.library
+    dataset = Dataset(work.dataset)
+    base = dataset.newest(work.id, revision_of(work.base)) if work.base is not None else None
+    if (
+        base is not None and base.made_by("image") == options.recipe
+    ):  # by another process, since it was planned
+        return base.name
     parts: list[dict[str, Array]] = []
     table: list[dict[str, Any]] = []
     start = 0
@@ -249,8 +255,6 @@ def render_shard(work: RenderWork) -> str:
         table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})
         start += options.frames
     columns = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
-    dataset = Dataset(work.dataset)
-    base = dataset.open(work.base) if work.base is not None else None
     with tally.part("commit"), committing():
         return commit_shard(
             dataset,
@@ -260,7 +264,6 @@ def render_shard(work: RenderWork) -> str:
             dict.fromkeys(columns, options.recipe),
             attributes={"semantic": {"names": list(assets.classes)}},
             base=base,
-            drop=base.fields if base is not None else (),
             compression=work.compression,
         )
 

@@ -173,9 +173,7 @@ def _why_not(address: str | None, error: Exception) -> str:
     if any(word in said for word in AUTHENTICATION):
         return f"the Ray cluster at {address} asks for its token: {how}"
     if NOT_LET_IN in said:  # somebody listens there; Ray keeps to itself why it was not let in
-        return (
-            f"{address} does not let us join ({reason}); if the cluster there asks for its token, {how}"
-        )
+        return f"{address} does not let us join ({reason}); if the cluster there asks for its token, {how}"
     return f"could not reach the Ray cluster at {address} ({reason}); try again, or use --workers 0"
 
 
