@@ -14,8 +14,9 @@ from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.views import look_roughly, shortfall
+from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
-from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.labels.label_frame import Drawn, Instant, Known, label_frame, look
 from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.scene.assets import Library
@@ -25,6 +26,7 @@ from freelabels.renderers.simulate.world import World, build_world
 
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
+MOVED = 1e-3  # metres a part of an object travels in a clip for the object to count as moving
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
 
 
@@ -62,7 +64,7 @@ def find_scene(
         redraws = {**scene.redraws, "view": attempt}
         camera = draw_scene(seed, clip, ranges, assets, redraws).camera if attempt else scene.camera
         views = [
-            look_roughly(surfaces, camera.fov, pose, (height, width))
+            look_roughly(surfaces, camera.fov, pose, (height, width), len(scene.bodies))
             for surfaces, pose in zip(instants, camera_poses(camera, times), strict=True)
         ]
         score = shortfall(views, len(scene.bodies), ranges)
@@ -122,7 +124,7 @@ def render_clip(
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
     K = intrinsics_from_fov(scene.camera.fov, width, height)
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
-    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance, image is not None)
+    known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     rows: list[dict[str, Array]] = []
     window = [_instant(world, motion, poses, row) for row in (0, 1)]
     for frame in range(frames):
@@ -153,6 +155,14 @@ def render_clip(
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
 
 
+def _drawn(image: ImageBackend | None) -> Drawn:
+    """What edges the pictures of a backend have beside those of surfaces; labels alone know of lights."""
+    return {
+        "ray": Drawn(textures=True, shadows=True, background=True),
+        None: Drawn(textures=False, shadows=True, background=True),
+    }.get(image, Drawn(textures=False, shadows=False, background=False))
+
+
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
@@ -170,15 +180,18 @@ def _tables(
 ) -> dict[str, Array]:
     """What belongs to frames and objects rather than to pixels."""
     inner = slice(1, frames + 1)
-    objects, parts = len(scene.bodies) + 1, int(world.parts.part.max()) + 1
+    objects, parts = len(world.things) + 1, int(world.parts.part.max()) + 1
     part_pose = np.full((frames, objects, parts, 4, 4), np.nan)
     part_pose[:, world.parts.object, world.parts.part] = motion.geometry_pose[inner]
     part_pose[:, 0, 0] = np.eye(4)  # the static scene, of however many pieces, stays
+    moving = slice(1, len(scene.bodies) + 1)
     object_pose = np.empty((frames, objects, 4, 4))
     object_pose[:, 0] = np.eye(4)
-    object_pose[:, 1:] = motion.body_pose[inner]
+    object_pose[:, moving] = motion.body_pose[inner]
+    for number, body in enumerate(scene.clutter, start=moving.stop):
+        object_pose[:, number] = bullet.matrix(body.position, body.orientation)
     velocity = np.zeros((frames, objects, 6))
-    velocity[:, 1:] = motion.velocity[inner]
+    velocity[:, moving] = motion.velocity[inner]
     return {
         "object_velocity": velocity,
         "camera_K": np.tile(K, (frames, 1, 1)),
@@ -192,6 +205,15 @@ def _tables(
     }
 
 
+def _travelled(poses: Floats, points: Floats) -> Floats:
+    """Metres (G,) that points (G, P, 3) of each geometry travel at most under its poses (T, G, 4, 4)."""
+    way = poses[:, :, None, :3, 3] + sum(
+        points[None, :, :, k, None] * poses[:, :, None, :3, k] for k in range(3)
+    )
+    span = np.ptp(way, axis=0)  # (G, P, 3)
+    return np.asarray(np.sqrt((span * span).sum(axis=-1)).max(axis=-1))
+
+
 def _record(
     scene: Scene,
     world: World,
@@ -201,16 +223,17 @@ def _record(
     size: tuple[int, int],
     image: str | None,
 ) -> dict[str, Any]:
-    travelled = np.ptp(motion.body_pose[:, :, :3, 3], axis=0).max(axis=-1)
+    corners = np.stack([mesh.box for mesh in world.meshes])  # (G, 8, 3)
+    moves = _travelled(motion.geometry_pose, corners) > MOVED
     objects = [
         {
             "id": index + 1,
             "name": f"{asset.cls} {index + 1}",
             "class": asset.cls,
             "asset": asset.name,
-            "moving": bool(travelled[index] > 1e-3 or body.drives),
+            "moving": bool(moves[world.parts.object == index + 1].any()),
         }
-        for index, (body, asset) in enumerate(zip(scene.bodies, world.assets, strict=True))
+        for index, asset in enumerate(world.things)
     ]
     return {
         "kind": "render",

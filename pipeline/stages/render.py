@@ -31,7 +31,7 @@ from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
 
 

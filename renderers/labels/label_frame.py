@@ -13,11 +13,13 @@ from freelabels.generators.contract.fields import VISIBILITY, Array, confidence_
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres, rays
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, covers, occluded
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
+from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import Appearance, Light
 from freelabels.renderers.surfaces.points import dot
 
-MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
+MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
+STILL = 0.1  # pixels that are too few to see, whatever the direction
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
 INFINITY = 1e4  # metres: farther than anything in a scene
 FAR = 6e4  # pixels: a displacement beyond float16
@@ -40,19 +42,27 @@ class Instant:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What a picture shows beside surfaces: patterns on them, shadows, something behind them."""
+
+    textures: bool = True
+    shadows: bool = True
+    background: bool = True
+
+
+@dataclass(frozen=True)
 class Known:
     """What is known about the geometries beside `Surfaces`.
 
-    objects: how many instance ids there are, the static scene's 0 included. entity: (G,) thing it belongs to
-    (see `World`). canonical: (G, 4, 4) part → object's box. appearance: for edges of shadows and textures; None
-    leaves them out. textured: whether to tell edges of textures.
+    objects: how many instance ids there are, the static scene's 0 included. canonical: (G, 4, 4) part → object's
+    box. appearance: for edges of shadows and textures and for what the background shows; None: none of these.
+    drawn: which of them the picture has.
     """
 
     objects: int
-    entity: Ints
     canonical: Floats
     appearance: Appearance | None = None
-    textured: bool = True
+    drawn: Drawn = Drawn()
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,7 @@ def label_frame(
     part = np.where(hit, parts.part[geometry], 0)
     flow, visibility, known_flow = _flow(seen, point, now, after, K, size)
     backward, backward_visibility, known_backward = _flow(seen, point, now, before, K, size)
+    moving, sure = _motion(seen, point, now, (before, after), K)
     kind = edge_types(_seen(seen, point, now, known, K, size), float(K[0, 0]))
     amodal = _amodal(seen, now, instance, K, size, known.objects)
     labels: dict[str, Array] = {
@@ -134,7 +145,7 @@ def label_frame(
         "flow_backward": backward,
         "flow_visibility": visibility,
         "flow_backward_visibility": backward_visibility,
-        "motion": _motion(seen, point, now, (before, after)),
+        "motion": moving,
         "foreground": np.where(instance > 0, 255, 0).astype(np.uint8),
         "instance": instance.astype(np.uint16),
         "part": part.astype(np.uint16),
@@ -149,6 +160,8 @@ def label_frame(
         "flow": known_flow,
         "flow_backward": known_backward,
         "object_coordinates": instance > 0,
+        "motion": sure,
+        **_known_behind(seen, now, known),
     }
     for name in list(labels):
         certain = np.where(known_where.get(name, True), 255, 0).astype(np.uint8)
@@ -218,16 +231,44 @@ def _flow(
     return flow.astype(np.float16), visibility, known
 
 
-def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]) -> NDArray[np.uint8]:
-    """255 where the surface point itself moves in the world, whatever the camera does."""
-    moving = np.zeros(len(point), bool)
+def _known_behind(seen: Points, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:
+    """Where labels that say "nothing here" hold: a background may show things and edges that nobody labelled."""
+    if known.appearance is None or not known.drawn.background:
+        return {}
+    behind = np.flatnonzero(~seen.hit)
+    towards = seen.towards.take(behind, 0)
+    towards /= np.sqrt(dot(towards, towards))[:, None]
+    things, edges = np.ones(len(seen.hit), bool), np.ones(len(seen.hit), bool)
+    things[behind] = known.appearance.background.kind != "photo"
+    edges[behind] = environment.without_edges(known.appearance.background, towards)
+    return {
+        **dict.fromkeys(("foreground", "instance", "part", "semantic"), things),
+        **dict.fromkeys(("edges", "edge_type"), edges),
+    }
+
+
+def _motion(
+    seen: Points, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """255 where the surface point itself moves, whatever the camera does, and where that is beyond doubt.
+
+    It moves if that alone takes it `MOVING` pixels or more across the image to one of the neighbouring frames; it
+    is still if it could not look `STILL` pixels far from any side. What lies between is for nobody to tell.
+    """
+    moving, still = np.zeros(len(point), bool), np.ones(len(point), bool)
     for other in others:
         step = _step(now, Instant(other.surfaces, now.camera_pose))
         index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
         start = point.take(index, 0)
-        shift = step(seen.geometry[index], start) - start
-        moving[index] |= dot(shift, shift) > MOVED**2
-    return np.where(moving, 255, 0).astype(np.uint8)
+        there = step(seen.geometry[index], start)
+        z = there[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = K[0, 0] * (there[:, 0] / z - start[:, 0] / start[:, 2])
+            y = K[1, 1] * (there[:, 1] / z - start[:, 1] / start[:, 2])
+            moving[index] |= (z <= 0) | (x * x + y * y >= MOVING**2)
+        shift = (there - start) * (K[0, 0] / start[:, 2:])
+        still[index] &= dot(shift, shift) < STILL**2
+    return np.where(moving, 255, 0).astype(np.uint8), moving | still
 
 
 def _canonical(
@@ -249,14 +290,16 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
     offset = np.where(hit, dot(seen.normal, point), 1.0)
     slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
     appearance = known.appearance
-    lit, facing = _lit(seen, point, now, appearance.lights if appearance is not None else ())
+    lit, facing = _lit(
+        seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()
+    )
     bare = filtered = None
-    if appearance is not None and known.textured:
+    if appearance is not None and known.drawn.textures:
         bare, filtered = _albedo(seen, point, now, appearance, K, size)
     return Seen(
         inverse_depth=inverse.reshape(size),
         slope=slope.reshape(*size, 2),
-        entity=np.where(hit, known.entity[seen.geometry], NOTHING).reshape(size),
+        thing=np.where(hit, surfaces.part_of_geometry.object[seen.geometry], NOTHING).reshape(size),
         geometry=seen.geometry.reshape(size),
         patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
         lit=lit.reshape(*size, -1),

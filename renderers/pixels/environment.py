@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
 from freelabels.renderers.surfaces.appearance import Background, Light
@@ -23,6 +24,14 @@ def radiance(background: Background, lights: tuple[Light, ...], towards: Floats,
     if background.kind == "room":
         return _room(background, towards)
     return _sky(background, lights, towards, spread)
+
+
+HILLS = 0.12  # sine of the elevation below which a sky may show hills and the horizon
+
+
+def without_edges(background: Background, towards: Floats) -> NDArray[np.bool_]:
+    """Whether a background shows no edge in directions `towards` (N, 3), unit: among the clouds of the sky."""
+    return np.asarray((background.kind == "sky") & (towards[:, 2] > HILLS))
 
 
 def irradiance(background: Background, lights: tuple[Light, ...], normals: Floats) -> Floats:

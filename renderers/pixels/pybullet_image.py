@@ -25,7 +25,8 @@ EGL_LARGEST = (768, 1024)  # EGL silently scales larger images up from this
 class PyBulletCamera:
     """A PyBullet client that shows a world's parts at given poses; a context manager.
 
-    Plain colours: the mean albedo of each material. Raises ValueError if `kind` can't be used here.
+    Plain colours, the mean albedo of each material, and no shadows, as labels of edges must know. Raises
+    ValueError if `kind` can't be used here.
     """
 
     def __init__(self, world: World, scene: Scene, kind: Literal["tiny", "egl"]) -> None:
@@ -99,20 +100,18 @@ class PyBulletCamera:
                 body, list(pose[:3, 3]), bullet.quaternion(pose), physicsClientId=self.number
             )
         sun = self.scene.appearance.lights[0] if self.scene.appearance.lights else None
-        shots = 2 if self.kind == "egl" else 1  # EGL's first picture lacks its shadows
         drawer = pybullet.ER_TINY_RENDERER if self.kind == "tiny" else pybullet.ER_BULLET_HARDWARE_OPENGL
-        for _ in range(shots):
-            with bullet.quiet():
-                _, _, colour, _, mask = pybullet.getCameraImage(
-                    width,
-                    height,
-                    viewMatrix=view_matrix(camera_pose),
-                    projectionMatrix=projection_matrix(K, size, self.kind),
-                    lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
-                    shadow=int(self.kind == "egl"),  # TinyRenderer's shadows are full of holes
-                    renderer=drawer,
-                    physicsClientId=self.number,
-                )
+        with bullet.quiet():
+            _, _, colour, _, mask = pybullet.getCameraImage(
+                width,
+                height,
+                viewMatrix=view_matrix(camera_pose),
+                projectionMatrix=projection_matrix(K, size, self.kind),
+                lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
+                shadow=0,  # TinyRenderer's are full of holes, EGL's end elsewhere than the light's do
+                renderer=drawer,
+                physicsClientId=self.number,
+            )
         picture = np.asarray(colour, np.uint8).reshape(height, width, 4)[..., :3]
         return np.ascontiguousarray(picture), np.asarray(mask, np.int64).reshape(height, width)
 

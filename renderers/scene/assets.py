@@ -25,7 +25,7 @@ from freelabels.renderers.surfaces import meshes
 Group = Literal["primitive", "random", "household", "articulated", "own"]
 Split = Literal["all", "train", "test"]
 TEST_SHARE = 0.2  # of the assets of the random and own groups
-STATIC_CLASSES = ("background", "floor", "wall", "clutter")
+STATIC_CLASSES = ("background", "floor", "wall")
 MOST_CLASSES = 255  # semantic ids are bytes, 255 is invalid
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -18,7 +18,7 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 Path = Literal["static", "orbit", "dolly", "handheld"]
 Behaviour = Literal["drop", "throw", "roll", "rest", "stand"]
-SCENE_VERSION = 1  # raised whenever the same scene would give another clip
+SCENE_VERSION = 2  # raised whenever the same scene would give another clip
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Camera:
 class Scene:
     """All of a clip but its length and size; the same scene gives the same bytes.
 
-    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: static bodies, part
-    of the background. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
+    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: things
+    that never move. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
     view was not worth having ("view") before this one. left_out: assets that could not be used, and why.
     """
 
