@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
+
 Floats = NDArray[np.floating]
 
 
@@ -67,7 +69,7 @@ def invert_pose(pose: Floats) -> NDArray[np.float64]:
     out: NDArray[np.float64] = np.zeros(pose.shape, np.float64)
     rotation = np.swapaxes(pose[..., :3, :3], -1, -2)
     out[..., :3, :3] = rotation
-    out[..., :3, 3] = -(rotation @ pose[..., :3, 3:])[..., 0]
+    out[..., :3, 3] = -product(rotation, pose[..., :3, 3:])[..., 0]
     out[..., 3, 3] = 1
     return out
 

@@ -259,7 +259,7 @@ def _half_height(asset: Asset, orientation: tuple[float, ...]) -> float:
     """How far the turned bounding box reaches below its middle, natural size."""
     x, y, z, w = orientation
     row = np.array([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)])
-    return float(np.abs(row) @ (asset.upper - asset.lower) / 2)
+    return float((np.abs(row) * (asset.upper - asset.lower)).sum() / 2)
 
 
 def _rotate(orientation: tuple[float, ...], vector: NDArray[np.float64]) -> NDArray[np.float64]:

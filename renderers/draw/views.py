@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
+from freelabels.generators.contract.products import times
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Surfaces, cast
 
@@ -32,7 +33,7 @@ def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, 
     """
     height, width = (max(2, round(GRID * side / max(size))) for side in size)
     ray = rays(intrinsics_from_fov(fov, width, height), height, width).reshape(-1, 3)
-    hits = cast(surfaces, pose[:3, 3], ray @ pose[:3, :3].T)
+    hits = cast(surfaces, pose[:3, 3], times(ray, pose[:3, :3].T))
     seen = np.where(hits.geometry != NOTHING, surfaces.part_of_geometry.object[hits.geometry], 0)
     seen[seen > bodies] = 0
     surface = hits.geometry.reshape(height, width)

@@ -10,6 +10,8 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.products import times
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 NOTHING = -1  # the geometry id of a ray that hits nothing
@@ -132,16 +134,16 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     normals, offsets, extents, boxes = [], [], [], []
     for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
         turn, shift = pose[:3, :3], pose[:3, 3] - origin
-        vertices = mesh.vertices @ turn.T + shift
+        vertices = times(mesh.vertices, turn.T) + shift
         corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
         triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
         for scene in (caster, alone[owner]):
             scene.add_triangles(corners, triangles)
         normal, distance = mesh.planes
-        normals.append(normal @ turn.T)
-        offsets.append(distance + normals[-1] @ shift)
+        normals.append(times(normal, turn.T))
+        offsets.append(distance + times(normals[-1], shift[:, None])[:, 0])
         extents.append((mesh.box[-1] - mesh.box[0]).max())
-        boxes.append(mesh.box @ turn.T + pose[:3, 3])
+        boxes.append(times(mesh.box, turn.T) + pose[:3, 3])
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,

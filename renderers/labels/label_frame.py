@@ -11,6 +11,7 @@ from scipy.ndimage import find_objects
 
 from freelabels.generators.contract.fields import VISIBILITY, Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres, rays
+from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, covers, occluded
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.pixels import environment
@@ -99,11 +100,11 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
     """
     surfaces, rotation = now.surfaces, now.camera_pose[:3, :3]
     ray = rays(K, *size).reshape(-1, 3)
-    towards = (ray @ rotation.T).astype(np.float32)
+    towards = times(ray, rotation.T).astype(np.float32)
     hits = cast(surfaces, surfaces.origin, towards)
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
-    normal = (surfaces.face_normal @ rotation)[face]  # camera axes
+    normal = times(surfaces.face_normal, rotation)[face]  # camera axes
     slant = dot(normal, ray)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = surfaces.face_offset[face] / slant
@@ -186,7 +187,7 @@ class _Step:
 
     def __call__(self, geometry: Ints, point: Floats) -> Floats:
         """Points (N, 3) of geometries (N,), moved."""
-        out: Floats = point @ self.camera[:, :3].T + self.camera[:, 3]
+        out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
         out[apart] = _placed(self.parts, geometry[apart], point[apart])
         return out
@@ -195,9 +196,9 @@ class _Step:
 def _step(one: Instant, other: Instant) -> _Step:
     to_world, from_world = one.camera_pose, invert_pose(other.camera_pose)
     before, after = one.surfaces.geometry_pose, other.surfaces.geometry_pose
-    camera = (from_world @ to_world)[:3]
+    camera = product(from_world, to_world)[:3]
     at_infinity = np.concatenate([camera[:, :3], np.zeros((3, 1))], axis=1)[None]
-    parts = np.concatenate([(from_world @ after @ invert_pose(before) @ to_world)[:, :3], at_infinity])
+    parts = np.concatenate([product(from_world, after, invert_pose(before), to_world)[:, :3], at_infinity])
     return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
 
 
@@ -223,7 +224,7 @@ def _flow(
     flow[~known] = np.nan
     inside = np.flatnonzero(in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0]))
     turn = other.camera_pose[:3, :3].astype(np.float32)
-    towards = there.astype(np.float32).take(inside, 0) @ turn.T
+    towards = times(there.astype(np.float32).take(inside, 0), turn.T)
     towards[~seen.hit[inside]] *= INFINITY
     hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
@@ -277,7 +278,7 @@ def _canonical(
     """Position in the object's own box (N, 3), 0 on the static scene."""
     out = np.zeros((len(point), 3), np.float16)
     index = np.flatnonzero(instance)
-    to_box = known.canonical @ invert_pose(now.surfaces.geometry_pose) @ now.camera_pose
+    to_box = product(known.canonical, invert_pose(now.surfaces.geometry_pose), now.camera_pose)
     out[index] = np.clip(_placed(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
     return out
 
@@ -319,8 +320,8 @@ def _albedo(
     surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
     patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
     index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
-    at = (point.take(index, 0) @ turn.T + surfaces.origin).astype(np.float32)
-    normal = (seen.normal.take(index, 0) @ turn.T).astype(np.float32)
+    at = (times(point.take(index, 0), turn.T) + surfaces.origin).astype(np.float32)
+    normal = times(seen.normal.take(index, 0), turn.T).astype(np.float32)
     bare = np.zeros((*size, 3), np.float32)
     bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
     chosen = np.flatnonzero(near_steps(bare).ravel()[index])
@@ -338,7 +339,7 @@ def _albedo(
         seen.geometry[index],
         at[chosen],
         normal[chosen],
-        (steps @ turn.T).astype(np.float32),
+        times(steps.reshape(-1, 3), turn.T).astype(np.float32).reshape(steps.shape),
     )
     return bare, filtered
 
@@ -364,15 +365,16 @@ def _lit(
     turn = now.camera_pose[:3, :3].astype(np.float32)
     for column, light in enumerate(told):
         if light.kind == "sun":
-            towards = np.broadcast_to(np.asarray(light.place, np.float32) @ turn, start.shape)
+            towards = np.broadcast_to(times(np.asarray([light.place], np.float32), turn), start.shape)
         else:
-            place = (np.asarray(light.place) - now.surfaces.origin) @ now.camera_pose[:3, :3]
+            place = product([np.asarray(light.place) - now.surfaces.origin], now.camera_pose[:3, :3])
             towards = place.astype(np.float32) - start
         facing[:, column] = dot(np.asarray(towards, np.float32), normal) > 0  # false where nothing is hit
         index = np.flatnonzero(facing[:, column])
         far = np.inf if light.kind == "sun" else 1.0
-        origins = start.take(index, 0) @ turn.T + now.surfaces.origin.astype(np.float32)
-        lit[index, column] = ~occluded(now.surfaces, origins, towards.take(index, 0) @ turn.T, 0.0, far)
+        origins = times(start.take(index, 0), turn.T) + now.surfaces.origin.astype(np.float32)
+        rays_to = times(np.asarray(towards, np.float32).take(index, 0), turn.T)
+        lit[index, column] = ~occluded(now.surfaces, origins, rays_to, 0.0, far)
     return lit, facing
 
 
@@ -400,7 +402,7 @@ def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArr
     region = np.zeros(size, bool)
     surfaces = now.surfaces
     mine = surfaces.part_of_geometry.object == thing
-    for corners in (surfaces.geometry_box[mine] - surfaces.origin) @ now.camera_pose[:3, :3]:
+    for corners in product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3]):
         z = corners[:, 2]
         if z.max() <= 0:
             continue

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats, rays
+from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Hits, Surfaces, cast
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
@@ -100,14 +101,14 @@ class _View:
     @staticmethod
     def of(K: NDArray[np.float64], pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
         turn = pose[:3, :3]
-        middle = (rays(K, *size).reshape(-1, 3) @ turn.T).astype(np.float32)
+        middle = times(rays(K, *size).reshape(-1, 3), turn.T).astype(np.float32)
         right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
         return _View(pose[:3, 3], middle, right, down)
 
     @property
     def step(self) -> float:
         """The distance between neighbouring pixels at depth 1."""
-        return float(np.linalg.norm(self.right))
+        return float(np.sqrt((self.right * self.right).sum()))
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
     across = [
-        step * depth[:, None] + viewer * ((flat @ step) * slope)[:, None] for step in (view.right, view.down)
+        step * depth[:, None] + viewer * (times(flat, step[:, None])[:, 0] * slope)[:, None]
+        for step in (view.right, view.down)
     ]
     at = sight + view.centre.astype(np.float32)
     return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
@@ -214,7 +216,7 @@ def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats)
     )
     normal = np.empty_like(local)
     for number, those in by_geometry(geometry):
-        normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
+        normal[those] = times(local[those], surfaces.geometry_pose[number, :3, :3].T)
     length = np.sqrt(dot(normal, normal))
     sign = np.copysign(np.float32(1), dot(normal, flat))
     return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

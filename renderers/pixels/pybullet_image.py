@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.geometry import invert_pose
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import Floats
@@ -118,8 +119,8 @@ class PyBulletCamera:
 
 def view_matrix(camera_pose: Floats) -> list[float]:
     """OpenGL view matrix (column by column) of a camera → world pose with OpenCV axes."""
-    flipped = np.asarray(camera_pose) @ np.diag([1.0, -1.0, -1.0, 1.0])
-    return [float(value) for value in np.linalg.inv(flipped).T.ravel()]
+    flipped = np.asarray(camera_pose) * (1.0, -1.0, -1.0, 1.0)
+    return [float(value) for value in invert_pose(flipped).T.ravel()]
 
 
 def projection_matrix(K: Floats, size: tuple[int, int], kind: str) -> list[float]:

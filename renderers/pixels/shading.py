@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
@@ -90,12 +91,14 @@ def albedo(
         turn = pose[:3, :3].astype(np.float32)
         footprint = np.zeros((len(chosen), 3), np.float32)
         if across is not None:
-            right, down = across[0].take(chosen, 0) @ turn, across[1].take(chosen, 0) @ turn
+            right, down = (times(step.take(chosen, 0), turn) for step in across)
             footprint = np.sqrt(right * right + down * down)
         material = appearance.materials[surfaces.part_of_geometry.material[number]]
-        local = (at.take(chosen, 0) - pose[:3, 3].astype(np.float32)) @ turn
+        local = times(at.take(chosen, 0) - pose[:3, 3].astype(np.float32), turn)
         extent = float(surfaces.geometry_extent[number])
-        made[chosen] = textures.albedo(material, local, normal.take(chosen, 0) @ turn, footprint, extent)
+        made[chosen] = textures.albedo(
+            material, local, times(normal.take(chosen, 0), turn), footprint, extent
+        )
     return made
 
 

@@ -17,6 +17,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import invert_pose
+from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import Mesh
@@ -254,7 +255,7 @@ def _thinned(path: Path) -> trimesh.Trimesh:
 def _single(entry: Entry, mesh: trimesh.Trimesh, collision: str | None) -> Asset:
     """A rigid asset of one mesh, moved so that its bounding box is centred; collides as its convex hull."""
     lower, upper = mesh.bounds
-    mesh = trimesh.Trimesh(mesh.vertices - (lower + upper) / 2, mesh.faces, process=False)
+    mesh = trimesh.Trimesh(meshes.snapped(mesh.vertices - (lower + upper) / 2), mesh.faces, process=False)
     convex = meshes.hull([mesh], entry.path or entry.name)
     stem = Path(entry.name).stem.replace(" ", "_")
     visual = meshes.write_cached(f"{stem}.obj", mesh.export(file_type="obj").encode())
@@ -329,9 +330,9 @@ def _from_urdf(entry: Entry) -> Asset:
         if not parts:
             continue
         mesh = trimesh.util.concatenate(parts)
-        rest = invert_pose(poses[0]) @ poses[index + 1]
+        rest = product(invert_pose(poses[0]), poses[index + 1])
         links.append(Link(index, names[index], meshes.as_mesh(mesh), rest))
-        corners.append(trimesh.transform_points(mesh.vertices, rest))
+        corners.append(meshes.moved(mesh.vertices, rest))
     if not links:
         raise ValueError(f"{entry.path}: has no link with anything to see")
     points = np.concatenate(corners)
@@ -369,5 +370,5 @@ def _visual(shape: Sequence[Any], faces: int) -> trimesh.Trimesh | None:
         raise ValueError(
             f"a visual shape of kind {kind} is not supported; use a mesh, box, sphere or cylinder"
         )
-    mesh.apply_transform(bullet.matrix(position, orientation))
-    return mesh
+    pose = bullet.matrix(position, orientation)
+    return trimesh.Trimesh(meshes.moved(meshes.snapped(mesh.vertices), pose), mesh.faces, process=False)

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.surfaces.appearance import Appearance
 
 Vector = tuple[float, float, float]
@@ -194,7 +195,7 @@ def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     rotation = np.stack([right, np.cross(forward, right), forward], axis=-1)  # columns: x, y, z of the camera
     poses = np.tile(np.eye(4), (len(t), 1, 1))
-    poses[:, :3, :3] = rotation @ _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5])
+    poses[:, :3, :3] = product(rotation, _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5]))
     poses[:, :3, 3] = position + wobble[:, :3]
     return poses
 
@@ -212,4 +213,4 @@ def _turn(
         out[:, i, j] = -np.sin(angle)
         return out
 
-    return about(1, yaw) @ about(0, pitch) @ about(2, roll)
+    return product(about(1, yaw), about(0, pitch), about(2, roll))

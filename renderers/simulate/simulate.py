@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.scene.scene import Body, Scene
@@ -119,7 +120,7 @@ def _load_static(scene: Scene, world: World, engine: int) -> list[int]:
 
 def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool = False) -> int:
     number = bullet.load_urdf(urdf, engine, scale, body.fixed, visuals)
-    start = bullet.matrix(body.position, body.orientation) @ bullet.inertial_offset(number, engine)
+    start = product(bullet.matrix(body.position, body.orientation), bullet.inertial_offset(number, engine))
     pybullet.resetBasePositionAndOrientation(
         number, list(start[:3, 3]), bullet.quaternion(start), physicsClientId=engine
     )

@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Mesh, Parts
 from freelabels.renderers.scene.assets import Asset, Library, Link
@@ -94,7 +95,7 @@ def build_world(scene: Scene, assets: Library) -> World:
     for number, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=len(loaded) + 1):
         pose = bullet.matrix(body.position, body.orientation)
         rows += [
-            dataclasses.replace(row, pose=pose @ link.rest, object=number)
+            dataclasses.replace(row, pose=product(pose, link.rest), object=number)
             for row, link in zip(_parts(asset, body.size / asset.extent), asset.links, strict=True)
         ]
     for index, (body, asset) in enumerate(zip(scene.bodies, loaded, strict=True)):
@@ -144,5 +145,5 @@ def _canonical(asset: Asset, link: Link, scale: float) -> NDArray[np.float64]:
     sides = (asset.upper - asset.lower) * (1 + MARGIN)
     natural, box = np.diag([1 / scale, 1 / scale, 1 / scale, 1]), np.diag([*(1 / sides), 1.0])
     box[:3, 3] = 0.5 - (asset.lower + asset.upper) / 2 / sides
-    affine: NDArray[np.float64] = box @ link.rest @ natural
+    affine: NDArray[np.float64] = product(box, link.rest, natural)
     return affine

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Floats, Mesh
 
 CREASE_DEGREES = 35.0  # faces that meet at a sharper angle belong to different smooth patches
@@ -71,6 +72,8 @@ def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
     if len(faces) > HUGE:
         vertices, faces = _clustered(vertices, faces)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
+    mesh.remove_unreferenced_vertices()
+    mesh.vertices = vertices = snapped(mesh.vertices)
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
     smallest = 1e-12 * float(np.ptp(vertices, axis=0).max()) ** 2
     mesh.update_faces(mesh.area_faces > smallest)
@@ -100,6 +103,23 @@ def thinned(mesh: trimesh.Trimesh, faces: int = FACES) -> trimesh.Trimesh:
     few = _open3d(np.array(mesh.vertices), np.array(mesh.faces)).simplify_quadric_decimation(faces)
     made = trimesh.Trimesh(np.array(few.vertices), np.array(few.triangles), process=False)
     return checked(made, "the thinned mesh")
+
+
+def moved(points: Floats, pose: Floats) -> Floats:
+    """Points (N, 3) under a rigid transform (4, 4), the same bits on every processor."""
+    return times(np.asarray(points, np.float64), pose[:3, :3].T) + pose[:3, 3]
+
+
+def snapped(vertices: Floats) -> Floats:
+    """Vertices (V, 3) on a grid of about a hundred-millionth of their extent.
+
+    Sines and square roots may differ in their last bit from one processor to the next; what shapes are made of
+    must not.
+    """
+    extent = float(np.ptp(vertices, axis=0).max())
+    # The factor keeps common sizes off the powers of two, at which the grid changes.
+    grid = 2.0 ** (np.frexp(1.37 * extent)[1] - 27)
+    return np.asarray(np.rint(np.asarray(vertices, np.float64) / grid) * grid)
 
 
 def smooth_patches(mesh: trimesh.Trimesh, degrees: float = CREASE_DEGREES) -> NDArray[np.int32]:

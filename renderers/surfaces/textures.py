@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Material
 from freelabels.renderers.surfaces.noise import kept, layered_noise, stones
 from freelabels.renderers.surfaces.palette import srgb_to_linear
@@ -57,9 +58,9 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
     shift = np.random.Generator(np.random.PCG64(material.seed)).uniform(0, 16, 3)
     frame = np.asarray(turn.T, np.float32)
     where = Points(
-        at=points @ frame + shift.astype(np.float32),
-        normal=normals @ np.asarray(turn.T * size, np.float32),
-        footprint=footprint @ np.abs(frame),
+        at=times(points, frame) + shift.astype(np.float32),
+        normal=times(normals, turn.T * size),
+        footprint=times(footprint, np.abs(frame)),
     )
     colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
     return colours
