@@ -24,7 +24,8 @@ from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import cast, pose_surfaces
-from freelabels.renderers.labels.label_frame import Drawn, Instant, Known, label_frame, look
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
 from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix

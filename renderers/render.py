@@ -16,7 +16,8 @@ from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.views import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
-from freelabels.renderers.labels.label_frame import Drawn, Instant, Known, label_frame, look
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.scene.assets import Library

@@ -14,6 +14,7 @@ from freelabels.generators.contract.products import times
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+GRAZING = 0.02  # cosine to the viewer below which a smooth normal gives way to the triangle's own
 NOTHING = -1  # the geometry id of a ray that hits nothing
 
 
@@ -162,6 +163,16 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     )
 
 
+def world_rays(K: Floats, rotation: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+    """World directions (H·W, 3) of z-depth 1 through all pixel centres; rotation: (3, 3) camera → world."""
+    out = np.empty((*size, 3), np.float32)
+    x = (np.arange(size[1]) + 0.5 - K[0, 2]) / K[0, 0]
+    y = (np.arange(size[0]) + 0.5 - K[1, 2]) / K[1, 1]
+    for axis, (right, down, ahead) in enumerate(rotation):
+        out[..., axis] = x * right + (y * down + ahead)[:, None]
+    return out.reshape(-1, 3)
+
+
 def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
     """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
@@ -183,6 +194,28 @@ def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
         normal=hits["primitive_normals"].numpy(),
         uv=hits["primitive_uvs"].numpy(),
     )
+
+
+def smooth_normals(
+    surfaces: Surfaces,
+    geometry: NDArray[np.integer],
+    primitive: NDArray[np.integer],
+    uv: NDArray[np.floating],
+    flat: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Unit normals (N, 3) of the surfaces that triangles stand for, world axes, on the side of `flat` (N, 3).
+
+    geometry, primitive: (N,), uv: (N, 2) as in `Hits`. Interpolated between the corners' normals (Phong 1975).
+    """
+    corner = surfaces.corner_normal[surfaces.first_face[geometry] + primitive]
+    local = corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1]
+    local += (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
+    turn = surfaces.geometry_pose[:, :3, :3].astype(np.float32)[geometry]  # (N, world, part)
+    normal = turn[:, :, 0] * local[:, :1] + turn[:, :, 1] * local[:, 1:2] + turn[:, :, 2] * local[:, 2:]
+    length = np.sqrt(normal[:, 0] ** 2 + normal[:, 1] ** 2 + normal[:, 2] ** 2)
+    lean = normal[:, 0] * flat[:, 0] + normal[:, 1] * flat[:, 1] + normal[:, 2] * flat[:, 2]
+    sign = np.copysign(np.float32(1), lean)
+    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])
 
 
 def occluded(

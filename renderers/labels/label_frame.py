@@ -7,39 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
-from freelabels.generators.contract.fields import VISIBILITY, Array, confidence_name
-from freelabels.generators.contract.geometry import invert_pose, pixel_centres, rays
+from freelabels.generators.contract.fields import Array, confidence_name
+from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
-from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, covers, occluded
+from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
+from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
+from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
+from freelabels.renderers.labels.looks import Instant, Points
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import Appearance, Light
 from freelabels.renderers.surfaces.points import dot
 
-MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
-STILL = 0.1  # pixels that are too few to see, whatever the direction
-SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
-INFINITY = 1e4  # metres: farther than anything in a scene
-FAR = 6e4  # pixels: a displacement beyond float16
+SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
 PATTERNED = frozenset(("checker", "stripes", "brick", "tiles", "planks", "terrazzo", "photo"))  # with borders
-VISIBLE, OCCLUDED, OUT_OF_VIEW = (VISIBILITY.index(v) for v in ("visible", "occluded", "out of view"))
-
-
-@dataclass(frozen=True)
-class Instant:
-    """The world and the camera at one instant; the surfaces' origin is the camera's centre.
-
-    camera_pose: (4, 4) camera → world, OpenCV axes.
-    """
-
-    surfaces: Surfaces
-    camera_pose: Floats
 
 
 @dataclass(frozen=True)
@@ -66,54 +52,6 @@ class Known:
     drawn: Drawn = Drawn()
 
 
-@dataclass(frozen=True)
-class Points:
-    """What the rays through all N = H·W pixel centres hit; camera axes, float64.
-
-    ray: (N, 3) with z = 1; towards: the same in world axes, float32. hits: what was hit along those. face: (N,)
-    row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit. normal: (N, 3)
-    facing the camera, 0 where nothing is hit.
-    """
-
-    ray: Floats
-    towards: NDArray[np.float32]
-    hits: Hits
-    face: NDArray[np.int64]
-    depth: Floats
-    normal: Floats
-
-    @property
-    def geometry(self) -> Ints:
-        """What is hit, (N,), `NOTHING` where nothing is."""
-        return self.hits.geometry
-
-    @property
-    def hit(self) -> NDArray[np.bool_]:
-        """Where something is hit."""
-        return np.asarray(self.geometry != NOTHING)
-
-
-def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
-    """Cast a ray through every pixel centre and solve for the point hit in float64.
-
-    Embree finds the triangle in float32; where the ray meets its plane follows exactly.
-    """
-    surfaces, rotation = now.surfaces, now.camera_pose[:3, :3]
-    ray = rays(K, *size).reshape(-1, 3)
-    towards = times(ray, rotation.T).astype(np.float32)
-    hits = cast(surfaces, surfaces.origin, towards)
-    hit = hits.geometry != NOTHING
-    face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
-    normal = times(surfaces.face_normal, rotation)[face]  # camera axes
-    slant = dot(normal, ray)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        depth = surfaces.face_offset[face] / slant
-        # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
-        depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
-    normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return Points(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
-
-
 def label_frame(
     before: Instant,
     now: Instant,
@@ -133,15 +71,16 @@ def label_frame(
     point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
-    flow, visibility, known_flow = _flow(seen, point, now, after, K, size)
-    backward, backward_visibility, known_backward = _flow(seen, point, now, before, K, size)
-    moving, sure = _motion(seen, point, now, (before, after), K)
+    flow, visibility, known_flow = flow_to(seen, point, now, after, K, size)
+    backward, backward_visibility, known_backward = flow_to(seen, point, now, before, K, size)
+    normal, plain = _normals(seen, now)
+    moving, sure = own_motion(seen, point, now, (before, after), K)
     kind = edge_types(_seen(seen, point, now, known, K, size), float(K[0, 0]))
-    amodal = _amodal(seen, now, instance, K, size, known.objects)
+    amodal = amodal_masks(seen, now, instance, K, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
         "disparity": (1.0 / seen.depth).astype(np.float16),
-        "normals": seen.normal.astype(np.float16),
+        "normals": normal.astype(np.float16),
         "flow": flow,
         "flow_backward": backward,
         "flow_visibility": visibility,
@@ -157,7 +96,7 @@ def label_frame(
     }
     known_where = {
         "depth": hit,
-        "normals": hit,
+        "normals": plain,
         "flow": known_flow,
         "flow_backward": known_backward,
         "object_coordinates": instance > 0,
@@ -169,67 +108,8 @@ def label_frame(
         labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
-    labels["object_visible"], labels["object_box"] = _shares(instance.reshape(size), amodal)
+    labels["object_visible"], labels["object_box"] = shares_and_boxes(instance.reshape(size), amodal)
     return labels
-
-
-@dataclass(frozen=True)
-class _Step:
-    """How points in the camera frame of one instant come to lie in that of another.
-
-    camera: (3, 4) what stands still. parts: (G + 1, 3, 4) what each geometry's points do, the last row what lies
-    at infinity, which only turns. moves: (G + 1,) where that differs from `camera`.
-    """
-
-    camera: Floats
-    parts: Floats
-    moves: NDArray[np.bool_]
-
-    def __call__(self, geometry: Ints, point: Floats) -> Floats:
-        """Points (N, 3) of geometries (N,), moved."""
-        out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
-        apart = np.flatnonzero(self.moves[geometry])
-        out[apart] = _placed(self.parts, geometry[apart], point[apart])
-        return out
-
-
-def _step(one: Instant, other: Instant) -> _Step:
-    to_world, from_world = one.camera_pose, invert_pose(other.camera_pose)
-    before, after = one.surfaces.geometry_pose, other.surfaces.geometry_pose
-    camera = product(from_world, to_world)[:3]
-    at_infinity = np.concatenate([camera[:, :3], np.zeros((3, 1))], axis=1)[None]
-    parts = np.concatenate([product(from_world, after, invert_pose(before), to_world)[:, :3], at_infinity])
-    return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
-
-
-def _placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
-    """Points (N, 3) under transforms (G, 3, 4), each by the one its index names."""
-    chosen = transforms[index]
-    out: Floats = np.einsum("nij,nj->ni", chosen[:, :, :3], point) + chosen[:, :, 3]
-    return out
-
-
-def _flow(
-    seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
-) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
-    """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
-    there = _step(now, other)(seen.geometry, point)
-    start = pixel_centres(*size).reshape(-1, 2)
-    in_front = there[:, 2] > 1e-6
-    z = np.where(in_front, there[:, 2], 1.0)
-    x, y = K[0, 0] * there[:, 0] / z + K[0, 2], K[1, 1] * there[:, 1] / z + K[1, 2]
-    flow = np.empty((len(point), 2))
-    flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
-    known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
-    flow[~known] = np.nan
-    inside = np.flatnonzero(in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0]))
-    turn = other.camera_pose[:3, :3].astype(np.float32)
-    towards = times(there.astype(np.float32).take(inside, 0), turn.T)
-    towards[~seen.hit[inside]] *= INFINITY
-    hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
-    visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
-    visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
-    return flow.astype(np.float16), visibility, known
 
 
 def _known_behind(seen: Points, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:
@@ -248,28 +128,33 @@ def _known_behind(seen: Points, now: Instant, known: Known) -> dict[str, NDArray
     }
 
 
-def _motion(
-    seen: Points, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """255 where the surface point itself moves, whatever the camera does, and where that is beyond doubt.
+def _normals(seen: Points, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
+    """Normals (N, 3) of the surfaces as pictures shade them, camera axes, and where they are beyond doubt.
 
-    It moves if that alone takes it `MOVING` pixels or more across the image to one of the neighbouring frames; it
-    is still if it could not look `STILL` pixels far from any side. What lies between is for nobody to tell.
+    A curved surface is made of triangles; its own normal is the one between their corners'. Where the triangle's
+    normal is far from it the mesh is too coarse to say which of the two is right.
     """
-    moving, still = np.zeros(len(point), bool), np.ones(len(point), bool)
-    for other in others:
-        step = _step(now, Instant(other.surfaces, now.camera_pose))
-        index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
-        start = point.take(index, 0)
-        there = step(seen.geometry[index], start)
-        z = there[:, 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            x = K[0, 0] * (there[:, 0] / z - start[:, 0] / start[:, 2])
-            y = K[1, 1] * (there[:, 1] / z - start[:, 1] / start[:, 2])
-            moving[index] |= (z <= 0) | (x * x + y * y >= MOVING**2)
-        shift = (there - start) * (K[0, 0] / start[:, 2:])
-        still[index] &= dot(shift, shift) < STILL**2
-    return np.where(moving, 255, 0).astype(np.uint8), moving | still
+    surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
+    normal, plain = seen.normal, seen.hit
+    curved = np.flatnonzero(seen.hit & surfaces.curved[seen.geometry])
+    if not len(curved):
+        return normal, plain
+    flat = seen.normal.take(curved, 0)
+    hits = seen.hits
+    in_world = smooth_normals(
+        surfaces,
+        hits.geometry[curved],
+        hits.primitive[curved],
+        hits.uv[curved],
+        times(flat.astype(np.float32), turn.T),
+    )
+    smooth = times(np.asarray(in_world, np.float64), turn)
+    sight = seen.ray.take(curved, 0)
+    shown = dot(smooth, sight) < -GRAZING * np.sqrt(dot(sight, sight))
+    normal, plain = normal.copy(), plain.copy()
+    normal[curved[shown]] = smooth[shown]
+    plain[curved] = ~shown | (dot(smooth, flat) > SAME_NORMAL)
+    return normal, plain
 
 
 def _canonical(
@@ -279,7 +164,7 @@ def _canonical(
     out = np.zeros((len(point), 3), np.float16)
     index = np.flatnonzero(instance)
     to_box = product(known.canonical, invert_pose(now.surfaces.geometry_pose), now.camera_pose)
-    out[index] = np.clip(_placed(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
+    out[index] = np.clip(placed(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
     return out
 
 
@@ -381,51 +266,3 @@ def _lit(
 def _reach(light: Light) -> float:
     """Distance from the world's origin, at which a light's size counts."""
     return 1.0 if light.kind == "sun" else float(np.linalg.norm(light.place))
-
-
-def _amodal(
-    seen: Points, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
-) -> NDArray[np.bool_]:
-    """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
-    masks = np.zeros((objects, len(instance)), bool)
-    masks[instance, np.arange(len(instance))] = True
-    masks[0] &= seen.hit
-    for thing in range(objects):
-        region = _region(thing, now, K, size) if thing else np.ones(size, bool)
-        index = np.flatnonzero(region.ravel() & ~masks[thing])
-        masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
-    return masks
-
-
-def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
-    region = np.zeros(size, bool)
-    surfaces = now.surfaces
-    mine = surfaces.part_of_geometry.object == thing
-    for corners in product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3]):
-        z = corners[:, 2]
-        if z.max() <= 0:
-            continue
-        if z.min() <= 1e-3:
-            region[:] = True
-            continue
-        x, y = K[0, 0] * corners[:, 0] / z + K[0, 2], K[1, 1] * corners[:, 1] / z + K[1, 2]
-        left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, size[1]).astype(int)
-        top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, size[0]).astype(int)
-        region[top:bottom, left:right] = True
-    return region
-
-
-def _shares(instance: Ints, amodal: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen)."""
-    objects = len(amodal)
-    visible = np.bincount(instance.ravel(), minlength=objects)
-    full = np.count_nonzero(amodal, axis=1)
-    share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
-    share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
-    boxes = np.full((objects, 4), np.nan, np.float32)
-    for index, found in enumerate(find_objects(instance + 1)):
-        if found is not None:
-            rows, columns = found
-            boxes[index] = columns.start, rows.start, columns.stop, rows.stop
-    return share.astype(np.float32), boxes

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.geometry import Floats, rays
+from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.raycast import Hits, Surfaces, cast
+from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals, world_rays
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.pixels.shading import shade
 from freelabels.renderers.surfaces.appearance import Appearance
-from freelabels.renderers.surfaces.points import Points, by_geometry, dot
+from freelabels.renderers.surfaces.points import Points, dot
 
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -101,7 +101,7 @@ class _View:
     @staticmethod
     def of(K: NDArray[np.float64], pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
         turn = pose[:3, :3]
-        middle = times(rays(K, *size).reshape(-1, 3), turn.T).astype(np.float32)
+        middle = world_rays(K, turn, size)
         right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
         return _View(pose[:3, 3], middle, right, down)
 
@@ -194,8 +194,11 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
     flat *= np.copysign(np.float32(1), facing)[:, None]
     normal = flat.copy()
     curved = np.flatnonzero(surfaces.curved[geometry])
-    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat.take(curved, 0))
-    turned = dot(smooth, viewer.take(curved, 0)) > 0.02
+    these = chosen[curved]
+    smooth = smooth_normals(
+        surfaces, geometry[curved], seen.primitive[these], seen.uv[these], flat.take(curved, 0)
+    )
+    turned = dot(smooth, viewer.take(curved, 0)) > GRAZING
     normal[curved[turned]] = smooth[turned]
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
@@ -205,18 +208,3 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
     ]
     at = sight + view.centre.astype(np.float32)
     return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
-
-
-def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:
-    """Unit normals (N, 3), world, interpolated over the triangles of some hits, on the side of `flat` (N, 3)."""
-    geometry, uv = seen.geometry[chosen], seen.uv[chosen]
-    corner = surfaces.corner_normal[surfaces.first_face[geometry] + seen.primitive[chosen]]
-    local = (
-        corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1] + (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
-    )
-    normal = np.empty_like(local)
-    for number, those in by_geometry(geometry):
-        normal[those] = times(local[those], surfaces.geometry_pose[number, :3, :3].T)
-    length = np.sqrt(dot(normal, normal))
-    sign = np.copysign(np.float32(1), dot(normal, flat))
-    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

@@ -294,7 +294,7 @@ def _primitive(kind: str) -> trimesh.Trimesh:
     if kind == "capsule":
         return trimesh.creation.capsule(0.6, 0.2, count=[24, 24])
     if kind == "ring":
-        return trimesh.creation.torus(0.35, 0.15, major_sections=40, minor_sections=18)
+        return trimesh.creation.torus(0.35, 0.15, major_sections=48, minor_sections=24)
     corners = [(x, y, z) for x in (0, 1) for y in (0, 0.6) for z in (0, 0.5) if not (x == 1 and z == 0.5)]
     return trimesh.Trimesh(np.array(corners), process=False).convex_hull
 

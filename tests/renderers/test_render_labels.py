@@ -22,7 +22,8 @@ from freelabels.generators.contract.geometry import (
     transform,
 )
 from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
-from freelabels.renderers.labels.label_frame import Drawn, Instant, Known, label_frame, look
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Light, Material
 from freelabels.renderers.surfaces.meshes import as_mesh
@@ -167,6 +168,41 @@ def test_sphere_depth_and_normals() -> None:
     cosine = (normal * made["normals"].astype(float)).sum(axis=-1)[where]
     cosine /= np.linalg.norm(made["normals"].astype(float), axis=-1)[where]
     assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 0.5
+
+
+def sphere_normals(at: Floats, centre: Floats, radius: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """A sphere's normals, camera axes, and the pixels well within its outline, in closed form."""
+    middle, direction = transform(invert_pose(at), centre), rays(K, *SIZE)
+    square, along = (direction**2).sum(axis=-1), direction @ middle
+    inside = along**2 - square * (middle @ middle - radius**2)
+    depth = (along - np.sqrt(np.maximum(inside, 0))) / square
+    return (direction * depth[..., None] - middle) / radius, inside > 0.5 * radius**2
+
+
+def degrees_between(one: Floats, other: Floats) -> Floats:
+    return np.degrees(np.arccos(np.clip((one.astype(float) * other.astype(float)).sum(axis=-1), -1, 1)))
+
+
+def test_normals_are_the_curved_surfaces_and_not_its_triangles() -> None:
+    """As the picture shades it: a ball of 320 triangles, whose own normals are up to 9 degrees off."""
+    at, centre = camera(), np.array([0.1, 0.2, 0.6])
+    made = still([FLOOR, sphere(0.5, 2)], [np.eye(4), pose(tuple(centre))], at)
+    truth, inside = sphere_normals(at, centre, 0.5)
+    assert inside.sum() > 300
+    assert degrees_between(made["normals"], truth)[inside].max() < 2
+    assert (made["normals_confidence"][inside] == 255).all()
+
+
+def test_normals_of_a_mesh_too_coarse_to_tell_are_not_trusted() -> None:
+    """Eleven sides bend by 33 degrees: near their edges the smooth normal and the side's own are 16 apart."""
+    tube = as_mesh(trimesh.creation.cylinder(0.4, 1.0, sections=11))
+    made = still([FLOOR, tube], [np.eye(4), pose((0, 0, 0.6))], camera())
+    on_tube = made["instance"] == 1
+    doubted = on_tube & (made["normals_confidence"] == 0)
+    assert 0.01 < doubted.sum() / on_tube.sum() < 0.3
+    assert (np.abs(np.linalg.norm(made["normals"].astype(float), axis=-1) - 1)[on_tube] < 2e-3).all()
+    facing = (made["normals"].astype(float) * rays(K, *SIZE)).sum(axis=-1)
+    assert (facing[on_tube] < 0).all()
 
 
 @pytest.mark.parametrize("turn", [(0, 0, 0), (10, 40, -25)])

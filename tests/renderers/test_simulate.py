@@ -14,7 +14,7 @@ from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import pose_surfaces
-from freelabels.renderers.labels.label_frame import Instant, look
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
 from freelabels.renderers.render import find_scene, render_clip
@@ -33,7 +33,7 @@ from freelabels.renderers.simulate.world import build_world, material_roles
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Material
 
 GRAVITY = 9.81
-WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion")
+WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion", "normals")
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
 SKY = Background("sky", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
