@@ -19,16 +19,32 @@ NOTHING = -1  # the geometry id of a ray that hits nothing
 
 
 @dataclass(frozen=True)
+class Skin:
+    """A texture map: the path of its picture, and places in it (F, corner, 2), u to the right and v upwards."""
+
+    picture: str
+    uv: Floats
+
+
+@dataclass(frozen=True)
 class Mesh:
     """Triangles of one rigid part in its own frame.
 
     vertices: (V, 3) float64 metres. triangles: (F, 3) uint32. patch: (F,) int32, faces that meet without a
-    crease share an id.
+    crease share an id. skin: the texture map it came with, if any.
     """
 
     vertices: Floats
     triangles: NDArray[np.uint32]
     patch: Ints
+    skin: Skin | None = None
+
+    @cached_property
+    def skin_maps(self) -> NDArray[np.float32] | None:
+        """(F, 2, 4): each face's places in the texture map are its matrix · (x, y, z, 1), in the part's frame."""
+        if self.skin is None:
+            return None
+        return affine_maps(self.vertices[self.triangles], self.skin.uv).astype(np.float32)
 
     @cached_property
     def planes(self) -> tuple[Floats, Floats]:
@@ -94,7 +110,7 @@ class Surfaces:
     first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit, world
     axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
     (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
-    curved: (G,) as `Mesh.curved`.
+    curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a texture map.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -110,6 +126,8 @@ class Surfaces:
     face_patch: Ints
     corner_normal: NDArray[np.float32]
     curved: NDArray[np.bool_]
+    skins: tuple[Skin | None, ...]
+    skin_maps: tuple[NDArray[np.float32] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,19 @@ class Hits:
     primitive: Ints
     normal: NDArray[np.float32]
     uv: NDArray[np.float32]
+
+
+def affine_maps(corner: Floats, values: Floats) -> Floats:
+    """(F, C, 4) matrices that take the corners (F, 3, 3) of triangles, as (x, y, z, 1), to values (F, 3, C)."""
+    one, other = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    normal = np.cross(one, other)
+    square = np.maximum((normal * normal).sum(axis=1, keepdims=True), 1e-300)
+    # The dual basis: 1 along one side, 0 along the other.
+    along, across = np.cross(other, normal) / square, np.cross(normal, one) / square
+    rise = values[:, 1:] - values[:, :1]
+    slope = rise[:, 0, :, None] * along[:, None] + rise[:, 1, :, None] * across[:, None]
+    level = values[:, 0] - (slope * corner[:, None, 0]).sum(axis=-1)
+    return np.concatenate([slope, level[..., None]], axis=-1)
 
 
 def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike) -> Surfaces:
@@ -160,6 +191,8 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
         corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
         curved=np.array([mesh.curved for mesh in meshes]),
+        skins=tuple(mesh.skin for mesh in meshes),
+        skin_maps=tuple(mesh.skin_maps for mesh in meshes),
     )
 
 

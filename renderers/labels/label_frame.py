@@ -18,14 +18,16 @@ from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.looks import Instant, Points
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
-from freelabels.renderers.surfaces.appearance import Appearance, Light
+from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.points import dot
 
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
-PATTERNED = frozenset(("checker", "stripes", "brick", "tiles", "planks", "terrazzo", "photo"))  # with borders
+PATTERNED = frozenset(
+    ("checker", "stripes", "brick", "tiles", "planks", "terrazzo", PHOTO, SKIN)
+)  # with borders
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,9 @@ def _albedo(
     at = (times(point.take(index, 0), turn.T) + surfaces.origin).astype(np.float32)
     normal = times(seen.normal.take(index, 0), turn.T).astype(np.float32)
     bare = np.zeros((*size, 3), np.float32)
-    bare.reshape(-1, 3)[index] = albedo(surfaces, appearance, seen.geometry[index], at, normal)
+    bare.reshape(-1, 3)[index] = albedo(
+        surfaces, appearance, seen.geometry[index], seen.hits.primitive[index], at, normal
+    )
     chosen = np.flatnonzero(near_steps(bare).ravel()[index])
     filtered = bare.copy()
     index = index[chosen]
@@ -222,6 +226,7 @@ def _albedo(
         surfaces,
         appearance,
         seen.geometry[index],
+        seen.hits.primitive[index],
         at[chosen],
         normal[chosen],
         times(steps.reshape(-1, 3), turn.T).astype(np.float32).reshape(steps.shape),

@@ -207,4 +207,5 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Point
         for step in (view.right, view.down)
     ]
     at = sight + view.centre.astype(np.float32)
-    return Points(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
+    pixel, primitive = seen.pixel[chosen], seen.primitive[chosen]
+    return Points(pixel, geometry, primitive, at, normal, flat, viewer, distance, np.stack(across))

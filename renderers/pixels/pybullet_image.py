@@ -16,7 +16,7 @@ from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import Floats
 from freelabels.renderers.scene.scene import Scene
 from freelabels.renderers.simulate.world import World
-from freelabels.renderers.surfaces import meshes
+from freelabels.renderers.surfaces.cache import write_cached
 
 NEAR, FAR = 0.05, 60.0  # metres
 TINY_SHIFT = (-0.5, 0.5)  # pixels, from TinyRenderer's lattice to that of pixel centres
@@ -64,7 +64,7 @@ class PyBulletCamera:
 
     def _load(self, mesh: trimesh.Trimesh, index: int) -> int:
         # From a file: meshes handed over as arrays are never freed.
-        file = meshes.write_cached("part.obj", mesh.export(file_type="obj").encode())
+        file = write_cached("part.obj", mesh.export(file_type="obj").encode())
         colours = np.array(self.scene.appearance.materials[index].colours).mean(axis=0)
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH,

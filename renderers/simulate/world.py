@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Mesh, Parts
-from freelabels.renderers.scene.assets import Asset, Library, Link
+from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.loading import Asset, Link
 from freelabels.renderers.scene.scene import Body, Scene, Wall
 from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.appearance import Role
@@ -137,7 +138,7 @@ def _parts(asset: Asset, scale: float) -> list[_Part]:
 
 
 def _scaled(mesh: Mesh, scale: float) -> Mesh:
-    return Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch)
+    return Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch, mesh.skin)
 
 
 def _canonical(asset: Asset, link: Link, scale: float) -> NDArray[np.float64]:

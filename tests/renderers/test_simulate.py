@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
 from freelabels.generators.contract.fields import EDGE_TYPES, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
@@ -144,6 +146,19 @@ def test_contacts_with_and_among_what_never_moves(assets: Library) -> None:
     contact = simulate(scene, build_world(scene, assets), 8).contact[-1]
     pairs = {(int(one), int(other)) for one, other in zip(*np.nonzero(contact), strict=True) if one < other}
     assert pairs == {(0, 2), (2, 3), (1, 3)}  # the floor, the body, the three pieces of clutter
+
+
+@pytest.mark.parametrize("kind", ["primitive", "own"])
+def test_what_touches_is_not_held_up_by_thin_air(kind: str, assets: Library, tmp_path: Path) -> None:
+    """A small ball dropped into a ring that lies on the floor comes down to the floor within it."""
+    if kind == "own":
+        trimesh.creation.torus(0.35, 0.15).export(tmp_path / "ring.stl")
+        assets = library(own=tmp_path)
+    lies = dataclasses.replace(body("own/ring.stl" if kind == "own" else "primitive/ring", 0.06), size=0.4)
+    ball = dataclasses.replace(body("primitive/sphere", 0.3), size=0.08)
+    motion = run(assets, lies, ball, frames=2, warm_up=2.0)
+    assert motion.body_pose[-1, 1, 2, 3] == pytest.approx(0.04, abs=3e-3)
+    assert motion.contact[-1, 0, 1] and motion.contact[-1, 0, 2]
 
 
 def test_a_body_that_starts_within_clutter_is_to_blame(assets: Library) -> None:
