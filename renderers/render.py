@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.views import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
-from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
+from freelabels.renderers.engines.windows import windows
+from freelabels.renderers.labels.extents import shares_and_boxes
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
-from freelabels.renderers.pixels.image import render_image
+from freelabels.renderers.pixels.image import radiance_window
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
+from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate
@@ -126,23 +129,15 @@ def render_clip(
     K = intrinsics_from_fov(scene.camera.fov, width, height)
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
-    rows: list[dict[str, Array]] = []
-    window = [_instant(world, motion, poses, row) for row in (0, 1)]
+    columns: dict[str, Array] = {}
+    shape = (frames, height, width)
+    instants = [_instant(world, motion, poses, row) for row in (0, 1)]
     for frame in range(frames):
-        window.append(_instant(world, motion, poses, frame + 2))
-        before, now, after = window[-3:]
-        seen = look(now, K, (height, width))
-        row = label_frame(before, now, after, seen, K, (height, width), known)
-        if image == "ray":
-            rng = np.random.default_rng(
-                np.random.SeedSequence(scene.seed, spawn_key=(scene.clip, IMAGE_STREAM, frame))
-            )
-            row["image"] = render_image(
-                now.surfaces, scene.appearance, K, now.camera_pose, (height, width), rng, seen.hits
-            )
-        rows.append(row)
-        del window[0]
-    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        instants.append(_instant(world, motion, poses, frame + 2))
+        spawn_key = (scene.clip, IMAGE_STREAM, frame)
+        rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
+        _render_frame(columns, shape, frame, instants, K, known, rng if image == "ray" else None)
+        del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
             columns["image"] = np.stack(
@@ -151,9 +146,65 @@ def render_clip(
                     for frame in range(frames)
                 ]
             )
-    columns |= _tables(scene, world, motion, poses, K, frames)
-    columns = {name: as_stored(name, values) for name, values in columns.items()}
+    tables = _tables(scene, world, motion, poses, K, frames)
+    columns |= {name: as_stored(name, values) for name, values in tables.items()}
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
+
+
+def _render_frame(
+    columns: dict[str, Array],
+    shape: tuple[int, int, int],
+    frame: int,
+    instants: Sequence[Instant],
+    K: Floats,
+    known: Known,
+    rng: np.random.Generator | None,
+) -> None:
+    """Labels of the middle of three instants, and given a generator its image, into one frame of the columns.
+
+    Window by window, and into room that is there for all frames: nothing exists twice, however large the picture.
+    """
+    before, now, after = instants
+    size = shape[1:]
+    dither = float(rng.random()) if rng is not None else 0.0
+    radiance = np.empty((*size, 3), np.float32) if rng is not None else None
+    for window in windows(size):
+        inner = window.intrinsics(K)
+        seen = look(now, inner, window.shape)
+        made = label_window(before, now, after, seen, inner, window, known)
+        rows = slice(window.first, window.last)
+        for name, values in made.items():
+            kept = values[:, window.kept] if name == "amodal" else values[window.kept]
+            _put(columns, name, shape, frame, rows, kept)
+        if radiance is not None and known.appearance is not None:
+            light = radiance_window(
+                now.surfaces, known.appearance, inner, now.camera_pose, window, dither, seen.hits
+            )
+            radiance[rows] = light[window.kept]
+    if radiance is not None and rng is not None and known.appearance is not None:
+        picture = develop(radiance, known.appearance.sensor, rng)
+        _put(columns, "image", shape, frame, slice(None), picture)
+    for name, table in shares_and_boxes(columns["instance"][frame], columns["amodal"][frame]).items():
+        columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
+
+
+def _put(
+    columns: dict[str, Array],
+    name: str,
+    shape: tuple[int, int, int],
+    frame: int,
+    rows: slice,
+    values: Array,
+) -> None:
+    """Rows of a picture (H, …) into a column; room for all frames is made once. shape: (frames, H, W)."""
+    masks = name == "amodal"  # (object, H, …)
+    if name not in columns:
+        rest = (len(values), shape[1], *values.shape[2:]) if masks else (shape[1], *values.shape[1:])
+        columns[name] = np.empty((shape[0], *rest), field(name).dtype)
+    if masks:
+        columns[name][frame][:, rows] = values
+    else:
+        columns[name][frame][rows] = values
 
 
 def _drawn(image: ImageBackend | None) -> Drawn:

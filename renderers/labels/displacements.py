@@ -12,6 +12,7 @@ from freelabels.generators.contract.fields import VISIBILITY
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
+from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.looks import Instant, Points
 from freelabels.renderers.surfaces.points import dot
 
@@ -60,11 +61,11 @@ def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
 
 
 def flow_to(
-    seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
+    seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, window: Window
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
-    start = pixel_centres(*size).reshape(-1, 2)
+    start = pixel_centres(*window.shape).reshape(-1, 2)
     in_front = there[:, 2] > 1e-6
     z = np.where(in_front, there[:, 2], 1.0)
     x, y = K[0, 0] * there[:, 0] / z + K[0, 2], K[1, 1] * there[:, 1] / z + K[1, 2]
@@ -72,7 +73,9 @@ def flow_to(
     flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
     known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
     flow[~known] = np.nan
-    inside = np.flatnonzero(in_front & (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0]))
+    height, width = window.size
+    inside = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
+    inside = np.flatnonzero(inside)
     turn = other.camera_pose[:3, :3].astype(np.float32)
     towards = times(there.astype(np.float32).take(inside, 0), turn.T)
     towards[~seen.hit[inside]] *= INFINITY

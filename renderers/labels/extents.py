@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
 from freelabels.renderers.labels.looks import Instant, Points
@@ -44,18 +45,19 @@ def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArr
     return region
 
 
-def shares_and_boxes(
-    instance: Ints, amodal: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen)."""
+def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:
+    """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen).
+
+    instance: (H, W). amodal: (objects, H, bytes) as stored. The result by field name.
+    """
     objects = len(amodal)
     visible = np.bincount(instance.ravel(), minlength=objects)
-    full = np.count_nonzero(amodal, axis=1)
+    full = np.array([np.bitwise_count(mask).sum(dtype=np.int64) for mask in amodal])
     share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
     share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
     boxes = np.full((objects, 4), np.nan, np.float32)
-    for index, found in enumerate(find_objects(instance + 1)):
+    for index, found in enumerate(find_objects(instance.astype(np.int32) + 1)):
         if found is not None:
             rows, columns = found
             boxes[index] = columns.start, rows.start, columns.stop, rows.stop
-    return share.astype(np.float32), boxes
+    return {"object_visible": share.astype(np.float32), "object_box": boxes}

@@ -12,6 +12,7 @@ from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
+from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
@@ -68,13 +69,25 @@ def label_frame(
     before, after: the neighbouring frames. seen: what `look` shows of this one. K: (3, 3) pixels. size: (height,
     width). Tables about objects have a row for every instance id; row 0 is the static scene.
     """
+    labels = label_window(before, now, after, seen, K, whole(size), known)
+    return labels | shares_and_boxes(labels["instance"], labels["amodal"])
+
+
+def label_window(
+    before: Instant, now: Instant, after: Instant, seen: Points, K: Floats, window: Window, known: Known
+) -> dict[str, Array]:
+    """The per-pixel labels of a window as of `label_frame`; its outermost rows may lack edges towards outside.
+
+    K: (3, 3) of the window. seen: what `look` shows of it.
+    """
+    size = window.shape
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
     point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
-    flow, visibility, known_flow = flow_to(seen, point, now, after, K, size)
-    backward, backward_visibility, known_backward = flow_to(seen, point, now, before, K, size)
+    flow, visibility, known_flow = flow_to(seen, point, now, after, K, window)
+    backward, backward_visibility, known_backward = flow_to(seen, point, now, before, K, window)
     normal, plain = _normals(seen, now)
     moving, sure = own_motion(seen, point, now, (before, after), K)
     kind = edge_types(_seen(seen, point, now, known, K, size), float(K[0, 0]))
@@ -110,7 +123,6 @@ def label_frame(
         labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
-    labels["object_visible"], labels["object_box"] = shares_and_boxes(instance.reshape(size), amodal)
     return labels
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals, world_rays
+from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
-from freelabels.renderers.pixels.shading import shade
+from freelabels.renderers.pixels.shading import DOWN, shade
 from freelabels.renderers.surfaces.appearance import Appearance
 from freelabels.renderers.surfaces.points import Points, dot
 
@@ -53,11 +54,28 @@ def render_radiance(
     rng: np.random.Generator,
     centres: Hits | None = None,
 ) -> Floats:
-    """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
+    """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`."""
+    return radiance_window(
+        surfaces, appearance, camera_K, camera_pose, whole(size), float(rng.random()), centres
+    )
 
-    A pixel among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a
-    neighbour shows something else, four samples a pixel are.
+
+def radiance_window(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    camera_K: NDArray[np.float64],
+    camera_pose: NDArray[np.float64],
+    window: Window,
+    dither: float,
+    centres: Hits | None = None,
+) -> Floats:
+    """Linear sRGB radiance float32 (H, W, 3) of a window; its margins lack what lies beyond them.
+
+    camera_K: (3, 3) of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
+    among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a neighbour
+    shows something else, four samples a pixel are.
     """
+    size = window.shape
     view = _View.of(camera_K, camera_pose, size)
     centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
@@ -66,17 +84,19 @@ def render_radiance(
     split = np.zeros(len(centre.pixel), bool)
     split[unsure[~same]] = True
 
-    whole = np.flatnonzero(~split & centre.met)
-    parts = [_points(surfaces, view, centre, whole)]
+    plain = np.flatnonzero(~split & centre.met)
+    parts = [_points(surfaces, view, centre, plain)]
     parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
-    colours = shade(surfaces, appearance, Points.joined(parts), len(whole), size, rng)
+    # The pattern of dither goes on from window to window.
+    turn = (dither + window.top * DOWN) % 1
+    colours = shade(surfaces, appearance, Points.joined(parts), len(plain), size, turn)
 
     spread = float(1 / camera_K[0, 0])
     out = np.zeros((size[0] * size[1], 3), np.float32)
     empty = np.flatnonzero(~split & ~centre.met)
     out[empty] = _background(appearance, centre.towards[empty], spread)
-    out[whole] = colours[: len(whole)]
-    start = len(whole)
+    out[plain] = colours[: len(plain)]
+    start = len(plain)
     for sample, part in zip(samples, parts[1:], strict=True):
         out[part.pixel] += colours[start : start + len(part.pixel)] / len(SAMPLES)
         start += len(part.pixel)

@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
 FAINT = 0.03  # share of a mirror image that is not worth a ray
+ACROSS, DOWN = 0.7548776662, 0.5698402910  # steps of Roberts' R2 sequence
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -30,11 +31,12 @@ def shade(
     points: Points,
     whole: int,
     size: tuple[int, int],
-    rng: np.random.Generator,
+    dither: float,
 ) -> Floats:
     """Linear sRGB radiance (N, 3) from points to the camera.
 
-    The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width).
+    The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width). dither:
+    in [0, 1), sets the noise of shadows and of indirect light.
     """
     materials = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
     base = albedo(
@@ -48,7 +50,7 @@ def shade(
     specular[metal] = base[metal]
     base[metal] = 0
 
-    turn = _dither(points.pixel, size[1], rng)
+    turn = _dither(points.pixel, size[1], dither)
     lattice = Lattice(points, whole, size)
     # Smoothly shaded facets must not shadow each other: shadow rays start where they have left the facets behind.
     lean = dot(points.normal, points.flat)
@@ -118,10 +120,10 @@ def _skinned(skin: Skin, maps: Floats, local: Floats, steps: Floats) -> Floats:
     return textures.skin_colours(skin, place, spread)
 
 
-def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
+def _dither(pixel: Ints, width: int, start: float) -> Floats:
     """A number in [0, 1) per pixel, far from its neighbours' (Roberts' R2 sequence)."""
     row, column = np.divmod(pixel, width)
-    return np.asarray((column * 0.7548776662 + row * 0.5698402910 + rng.random()) % 1, np.float32)
+    return np.asarray((column * ACROSS + row * DOWN + start) % 1, np.float32)
 
 
 def visibility(
