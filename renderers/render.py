@@ -13,15 +13,15 @@ from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
-from freelabels.renderers.draw.views import look_roughly, shortfall
+from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
 from freelabels.renderers.engines.windows import windows
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
-from freelabels.renderers.pixels.image import radiance_window
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
+from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json

@@ -19,14 +19,14 @@ SHORT = 0.9  # a video that ends before this share of its promised duration was 
 
 
 @dataclass(frozen=True)
-class Probed:
+class Examined:
     """What came of an item: its clips in order, and the files of it that can't be used."""
 
     clips: tuple[ClipSpec, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 
-def probe(item: Item, options: SourceOptions) -> Probed:
+def examine(item: Item, options: SourceOptions) -> Examined:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
     A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one
@@ -48,12 +48,12 @@ def probe(item: Item, options: SourceOptions) -> Probed:
         return _each(item.uris, lambda uri: _image(uri, options))
     make = {"sequence": sequence, "stereo": stereo, "rgbd": rgbd}[item.kind]
     try:
-        return Probed(tuple(make(item, stills, options)), tuple(refused))
+        return Examined(tuple(make(item, stills, options)), tuple(refused))
     except (SourceError, OSError) as error:
-        return Probed((), (*refused, Refusal(item.uris[0], why(error))))
+        return Examined((), (*refused, Refusal(item.uris[0], why(error))))
 
 
-def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Probed:
+def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Examined:
     clips: list[ClipSpec] = []
     refused: list[Refusal] = []
     for uri in uris:
@@ -61,7 +61,7 @@ def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Pro
             clips += clips_of(uri)
         except (SourceError, OSError) as error:
             refused.append(Refusal(uri, why(error)))
-    return Probed(tuple(clips), tuple(refused))
+    return Examined(tuple(clips), tuple(refused))
 
 
 def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:

@@ -34,7 +34,7 @@ TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution,
@@ -52,7 +52,7 @@ class Picture:
     frames: int
 
 
-def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
+def decode(data: bytes, at_least: tuple[int, int] | None = None) -> DecodedImage:
     """Decode the first frame of an image file held in `data`, completely.
 
     at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8
@@ -74,7 +74,7 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
         grey = file.mode not in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA")
         image = _upright(_to_rgb(file), orientation)
         size = (width, height) if turned else (height, width)
-        return Picture(image, size, reduced, _focal(exif, width, height), lossless, grey, frames)
+        return DecodedImage(image, size, reduced, _focal(exif, width, height), lossless, grey, frames)
 
 
 def animation(data: bytes) -> Iterator[tuple[float, RGB]]:

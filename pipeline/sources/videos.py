@@ -24,7 +24,7 @@ UNSPECIFIED = 2  # colour matrix code of ISO/IEC 23091-2
 
 
 @dataclass(frozen=True)
-class Frame:
+class DecodedFrame:
     """A decoded frame: its number since decoding began, its time stamp (None: none), its pixels' shape."""
 
     index: int
@@ -107,7 +107,7 @@ def _sentence(error: av.FFmpegError) -> str:
     return f"can't be decoded ({error.strerror or type(error).__name__})"
 
 
-def frames(container: Any, stream: Any) -> Iterator[Frame]:
+def frames(container: Any, stream: Any) -> Iterator[DecodedFrame]:
     """Decode from where the container stands up to the end or to the first damaged frame.
 
     A damaged frame raises SourceError once the whole ones before it are out.
@@ -122,13 +122,13 @@ def frames(container: Any, stream: Any) -> Iterator[Frame]:
                 raise SourceError("is damaged")
             pts = picture.pts
             seconds = float(pts * stream.time_base) if pts is not None else index / rate
-            yield Frame(index, pts, seconds, picture, aspect)
+            yield DecodedFrame(index, pts, seconds, picture, aspect)
             index += 1
     except av.FFmpegError as error:
         raise SourceError(_sentence(error)) from error
 
 
-def pick(uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int) -> Iterator[Frame]:
+def pick(uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int) -> Iterator[DecodedFrame]:
     """The frames numbered `indices` of a video, the same pixels however often they are asked for.
 
     pts: their time stamps if the file has usable ones; then the keyframe before is sought and only a group of

@@ -13,8 +13,8 @@ from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
 from freelabels.renderers.engines.windows import Window
-from freelabels.renderers.labels.looks import Instant, Points
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.labels.looks import Instant, PixelHits
+from freelabels.renderers.surfaces.surface_points import dot
 
 MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
 STILL = 0.1  # pixels that are too few to see, whatever the direction
@@ -37,7 +37,7 @@ class _Step:
     moves: NDArray[np.bool_]
 
     def __call__(self, geometry: Ints, point: Floats) -> Floats:
-        """Points (N, 3) of geometries (N,), moved."""
+        """PixelHits (N, 3) of geometries (N,), moved."""
         out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
         out[apart] = placed(self.parts, geometry[apart], point[apart])
@@ -54,14 +54,14 @@ def _step(one: Instant, other: Instant) -> _Step:
 
 
 def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
-    """Points (N, 3) under transforms (G, 3, 4), each by the one its index names."""
+    """PixelHits (N, 3) under transforms (G, 3, 4), each by the one its index names."""
     chosen = transforms[index]
     out: Floats = np.einsum("nij,nj->ni", chosen[:, :, :3], point) + chosen[:, :, 3]
     return out
 
 
 def flow_to(
-    seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, window: Window
+    seen: PixelHits, point: Floats, now: Instant, other: Instant, K: Floats, window: Window
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
@@ -86,7 +86,7 @@ def flow_to(
 
 
 def own_motion(
-    seen: Points, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
+    seen: PixelHits, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """255 where the surface point itself moves, whatever the camera does, and where that is beyond doubt.
 

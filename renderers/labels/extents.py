@@ -9,11 +9,11 @@ from scipy.ndimage import find_objects
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
-from freelabels.renderers.labels.looks import Instant, Points
+from freelabels.renderers.labels.looks import Instant, PixelHits
 
 
 def amodal_masks(
-    seen: Points, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
+    seen: PixelHits, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
 ) -> NDArray[np.bool_]:
     """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
     masks = np.zeros((objects, len(instance)), bool)

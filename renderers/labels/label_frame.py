@@ -16,11 +16,11 @@ from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
-from freelabels.renderers.labels.looks import Instant, Points
+from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.surfaces.surface_points import dot
 
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
@@ -59,7 +59,7 @@ def label_frame(
     before: Instant,
     now: Instant,
     after: Instant,
-    seen: Points,
+    seen: PixelHits,
     K: Floats,
     size: tuple[int, int],
     known: Known,
@@ -74,7 +74,7 @@ def label_frame(
 
 
 def label_window(
-    before: Instant, now: Instant, after: Instant, seen: Points, K: Floats, window: Window, known: Known
+    before: Instant, now: Instant, after: Instant, seen: PixelHits, K: Floats, window: Window, known: Known
 ) -> dict[str, Array]:
     """The per-pixel labels of a window as of `label_frame`; its outermost rows may lack edges towards outside.
 
@@ -126,7 +126,7 @@ def label_window(
     return labels
 
 
-def _known_behind(seen: Points, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:
+def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:
     """Where labels that say "nothing here" hold: a background may show things and edges that nobody labelled."""
     if known.appearance is None or not known.drawn.background:
         return {}
@@ -142,7 +142,7 @@ def _known_behind(seen: Points, now: Instant, known: Known) -> dict[str, NDArray
     }
 
 
-def _normals(seen: Points, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
+def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
     """Normals (N, 3) of the surfaces as pictures shade them, camera axes, and where they are beyond doubt.
 
     A curved surface is made of triangles; its own normal is the one between their corners'. Where the triangle's
@@ -172,7 +172,7 @@ def _normals(seen: Points, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _canonical(
-    seen: Points, point: Floats, now: Instant, instance: Ints, known: Known
+    seen: PixelHits, point: Floats, now: Instant, instance: Ints, known: Known
 ) -> NDArray[np.float16]:
     """Position in the object's own box (N, 3), 0 on the static scene."""
     out = np.zeros((len(point), 3), np.float16)
@@ -182,7 +182,9 @@ def _canonical(
     return out
 
 
-def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]) -> Seen:
+def _seen(
+    seen: PixelHits, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]
+) -> Seen:
     """What edges are told from."""
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
@@ -210,7 +212,7 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
 
 
 def _albedo(
-    seen: Points, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
+    seen: PixelHits, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Linear albedo (H, W, 3) at the points hit and, where it steps there, filtered over the pixels.
 
@@ -247,7 +249,7 @@ def _albedo(
 
 
 def _lit(
-    seen: Points, point: Floats, now: Instant, lights: Sequence[Light]
+    seen: PixelHits, point: Floats, now: Instant, lights: Sequence[Light]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether each point sees the centre of each light, and whether its surface is turned to it, (N, L) each.
 

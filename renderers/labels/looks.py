@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.geometry import rays
 from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, world_rays
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.surfaces.surface_points import dot
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Instant:
 
 
 @dataclass(frozen=True)
-class Points:
+class PixelHits:
     """What the rays through all N = H·W pixel centres hit; camera axes, float64.
 
     ray: (N, 3) with z = 1; towards: the same in world axes, float32. hits: what was hit along those. face: (N,)
@@ -51,7 +51,7 @@ class Points:
         return np.asarray(self.geometry != NOTHING)
 
 
-def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
+def look(now: Instant, K: Floats, size: tuple[int, int]) -> PixelHits:
     """Cast a ray through every pixel centre and solve for the point hit in float64.
 
     Embree finds the triangle in float32; where the ray meets its plane follows exactly.
@@ -69,4 +69,4 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return Points(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
+    return PixelHits(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Light, Vector
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.surfaces.surface_points import dot
 
 
 def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tuple[Floats, float]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
-import pybullet_data
 
+from freelabels.renderers.engines import bullet
 from freelabels.renderers.scene.loading import Asset, Entry, Group, load_asset
 from freelabels.renderers.surfaces import meshes
 
@@ -86,9 +86,10 @@ def library(own: Path | None = None, photos: Path | None = None, split: Split = 
 
     An own mesh's class is the folder it lies in, or its file's stem directly under `own`. split: "train" and
     "test" share primitives, household and articulated assets and part the others by a hash of their names.
-    Raises ValueError for a missing or empty folder and for more classes than a byte holds.
+    Raises ValueError for a missing or empty folder and for more classes than a byte holds, UserError without
+    PyBullet.
     """
-    root = Path(pybullet_data.getDataPath())
+    root = bullet.data_folder()
     entries = [Entry(f"primitive/{name}", cls, "primitive", "") for name, cls in PRIMITIVES.items()]
     entries += [Entry(f"household/{cls}", cls, "household", str(root / p)) for cls, p in HOUSEHOLD.items()]
     entries += [

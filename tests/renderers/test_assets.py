@@ -14,6 +14,8 @@ from freelabels.renderers.scene.loading import Asset, load_asset
 from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.textures import skin_colours
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +38,7 @@ def reason(assets: Library, name: str) -> str:
     return faults(assets, [name])[name]
 
 
+@pytest.mark.slow
 def test_what_ships_is_usable_but_for_the_broken_one() -> None:
     assets = library()
     assert len(assets.names("random")) == 1000
@@ -142,6 +145,7 @@ def test_a_folder_names_the_class_of_what_lies_in_it(tmp_path: Path) -> None:
     assert assets.load("own/chairs/a.obj").cls == "chairs"
 
 
+@pytest.mark.slow
 def test_a_mesh_with_a_million_faces_is_thinned_once(tmp_path: Path) -> None:
     big = trimesh.creation.icosphere(subdivisions=8, radius=0.5)
     assets = own(tmp_path / "own", big__stl=big)
