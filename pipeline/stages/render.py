@@ -36,13 +36,16 @@ from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
+from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
+SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
+SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
 
 
@@ -165,6 +168,7 @@ def render(
     """
     options = options or RenderOptions()
     reporter, cluster = reporter or Reporter(), cluster or Cluster()
+    cluster = dataclasses.replace(cluster, memory=max(cluster.memory, memory_needed(options)))
     if clips < 1:
         raise UserError(f"--clips must be at least 1, not {clips}")
     _ = options.recipe  # bad folders are found before anything is written
@@ -200,8 +204,16 @@ def render(
         return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
 
 
+def memory_needed(options: RenderOptions) -> int:
+    """Bytes a task needs: the software, a window's work, a frame's light, a shard's columns and their files."""
+    frame = options.size[0] * options.size[1]
+    rows = options.frames * _clips_per_shard(options)
+    return SOFTWARE + 700 * min(frame, windows.PIXELS) + frame * (60 + 140 * rows)
+
+
 def _clips_per_shard(options: RenderOptions) -> int:
-    return max(1, MAX_ROWS // options.frames)
+    pixels = int(options.frames * options.size[0] * options.size[1])
+    return max(1, min(MAX_ROWS // options.frames, SHARD_PIXELS // pixels))
 
 
 def plan_work(
@@ -270,6 +282,8 @@ def render_shard(work: RenderWork) -> str:
 
 def _joined(name: str, clips: Sequence[Array]) -> Array:
     """Clips one after the other; axes over objects are filled up to the longest with "no such object"."""
+    if len(clips) == 1:
+        return clips[0]
     axes = ("frame", *field_named(name).axes)
     sizes = [max(values.shape[k] for values in clips) for k in range(len(axes))]
     padded = []
