@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal
 
 import av
 from PIL import Image
@@ -49,6 +50,9 @@ SYNONYMS = frozenset(
 EXTRAS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 
 
+_MODES: tuple[Literal["r", "w"], ...] = ("r", "w")
+
+
 def _images() -> frozenset[str]:
     Image.init()
     known = {suffix for suffix, name in Image.registered_extensions().items() if name not in NO_PHOTOS}
@@ -58,7 +62,7 @@ def _images() -> frozenset[str]:
 def _videos() -> frozenset[str]:
     found: set[str] = set()
     for name in CONTAINERS:
-        for mode in "rw":  # some list their suffixes for writing only
+        for mode in _MODES:  # some list their suffixes for writing only
             with suppress(ValueError):
                 found |= {f".{suffix}" for suffix in av.ContainerFormat(name, mode).extensions}
     return frozenset(found | SYNONYMS) - NO_VIDEO
