@@ -17,7 +17,7 @@ from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, digest
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, spans
 
 # Raised whenever the same source would be decoded to other pixels.
-DECODE = {"generator": "decode", "version": 1, "parameters": {}}
+DECODE = {"generator": "decode", "version": 2, "parameters": {}}
 
 Recipe = dict[str, Any]
 
