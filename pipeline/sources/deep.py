@@ -21,6 +21,7 @@ DEEP_PNG = (2, 4, 6)  # colour types whose 16 bits Pillow cuts to 8
 PPM = re.compile(rb"P6\s+(?:#[^\n]*\s+)*(\d+)\s+(?:#[^\n]*\s+)*(\d+)\s+(?:#[^\n]*\s+)*(\d+)\s")
 BITS, SAMPLES = 258, 277  # TIFF's tags: bits of a sample, samples of a pixel
 BIT_RANGES = (8, 10, 12, 14, 16)
+OVERSHOOT = 1 / 64  # of a range, by which lossy compression may exceed it
 ODD = 0.01  # share of values below zero, or not finite, that a photo may have
 EXPOSED = (1 / 64, 4.0)  # median light; a picture beyond has another unit and is exposed anew
 MIDDLE_GREY = 0.18
@@ -35,14 +36,9 @@ class DeepPicture:
     what: str
 
 
-def only_deep(data: bytes) -> bool:
-    """Whether a file is of a kind that FFmpeg decodes and Pillow doesn't."""
-    return data.startswith((EXR, *DPX, *RADIANCE)) or (data[:2] == PFM and data[2:3].isspace())
-
-
 def is_deep(data: bytes) -> bool:
     """Whether a file is of a kind that FFmpeg decodes better than Pillow, or alone."""
-    if only_deep(data):
+    if data.startswith((EXR, *DPX, *RADIANCE)) or (data[:2] == PFM and data[2:3].isspace()):
         return True
     if data.startswith(TIFF):
         return _is_deep_tiff(data)
@@ -122,10 +118,14 @@ def _linear(light: NDArray[np.float32]) -> DeepPicture:
 def _scaled(values: NDArray[np.uint16]) -> DeepPicture:
     """Stretched from the smallest range of bits that holds all colours."""
     colours = values[..., :3] if values.ndim == 3 else values
-    bits = next(bits for bits in BIT_RANGES if int(colours.max()) < 2**bits)
+    bits = next(bits for bits in BIT_RANGES if int(colours.max()) < 2**bits * (1 + OVERSHOOT))
     if bits == 16:
         return DeepPicture(values, False, "")
     stretched = values.copy()
-    whole = (colours.astype(np.uint32) * 65535 + (2**bits - 1) // 2) // (2**bits - 1)
-    stretched[..., : colours.shape[-1]] = whole.astype(np.uint16)
+    top = 2**bits - 1
+    whole = ((np.minimum(colours, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    if values.ndim == 3:
+        stretched[..., :3] = whole
+    else:
+        stretched = whole
     return DeepPicture(stretched, False, f", {bits} bits by its largest value")

@@ -6,7 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from freelabels.pipeline.sources import metadata
 from freelabels.pipeline.sources.colour import LINEAR, Colour, to_srgb
-from freelabels.pipeline.sources.deep import BIT_RANGES, decode_deep, is_deep, only_deep
+from freelabels.pipeline.sources.deep import BIT_RANGES, decode_deep, is_deep
 from freelabels.pipeline.sources.metadata import ORIENTATION
 from freelabels.pipeline.storage.uris import SourceError
 
@@ -71,9 +71,18 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
     declared colour becomes sRGB; values of more than 8 bits are scaled by the smallest of the 8-, 10-, 12-, 14-
     and 16-bit ranges that holds them all. Raises SourceError.
     """
-    if is_deep(data):
-        with suppress(SourceError) if not only_deep(data) else nullcontext():
-            return _decode_deep(data)
+    if not is_deep(data):
+        return _decode_plain(data, at_least)
+    try:
+        return _decode_deep(data)
+    except SourceError as refusal:
+        try:
+            return _decode_plain(data, at_least)  # Pillow knows more kinds of TIFF, if only 8 bits of them
+        except SourceError:
+            raise refusal from None
+
+
+def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> Picture:
     with _opened(data) as (file, about):
         width, height = file.size
         lossless = file.format not in ("JPEG", "MPO") and not (file.format == "WEBP" and b"VP8 " in data[:64])
@@ -105,9 +114,8 @@ def animation(data: bytes) -> Iterator[tuple[float, RGB]]:
 
 def _decode_deep(data: bytes) -> Picture:
     about = metadata.Metadata()
-    if not only_deep(data):
-        with suppress(SourceError), _opened(data) as (_, about):  # Pillow doesn't know every TIFF
-            pass
+    with suppress(SourceError), _opened(data) as (_, known):  # of the kinds that Pillow knows
+        about = known
     deep = decode_deep(data, check_size)
     meant = about.colour("RGB" if deep.pixels.ndim == 3 else "L")
     if deep.linear:
@@ -206,8 +214,9 @@ def _to_rgb(file: Image.Image, meant: Colour) -> RGB:
         return np.asarray(ImageCms.profileToProfile(file, source, target, outputMode="RGB"))
     if "transparency" in file.info or file.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         layer = file.convert("RGBA")
-        if not meant.is_srgb and not (meant.profile and _profile_mode(file.mode) == "L"):
-            opaque = to_srgb(np.asarray(layer.convert("RGB")), meant)
+        if not meant.is_srgb:
+            grey = meant.profile and _profile_mode(file.mode) == "L"
+            opaque = to_srgb(np.asarray(layer.convert("L" if grey else "RGB")), meant)
             layer = Image.merge("RGBA", [*Image.fromarray(opaque).split(), layer.getchannel("A")])
         return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, (*BACKGROUND, 255)), layer))[
             ..., :3
