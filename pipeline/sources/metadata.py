@@ -20,6 +20,7 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PNG_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # chunks beyond the critical ones that pixels depend on
 MAX_PROFILE = 1 << 24  # bytes; the largest profiles in use have about 4 MB
 MAX_EXIF = 1 << 16  # bytes; what JPEG has room for
+WHOLE_SEGMENT = 14  # bytes, what the shorter of the next two has
 JPEG_KEPT = (0xE0, 0xEE)  # JFIF and Adobe segments, which say how pixels are coded
 EXIF_IN_TEXT, XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
 ORIENTATION_IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
@@ -151,7 +152,8 @@ def bare_jpeg(data: bytes) -> bytes:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xDA or length < 2:
             break
-        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in JPEG_KEPT:
+        whole = marker in JPEG_KEPT and length >= WHOLE_SEGMENT
+        if whole or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(data[position : position + 2 + length])
         position += 2 + length
     kept.append(data[position:])
