@@ -23,6 +23,7 @@ from PIL import Image
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.sources import find as sources
+from freelabels.pipeline.sources import images
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.cuts import CutFinder, match, thumb
 from freelabels.pipeline.sources.decode import fit, read, window
@@ -548,6 +549,18 @@ def test_animated_images_are_videos(tmp_path: Path, suffix: str) -> None:
     assert lowest_error(read(spec, (96, 128)).image[7], pan(1, 8)[7]) < 20
     images[0].save(tmp_path / f"still.{suffix}")
     assert one(str(tmp_path / f"still.{suffix}")).clips[0].kind == "photo"
+
+
+def test_an_animation_of_huge_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may claim frames of which each takes seconds."""
+    monkeypatch.setattr(images, "MAX_FRAME_PIXELS", 1000)
+    first, *rest = [Image.fromarray(picture) for picture in pan(1, 3)]
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest)
+    assert reason(str(tmp_path / "a.webp")).startswith(
+        "has 128 × 96 pixels a frame, the limit of an animation is"
+    )
+    first.save(tmp_path / "still.webp")
+    assert one(str(tmp_path / "still.webp")).clips
 
 
 # Shots
