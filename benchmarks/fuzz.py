@@ -36,7 +36,7 @@ from PIL import Image
 
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.examine import probe
+from freelabels.pipeline.sources.examine import examine
 from freelabels.pipeline.sources.find import Refusal, find
 from freelabels.pipeline.storage.uris import SourceError
 
@@ -165,7 +165,7 @@ def outcome(path: str) -> tuple[str, str]:
             if isinstance(item, Refusal):
                 reasons.append(item.reason)
                 continue
-            found = probe(item, SourceOptions(fps=None, clip_length=8))
+            found = examine(item, SourceOptions(fps=None, clip_length=8))
             reasons += [refusal.reason for refusal in found.refusals]
             for clip in found.clips:
                 if len(read(clip, (32, 32))) != clip.frames:

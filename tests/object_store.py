@@ -2,15 +2,47 @@
 
 import http.client
 import itertools
+import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length"}
 ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """An S3 server with one bucket, found by this process and all it starts by their environment, as users' do."""
+    with pytest.MonkeyPatch.context() as patch:
+        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
+        moto.start()
+        host, port = moto.get_host_and_port()
+        url = f"http://{host}:{port}"
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        fsspec.get_filesystem_class(
+            "s3"
+        ).clear_instance_cache()  # those of a server before know another address
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield url
+        moto.stop()
 
 
 class Proxy:

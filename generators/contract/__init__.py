@@ -1,1 +1,1 @@
-"""The contract: fields, clips, geometry, detectors, confidence, pictures. Everyone may import it."""
+"""The contract: fields, clips, geometry, detectors, confidence, pictures, sample clips. Everyone may import it."""

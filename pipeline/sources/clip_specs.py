@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.index import number_of
 
 MAX_CLIP = 64  # frames of one shard, so of one clip
@@ -33,7 +34,8 @@ class SourceOptions:
     every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
     2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
     in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
-    stream: which of a file's videos, counted from 0; covers don't count.
+    stream: which of a file's videos, counted from 0; covers don't count. Raises UserError for what
+    can't be.
     """
 
     fps: float | None = DEFAULT_FPS
@@ -44,17 +46,17 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 1e4:
-            raise ValueError(f"--fps must be positive, not {self.fps}")
+            raise UserError(f"--fps must be positive, not {self.fps}")
         if not 2 <= self.clip_length <= MAX_CLIP:
-            raise ValueError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
+            raise UserError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
         if self.stream < 0:
-            raise ValueError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
+            raise UserError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
         if self.fov is not None and not 1 <= self.fov <= 170:
-            raise ValueError(f"--fov must lie in 1..170 degrees, not {self.fov}")
+            raise UserError(f"--fov must lie in 1..170 degrees, not {self.fov}")
         if self.fov is not None and self.camera is not None:
-            raise ValueError("give --camera or --fov, not both")
+            raise UserError("give --camera or --fov, not both")
         if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
-            raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
+            raise UserError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
 
     @property
     def chosen(self) -> bool:
@@ -158,7 +160,7 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipColumns:
     """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
 
     keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
@@ -175,11 +177,11 @@ class Clips:
         return len(self.keys)
 
     @staticmethod
-    def of(specs: Sequence[ClipSpec]) -> Clips:
+    def of(specs: Sequence[ClipSpec]) -> ClipColumns:
         """Columns of clips at hand."""
         numbers: dict[tuple[str, frozenset[str]], int] = {}
         offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
-        return Clips(
+        return ClipColumns(
             np.array([number_of(spec.key) for spec in specs], np.uint64),
             np.array([spec.frames for spec in specs], np.uint16),
             np.array(offers, np.uint16),
@@ -188,7 +190,7 @@ class Clips:
         )
 
 
-def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def joined_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())

@@ -51,7 +51,7 @@ def window(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int
     return (frame[1] - width) // 2, (frame[0] - height) // 2, width, height
 
 
-def fit(image: RGB, size: tuple[int, int]) -> RGB:
+def crop_resize(image: RGB, size: tuple[int, int]) -> RGB:
     """The central part of an image (h, w, 3) at `size` = (height, width)."""
     x, y, width, height = window((image.shape[0], image.shape[1]), size)
     how = cv2.INTER_AREA if height >= size[0] else cv2.INTER_LINEAR
@@ -68,7 +68,7 @@ def _images(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> tuple
             x, y, width, height = window((image.shape[0], image.shape[1]), size)
             K = crop_resize_intrinsics(K, (0, 0), (1 / reduced, 1 / reduced))
             K = crop_resize_intrinsics(K, (x, y), (size[1] / width, size[0] / height))
-        out[index] = fit(image, size)
+        out[index] = crop_resize(image, size)
     return out, K
 
 

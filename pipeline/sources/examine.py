@@ -22,14 +22,14 @@ SHORT = 0.9  # a video that ends before this share of its promised duration was 
 
 
 @dataclass(frozen=True)
-class Probed:
+class Examined:
     """What came of an item: its clips in order, and the files of it that can't be used."""
 
     clips: tuple[ClipSpec, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 
-def probe(item: Item, options: SourceOptions) -> Probed:
+def examine(item: Item, options: SourceOptions) -> Examined:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
     What is damaged in a video is left out, with a note on its clips; one whose index is missing is refused. Of a
@@ -50,10 +50,10 @@ def probe(item: Item, options: SourceOptions) -> Probed:
     if any(still and still.animated for still in stills):
         return _each(item.uris, lambda uri: _image(uri, options))
     make = {"sequence": sequence, "stereo": stereo, "rgbd": rgbd}[item.kind]
-    return Probed(tuple(make(item, stills, options, refused)), tuple(refused))
+    return Examined(tuple(make(item, stills, options, refused)), tuple(refused))
 
 
-def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Probed:
+def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Examined:
     clips: list[ClipSpec] = []
     refused: list[Refusal] = []
     for uri in uris:
@@ -61,7 +61,7 @@ def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Pro
             clips += clips_of(uri)
         except (SourceError, OSError) as error:
             refused.append(Refusal(uri, why(error)))
-    return Probed(tuple(clips), tuple(refused))
+    return Examined(tuple(clips), tuple(refused))
 
 
 def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:

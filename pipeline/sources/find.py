@@ -1,4 +1,4 @@
-"""What the user named → the items to probe: photos, videos, numbered images, stereo pairs, RGB-D."""
+"""What the user named → the items to examine: photos, videos, numbered images, stereo pairs, RGB-D."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Re
     folder (and of those that belong to it) at a time; of an object store, all that it lists. A refusal may come
     more than once. skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are
     passed over; named by themselves they are refused. No media file is opened: whether one is what its name says
-    is for `pipeline.sources.examine.probe` to find out.
+    is for `pipeline.sources.examine.examine` to find out.
     """
     seen = {os.path.realpath(folder) for folder in skip}
     named: Folders = {}  # files that are known by name already, in folders that are there

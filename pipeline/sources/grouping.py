@@ -13,7 +13,7 @@ from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 NOTE_SUFFIX = ".txt"  # text beside images: poses, intrinsics
 
 MIN_SEQUENCE = 3  # numbered images from which on a folder may be a sequence
-MAX_SEQUENCE = 512  # frames of one item; a longer sequence is probed in pieces
+MAX_SEQUENCE = 512  # frames of one item; a longer sequence is examined in pieces
 PAIRS = {"im0": "im1", "im2": "im6", "view1": "view5"}  # left → right, as the Middlebury sets have it
 ENDINGS = {"_l": "_r", "-l": "-r", "_L": "_R", "-L": "-R"}
 SIDE = re.compile(r"(?<![a-z])left(?![a-z])", re.IGNORECASE)
@@ -34,7 +34,7 @@ Folders = dict[str, dict[str, str]]  # folder → file name → stamp
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to probe.
+    """One thing to examine.
 
     kind: "image", "video", "sequence", "stereo" or "rgbd". uris: its frames in order; of a stereo pair all
     left ones, then as many right ones. depth, poses: of an RGB-D sequence, one a frame (poses may be absent).

@@ -44,7 +44,7 @@ TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution,
@@ -64,7 +64,7 @@ class Picture:
     colour: str = ""
 
 
-def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
+def decode(data: bytes, at_least: tuple[int, int] | None = None) -> DecodedImage:
     """Decode the first frame of an image file held in `data`, completely.
 
     at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8
@@ -83,7 +83,7 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
             raise refusal from None
 
 
-def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> Picture:
+def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> DecodedImage:
     with _opened(data) as (file, about):
         width, height = file.size
         lossless = file.format not in ("JPEG", "MPO") and not (file.format == "WEBP" and b"VP8 " in data[:64])
@@ -102,7 +102,7 @@ def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> Picture:
         image = upright(_to_rgb(file, meant), orientation)
         size = (width, height) if turned else (height, width)
         focal = _focal(about.exif, width, height)
-        return Picture(image, size, reduced, focal, lossless, grey, frames, meant.name)
+        return DecodedImage(image, size, reduced, focal, lossless, grey, frames, meant.name)
 
 
 def animation(data: bytes) -> Iterator[tuple[float, RGB]]:
@@ -116,7 +116,7 @@ def animation(data: bytes) -> Iterator[tuple[float, RGB]]:
             time += seconds if seconds >= SHORTEST_FRAME else DEFAULT_FRAME
 
 
-def _decode_deep(data: bytes) -> Picture:
+def _decode_deep(data: bytes) -> DecodedImage:
     about = metadata.Metadata()
     with suppress(SourceError), _opened(data) as (_, known):  # of the kinds that Pillow knows
         about = known
@@ -133,7 +133,7 @@ def _decode_deep(data: bytes) -> Picture:
     image = upright(image, orientation)
     size = image.shape[0], image.shape[1]
     focal = _focal(about.exif, size[1], size[0])
-    return Picture(image, size, 1, focal, True, deep.pixels.ndim == 2, 1, meant.name + deep.what)
+    return DecodedImage(image, size, 1, focal, True, deep.pixels.ndim == 2, 1, meant.name + deep.what)
 
 
 def _profile_mode(mode: str) -> str:

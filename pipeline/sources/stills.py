@@ -13,7 +13,7 @@ from freelabels.pipeline.sources.clip_specs import ASSUMED_FPS, GIVEN, ClipSpec,
 from freelabels.pipeline.sources.cuts import CONNECTED, match, thumb
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import COMPANION, MIN_SEQUENCE, Item
-from freelabels.pipeline.sources.images import Picture, decode, decode_depth
+from freelabels.pipeline.sources.images import DecodedImage, decode, decode_depth
 from freelabels.pipeline.sources.sampling import parts_of
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, sha256_of_all, why
 
@@ -72,7 +72,7 @@ def load(uri: str, data: bytes) -> Still:
     return Still(uri, sha256_of(data), picture.size, picture.focal, small, picture.frames > 1, picture.colour)
 
 
-def not_a_photo(picture: Picture, uri: str) -> str:
+def not_a_photo(picture: DecodedImage, uri: str) -> str:
     """Why an image can't be a photo: one colour, a label map, a depth map by name; "" if it can."""
     image = picture.image
     coarse = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]

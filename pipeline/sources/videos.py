@@ -56,7 +56,7 @@ ORIENTATIONS = {
 
 
 @dataclass(frozen=True)
-class Frame:
+class DecodedFrame:
     """A decoded frame.
 
     index: its number since decoding began, counting those lost. pts: its time stamp, None if it has none.
@@ -177,7 +177,7 @@ class Video:
             pts - int(seconds_back / self.stream.time_base), stream=self.stream, backward=True
         )
 
-    def frames(self) -> Iterator[Frame | Gap]:
+    def frames(self) -> Iterator[DecodedFrame | Gap]:
         """Decode from where the container stands to the end, deinterlaced; where frames are lost there is a gap.
 
         Raises SourceError if damage leaves not one that can be decoded.
@@ -187,13 +187,15 @@ class Video:
             aspect = 1.0
         index, seconds, fields = 0, -1 / self.rate, Deinterlacer(self.field_order)
 
-        def framed(ready: Iterator[tuple[av.VideoFrame, av.VideoFrame]]) -> Iterator[Frame]:
+        def framed(ready: Iterator[tuple[av.VideoFrame, av.VideoFrame]]) -> Iterator[DecodedFrame]:
             nonlocal index, seconds
             for came, made in ready:
                 known = came.pts is not None and self.stream.time_base is not None
                 seconds = float(came.pts * self.stream.time_base) if known else seconds + 1 / self.rate
                 turned, interlaced = orientation_of(came), bool(came.interlaced_frame or self.field_order)
-                yield Frame(index, came.pts, seconds, made, aspect, turned, interlaced, bool(came.key_frame))
+                yield DecodedFrame(
+                    index, came.pts, seconds, made, aspect, turned, interlaced, bool(came.key_frame)
+                )
                 index += 1
 
         last: int | None = None
@@ -250,7 +252,7 @@ def _streamed(uri: str, number: int) -> Iterator[Video]:
 
 def pick(
     uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int, number: int = 0
-) -> Iterator[Frame]:
+) -> Iterator[DecodedFrame]:
     """The frames numbered `indices` of a video, the same pixels however often they are asked for.
 
     pts: their time stamps if the file has usable ones; then the keyframe before is sought and only a group of
@@ -263,7 +265,7 @@ def pick(
             wanted = dict.fromkeys(pts)
             try:
                 video.seek(pts[0], back)
-                following = (one for one in video.frames() if isinstance(one, Frame))
+                following = (one for one in video.frames() if isinstance(one, DecodedFrame))
                 first = next((f for f in following if f.pts is not None and f.pts >= pts[0]), None)
             except (SourceError, av.FFmpegError):  # this file can't be sought in
                 continue
@@ -282,7 +284,7 @@ def pick(
     left = set(indices)
     with opened(uri, number) as video:
         for one in video.frames():
-            if isinstance(one, Frame) and one.index in left:
+            if isinstance(one, DecodedFrame) and one.index in left:
                 left.remove(one.index)
                 yield one
             if not left:

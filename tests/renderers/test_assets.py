@@ -12,6 +12,8 @@ from PIL import Image
 from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
 from freelabels.renderers.surfaces import meshes
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +36,7 @@ def reason(assets: Library, name: str) -> str:
     return faults(assets, [name])[name]
 
 
+@pytest.mark.slow
 def test_what_ships_is_usable_but_for_the_broken_one() -> None:
     assets = library()
     assert len(assets.names("random")) == 1000
@@ -74,6 +77,7 @@ def test_a_folder_names_the_class_of_what_lies_in_it(tmp_path: Path) -> None:
     assert assets.load("own/chairs/a.obj").cls == "chairs"
 
 
+@pytest.mark.slow
 def test_a_mesh_with_a_million_faces_is_thinned_once(tmp_path: Path) -> None:
     big = trimesh.creation.icosphere(subdivisions=8, radius=0.5)
     assets = own(tmp_path / "own", big__stl=big)

@@ -11,11 +11,10 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import export, trained_backbone
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 SIZE = 64
 # As a user would who has timm and nothing of ours.
@@ -70,6 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in ("test_resnet", "test_vit")}
 
 
+@pytest.mark.slow
 def test_plain_timm_gives_the_same_features_in_a_fresh_process(runs: dict[str, Path], tmp_path: Path) -> None:
     image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
     torch.save(image, tmp_path / "image.pt")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -23,29 +22,31 @@ import pytest
 import torch
 import xarray
 import zarr
-from moto.server import ThreadedMotoServer
 
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.cards import About, card
 from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset, NotADataset
 from freelabels.pipeline.shards.exclusions import FILE as EXCLUSIONS
-from freelabels.pipeline.shards.shards import Dataset, NotADataset, Shard, commit_shard
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.storage import object_store as object_storage
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.object_store import ATTEMPTS, COMMITS, ObjectStorage
-from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+from freelabels.pipeline.viewer.inspect import inspect
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.serve import make_server
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.run.trainer import TrainConfig, fit
-from tests.object_store import Proxy, every
+from freelabels.train.run.trainer import fit
+from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 from tests.pipeline.viewer.test_page import ask
 from tests.sources import moving_frames, write_photos, write_video
@@ -57,25 +58,8 @@ SIZE = (48, 48)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """An S3 server that this process and all it starts find by their environment, as users' do."""
-    with pytest.MonkeyPatch.context() as patch:
-        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
-        moto.start()
-        host, port = moto.get_host_and_port()
-        url = f"http://{host}:{port}"
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_PROFILE", raising=False)
-        fsspec.filesystem("s3").mkdir("bucket")
+    with s3_server() as url:
         yield url
-        moto.stop()
 
 
 @pytest.fixture
@@ -145,12 +129,14 @@ def labelled(server: str, sources: Path, tmp_path_factory: pytest.TempPathFactor
     return here, there
 
 
+@pytest.mark.ray
 def test_the_bytes_are_those_of_a_folder(labelled: tuple[Path, str]) -> None:
     here, there = labelled
     assert len(Dataset(there).shards()) == 4
     assert contents(there) == contents(here)
 
 
+@pytest.mark.ray
 def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, str], tmp_path: Path) -> None:
     here, there = labelled
     assert verify(there, reporter=QUIET, cluster=Cluster(0)).problems == ()
@@ -162,6 +148,7 @@ def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, 
     assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
 
 
+@pytest.mark.ray
 def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
     labelled: tuple[Path, str], sources: Path, root: str, tmp_path: Path
 ) -> None:
@@ -191,6 +178,7 @@ def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
     assert len(read_catalogue([root], [], 1).windows) == before - 1
 
 
+@pytest.mark.ray
 def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: Path) -> None:
     config = LoaderConfig(size=32, batch=3, held_out=0.25, buffer=2)
     cached = replace(config, cache=str(tmp_path / "cache"))
@@ -203,6 +191,7 @@ def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: P
             assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
 
 
+@pytest.mark.ray
 def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Path) -> None:
     config = TrainConfig(
         steps=2,
@@ -242,6 +231,7 @@ def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
         assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
 
 
+@pytest.mark.renders
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     options = RenderOptions(frames=2, size=(32, 32))
     for out in (root, tmp_path / "out"):
@@ -273,7 +263,8 @@ UPLOADERS = textwrap.dedent(
     import os, sys, time
     import numpy as np
     import s3fs
-    from freelabels.pipeline.shards.shards import Dataset, commit_shard
+    from freelabels.pipeline.shards.commit import commit_shard
+    from freelabels.pipeline.shards.dataset import Dataset
     columns = dict(np.load(sys.argv[2]))
     clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
     children = []
@@ -291,6 +282,7 @@ UPLOADERS = textwrap.dedent(
 )
 
 
+@pytest.mark.kill
 def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
     dataset = Dataset.create(root, {})
     seen: set[str] = set()
@@ -463,6 +455,7 @@ def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
 # --- failures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
     sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,6 +498,7 @@ def test_a_prefix_with_something_else_is_not_touched(root: str) -> None:
     assert [path.rpartition("/")[2] for path in objects(root)] == ["thesis.txt"]
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damage_is_found_named_and_repaired(
     labelled: tuple[Path, str], sources: Path, root: str, damage: str
