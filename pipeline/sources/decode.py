@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES
+from freelabels.pipeline.media.images import animation, decode, decode_depth
+from freelabels.pipeline.media.videos import pick
 from freelabels.pipeline.sources.cameras import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES
 from freelabels.pipeline.sources.grouping import suffix_of
-from freelabels.pipeline.sources.images import animation, decode, decode_depth
-from freelabels.pipeline.sources.videos import pick
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
 
 RGB = NDArray[np.uint8]

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from freelabels.pipeline.media.cuts import THUMB, CutFinder, thumb
+from freelabels.pipeline.media.images import animation, check_size
+from freelabels.pipeline.media.pictures import Gap
+from freelabels.pipeline.media.videos import checksum_of, opened
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import THUMB, CutFinder, thumb
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import Item
-from freelabels.pipeline.sources.images import animation, check_size
-from freelabels.pipeline.sources.pictures import Gap
 from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load, rgbd, sequence, stereo
-from freelabels.pipeline.sources.videos import checksum_of, opened
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.grouping import (
     CALIBRATIONS,
     NOTE_SUFFIX,

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 NOTE_SUFFIX = ".txt"  # text beside images: poses, intrinsics
 

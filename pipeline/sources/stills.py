@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.pipeline.media.cuts import CONNECTED, match, thumb
+from freelabels.pipeline.media.images import DecodedImage, decode, decode_depth
 from freelabels.pipeline.sources.cameras import read_calibration
 from freelabels.pipeline.sources.clip_specs import ASSUMED_FPS, GIVEN, ClipSpec, SourceOptions, camera_numbers
-from freelabels.pipeline.sources.cuts import CONNECTED, match, thumb
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import COMPANION, MIN_SEQUENCE, Item
-from freelabels.pipeline.sources.images import DecodedImage, decode, decode_depth
 from freelabels.pipeline.sources.sampling import parts_of
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, sha256_of_all, why
 

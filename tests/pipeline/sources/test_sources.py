@@ -22,15 +22,15 @@ from PIL import Image
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.media import images
+from freelabels.pipeline.media.cuts import CutFinder, match, thumb
+from freelabels.pipeline.media.videos import DecodedFrame, opened
 from freelabels.pipeline.sources import find as sources
-from freelabels.pipeline.sources import images
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import CutFinder, match, thumb
 from freelabels.pipeline.sources.decode import crop_resize, read, window
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Item, Refusal
 from freelabels.pipeline.sources.sampling import parts_of, sample
-from freelabels.pipeline.sources.videos import DecodedFrame, opened
 
 RGB = NDArray[np.uint8]
 EVERY = SourceOptions(fps=None)

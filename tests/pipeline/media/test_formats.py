@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from freelabels.pipeline.sources import formats
+from freelabels.pipeline.media import formats
 from freelabels.pipeline.sources.decode import read
 from tests.pipeline.sources.test_sources import film, find, one, pan, scene
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from freelabels.pipeline.sources import metadata
-from freelabels.pipeline.sources.colour import LINEAR, Colour, to_srgb
-from freelabels.pipeline.sources.deep import BIT_RANGES, decode_deep, is_deep
-from freelabels.pipeline.sources.metadata import ORIENTATION
+from freelabels.pipeline.media import metadata
+from freelabels.pipeline.media.colour import LINEAR, Colour, to_srgb
+from freelabels.pipeline.media.deep import BIT_RANGES, decode_deep, is_deep
+from freelabels.pipeline.media.metadata import ORIENTATION
 from freelabels.pipeline.storage.uris import SourceError
 
 RGB = NDArray[np.uint8]
