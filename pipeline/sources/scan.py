@@ -21,6 +21,7 @@ from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
+from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
@@ -252,7 +253,7 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
 
     noted = numbers[np.concatenate([part.noted for part in parts])[numbers]].tolist()
     for note in sorted({f"{clip.uris[0]}: {clip.note}" for clip in map(read, noted)}):
-        reporter.say(note)
+        reporter.say(shown(note))
     kinds: dict[tuple[str, frozenset[str]], int] = {}
     offers = [
         np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint16)[part.offers]
