@@ -1,4 +1,4 @@
-"""The same label bytes on any x86-64 processor with AVX2; what differs without, and by how much.
+"""What label bytes owe to the processor: nothing but AVX2, in photos and video without parallax.
 
 Libraries choose their code by what the processor can do. Here they are told that it can do less.
 """
