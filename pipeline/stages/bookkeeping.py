@@ -31,7 +31,7 @@ def writing_to(out: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NOT_WRITABLE:
+        if isinstance(error, UserError) or error.errno not in NOT_WRITABLE:
             raise
         raise UserError(
             f"can't write to {out} ({error.strerror}); free it and run again, or name another place with --out"
@@ -49,7 +49,7 @@ def committing() -> Iterator[None]:
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise
-        raise Unwritable(error.strerror) from error
+        raise Unwritable(error.strerror or str(error)) from error
 
 
 def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
