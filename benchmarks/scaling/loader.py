@@ -16,20 +16,26 @@ SHARD = 64  # frames, the most there can be
 NAME = len("photo-0123456789abcdef.0")
 
 
-def loader(windows: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8), ranks: int = 64, batch: int = 32) -> None:
+def loader(
+    windows: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8),
+    photos: float = 0.5,
+    ranks: int = 64,
+    batch: int = 32,
+) -> None:
     """Memory a window, CPU of the start of an epoch and of planning a batch, for one of many ranks.
 
-    Half of the windows are photos, each a group of its own, which takes most; half are renders of 64 frames. They
-    are made up as the columns that a catalogue holds, without shards.
+    Windows are photos, each a group of its own, which takes most, and renders of 64 frames. They are made up as
+    the columns that a catalogue holds, without shards.
 
     Args:
         windows: How many.
+        photos: Share of photos among them.
         ranks: How many ranks share a batch.
         batch: Windows of a batch and rank.
     """
     for count in windows:
         tracemalloc.start()
-        catalogue = Catalogue(made_up(count), frozenset(), {}, "")
+        catalogue = Catalogue(made_up(count, photos), frozenset(), {}, "")
         tracemalloc.reset_peak()
         columns, _ = tracemalloc.get_traced_memory()
         began = time.process_time()
@@ -52,9 +58,10 @@ def loader(windows: tuple[int, ...] = (10**5, 10**6, 10**7, 10**8), ranks: int =
         )
 
 
-def made_up(count: int) -> Windows:
-    """So many windows: photos, and renders of `SHARD` frames."""
-    photos, clips = count // 2, count // 2 // SHARD
+def made_up(count: int, share: float) -> Windows:
+    """So many windows: this share of photos, and renders of `SHARD` frames."""
+    photos = round(count * share)
+    clips = (count - photos) // SHARD
     blocks = -(-photos // SHARD), clips
     lengths = np.concatenate([np.ones(photos, np.uint32), np.full(clips, SHARD, np.uint32)])
     first = np.zeros(len(lengths) + 1, np.uint32)

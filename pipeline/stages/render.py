@@ -186,6 +186,9 @@ def render(
         dataset = begin(out, {"size": list(options.size), "seed": options.seed})
         index = read_index(dataset, cluster, reporter)
         work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
+        remade = {item.base for item in work}
+        if kept := next((name for name in index.names if name not in remade), None):
+            _refuse_other_classes(dataset, kept, options.library.classes)
         reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
         made, failures = 0, []
         with reporter.stage("render", len(work)) as tick:
@@ -247,6 +250,22 @@ def plan_work(
         elif number is not None and not made_now[index.made[number]]:
             work.append(dataclasses.replace(plan, base=index.names[number]))
     return work
+
+
+def _refuse_other_classes(dataset: Dataset, name: str, classes: Sequence[str]) -> None:
+    """Raise UserError if a shard that stays numbers its classes otherwise, so that a dataset has one table."""
+    shard = dataset.newest(name.rpartition(".")[0], revision_of(name))
+    table = (
+        shard.attributes("semantic").get("names", ())
+        if shard is not None and "semantic" in shard.fields
+        else ()
+    )
+    for number, (there, here) in enumerate(zip(table, classes, strict=False)):
+        if there != here:
+            raise UserError(
+                f"{dataset.path} holds renders of other meshes: its class {number} is {there!r} and would be "
+                f"{here!r}; give the same --meshes, or another --out"
+            )
 
 
 def render_shard(work: RenderWork) -> str:

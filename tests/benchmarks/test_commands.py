@@ -32,6 +32,7 @@ SMALLEST = {
     "render witness": ("--scenes 1 --size 64", "of instance ids differ"),
     "scaling driver": ("--tasks 10 --workers 1 --window 10", "one wait for 10 tasks"),
     "scaling label": ("--shards 20", "label 20 committed shards of videos"),
+    "scaling loader": ("--windows 5000 20000 --ranks 4 --batch 4", "20,000 windows"),
     "scaling plan": ("--shards 20 --records 2", "index from nothing"),
     "scaling simulate": ("--shards 200 --workers 10", "200 shards of 60 s"),
     "scaling workers": ("--shards 1 --frames 4 --size 32 --counts 1", "1 → 1 workers"),

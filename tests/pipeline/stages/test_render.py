@@ -57,6 +57,28 @@ def test_clips_added_later_leave_those_before_as_they_are(rendered: Path, tmp_pa
     assert run(out, 4).made == 0
 
 
+@pytest.mark.parametrize("place", [3, None])
+def test_a_dataset_has_one_table_of_classes(tmp_path: Path, place: int | None) -> None:
+    out, classes = tmp_path / "out", OPTIONS.library.classes
+    # As meshes of a class between the third and fourth of today's would have it; or the first three alone.
+    table = list(classes[:3]) if place is None else [*classes[:place], "anvil", *classes[place:]]
+    commit_shard(
+        Dataset.create(out, {"size": [32, 40], "seed": 0}),
+        "render-0123456789abcdef",
+        {"semantic": np.zeros((1, 32, 40), np.uint8)},
+        [{"rows": [0, 1], "kind": "render", "key": "0" * 16}],
+        {"semantic": {"generator": "render", "version": 1}},
+        attributes={"semantic": {"names": table}},
+    )
+    if place is None:  # the ids they share mean the same
+        assert run(out, 1).made == 1
+        return
+    sentence = f"its class 3 is 'anvil' and would be '{classes[3]}'; give the same --meshes"
+    with pytest.raises(UserError, match=sentence):
+        run(out, 1)
+    assert Dataset(out).shards() == ["render-0123456789abcdef.0"]
+
+
 def test_another_seed_gives_another_clip(rendered: Path, tmp_path: Path) -> None:
     other = RenderOptions(seed=1, frames=32, size=(32, 40), ranges=SMALL)
     run(tmp_path / "out", 2, other)
