@@ -11,6 +11,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.stages import render as stage
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
 from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter
@@ -89,6 +90,22 @@ def test_labels_that_disagree_fail_verification(rendered: Path, tmp_path: Path) 
     problems = verify(dataset.path, reporter=QUIET).problems
     assert problems and {p.column for p in problems} == {"flow"}
     assert "disagrees" in problems[0].reason
+
+
+def test_memory_is_asked_for_by_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray is told follows what a task needs, and never falls below what the user said."""
+    asked: dict[tuple[int, int], int] = {}
+
+    def watch(make: Any, work: Any, name: Any, cluster: Cluster) -> Any:
+        asked[work[0].options.size] = cluster.memory
+        return iter(())
+
+    monkeypatch.setattr(stage, "run", watch)
+    for size in ((64, 64), (1080, 1920), (2160, 3840)):
+        run(tmp_path / str(size), 4, RenderOptions(frames=1, size=size, ranges=SMALL))
+    assert asked[64, 64] == Cluster().memory < asked[1080, 1920] < asked[2160, 3840] < 4 << 30
+    clips = [stage._clips_per_shard(RenderOptions(frames=1, size=size)) for size in asked]
+    assert clips == [64, 2, 1]
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
