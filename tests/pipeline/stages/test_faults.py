@@ -23,6 +23,7 @@ from tests.pipeline.stages.test_label import contents, run, without_revision
 from tests.sources import write_photos
 
 QUIET = Reporter("quiet")
+GUARANTEES = Path(__file__).parents[3] / "docs" / "guarantees.md"
 ACTIONS = ("raise", "kill", "pause")
 HOW = {"size": (16, 16), "shard_frames": 1}
 
@@ -114,6 +115,12 @@ def undisturbed(hurt: Path, photos: Path, tmp_path_factory: pytest.TempPathFacto
         everything(root, photos)
     assert set(seen) == set(faults.POINTS)
     return in_the_end(root)
+
+
+def test_the_points_are_those_of_the_document() -> None:
+    section = GUARANTEES.read_text().partition("## Named fault points")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    assert rows[2:] == [[point, done] for point, done in faults.POINTS.items()]
 
 
 @pytest.mark.kill
