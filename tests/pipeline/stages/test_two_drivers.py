@@ -91,11 +91,11 @@ def test_a_plan_whose_base_is_gone_goes_on_from_what_is_there(
     run(photos, out, labels=["foreground"])
     real = stage.run
 
-    def late(*args: Any) -> Any:
+    def late(*args: Any, **options: Any) -> Any:
         monkeypatch.setattr(stage, "run", real)
         run(photos, out, labels=["edges"])
         run(photos, out, labels=["edges", "regions"])
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(stage, "run", late)
     summary = run(photos, out, labels=["regions"])
@@ -111,9 +111,9 @@ def test_a_plan_whose_shard_was_taken_out_is_not_reported_as_made(
     run(photos, out, labels=["foreground"])
     real = stage.run
 
-    def late(*args: Any) -> Any:
+    def late(*args: Any, **options: Any) -> Any:
         Dataset(out).storage.drop(Dataset(out).shards()[0])
-        return real(*args)
+        return real(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(stage, "run", late)
