@@ -19,6 +19,7 @@ from freelabels.generators.contract.fields import (
     known_field,
 )
 from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import chunk_key
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import ABSENT, Dataset, NotADataset
@@ -117,6 +118,7 @@ def verify(
     problems.sort(key=str)
     repaired = 0
     if repair:
+        reached("repair: found")
         try:
             repaired = _repair(dataset, [problem for problem in problems if not problem.unread])
         except OSError as error:

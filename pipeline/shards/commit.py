@@ -13,6 +13,7 @@ from typing import Any
 
 from freelabels.generators.contract.fields import Array, field
 from freelabels.ground.errors import MissingFile, Replaced
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import array_metadata, checksums, chunk_key, encode
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import canonical, digest, seal
@@ -78,6 +79,7 @@ def commit_shard(
         if won:
             tally.count("bytes", sum(map(len, files.values())))
             tally.count("frames", rows)
+            reached("commit: stands")
             if base is not None:
                 base.close()
                 (retire or dataset.storage.drop)(base.name)

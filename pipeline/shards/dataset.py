@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from freelabels.ground.errors import CorruptShard, MissingFile, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.record import digest, seal, unseal_dataset
 from freelabels.pipeline.shards.shard import Shard, revision_of
 from freelabels.pipeline.storage.file_cache import FileCache
@@ -150,8 +151,10 @@ class Dataset:
             self.storage.write(
                 f"{QUARANTINE}/{RECORD}-{digest(damaged)[:12]}.json", json.dumps(note).encode()
             )
+        reached("repair: kept")
         if record is not None:
             self.storage.write(RECORD, record)
+            reached("repair: mended")
         else:
             self.storage.remove(RECORD)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import canonical
 from freelabels.pipeline.work.progress import Reporter
@@ -93,7 +94,9 @@ def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
     if not fresh and len(place) == len(known.names):
         return known
     index = _merged(known, place, stamps, fresh)
+    reached("index: read")
     save_index(dataset, index)
+    reached("index: saved")
     return index
 
 

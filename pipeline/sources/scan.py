@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources import scan_cache
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions, joined_ranges
@@ -60,21 +61,27 @@ def limit(work: ScanWork) -> float:
 
 
 def scan(
-    items: Iterable[Item], options: SourceOptions, dataset: Dataset, cluster: Cluster, reporter: Reporter
+    items: Iterable[Item],
+    options: SourceOptions,
+    dataset: Dataset,
+    cluster: Cluster,
+    reporter: Reporter,
+    owner: str = "",
 ) -> Scanned:
     """The clips of all items, each content once, and the files refused: broken ones and duplicates.
 
     items: ordered by the first of their files' names; no more is kept of one than a few numbers. What is
     remembered of files that have not changed is not examined again. One that kills its decoder costs only itself.
+    owner: names the sources and options of this run, which forgets nothing that runs of others have remembered.
     """
     parts = scan_cache.read_parts(dataset)
     with TemporaryFile() as unknown:
         listing = _list(items, options, parts, unknown)
         if listing.tasks:
-            _examine(unknown, listing, options, parts, dataset, cluster, reporter)
+            _examine(unknown, listing, options, parts, dataset, cluster, reporter, owner)
     scanned = _gather(listing, parts, dataset, reporter)
     if listing.tasks:
-        _forget(listing, parts, dataset)
+        _forget(listing, parts, dataset, owner)
     return scanned
 
 
@@ -143,6 +150,7 @@ def _examine(
     dataset: Dataset,
     cluster: Cluster,
     reporter: Reporter,
+    owner: str,
 ) -> None:
     """Probe the items in `unknown`; adds what came of them to the cache, part by part, and to `parts`."""
     fingerprint = scan_cache.fingerprinter(options)
@@ -152,7 +160,10 @@ def _examine(
 
     def remember() -> None:
         nonlocal known, frames
-        parts.append(scan_cache.write_part(dataset, [(item, fingerprint(item), p) for _, item, p in found]))
+        reached("scan cache: examined")
+        entries = [(item, fingerprint(item), p) for _, item, p in found]
+        parts.append(scan_cache.write_part(dataset, entries, owner))
+        reached("scan cache: remembered")
         for place, _, _ in found:
             listing.rows[place] = known
             known += 1
@@ -286,11 +297,13 @@ def _twins(keys: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
         yield from sorted(zip(order[~head].tolist(), firsts[~head].tolist(), strict=True))
 
 
-def _forget(listing: _Listing, parts: list[Part], dataset: Dataset) -> None:
-    """Drop the parts of the cache that none of the listed items is in: their files have changed or gone."""
+def _forget(listing: _Listing, parts: list[Part], dataset: Dataset, owner: str) -> None:
+    """Drop this owner's parts of the cache that none of the listed items is in: their files changed or went."""
     rows = np.sort(np.frombuffer(listing.rows, np.int64))
     begin = 0
     for part in parts:
-        if np.searchsorted(rows, begin) == np.searchsorted(rows, begin + len(part.items)):
+        unused = np.searchsorted(rows, begin) == np.searchsorted(rows, begin + len(part.items))
+        if unused and part.owner == owner:
             scan_cache.drop_part(dataset, part)
+            reached("scan cache: forgotten")
         begin += len(part.items)

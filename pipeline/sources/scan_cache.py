@@ -37,12 +37,14 @@ Fingerprints = NDArray[np.uint64]
 class Part:
     """What came of some items, one after the other.
 
-    name: of its file. items: (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each
-    clip, all (clips,): keys, frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which
-    of its item's files it begins with; noted: whether it has a note. refusals: (number of the item, refusal).
+    name: of its file. owner: what names the sources and options of the run that wrote it; None: not known. items:
+    (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each clip, all (clips,): keys,
+    frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which of its item's files it
+    begins with; noted: whether it has a note. refusals: (number of the item, refusal).
     """
 
     name: str
+    owner: str | None
     items: Fingerprints
     counts: NDArray[np.int32]
     keys: NDArray[np.uint64]
@@ -100,11 +102,11 @@ def _parse(name: str, data: bytes) -> Part | None:
         kinds = tuple((kind, frozenset(provides)) for kind, provides in about["kinds"])
         refusals = tuple((item, Refusal(uri, reason)) for item, uri, reason in about["refusals"])
         columns: dict[str, Any] = {column: stored[column] for column in COLUMNS}
-        return Part(name=name, kinds=kinds, refusals=refusals, **columns)
+        return Part(name=name, owner=about.get("owner"), kinds=kinds, refusals=refusals, **columns)
 
 
-def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) -> Part:
-    """Remember what came of some items, given with their fingerprints."""
+def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], owner: str) -> Part:
+    """Remember what came of some items, given with their fingerprints; owner: as in `Part`."""
     clips = ClipColumns.of([clip for _, _, examined in found for clip in examined.clips])
     specs = [clips.read(number) for number in range(len(clips))]
     lines = [json.dumps(spec.to_json()).encode() for spec in specs]
@@ -120,6 +122,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) 
     }
     about = {
         "version": VERSION,
+        "owner": owner,
         "kinds": [[kind, sorted(provides)] for kind, provides in clips.kinds],
         "refusals": [[k, *asdict(refusal).values()] for k, refusal in refusals],
     }
@@ -134,7 +137,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) 
     data = stream.getvalue()
     name = _name(data)
     dataset.storage.write(f"{SCAN_CACHE}/{name}", data)
-    return Part(name=name, kinds=tuple(clips.kinds), refusals=tuple(refusals), **columns)
+    return Part(name=name, owner=owner, kinds=tuple(clips.kinds), refusals=tuple(refusals), **columns)
 
 
 def drop_part(dataset: Dataset, part: Part) -> None:

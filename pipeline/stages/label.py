@@ -15,6 +15,7 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import read_index
+from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
 from freelabels.pipeline.sources.find import Item, Refusal, find
@@ -39,6 +40,7 @@ from freelabels.pipeline.stages.planning import (
     pack,
     uncovered,
 )
+from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, Outcome, run
 
@@ -116,7 +118,8 @@ def label(
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(chain([first], items), options, dataset, cluster, reporter)
+        owner = digest([sorted(map(absolute, sources)), repr(options)])[:16]
+        scanned = scan(chain([first], items), options, dataset, cluster, reporter, owner)
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
         dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
         if refusals:

@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.faults import reached
 
 if not hasattr(os, "pread"):
     raise UserError("Freelabels needs Linux or macOS: on Windows, run it in WSL")
@@ -126,7 +127,9 @@ class LocalStorage:
         scratch = self._scratch(key.lstrip(".").replace("/", "-"))
         try:
             _write(scratch, data)
+            reached("small file: written")
             scratch.replace(self.path(key))
+            reached("small file: replaced")
         except OSError:
             scratch.unlink(missing_ok=True)
             raise
@@ -158,12 +161,14 @@ class LocalStorage:
         scratch = self._scratch(key.lstrip("."))
         try:
             _write(scratch, data)
+            reached("begin: written")
             try:
                 os.link(scratch, self.path(key))
             except FileExistsError:
                 pass
             except OSError:  # a file system without hard links
                 scratch.replace(self.path(key))
+            reached("begin: linked")
             scratch.unlink(missing_ok=True)
         except OSError:
             scratch.unlink(missing_ok=True)
@@ -182,8 +187,10 @@ class LocalStorage:
             return False
         staging = self._scratch(folder)
         staging.mkdir()
+        reached("commit: begun")
         try:
             self._fill(staging, files, links)
+            reached("commit: filled")
             staging.rename(self.path(folder))
         except OSError as error:
             swept = not staging.exists()
@@ -193,6 +200,7 @@ class LocalStorage:
             if swept:
                 raise OSError(errno.ETIMEDOUT, f"writing {folder} took too long") from error
             raise
+        reached("commit: renamed")
         _fsync(self.root)
         return True
 
@@ -203,6 +211,7 @@ class LocalStorage:
             (staging / below).mkdir()  # and never `staging` itself again: it may have been swept
         for name, data in files.items():
             _write(staging / name, data)
+        reached("commit: written")
         for name, key in links.items():
             try:
                 os.link(self.path(key), staging / name)
@@ -225,6 +234,7 @@ class LocalStorage:
             path.rename(grave)
         except FileNotFoundError:
             return False
+        reached("drop: hidden")
         shutil.rmtree(grave, ignore_errors=True) if grave.is_dir() else grave.unlink(missing_ok=True)
         return True
 
@@ -234,6 +244,7 @@ class LocalStorage:
             leftovers = [Path(e.path) for e in entries if e.name.startswith(STAGING)]
         if not leftovers:
             return 0
+        reached("sweep: listed")
         oldest, swept = self._now() - self.abandoned.total_seconds(), 0
         for leftover in leftovers:
             with contextlib.suppress(FileNotFoundError):  # finished, or swept by another, meanwhile
@@ -253,17 +264,20 @@ class LocalStorage:
         """Move a committed folder, as it is, to where no reader looks, with a note that says why."""
         name = f"{folder}-{uuid4().hex[:12]}"
         self.write(f"{QUARANTINE}/{name}.json", note)
+        reached("repair: noted")
         try:
             self.path(folder).rename(self.path(f"{QUARANTINE}/{name}"))
         except FileNotFoundError:
             self.remove(f"{QUARANTINE}/{name}.json")
             return
+        reached("repair: moved")
         _fsync(self.path(QUARANTINE))
         _fsync(self.root)
 
     def purge(self, name: str) -> None:
         """Remove a folder from the quarantine, with its note."""
         self._bury(self.path(f"{QUARANTINE}/{name}"))
+        reached("prune: removed")
         self.remove(f"{QUARANTINE}/{name}.json")
 
 

@@ -300,3 +300,38 @@ def test_a_corrupt_column_is_named(tmp_path: Path) -> None:
     loader = Loader(read_catalogue([], [str(path)], 1), ("edges",), replace(CONFIG, size=32), 0)
     with pytest.raises(CorruptShard, match=r"shapes-0000\.0/edges"):
         take(loader, 4)
+
+
+def test_a_shard_that_is_relabelled_is_read_on_in_its_next_revision(tmp_path: Path) -> None:
+    """Between batches, more than once, with shards open already: each window from one revision, and it is said."""
+    path = write_dataset(tmp_path / "data", SYNTHETIC, 4, 32, labels=("edges",))
+    dataset, said = Dataset(path), list[str]()
+    [name] = dataset.shards()
+    config = replace(CONFIG, size=32, batch=2, held_out=0, workers=3, ahead=1)
+    loader = Loader(read_catalogue([], [str(path)], 1), ("edges", "depth"), config, 0)
+    whole = take(loader, 8)
+
+    def relabel(value: int) -> None:
+        base = dataset.open(dataset.shards()[0])
+        edges = {"edges": np.full_like(base.read_rows("edges"), value)}
+        commit_shard(dataset, base.id, edges, base.clips, {"edges": {"value": value}}, base=base)
+
+    batches = Loader(loader.catalogue, ("edges", "depth"), config, 0).batches(0, 8)
+    seen = [next(batches)]
+    for value in (255, 51, 255):
+        relabel(value)
+    seen += list(batches)  # what is open may be read on to its end
+    for old, new in zip(whole, seen, strict=True):
+        assert torch.equal(old["image"], new["image"]) and torch.equal(old["depth"], new["depth"])
+
+    later = Loader(loader.catalogue, ("edges", "depth"), config, 0)
+    later.say = said.append
+    for old, new in zip(whole, take(later, 8), strict=True):
+        assert torch.equal(old["image"], new["image"])
+        assert (new["edges"].transpose(1, 2)[:, 0][new["edges_weight"] > 0] == 1).all()
+    [last] = dataset.shards()
+    assert said == [f"{path}: {name} was replaced while it was read; going on with {last}"]
+
+    dataset.storage.drop(dataset.shards()[0])  # nothing to go on with
+    with pytest.raises(CorruptShard, match="no record"):
+        take(Loader(loader.catalogue, ("edges",), config, 0), 1)

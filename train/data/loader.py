@@ -6,12 +6,14 @@ run resumes at the exact batch by its number alone.
 
 from __future__ import annotations
 
+import errno
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from torch import Tensor
 
 from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_of
-from freelabels.ground.errors import UserError
+from freelabels.ground.errors import MissingFile, UserError
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.train.config import LoaderConfig
@@ -47,6 +50,9 @@ class Loader:
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
     and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window`` and ``seed`` (B,) int64.
     `waited` counts the seconds the caller spent waiting for data.
+
+    A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
+    is told a sentence, once a revision.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Loader:
         self.catalogue, self.fields, self.config, self.seed = catalogue, tuple(fields), config, seed
         self.rank, self.world = rank, world
         self.waited = 0.0
+        self.say: Callable[[str], None] = lambda sentence: None
+        self._moving, self._moved = Lock(), dict[tuple[str, str], str]()  # dataset, shard → revision now read
         cache = FileCache(Path(config.cache), int(config.cache_gib * GIB)) if config.cache else None
         self._shards = OpenShards(max(1, OPEN_FILES // (1 + 2 * len(self.fields))), cache)
         windows = catalogue.windows
@@ -139,12 +147,41 @@ class Loader:
         seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
         return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
 
+    def _revision(self, window: Window) -> str:
+        """Folder name of the revision that the window's shard is read in."""
+        return self._moved.get((window.dataset, window.shard), window.shard)
+
+    def _stored(self, window: Window) -> tuple[dict[str, Array], dict[str, NDArray[np.int64] | None]]:
+        """A window's columns and its classes' new ids, from one revision of its shard. Raises CorruptShard."""
+        rows = (window.start, window.start + self.config.frames)
+        while True:
+            revision = self._revision(window)
+            try:
+                with self._shards.opened(window.dataset, revision) as shard:
+                    stored = {name: shard.read_rows(name, *rows) for name in self._columns(shard)}
+                    return stored, {n: self._renumbering(shard, n) for n in self.fields if n in shard.fields}
+            except (MissingFile, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.ESTALE:  # gone, as NFS says it
+                    raise
+                if not self._move(window, revision):
+                    raise
+
+    def _move(self, window: Window, gone: str) -> bool:
+        """Go on with the next revision of a shard, where one is `gone`; whether there is one."""
+        with self._moving:
+            if self._revision(window) != gone:  # another thread was faster
+                return True
+            shard, _, number = gone.rpartition(".")
+            newer = Dataset(window.dataset).newest(shard, int(number) + 1)
+            if newer is None:
+                return False
+            self._moved[window.dataset, window.shard] = newer.name
+            self.say(f"{window.dataset}: {gone} was replaced while it was read; going on with {newer.name}")
+            return True
+
     def _read(self, window: Window, rng: np.random.Generator | None) -> dict[str, Array]:
         """A window in a random view, or in the centre view."""
-        rows = (window.start, window.start + self.config.frames)
-        with self._shards.opened(window.dataset, window.shard) as shard:
-            stored = {name: shard.read_rows(name, *rows) for name in self._columns(shard)}
-            ids = {name: self._renumbering(shard, name) for name in self.fields if name in shard.fields}
+        stored, ids = self._stored(window)
         image = stored.pop("image")
         height, width = image.shape[1:3]
         view = (

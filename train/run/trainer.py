@@ -68,6 +68,7 @@ def fit(
 
 def _introduce(state: RunState, log: Log) -> None:
     """Say what is trained on what."""
+    state.loader.say = log.say
     windows = state.catalogue.windows
     counts = windows.counts(np.ones(len(windows.row), bool))
     real, synthetic = (int(counts[windows.domain == d].sum()) for d in DOMAINS)
