@@ -40,6 +40,10 @@ SMALLEST = {
     "train": ("--backbone test_resnet --size 32 --batch 2 --steps 2", "samples/s"),
 }
 
+# Those that render, or plan renders.
+RENDERS = {command for command in SMALLEST if command.startswith(("render", "label_model", "labels"))}
+RENDERS |= {f"scaling {part}" for part in ("driver", "plan", "simulate", "workers")}
+
 
 def text_of(name: str) -> str:
     """Of the module, or of the package's own file."""
@@ -73,7 +77,9 @@ def test_help_shows_what_it_measures(
 
 @pytest.mark.slow
 @pytest.mark.timeout(290)
-@pytest.mark.parametrize("command", SMALLEST)
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=pytest.mark.renders) if c in RENDERS else c for c in SMALLEST]
+)
 def test_it_runs_to_its_end(command: str) -> None:
     options, last = SMALLEST[command]
     name, *part = command.split()
