@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import tyro
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.work.runner import SINGLE_THREADED
+from freelabels.pipeline.work.ray_executor import SINGLE_THREADED
 
 Part = Callable[..., None]
 FAILURES = (UserError, subprocess.CalledProcessError)

@@ -29,6 +29,7 @@ import cv2
 
 import freelabels.pipeline.sources.scan
 import freelabels.pipeline.stages.label
+import freelabels.pipeline.stages.label_shard
 from benchmarks.command import on_one_thread, run
 from benchmarks.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
@@ -40,8 +41,8 @@ from tests.sources import moving_frames, write_photos, write_video
 
 STEPS = {
     "examine": (freelabels.pipeline.sources.scan, "examine"),
-    "decode": (freelabels.pipeline.stages.label, "read"),
-    "shard write": (freelabels.pipeline.stages.label, "commit_shard"),
+    "decode": (freelabels.pipeline.stages.label_shard, "read"),
+    "shard write": (freelabels.pipeline.stages.label_shard, "commit_shard"),
 }
 
 

@@ -19,8 +19,8 @@ import torch
 from benchmarks.command import run
 from benchmarks.shapes import write_dataset
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.tasks import choose

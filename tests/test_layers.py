@@ -17,7 +17,7 @@ LAYERS = {
     "ground": [],
     "generators": ["contract", "tools", "depth"],
     "renderers": ["engines", "surfaces", "scene", "simulate", "draw", "pixels", "labels"],
-    "pipeline": ["storage", "work", "shards", "sources", "quality", "stages", "viewer"],
+    "pipeline": ["storage", "media", "work", "shards", "sources", "quality", "stages", "viewer"],
     "train": [
         "config",
         "data",

@@ -25,10 +25,12 @@ def label(
     shard_frames: int = 64,
     camera: tuple[float, float, float, float] | None = None,
     fov: float | None = None,
+    stream: int = 0,
     seed: int = 0,
     set: tuple[str, ...] = (),
     compression: str = "fast",
     strict: bool = False,
+    update: tuple[str, ...] | None = None,
     where: Annotated[Where, FLAT] = HERE,
     json: bool = False,
 ) -> int:
@@ -44,16 +46,20 @@ def label(
         shard_frames: Most frames of a shard, 1 to 64; clips are no longer than that.
         camera: Intrinsics fx fy cx cy in pixels of the full-size image, for all sources.
         fov: Field of view across the longer side in degrees, for all sources; instead of --camera.
+        stream: Which of the videos in a file with several, counted from 0; covers don't count.
         seed: Seed of detectors that draw random numbers.
         set: Parameters of detectors, as NAME.PARAMETER=VALUE.
         compression: fast (LZ4) or small (zstd).
         strict: End with an error before any labelling if a source is refused.
+        update: Labels to make anew where an older version made them, all if none is named; else they stay.
         where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
-    options = freelabels.SourceOptions(fps=fps, clip_length=clip_length, camera=camera, fov=fov)
+    options = freelabels.SourceOptions(
+        fps=fps, clip_length=clip_length, camera=camera, fov=fov, stream=stream
+    )
     options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     summary = freelabels.label(
         sources,
@@ -66,6 +72,7 @@ def label(
         detectors=configured(set),
         compression=compression_of(compression),
         strict=strict,
+        update=update,
         cluster=where.cluster,
         reporter=reporter(json),
     )

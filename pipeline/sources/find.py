@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.grouping import (
     CALIBRATIONS,
-    IMAGE_SUFFIXES,
     NOTE_SUFFIX,
-    VIDEO_SUFFIXES,
     Folders,
     Item,
     bases,
@@ -28,6 +27,7 @@ from freelabels.pipeline.storage.uris import (
     is_remote,
     plain_errors,
     read_bytes,
+    shown,
     why,
 )
 
@@ -44,7 +44,7 @@ class Refusal:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.uri}: {self.reason}"
+        return shown(f"{self.uri}: {self.reason}")
 
 
 @dataclass(frozen=True)

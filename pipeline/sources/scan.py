@@ -21,10 +21,12 @@ from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
+from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
 PHOTOS_PER_TASK = 32
+SECONDS_A_VIDEO, SECONDS_OF_PHOTOS = 6 * 3600.0, 600.0  # that a task may take; photos usually take one or two
 ITEMS_AT_A_TIME = 4096  # looked up
 PART_ITEMS, PART_FRAMES = 1 << 14, 1 << 17  # a part of the cache ends with whichever comes first
 
@@ -49,6 +51,12 @@ class ScanWork:
 def examine_items(work: ScanWork) -> list[Examined]:
     """What came of each item. Runs in a worker."""
     return [examine(item, work.options) for item in work.items]
+
+
+def limit(work: ScanWork) -> float:
+    """Seconds that a task may take: whole videos are decoded, which takes as long as they are large."""
+    moving = any(item.kind == "video" for item in work.items)
+    return SECONDS_A_VIDEO if moving else SECONDS_OF_PHOTOS
 
 
 def scan(
@@ -171,8 +179,16 @@ def _examined(
     while count:
         again: list[ScanWork] = []
         with reporter.stage("examine", count) as tick:
-            for outcome in run(examine_items, work, lambda w: f"examine {w.items[0].uris[0]}", cluster):
-                tick(failed=outcome.result is None)
+            outcomes = run(
+                examine_items,
+                work,
+                lambda w: f"examine {w.items[0].uris[0]}",
+                cluster,
+                seconds=limit,
+                notice=tick.notice,
+            )
+            for outcome in outcomes:
+                tick(failed=outcome.result is None, outcome=outcome)
                 places, items = outcome.work.places, outcome.work.items
                 if outcome.result is not None:
                     yield from zip(places, items, outcome.result, strict=True)
@@ -237,7 +253,7 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
 
     noted = numbers[np.concatenate([part.noted for part in parts])[numbers]].tolist()
     for note in sorted({f"{clip.uris[0]}: {clip.note}" for clip in map(read, noted)}):
-        reporter.say(note)
+        reporter.say(shown(note))
     kinds: dict[tuple[str, frozenset[str]], int] = {}
     offers = [
         np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint16)[part.offers]

@@ -22,9 +22,17 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, number_of, read_index
 from freelabels.pipeline.shards.record import canonical, digest
-from freelabels.pipeline.shards.shard import MAX_ROWS
-from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
+from freelabels.pipeline.shards.shard import MAX_ROWS, revision_of
+from freelabels.pipeline.stages.bookkeeping import (
+    begin,
+    committing,
+    failure_entry,
+    time_limit,
+    write_failed,
+    writing_to,
+)
 from freelabels.pipeline.stages.planning import held_keys
+from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
@@ -123,6 +131,11 @@ class RenderWork:
         """Name of the shard without its revision: a pure function of its clips."""
         return f"render-{digest([self.options.key(clip) for clip in self.clips])[:16]}"
 
+    @property
+    def frames(self) -> int:
+        """How many rows the shard has."""
+        return len(self.clips) * self.options.frames
+
 
 @dataclass(frozen=True)
 class RenderSummary:
@@ -166,9 +179,17 @@ def render(
         reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
         made, failures = 0, []
         with reporter.stage("render", len(work)) as tick:
-            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster):
+            outcomes = run(
+                render_shard,
+                work,
+                lambda w: f"render {w.id}",
+                cluster,
+                seconds=lambda w: time_limit(w.frames, options.size),
+                notice=tick.notice,
+            )
+            for outcome in outcomes:
                 failed = outcome.result is None
-                tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
+                tick(0 if failed else outcome.work.frames, failed=failed, outcome=outcome)
                 if outcome.fatal:
                     raise write_failed(dataset, outcome.error, made)
                 if outcome.result is None:
@@ -221,36 +242,42 @@ def plan_work(
 def render_shard(work: RenderWork) -> str:
     """Render and commit one shard; returns its folder name. Runs in a worker."""
     options, assets = work.options, work.options.library
+    dataset = Dataset(work.dataset)
+    base = dataset.newest(work.id, revision_of(work.base)) if work.base is not None else None
+    if (
+        base is not None and base.made_by("image") == options.recipe
+    ):  # by another process, since it was planned
+        return base.name
     parts: list[dict[str, Array]] = []
     table: list[dict[str, Any]] = []
     start = 0
     for number, clip in enumerate(work.clips):
-        if options.scene is not None:
-            scene, simulation = scene_from_json(options.scene), None
-        else:
-            scene, simulation = find_scene(
-                options.seed, clip, options.ranges, assets, options.frames, options.size
-            )
+        with tally.part("simulate"):
+            if options.scene is not None:
+                scene, simulation = scene_from_json(options.scene), None
+            else:
+                scene, simulation = find_scene(
+                    options.seed, clip, options.ranges, assets, options.frames, options.size
+                )
         image: Any = options.image
-        rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
+        with tally.part("render"):
+            rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
         parts.append({**rendered.columns, "clip": np.full(options.frames, number, np.int32)})
         rows = {"rows": [start, start + options.frames], "key": options.key(clip)}
         table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})
         start += options.frames
     columns = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
-    dataset = Dataset(work.dataset)
-    base = dataset.open(work.base) if work.base is not None else None
-    return commit_shard(
-        dataset,
-        work.id,
-        columns,
-        table,
-        dict.fromkeys(columns, options.recipe),
-        attributes={"semantic": {"names": list(assets.classes)}},
-        base=base,
-        drop=base.fields if base is not None else (),
-        compression=work.compression,
-    )
+    with tally.part("commit"), committing():
+        return commit_shard(
+            dataset,
+            work.id,
+            columns,
+            table,
+            dict.fromkeys(columns, options.recipe),
+            attributes={"semantic": {"names": list(assets.classes)}},
+            base=base,
+            compression=work.compression,
+        )
 
 
 def _joined(name: str, clips: Sequence[Array]) -> Array:

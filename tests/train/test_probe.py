@@ -14,7 +14,9 @@ from torch import Tensor
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
-from freelabels.train.data.windows import REAL, SYNTHETIC, held_out_groups, read_catalogue
+from freelabels.train.data.catalogue import read_catalogue
+from freelabels.train.data.held_out import held_out_groups
+from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span

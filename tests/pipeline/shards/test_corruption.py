@@ -22,8 +22,8 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.train.config import LoaderConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from tests.pipeline.stages.test_label import contents, without_revision
 from tests.sources import moving_frames, write_photos, write_video
 

@@ -43,8 +43,8 @@ from freelabels.pipeline.viewer.serve import make_server
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from freelabels.train.run.trainer import fit
 from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns

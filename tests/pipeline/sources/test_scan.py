@@ -31,7 +31,8 @@ from freelabels.pipeline.sources.grouping import (
     suffix_of,
 )
 from freelabels.pipeline.sources.scan import Scanned, scan
-from freelabels.pipeline.stages.label import LabelOptions, plan_work
+from freelabels.pipeline.stages.label_plan import plan_work
+from freelabels.pipeline.stages.label_shard import LabelOptions
 from freelabels.pipeline.stages.planning import pack, uncovered
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster

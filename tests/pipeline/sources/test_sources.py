@@ -22,14 +22,15 @@ from PIL import Image
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.media import images
+from freelabels.pipeline.media.cuts import CutFinder, match, thumb
+from freelabels.pipeline.media.videos import DecodedFrame, opened
 from freelabels.pipeline.sources import find as sources
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import CutFinder, match, thumb
 from freelabels.pipeline.sources.decode import crop_resize, read, window
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Item, Refusal
 from freelabels.pipeline.sources.sampling import parts_of, sample
-from freelabels.pipeline.sources.videos import frames, opened
 
 RGB = NDArray[np.uint8]
 EVERY = SourceOptions(fps=None)
@@ -70,10 +71,11 @@ def film(
     codec: str = "libx264",
     stamps: list[int] | None = None,
     turn: int = 0,
+    format: str | None = None,
     **options: str,
 ) -> str:
     """A video of `pictures`; stamps: time stamps in milliseconds instead of a constant rate."""
-    with av.open(str(path), "w") as file:
+    with av.open(str(path), "w", format=format) as file:
         stream = file.add_stream(
             codec,
             rate=rate,
@@ -476,8 +478,10 @@ def test_any_part_reads_the_same_pixels_as_the_whole(tmp_path: Path, codec: str)
     if codec == "libx265":
         options = {"x265-params": "keyint=12:open-gop=1:bframes=3:log-level=none:pools=1"}
     path = film(tmp_path / "a.mp4", pan(1, 60, step=1), codec=codec, **options)
-    with opened(path) as (container, stream):
-        whole = [crop_resize(frame.rgb(), (48, 48)) for frame in frames(container, stream)]
+    with opened(path) as video:
+        whole = [
+            crop_resize(frame.rgb(), (48, 48)) for frame in video.frames() if isinstance(frame, DecodedFrame)
+        ]
     for clip in reversed(one(path, SourceOptions(fps=None, clip_length=7)).clips):
         assert np.array_equal(read(clip, (48, 48)).image, [whole[k] for k in clip.indices])
 
@@ -547,6 +551,18 @@ def test_animated_images_are_videos(tmp_path: Path, suffix: str) -> None:
     assert lowest_error(read(spec, (96, 128)).image[7], pan(1, 8)[7]) < 20
     images[0].save(tmp_path / f"still.{suffix}")
     assert one(str(tmp_path / f"still.{suffix}")).clips[0].kind == "photo"
+
+
+def test_an_animation_of_huge_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may claim frames of which each takes seconds."""
+    monkeypatch.setattr(images, "MAX_FRAME_PIXELS", 1000)
+    first, *rest = [Image.fromarray(picture) for picture in pan(1, 3)]
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest)
+    assert reason(str(tmp_path / "a.webp")).startswith(
+        "has 128 × 96 pixels a frame, the limit of an animation is"
+    )
+    first.save(tmp_path / "still.webp")
+    assert one(str(tmp_path / "still.webp")).clips
 
 
 # Shots
