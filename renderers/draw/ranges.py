@@ -49,7 +49,6 @@ class AppearanceRanges:
     roughness: Interval = (0.15, 0.9)
     specular: Interval = (0.03, 0.06)
     metal_share: float = 0.08  # of objects
-    skin_share: float = 0.8  # of objects that bring a texture map along: how many keep it
     outdoor: Mapping[str, float] = _weights(sun=3, overcast=1, lamps=1.5)  # lighting where there are no walls
     sun_elevation: Interval = (18, 75)
     sun_radius: Interval = (0.27, 1.5)  # 0.27° is the real sun's

@@ -23,6 +23,7 @@ _number, _vector = partial(rounded, digits=9), partial(rounded_vector, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = ("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins")
 BOLTED = ("arm",)  # classes made to be fixed to the floor
+SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
 GAP = 0.004  # metres between things at the start
 PLACEMENTS = 12  # tries before a thing is put on top of all others
 
@@ -57,7 +58,7 @@ def draw_scene(
     roles = material_roles(walls, clutter, bodies, assets)
     appearance = draw_appearance(stream("appearance"), roles, assets.photos, ranges.appearance)
     things = (*clutter, *bodies)
-    kept = stream("skins").random(len(things)) < ranges.appearance.skin_share
+    kept = stream("skins").random(len(things)) < SKIN_SHARE
     appearance = _with_skins(appearance, things, kept, assets)
     return Scene(
         seed=seed,

@@ -118,7 +118,7 @@ def test_memory_is_asked_for_by_the_size(tmp_path: Path, monkeypatch: pytest.Mon
     """What Ray is told follows what a task needs, and never falls below what the user said."""
     asked: dict[tuple[int, int], int] = {}
 
-    def watch(make: Any, work: Any, name: Any, cluster: Cluster) -> Any:
+    def watch(make: Any, work: Any, name: Any, cluster: Cluster, **more: Any) -> Any:
         asked[work[0].options.size] = cluster.memory
         return iter(())
 
