@@ -72,7 +72,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
                 for k, item in enumerate(batch)
             ]
             number += len(batch)
-            parts.append(write_part(dataset, found))
+            parts.append(write_part(dataset, found, owner=""))
     clips = ClipColumns(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.frames for part in parts]),

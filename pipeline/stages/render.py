@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -46,9 +44,6 @@ from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
 RENDER_VERSION = 2
-# Parameters that older versions did not have, with their defaults: at these they are no part of a clip's key, so
-# that the same command makes older clips anew in their place instead of beside them.
-ADDED_LATER: dict[tuple[str, ...], Any] = {("ranges", "appearance", "skin_share"): 0.8}
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
@@ -100,12 +95,7 @@ class RenderOptions:
 
     @cached_property
     def _hashed_parameters(self) -> hashlib._Hash:
-        parameters = copy.deepcopy(self.recipe["parameters"])
-        for (*path, name), default in ADDED_LATER.items():
-            inside = functools.reduce(dict.__getitem__, path, parameters)
-            if inside[name] == default:
-                del inside[name]
-        return hashlib.sha256(b"[" + canonical(parameters))
+        return hashlib.sha256(b"[" + canonical(self.recipe["parameters"]))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the hash in progress, which can't travel."""
