@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ FREE = (
 
 def run_folder(out: str) -> Path:
     """The folder of a run. Raises UserError for a place in an object store, where no run can write."""
-    if is_remote(out):
+    if is_remote(os.fspath(out)):
         raise UserError(
             f"--out {out}: a run writes into a folder; name one, and copy it to the store when it has ended"
         )
