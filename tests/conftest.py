@@ -5,10 +5,12 @@ from importlib.util import find_spec
 
 import pytest
 
+from freelabels.generators.contract.detector import detectors
 from freelabels.ground.errors import UserError
 
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
+detectors()  # registered now, so that none registers while a test has put another registry in its place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
