@@ -75,13 +75,14 @@ class ClipSpec:
     """One clip as a pure function of file content and options.
 
     kind: "photo", "video", "sequence", "stereo" or "rgbd". uris: the video or photo, or one image a frame
-    (stereo: all left ones, then all right ones). depth, poses: one file a frame, or none. sha256: of the
-    source's content (several files: of their hashes in order). size: (height, width) of a frame, upright, at
-    full resolution. indices: which frames of the source, times: theirs, in seconds. pts: their time stamps in
-    the video's own unit, empty if it has no usable ones; checksum: of the first frame as decoded. camera:
-    (fx, fy, cx, cy) in pixels of `size`; intrinsics: where they come from. rate: frames a second;
-    rate_assumed: whether the source said nothing of it. shot, part, parts: clips of the same shot share
-    `shot` and follow each other in `part` of `parts`. note: one sentence about what is odd, "".
+    (stereo: all left ones, then all right ones). depth, poses: one file a frame, "" where a frame has none,
+    or none at all. sha256: of the source's content (several files: of their hashes in order). size:
+    (height, width) of a frame, upright, at full resolution. indices: which frames of the source, times:
+    theirs, in seconds. pts: their time stamps in the video's own unit, empty if it has no usable ones;
+    checksum: of the first frame as decoded. camera: (fx, fy, cx, cy) in pixels of `size`; intrinsics: where
+    they come from. rate: frames a second; rate_assumed: whether the source said nothing of it. shot, part,
+    parts: clips of the same shot share `shot` and follow each other in `part` of `parts`. note: one
+    sentence about what is odd, "".
     """
 
     kind: str

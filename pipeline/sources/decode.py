@@ -13,7 +13,8 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
 from freelabels.pipeline.sources.cameras import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.grouping import IMAGE_SUFFIXES, suffix_of
+from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES
+from freelabels.pipeline.sources.grouping import suffix_of
 from freelabels.pipeline.sources.images import animation, decode, decode_depth
 from freelabels.pipeline.sources.videos import pick
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
@@ -39,7 +40,7 @@ def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
         right=_images(spec, spec.uris[spec.frames :], size)[0] if spec.kind == "stereo" else None,
         baseline=spec.baseline,
         sensor_depth=np.stack([_depth(uri, spec, size) for uri in spec.depth]) if spec.depth else None,
-        camera_pose=np.stack([read_pose(uri) for uri in spec.poses]) if spec.poses else None,
+        camera_pose=np.stack([_pose(uri) for uri in spec.poses]) if spec.poses else None,
     )
 
 
@@ -94,7 +95,9 @@ def _pictures(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> Ite
 
 
 def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Sensor depth (h, w) in metres at `size`, NaN where there is none."""
+    """Sensor depth (h, w) in metres at `size`, NaN where there is none; uri "": there is none at all."""
+    if not uri:
+        return np.full(size, np.nan, np.float32)
     values = decode_depth(read_bytes(uri))
     x, y, width, height = window((values.shape[0], values.shape[1]), size)
     rows = y + ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
@@ -103,3 +106,11 @@ def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float3
     metres: NDArray[np.float32] = (nearest * spec.depth_unit).astype(np.float32)
     metres[np.isin(nearest, NO_DEPTH)] = np.nan
     return metres
+
+
+def _pose(uri: str) -> NDArray[np.float64]:
+    """Camera → world (4, 4), NaN if the file can't be read."""
+    try:
+        return read_pose(uri)
+    except (SourceError, OSError):
+        return np.full((4, 4), np.nan)

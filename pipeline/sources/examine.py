@@ -47,10 +47,7 @@ def probe(item: Item, options: SourceOptions) -> Probed:
     if any(still and still.animated for still in stills):
         return _each(item.uris, lambda uri: _image(uri, options))
     make = {"sequence": sequence, "stereo": stereo, "rgbd": rgbd}[item.kind]
-    try:
-        return Probed(tuple(make(item, stills, options)), tuple(refused))
-    except (SourceError, OSError) as error:
-        return Probed((), (*refused, Refusal(item.uris[0], why(error))))
+    return Probed(tuple(make(item, stills, options, refused)), tuple(refused))
 
 
 def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Probed:

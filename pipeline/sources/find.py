@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
+from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.grouping import (
     CALIBRATIONS,
-    IMAGE_SUFFIXES,
     NOTE_SUFFIX,
-    VIDEO_SUFFIXES,
     Folders,
     Item,
     bases,

@@ -8,12 +8,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-)
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-)
+from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
 NOTE_SUFFIX = ".txt"  # text beside images: poses, intrinsics
 
 MIN_SEQUENCE = 3  # numbered images from which on a folder may be a sequence

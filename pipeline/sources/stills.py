@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from freelabels.pipeline.sources.cameras import read_calibration
 from freelabels.pipeline.sources.clip_specs import ASSUMED_FPS, GIVEN, ClipSpec, SourceOptions, camera_numbers
 from freelabels.pipeline.sources.cuts import CONNECTED, match, thumb
+from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import COMPANION, MIN_SEQUENCE, Item
 from freelabels.pipeline.sources.images import Picture, decode, decode_depth
 from freelabels.pipeline.sources.sampling import parts_of
-from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, sha256_of_all
+from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, sha256_of_all, why
 
 PROBE_SIZE = (256, 256)  # a JPEG needn't be decoded finer than this to see that it is whole
 SUCCESSIVE = 0.6  # share of the texture found again from which on numbered images are frames of one shot
@@ -86,7 +87,9 @@ def not_a_photo(picture: Picture, uri: str) -> str:
     return label_map if flat and len(np.unique(codes)) <= LABEL_COLOURS else ""
 
 
-def sequence(item: Item, stills: Sequence[Still | None], options: SourceOptions) -> list[ClipSpec]:
+def sequence(
+    item: Item, stills: Sequence[Still | None], options: SourceOptions, refused: list[Refusal]
+) -> list[ClipSpec]:
     """Numbered images: clips where they look like successive frames, photos where they don't."""
     clips: list[ClipSpec] = []
     for segment in _segments([Row(still) if still else None for still in stills], SUCCESSIVE):
@@ -98,8 +101,13 @@ def sequence(item: Item, stills: Sequence[Still | None], options: SourceOptions)
     return clips
 
 
-def stereo(item: Item, stills: Sequence[Still | None], options: SourceOptions) -> list[ClipSpec]:
-    """Left and right images: stereo clips where one is the rectified other view, photos where it isn't."""
+def stereo(
+    item: Item, stills: Sequence[Still | None], options: SourceOptions, refused: list[Refusal]
+) -> list[ClipSpec]:
+    """Left and right images: stereo clips where one is the rectified other view, photos where it isn't.
+
+    refused: what accompanies them and can't be used is added here.
+    """
     half = len(stills) // 2
     rows: list[Row | None] = []
     clips: list[ClipSpec] = []
@@ -108,24 +116,47 @@ def stereo(item: Item, stills: Sequence[Still | None], options: SourceOptions) -
         rows.append(Row(left, right) if pair and left else None)
         if not pair:
             clips += [still.photo(options) for still in (left, right) if still]
-    camera = read_calibration(item.calibration) if item.calibration else None
+    camera = _calibration(item, refused)
     for segment in _segments(rows, SUCCESSIVE):
         clips += _parts("stereo", segment, options, camera)
     return clips
 
 
-def rgbd(item: Item, stills: Sequence[Still | None], options: SourceOptions) -> list[ClipSpec]:
-    """Colour with depth. Raises SourceError for a depth image that is none."""
+def rgbd(
+    item: Item, stills: Sequence[Still | None], options: SourceOptions, refused: list[Refusal]
+) -> list[ClipSpec]:
+    """Colour with depth; where none of a shot's depth images can be used, a sequence without.
+
+    refused: what accompanies the images and can't be used is added here; the colour of such a frame is used.
+    """
     rows: list[Row | None] = []
     poses = item.poses or ("",) * len(item.uris)
     for still, depth, pose in zip(stills, item.depth, poses, strict=True):
-        data = read_bytes(depth)
-        decode_depth(data)
-        rows.append(Row(still, None, depth, pose, sha256_of(data)) if still else None)
-    camera = read_calibration(item.calibration) if item.calibration else None
-    return [
-        clip for segment in _segments(rows, CONNECTED) for clip in _parts("rgbd", segment, options, camera)
-    ]
+        digest = ""
+        try:
+            data = read_bytes(depth)
+            decode_depth(data)
+            digest = sha256_of(data)
+        except (SourceError, OSError) as error:
+            refused.append(Refusal(depth, why(error)))
+        rows.append(Row(still, None, depth if digest else "", pose, digest) if still else None)
+    camera = _calibration(item, refused)
+    clips = []
+    for segment in _segments(rows, CONNECTED):
+        kind = "rgbd" if any(row.depth for row in segment.values()) else "sequence"
+        clips += _parts(kind, segment, options, camera)
+    return clips
+
+
+def _calibration(item: Item, refused: list[Refusal]) -> tuple[NDArray[np.float64], float | None] | None:
+    """K and baseline from the item's file, None if it has none that can be used."""
+    if not item.calibration:
+        return None
+    try:
+        return read_calibration(item.calibration)
+    except (SourceError, OSError) as error:
+        refused.append(Refusal(item.calibration, why(error)))
+        return None
 
 
 def _segments(rows: Sequence[Row | None], connected: float) -> list[dict[int, Row]]:
@@ -181,7 +212,7 @@ def _parts(
                 times=tuple(times[start:stop]),
                 rate=ASSUMED_FPS if len(rows) > 1 else 0.0,
                 rate_assumed=len(rows) > 1,
-                depth=tuple(row.depth for row in chosen if row.depth),
+                depth=tuple(row.depth for row in chosen) if any(row.depth for row in chosen) else (),
                 poses=tuple(row.pose for row in chosen if row.pose),
                 baseline=camera[1] if camera else None,
                 shot=shot,

@@ -70,10 +70,11 @@ def film(
     codec: str = "libx264",
     stamps: list[int] | None = None,
     turn: int = 0,
+    format: str | None = None,
     **options: str,
 ) -> str:
     """A video of `pictures`; stamps: time stamps in milliseconds instead of a constant rate."""
-    with av.open(str(path), "w") as file:
+    with av.open(str(path), "w", format=format) as file:
         stream = file.add_stream(
             codec,
             rate=rate,
