@@ -33,18 +33,22 @@ class SourceOptions:
     every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
     2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
     in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
+    stream: which of a file's videos, counted from 0; covers don't count.
     """
 
     fps: float | None = DEFAULT_FPS
     clip_length: int = MAX_CLIP
     camera: tuple[float, float, float, float] | None = None
     fov: float | None = None
+    stream: int = 0
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 1e4:
             raise ValueError(f"--fps must be positive, not {self.fps}")
         if not 2 <= self.clip_length <= MAX_CLIP:
             raise ValueError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
+        if self.stream < 0:
+            raise ValueError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise ValueError(f"--fov must lie in 1..170 degrees, not {self.fov}")
         if self.fov is not None and self.camera is not None:
@@ -82,7 +86,8 @@ class ClipSpec:
     checksum: of the first frame as decoded. camera: (fx, fy, cx, cy) in pixels of `size`; intrinsics: where
     they come from. rate: frames a second; rate_assumed: whether the source said nothing of it. shot, part,
     parts: clips of the same shot share `shot` and follow each other in `part` of `parts`. note: one
-    sentence about what is odd, "".
+    sentence about what is odd, "". colour: what its numbers were taken to mean, and what of that was
+    assumed. stream: which of the videos in a file, counted from 0.
     """
 
     kind: str
@@ -105,6 +110,8 @@ class ClipSpec:
     part: int = 1
     parts: int = 1
     note: str = ""
+    colour: str = ""
+    stream: int = 0
 
     @property
     def frames(self) -> int:
@@ -133,6 +140,9 @@ class ClipSpec:
         """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
         identity = {f.name: getattr(self, f.name) for f in fields(self)}
         identity |= {"uris": (), "note": "", "checksum": 0}
+        del identity["colour"]
+        if not self.stream:
+            del identity["stream"]  # clips of before it was known keep their keys
         identity |= {"depth": len(self.depth), "poses": len(self.poses)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

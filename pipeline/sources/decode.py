@@ -90,7 +90,7 @@ def _pictures(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> Ite
             if index == spec.indices[-1]:
                 return
     else:
-        for frame in pick(uris[0], spec.indices, spec.pts, spec.checksum):
+        for frame in pick(uris[0], spec.indices, spec.pts, spec.checksum, spec.stream):
             yield frame.rgb(), 1
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.cuts import THUMB, CutFinder, thumb
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.images import animation, check_size
-from freelabels.pipeline.sources.sampling import parts_of, sample
+from freelabels.pipeline.sources.sampling import parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load, rgbd, sequence, stereo
-from freelabels.pipeline.sources.videos import checksum_of, frame_rate, frames, opened, promised_seconds
+from freelabels.pipeline.sources.videos import Gap, checksum_of, opened
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
@@ -29,8 +31,8 @@ class Probed:
 def probe(item: Item, options: SourceOptions) -> Probed:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
-    A video that breaks off, or is damaged somewhere, gives the clips before that, with a note on them; one
-    whose index is missing is refused. Of a shot with a single frame comes a clip without consecutive frames.
+    What is damaged in a video is left out, with a note on its clips; one whose index is missing is refused. Of a
+    shot with a single frame comes a clip without consecutive frames.
     """
     if item.kind == "video":
         return _each(item.uris, lambda uri: _video(uri, options))
@@ -72,14 +74,15 @@ def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:
 
 
 def _video(uri: str, options: SourceOptions) -> list[ClipSpec]:
-    return _clips(uri, sha256_of_file(uri), _scan_video(uri), options)
+    return _clips(uri, sha256_of_file(uri), _scan_video(uri, options.stream), options)
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """One pass over a moving source: of each frame its number, seconds, stamp and checksum, and its shot.
+    """One pass over a moving source: of each frame its number, seconds, stamp, checksum, shot (-1: none) and size.
 
-    size: (height, width), upright. note: what is odd about it.
+    pts: empty if stamps are of no use to find frames again. sizes: (height, width), upright. colours: as recorded.
+    note: what is odd about it.
     """
 
     indices: list[int]
@@ -87,59 +90,84 @@ class _Scan:
     pts: list[int]
     checksums: list[int]
     shots: list[int]
-    size: tuple[int, int]
+    sizes: list[tuple[int, int]]
+    colours: list[str]
     note: str = ""
 
 
 def _scan_animation(data: bytes) -> _Scan:
-    cuts, times, size = CutFinder(), [], (0, 0)
+    cuts, times, sizes = CutFinder(), [], []
     for time, image in animation(data):
         cuts.feed(thumb(image))
         times.append(time)
-        size = image.shape[0], image.shape[1]
-    return _Scan(list(range(len(times))), times, [], [0] * len(times), cuts.shots(), size)
+        sizes.append((image.shape[0], image.shape[1]))
+    count = len(times)
+    return _Scan(list(range(count)), times, [], [0] * count, cuts.shots(), sizes, [""] * count)
 
 
-def _scan_video(uri: str) -> _Scan:
-    cuts, size, note = CutFinder(), (0, 0), ""
-    indices: list[int] = []
-    times: list[float] = []
-    pts: list[int] = []
-    checksums: list[int] = []
-    with opened(uri) as (container, stream):
-        promised = promised_seconds(container, stream)
-        rate = frame_rate(stream)
-        try:
-            for frame in frames(container, stream):
-                if not indices:
-                    size = frame.size
-                    check_size(*size)
-                if frame.pts is not None:
-                    if pts and frame.pts <= pts[-1]:
-                        continue  # shown for no time at all
-                    pts.append(frame.pts)
-                small = frame.rgb(THUMB)
-                cuts.feed(small)
-                indices.append(frame.index)
-                times.append(frame.seconds)
-                checksums.append(checksum_of(small))
-        except SourceError as error:
-            if not indices:
-                raise
-            note = f"{error} after {times[-1] - times[0]:.1f} s; what comes before was used"
-    if not indices:
+def _scan_video(uri: str, number: int) -> _Scan:
+    """Every frame of a video: a shot also ends where frames are lost, stamps begin again or the size changes."""
+    cuts, lost, tone_mapped, interlaced = CutFinder(), 0, False, False
+    scan = _Scan([], [], [], [], [], [], [])
+    stretches: list[int] = []
+    stamps: list[int | None] = []
+    with opened(uri, number) as video:
+        stretch = 0
+        for frame in video.frames():
+            if isinstance(frame, Gap):
+                lost += frame.frames
+                stretch += 1
+                continue
+            if not scan.sizes or frame.size != scan.sizes[-1]:
+                check_size(*frame.size)
+                stretch += 1
+            small = frame.rgb(THUMB)
+            cuts.feed(small)
+            stretches.append(stretch)
+            stamps.append(frame.pts)
+            scan.indices.append(frame.index)
+            scan.times.append(frame.seconds)
+            scan.checksums.append(checksum_of(small))
+            scan.sizes.append(frame.size)
+            scan.colours.append(frame.colour.name)
+            tone_mapped |= frame.colour.tone_mapped
+            interlaced |= frame.interlaced
+        rate, promised, streams = video.rate, video.promised_seconds, video.streams
+    if not scan.indices:
         raise SourceError("has no frames")
-    if len(pts) < len(indices):
-        pts, times = [], [index / rate for index in indices]
-    lasts = times[-1] - times[0] + 1 / rate
-    if not note and lasts < SHORT * promised - 1:
-        note = f"ends after {lasts:.1f} of {promised:.1f} s; what is there was used"
-    return _Scan(indices, times, pts, checksums, cuts.shots(), size, note)
+    if not any(stamp is not None for stamp in stamps):
+        scan.times[:] = [index / rate for index in scan.indices]
+    falls, timeless = stamps_that_fall(scan.times)
+    begun = np.cumsum(np.isin(np.arange(len(stretches)), falls)) + np.array(stretches)
+    shots = [-1 if k in timeless else shot for k, shot in enumerate(cuts.shots())]
+    pairs = [(shot, int(stretch)) for shot, stretch in zip(shots, begun, strict=True)]
+    numbers = {pair: k for k, pair in enumerate(dict.fromkeys(pair for pair in pairs if pair[0] >= 0))}
+    scan.shots.extend(numbers.get(pair, -1) for pair in pairs)
+    if None not in stamps and not falls:
+        scan.pts.extend(stamp for stamp in stamps if stamp is not None)
+    lasts = sum(
+        float(np.ptp(np.array(scan.times)[begun == one])) + 1 / rate for one in dict.fromkeys(begun.tolist())
+    )
+    notes = []
+    if lost:
+        notes.append(f"about {lost} damaged frames were left out, {len(scan.indices)} were used")
+    if timeless:
+        notes.append(f"{len(timeless)} frames were left out whose time stamps don't rise")
+    if not lost and lasts < SHORT * promised - 1:
+        notes.append(f"ends after {lasts:.1f} of {promised:.1f} s; what is there was used")
+    if streams > 1:
+        notes.append(
+            f"holds {streams} videos, of which number {number} was used, counted from 0 (see --stream)"
+        )
+    if interlaced:
+        notes.append("is interlaced, its frames were deinterlaced")
+    if tone_mapped:
+        notes.append(f"is of high dynamic range, its frames were tone-mapped to sRGB ({scan.colours[0]})")
+    return replace(scan, note="; ".join(notes))
 
 
 def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[ClipSpec]:
     """The sampled shots of a scan as clips of at most the asked length."""
-    camera, origin = options.camera_of(scan.size)
     members: dict[int, list[int]] = {}
     for number, shot in enumerate(scan.shots):
         members.setdefault(shot, []).append(number)
@@ -148,6 +176,7 @@ def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[C
         raise SourceError("shows nothing but blank frames")
     clips = []
     for shot, numbers in members.items():
+        camera, origin = options.camera_of(scan.sizes[numbers[0]])
         sampled = [numbers[k] for k in sample([scan.times[n] for n in numbers], options.fps)]
         pieces = parts_of(len(sampled), options.clip_length)
         for part, (start, stop) in enumerate(pieces):
@@ -158,7 +187,7 @@ def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[C
                     "video",
                     (uri,),
                     digest,
-                    scan.size,
+                    scan.sizes[numbers[0]],
                     tuple(scan.indices[k] for k in chosen),
                     tuple(scan.times[k] for k in chosen),
                     camera,
@@ -170,6 +199,8 @@ def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[C
                     part=part + 1,
                     parts=len(pieces),
                     note=scan.note,
+                    colour=scan.colours[numbers[0]],
+                    stream=options.stream,
                 )
             )
     return clips

@@ -72,7 +72,7 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
         reduced = round(width / file.size[0])
         frames = getattr(file, "n_frames", 1) if file.format in ANIMATED else 1
         grey = file.mode not in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA")
-        image = _upright(_to_rgb(file), orientation)
+        image = upright(_to_rgb(file), orientation)
         size = (width, height) if turned else (height, width)
         return Picture(image, size, reduced, _focal(exif, width, height), lossless, grey, frames)
 
@@ -179,7 +179,7 @@ def _cmyk_to_rgb(file: Image.Image) -> Image.Image:
     return file.convert("RGB")
 
 
-def _upright(image: RGB, orientation: int) -> RGB:
+def upright(image: RGB, orientation: int) -> RGB:
     """Undo an EXIF orientation (1..8)."""
     turned = {
         2: lambda a: a[:, ::-1],

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+SOON = 4  # frames within which time must be back for a stamp to be no more than wrong
+
 
 def sample(times: Sequence[float], fps: float | None) -> list[int]:
     """Numbers of the frames to take for `fps` a second: for each tick the nearest in time, none twice.
@@ -23,6 +25,25 @@ def sample(times: Sequence[float], fps: float | None) -> list[int]:
             taken.append(index)
             tick = max(tick, math.floor((time - times[0]) * fps + 0.5)) + 1
     return taken
+
+
+def stamps_that_fall(times: Sequence[float]) -> tuple[list[int], set[int]]:
+    """Numbers of the frames at which time begins again, and of those whose stamps are no later than one before.
+
+    Time begins again where it falls for good: recordings were joined. Where it is soon back, the stamp was wrong.
+    """
+    falls: list[int] = []
+    timeless: set[int] = set()
+    latest = -math.inf
+    for number, time in enumerate(times):
+        if time > latest:
+            latest = time
+        elif time < latest and max(times[number : number + SOON]) <= latest:
+            falls.append(number)
+            latest = time
+        else:
+            timeless.add(number)
+    return falls, timeless
 
 
 def parts_of(count: int, longest: int) -> list[tuple[int, int]]:
