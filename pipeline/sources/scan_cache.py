@@ -24,10 +24,10 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Probed
-from freelabels.pipeline.sources.find import Refusal
+from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.grouping import Item
 
-VERSION = 1  # of what a part holds; parts of another are not read
+VERSION = 2  # of what a part holds; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
 
 Fingerprints = NDArray[np.uint64]
@@ -39,7 +39,8 @@ class Part:
 
     name: of its file. items: (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each
     clip, all (clips,): keys, frames and offers as `Clips` has them, offers counting `kinds`; first: which of its
-    item's files it begins with; noted: whether it has a note. refusals: (number of the item, refusal).
+    item's files it begins with; noted: whether it has a note. refusals, remarks: (number of the item, what is
+    said).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Part:
     noted: NDArray[np.bool_]
     kinds: tuple[tuple[str, frozenset[str]], ...]
     refusals: tuple[tuple[int, Refusal], ...]
+    remarks: tuple[tuple[int, Remark], ...]
 
 
 COLUMNS = ("items", "counts", "keys", "frames", "offers", "first", "noted")
@@ -62,7 +64,8 @@ def fingerprinter(options: SourceOptions) -> Callable[[Item], bytes]:
     begun = hashlib.blake2b(repr(options).encode(), digest_size=16)
 
     def fingerprint(item: Item) -> bytes:
-        names = ("", item.kind, item.stamp, item.calibration, *item.uris, "", *item.depth, "", *item.poses)
+        named = (item.uris, item.depth, item.poses, item.cameras, item.beside, map(repr, item.times))
+        names = ("", item.kind, item.stamp, str(item.least), *(name for one in named for name in (*one, "")))
         digest = begun.copy()
         digest.update("\0".join(names).encode(errors="surrogatepass"))
         return digest.digest()
@@ -99,8 +102,9 @@ def _parse(name: str, data: bytes) -> Part | None:
             return None
         kinds = tuple((kind, frozenset(provides)) for kind, provides in about["kinds"])
         refusals = tuple((item, Refusal(uri, reason)) for item, uri, reason in about["refusals"])
+        remarks = tuple((item, Remark(uri, text)) for item, uri, text in about["remarks"])
         columns: dict[str, Any] = {column: stored[column] for column in COLUMNS}
-        return Part(name=name, kinds=kinds, refusals=refusals, **columns)
+        return Part(name=name, kinds=kinds, refusals=refusals, remarks=remarks, **columns)
 
 
 def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) -> Part:
@@ -109,6 +113,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) ->
     specs = [clips.read(number) for number in range(len(clips))]
     lines = [json.dumps(spec.to_json()).encode() for spec in specs]
     refusals = [(k, refusal) for k, (_, _, probed) in enumerate(found) for refusal in probed.refusals]
+    remarks = [(k, remark) for k, (_, _, probed) in enumerate(found) for remark in probed.remarks]
     columns: dict[str, Any] = {
         "items": fingerprints_of([prints for _, prints, _ in found]),
         "counts": np.array([len(probed.clips) for _, _, probed in found], np.int32),
@@ -122,6 +127,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) ->
         "version": VERSION,
         "kinds": [[kind, sorted(provides)] for kind, provides in clips.kinds],
         "refusals": [[k, *asdict(refusal).values()] for k, refusal in refusals],
+        "remarks": [[k, *asdict(remark).values()] for k, remark in remarks],
     }
     stream = io.BytesIO()
     np.savez_compressed(
@@ -134,7 +140,9 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) ->
     data = stream.getvalue()
     name = _name(data)
     dataset.storage.write(f"{SCAN_CACHE}/{name}", data)
-    return Part(name=name, kinds=tuple(clips.kinds), refusals=tuple(refusals), **columns)
+    return Part(
+        name=name, kinds=tuple(clips.kinds), refusals=tuple(refusals), remarks=tuple(remarks), **columns
+    )
 
 
 def drop_part(dataset: Dataset, part: Part) -> None:

@@ -20,7 +20,7 @@ from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, Dataset, commit_shard
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.find import Item, Refusal, find
+from freelabels.pipeline.sources.find import Item, Passed, Refusal, find
 from freelabels.pipeline.sources.scan import scan
 from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
 from freelabels.pipeline.stages.planning import (
@@ -111,16 +111,19 @@ def label(
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
     refused: dict[str, Refusal] = {}
-    items = _items(find(sources, skip=[os.fspath(out)]), refused)
+    passed: list[Passed] = []
+    items = items_of(find(sources, skip=[os.fspath(out)]), refused, passed)
     first = next(items, None)
     if first is None:
-        reasons = "; ".join(str(refused[uri]) for uri in sorted(refused)[:3])
+        reasons = "; ".join([*(str(refused[uri]) for uri in sorted(refused)[:3]), *map(str, passed[:3])])
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
         scanned = scan(chain([first], items), options, dataset, cluster, reporter)
+        for one in passed:
+            reporter.say(str(one), **asdict(one))
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
         dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
         if refusals:
@@ -145,11 +148,15 @@ def label(
         )
 
 
-def _items(found: Iterable[Item | Refusal], refused: dict[str, Refusal]) -> Iterator[Item]:
-    """What was found, the refusals put aside."""
+def items_of(
+    found: Iterable[Item | Refusal | Passed], refused: dict[str, Refusal], passed: list[Passed]
+) -> Iterator[Item]:
+    """What was found, the refusals and what is passed over put aside."""
     for one in found:
         if isinstance(one, Refusal):
             refused[one.uri] = one
+        elif isinstance(one, Passed):
+            passed.append(one)
         else:
             yield one
 
