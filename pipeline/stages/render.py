@@ -32,7 +32,7 @@ from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
 RENDER_VERSION = 1
-OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
+OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has objects, so padded in a shard
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def _own_entries(folder: Path) -> list[Entry]:
     return [
         Entry(
             f"own/{path.relative_to(folder).as_posix()}",
-            path.stem if path.parent == folder else path.parent.name,
+            path.stem if path.parent == folder else path.relative_to(folder).parts[0],
             "own",
             str(path.resolve()),
         )

@@ -170,7 +170,7 @@ CLIPS = [
 def columns_of_every_field(seed: int = 0) -> dict[str, np.ndarray]:
     """A column of every field there is, invalid values among them, and a confidence for every label."""
     rng = np.random.default_rng(seed)
-    lengths = {"y": HEIGHT, "x": WIDTH, "object": 3, "other": 3, "part": 2, "x_byte": (WIDTH + 7) // 8}
+    lengths = {"y": HEIGHT, "x": WIDTH, "object": 3, "other": 3, "link": 2, "x_byte": (WIDTH + 7) // 8}
     columns = {}
     for spec in BUILT_IN:
         fixed = zip(spec.axes, spec.sizes, strict=True)
