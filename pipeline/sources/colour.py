@@ -118,11 +118,11 @@ def of_codes(primaries: int, transfer: int) -> Colour:
     return Colour(f"{name}{assumed} {shown}{mapped}", chromaticities, curve)
 
 
-def of_profile(profile: bytes, mode: str) -> Colour:
-    """The colour of an ICC profile for a picture of mode L, RGB, CMYK or LAB; sRGB if it can't be used."""
+def of_profile(profile: bytes, mode: str) -> Colour | None:
+    """The colour of an ICC profile for a picture of mode L, RGB, CMYK or LAB; None if it is no such profile."""
     converter = _converter(profile, mode)
     if converter is None:
-        return Colour("sRGB, assumed: its ICC profile can't be used")
+        return None
     return Colour(f"{converter.name} (ICC)", profile=b"" if converter.transform is None else profile)
 
 

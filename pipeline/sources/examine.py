@@ -13,9 +13,10 @@ from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.images import animation, check_size
 from freelabels.pipeline.sources.pairing import clips_of, with_camera
-from freelabels.pipeline.sources.sampling import parts_of, sample, stamps_that_fall
+from freelabels.pipeline.sources.pictures import Gap
+from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load
-from freelabels.pipeline.sources.videos import Gap, checksum_of, opened
+from freelabels.pipeline.sources.videos import checksum_of, opened
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
@@ -113,6 +114,7 @@ def _scan_video(uri: str, number: int) -> _Scan:
     scan = _Scan([], [], [], [], [], [], [])
     stretches: list[int] = []
     stamps: list[int | None] = []
+    keys: list[bool] = []
     with opened(uri, number) as video:
         stretch = 0
         for frame in video.frames():
@@ -127,6 +129,7 @@ def _scan_video(uri: str, number: int) -> _Scan:
             cuts.feed(small)
             stretches.append(stretch)
             stamps.append(frame.pts)
+            keys.append(frame.key)
             scan.indices.append(frame.index)
             scan.times.append(frame.seconds)
             scan.checksums.append(checksum_of(small))
@@ -135,13 +138,15 @@ def _scan_video(uri: str, number: int) -> _Scan:
             tone_mapped |= frame.colour.tone_mapped
             interlaced |= frame.interlaced
         rate, promised, streams = video.rate, video.promised_seconds, video.streams
+        broadcast = video.broadcast
     if not scan.indices:
         raise SourceError("has no frames")
     if not any(stamp is not None for stamp in stamps):
         scan.times[:] = [index / rate for index in scan.indices]
     falls, timeless = stamps_that_fall(scan.times)
-    begun = np.cumsum(np.isin(np.arange(len(stretches)), falls)) + np.array(stretches)
-    shots = [-1 if k in timeless else shot for k, shot in enumerate(cuts.shots())]
+    after, spoilt, missing = holes(scan.times, keys) if broadcast and not lost else ([], set(), 0)
+    begun = np.cumsum(np.isin(np.arange(len(stretches)), [*falls, *after])) + np.array(stretches)
+    shots = [-1 if k in timeless | spoilt else shot for k, shot in enumerate(cuts.shots())]
     pairs = [(shot, int(stretch)) for shot, stretch in zip(shots, begun, strict=True)]
     numbers = {pair: k for k, pair in enumerate(dict.fromkeys(pair for pair in pairs if pair[0] >= 0))}
     scan.shots.extend(numbers.get(pair, -1) for pair in pairs)
@@ -153,6 +158,8 @@ def _scan_video(uri: str, number: int) -> _Scan:
     notes = []
     if lost:
         notes.append(f"about {lost} damaged frames were left out, {len(scan.indices)} were used")
+    if missing:
+        notes.append(f"{missing} frames are missing, {len(spoilt)} that were made from them were left out")
     if timeless:
         notes.append(f"{len(timeless)} frames were left out whose time stamps don't rise")
     if not lost and lasts < SHORT * promised - 1:

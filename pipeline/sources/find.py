@@ -22,6 +22,7 @@ from freelabels.pipeline.storage.uris import (
     is_remote,
     plain_errors,
     read_bytes,
+    shown,
     why,
 )
 
@@ -44,7 +45,7 @@ class Refusal:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.uri}: {self.reason}"
+        return shown(f"{self.uri}: {self.reason}")
 
 
 @dataclass(frozen=True)

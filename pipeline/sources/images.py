@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from freelabels.pipeline.sources import metadata
+from freelabels.pipeline.sources.colour import LINEAR, Colour, to_srgb
+from freelabels.pipeline.sources.deep import BIT_RANGES, decode_deep, is_deep
+from freelabels.pipeline.sources.metadata import ORIENTATION
 from freelabels.pipeline.storage.uris import SourceError
 
 RGB = NDArray[np.uint8]
@@ -20,13 +25,17 @@ RGB = NDArray[np.uint8]
 MIN_SIDE = 16  # pixels; smaller images hold nothing to label
 MAX_PIXELS = 1 << 27  # 134 megapixels, about 400 MB decoded; beyond is refused before any pixel is decoded
 BACKGROUND = (128, 128, 128)  # what shows through where an image is transparent
-ANIMATED = ("GIF", "WEBP", "PNG")  # formats whose further frames follow in time (a TIFF's or MPO's don't)
+ANIMATED = (
+    "GIF",
+    "WEBP",
+    "PNG",
+    "AVIF",
+)  # formats whose further frames follow in time (a TIFF's or MPO's don't)
 SHORTEST_FRAME = 0.02  # seconds; browsers, too, take a shorter or absent duration for the default below
 DEFAULT_FRAME = 0.1
 FULL_FRAME_DIAGONAL = math.hypot(36, 24)  # mm, what a 35 mm equivalent focal length refers to
 
 # EXIF tags
-ORIENTATION, EXIF_FOLDER = 0x0112, 0x8769
 FOCAL_LENGTH, FOCAL_LENGTH_35MM = 37386, 41989
 FOCAL_PLANE_X_RESOLUTION, FOCAL_PLANE_UNIT, PIXEL_X_DIMENSION = 41486, 41488, 40962
 MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0}  # focal plane resolution units
@@ -40,7 +49,8 @@ class Picture:
     image: (h, w, 3) uint8 sRGB, upright. size: (height, width) of the whole image at full resolution,
     upright; `image` may be coarser by the exact factor `reduced`. focal: in pixels of `size`, None if EXIF
     has none. lossless: whether pixel values are exact (then a label map shows by its few flat colours). grey:
-    whether it has one channel. frames: how many follow in time, 1 for a photo.
+    whether it has one channel. frames: how many follow in time, 1 for a photo. colour: what its numbers were
+    taken to mean.
     """
 
     image: RGB
@@ -50,6 +60,7 @@ class Picture:
     lossless: bool
     grey: bool
     frames: int
+    colour: str = ""
 
 
 def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
@@ -57,14 +68,25 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
 
     at_least: (height, width) that will be needed; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8
     by its own transform, which is an area average and several times faster. Alpha is composited on mid-grey;
-    CMYK goes through the embedded profile; 16-bit values are scaled by the smallest of the 8-, 10-, 12-, 14-
+    declared colour becomes sRGB; values of more than 8 bits are scaled by the smallest of the 8-, 10-, 12-, 14-
     and 16-bit ranges that holds them all. Raises SourceError.
     """
-    with _opened(data) as file:
+    if not is_deep(data):
+        return _decode_plain(data, at_least)
+    try:
+        return _decode_deep(data)
+    except SourceError as refusal:
+        try:
+            return _decode_plain(data, at_least)  # Pillow knows more kinds of TIFF, if only 8 bits of them
+        except SourceError:
+            raise refusal from None
+
+
+def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> Picture:
+    with _opened(data) as (file, about):
         width, height = file.size
         lossless = file.format not in ("JPEG", "MPO") and not (file.format == "WEBP" and b"VP8 " in data[:64])
-        exif = file.getexif()
-        orientation = exif.get(ORIENTATION, 1)
+        orientation = _orientation(about.exif)
         turned = orientation in TRANSPOSED
         if at_least and file.format in ("JPEG", "MPO"):
             # twice what is needed, so that the area filter of the final resize decides how the image looks
@@ -72,25 +94,54 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Picture:
         reduced = round(width / file.size[0])
         frames = getattr(file, "n_frames", 1) if file.format in ANIMATED else 1
         grey = file.mode not in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA")
-        image = upright(_to_rgb(file), orientation)
+        meant = about.colour(_profile_mode(file.mode))
+        image = upright(_to_rgb(file, meant), orientation)
         size = (width, height) if turned else (height, width)
-        return Picture(image, size, reduced, _focal(exif, width, height), lossless, grey, frames)
+        focal = _focal(about.exif, width, height)
+        return Picture(image, size, reduced, focal, lossless, grey, frames, meant.name)
 
 
 def animation(data: bytes) -> Iterator[tuple[float, RGB]]:
-    """(time in seconds, (h, w, 3) uint8 sRGB) of every frame of an animated gif, webp or png."""
-    with _opened(data) as file:
-        time = 0.0
+    """(time in seconds, (h, w, 3) uint8 sRGB) of every frame of an animated gif, webp, png or avif."""
+    with _opened(data) as (file, about):
+        time, meant = 0.0, about.colour("RGB")
         for index in range(getattr(file, "n_frames", 1)):
             file.seek(index)
-            yield time, _to_rgb(file)
+            yield time, _to_rgb(file, meant)
             seconds = float(file.info.get("duration", 0) or 0) / 1000
             time += seconds if seconds >= SHORTEST_FRAME else DEFAULT_FRAME
 
 
+def _decode_deep(data: bytes) -> Picture:
+    about = metadata.Metadata()
+    with suppress(SourceError), _opened(data) as (_, known):  # of the kinds that Pillow knows
+        about = known
+    deep = decode_deep(data, check_size)
+    meant = about.colour("RGB" if deep.pixels.ndim == 3 else "L")
+    if deep.linear:
+        meant = Colour("BT.709 (assumed) linear, tone-mapped", transfer=LINEAR)
+    image = to_srgb(deep.pixels[..., :3] if deep.pixels.ndim == 3 else deep.pixels, meant)
+    if deep.pixels.ndim == 3 and deep.pixels.shape[2] == 4:
+        opaque = deep.pixels[..., 3:].astype(np.float32) / (1 if deep.linear else 65535)
+        mixed = image * opaque.clip(0, 1) + np.array(BACKGROUND, np.float32) * (1 - opaque.clip(0, 1))
+        image = np.rint(mixed).astype(np.uint8)
+    orientation = _orientation(about.exif)
+    image = upright(image, orientation)
+    size = image.shape[0], image.shape[1]
+    focal = _focal(about.exif, size[1], size[0])
+    return Picture(image, size, 1, focal, True, deep.pixels.ndim == 2, 1, meant.name + deep.what)
+
+
+def _profile_mode(mode: str) -> str:
+    """The kind of ICC profile that goes with a mode of Pillow's."""
+    if mode in ("CMYK", "LAB"):
+        return mode
+    return "L" if mode in ("1", "L", "LA", "La", "F") or mode.startswith("I") else "RGB"
+
+
 def decode_depth(data: bytes) -> NDArray[np.uint16]:
     """The raw values (h, w) of a 16-bit single-channel image. Raises SourceError for any other."""
-    with _opened(data) as file:
+    with _opened(data) as (file, _):
         if not file.mode.startswith("I"):
             raise SourceError("its depth image is not a 16-bit single-channel image")
         values = np.asarray(file)
@@ -107,26 +158,39 @@ def check_size(height: int, width: int) -> None:
         raise SourceError(f"has {width} × {height} pixels, the smallest useful side is {MIN_SIDE}")
 
 
-class _opened:
-    """A Pillow image whose errors, while it is open, are SourceErrors."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def __enter__(self) -> Image.Image:
+@contextmanager
+def _opened(data: bytes) -> Iterator[tuple[Image.Image, metadata.Metadata]]:
+    """An image file in memory and what its metadata says; everything Pillow raises is a SourceError."""
+    with warnings.catch_warnings(), ExitStack() as stack:
+        warnings.simplefilter(
+            "ignore"
+        )  # of large images, where we have a limit of our own, and of odd metadata
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
-                self.file = Image.open(io.BytesIO(self.data))
+            file, about = _identified(data)
+            stack.enter_context(file)
+            check_size(file.size[1], file.size[0])
+            yield file, about
+        except (SourceError, GeneratorExit):
+            raise
         except Exception as error:
             raise _refusal(error) from error
-        check_size(self.file.size[1], self.file.size[0])
-        return self.file
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self.file.close()
-        if isinstance(error, Exception) and not isinstance(error, SourceError):
-            raise _refusal(error) from error
+
+def _identified(data: bytes) -> tuple[Image.Image, metadata.Metadata]:
+    if data.startswith(metadata.PNG):
+        bare, about = metadata.of_png(data)
+        return Image.open(io.BytesIO(bare)), about
+    try:
+        file = Image.open(io.BytesIO(data))
+    except Exception:
+        if not data.startswith(metadata.JPEG):
+            raise
+        file = Image.open(io.BytesIO(metadata.bare_jpeg(data)))
+    exif = Image.Exif()
+    with suppress(Exception):  # Pillow raises nearly every kind on broken EXIF
+        exif = file.getexif()
+    codes = metadata.of_boxes(data) if file.format in ("AVIF", "HEIF") else None
+    return file, metadata.Metadata(profile=file.info.get("icc_profile") or b"", codes=codes, exif=exif)
 
 
 def _refusal(error: Exception) -> SourceError:
@@ -142,41 +206,37 @@ def _refusal(error: Exception) -> SourceError:
     return SourceError(f"can't be decoded ({' '.join(str(error).split()) or type(error).__name__})")
 
 
-def _to_rgb(file: Image.Image) -> RGB:
+def _to_rgb(file: Image.Image, meant: Colour) -> RGB:
     if file.mode.startswith("I") or file.mode == "F":
-        return _deep_to_rgb(np.asarray(file), file.mode == "F")
-    if file.mode == "CMYK":
-        return np.asarray(_cmyk_to_rgb(file))
+        return _deep_to_rgb(np.asarray(file), file.mode == "F", meant)
+    if file.mode == "LAB":
+        source, target = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.asarray(ImageCms.profileToProfile(file, source, target, outputMode="RGB"))
     if "transparency" in file.info or file.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         layer = file.convert("RGBA")
+        if not meant.is_srgb:
+            grey = meant.profile and _profile_mode(file.mode) == "L"
+            opaque = to_srgb(np.asarray(layer.convert("L" if grey else "RGB")), meant)
+            layer = Image.merge("RGBA", [*Image.fromarray(opaque).split(), layer.getchannel("A")])
         return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, (*BACKGROUND, 255)), layer))[
             ..., :3
         ].copy()
-    return np.asarray(file.convert("RGB"))
+    if file.mode == "CMYK":
+        return to_srgb(np.asarray(file), meant)
+    if meant.profile and _profile_mode(file.mode) == "L":
+        return to_srgb(np.asarray(file.convert("L")), meant)
+    return to_srgb(np.asarray(file.convert("RGB")), meant)
 
 
-def _deep_to_rgb(values: NDArray[Any], floating: bool) -> RGB:
+def _deep_to_rgb(values: NDArray[Any], floating: bool, meant: Colour) -> RGB:
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > (1 if floating else 65535):
         raise SourceError("holds numbers that are not brightnesses (expected 0..1 or up to 16 bits)")
-    top = 1.0 if floating else next(2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+    top = 1.0 if floating else next(2.0**bits - 1 for bits in BIT_RANGES if high < 2**bits)
+    if not meant.is_srgb:
+        return to_srgb((values / top).astype(np.float32), meant)
     grey = np.rint(values * (255 / top)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _cmyk_to_rgb(file: Image.Image) -> Image.Image:
-    profile = file.info.get("icc_profile")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(
-                file, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError):
-            converted = None  # a broken profile: the plain conversion is closer than no image
-        if converted is not None:
-            return converted
-    return file.convert("RGB")
 
 
 def upright(image: RGB, orientation: int) -> RGB:
@@ -193,9 +253,16 @@ def upright(image: RGB, orientation: int) -> RGB:
     return image if turned is None else np.ascontiguousarray(turned(image))
 
 
+def _orientation(exif: Image.Exif) -> int:
+    try:
+        return int(exif.get(ORIENTATION, 1))
+    except Exception:  # it holds anything but a number
+        return 1
+
+
 def _focal(exif: Image.Exif, width: int, height: int) -> float | None:
     """Focal length in pixels from EXIF: the 35 mm equivalent, or focal length over pixel pitch."""
-    tags = exif.get_ifd(EXIF_FOLDER)
+    tags = metadata.exif_folder(exif)
 
     def number(tag: int) -> float:
         try:

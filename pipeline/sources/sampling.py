@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+UNEVEN, CONSTANT = 0.1, 0.9  # at a constant rate this share of steps differs by no more from the usual one
+HOLE = 1.75  # usual steps from which on a frame is missing
 SOON = 4  # frames within which time must be back for a stamp to be no more than wrong
 
 
@@ -44,6 +46,25 @@ def stamps_that_fall(times: Sequence[float]) -> tuple[list[int], set[int]]:
         else:
             timeless.add(number)
     return falls, timeless
+
+
+def holes(times: Sequence[float], keys: Sequence[bool]) -> tuple[list[int], set[int], int]:
+    """Numbers of the frames after holes, of those made from missing ones, and how many are missing.
+
+    There are holes only in recordings of a constant rate. keys: which frames need no others.
+    """
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    rising = sorted(step for step in steps if step > 0)
+    usual = rising[len(rising) // 2] if rising else 0.0
+    if sum(abs(step - usual) <= UNEVEN * usual for step in rising) < CONSTANT * len(rising):
+        return [], set(), 0
+    after = [number + 1 for number, step in enumerate(steps) if usual and step > HOLE * usual]
+    spoilt: set[int] = set()
+    for number in after:
+        while number < len(times) and not keys[number]:
+            spoilt.add(number)
+            number += 1
+    return after, spoilt, sum(round(steps[number - 1] / usual) - 1 for number in after)
 
 
 def parts_of(count: int, longest: int) -> list[tuple[int, int]]:

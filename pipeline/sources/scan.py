@@ -21,6 +21,7 @@ from freelabels.pipeline.sources.examine import Probed, probe
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
+from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
@@ -245,7 +246,7 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
     remarks = sorted({Remark(clip.uris[0], clip.note) for clip in map(read, noted)}, key=str)
     remarks += sorted(set(_of_listed(listing, parts, [part.remarks for part in parts])), key=str)
     for remark in remarks:
-        reporter.say(str(remark))
+        reporter.say(shown(str(remark)))
     kinds: dict[tuple[str, frozenset[str]], int] = {}
     offers = [
         np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint16)[part.offers]

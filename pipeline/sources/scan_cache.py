@@ -27,7 +27,7 @@ from freelabels.pipeline.sources.examine import Probed
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.grouping import Item
 
-VERSION = 2  # of what a part holds; parts of another are not read
+VERSION = 3  # of what a part holds and of how files are examined; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
 
 Fingerprints = NDArray[np.uint64]

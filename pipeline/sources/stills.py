@@ -36,11 +36,14 @@ class Still:
     focal: float | None
     thumb: NDArray[np.uint8]
     animated: bool
+    colour: str = ""
 
     def photo(self, options: SourceOptions) -> ClipSpec:
         """The image as a clip of its own."""
         camera, origin = options.camera_of(self.size, self.focal)
-        return ClipSpec("photo", (self.uri,), self.sha256, self.size, (0,), (0.0,), camera, origin)
+        return ClipSpec(
+            "photo", (self.uri,), self.sha256, self.size, (0,), (0.0,), camera, origin, colour=self.colour
+        )
 
 
 def load(uri: str, data: bytes) -> Still:
@@ -50,7 +53,7 @@ def load(uri: str, data: bytes) -> Still:
     if problem:
         raise SourceError(problem)
     small = thumb(picture.image)
-    return Still(uri, sha256_of(data), picture.size, picture.focal, small, picture.frames > 1)
+    return Still(uri, sha256_of(data), picture.size, picture.focal, small, picture.frames > 1, picture.colour)
 
 
 def not_a_photo(picture: Picture, uri: str, data: bytes = b"") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -20,12 +20,12 @@ from freelabels.pipeline.sources import colour
 from freelabels.pipeline.sources.cuts import THUMB
 from freelabels.pipeline.sources.images import TRANSPOSED, upright
 from freelabels.pipeline.sources.interlace import PARITY, Deinterlacer
+from freelabels.pipeline.sources.pictures import Gap, pictures_of, sentence
 from freelabels.pipeline.storage.uris import SourceError, is_remote, open_file, plain_errors
 
 RGB = NDArray[np.uint8]
 SEEK_MARGIN = 10  # seconds to go further back when the first seek landed behind the frame asked for
 MIN_ASPECT = 0.25  # narrower pixels than this are a mistake in the file
-READ_FAILURES = 100  # in a row, after which there is nothing left to read
 PEEK = 12  # pictures that are asked whether they say themselves that they are interlaced
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -56,18 +56,12 @@ ORIENTATIONS = {
 
 
 @dataclass(frozen=True)
-class Gap:
-    """About so many frames that could not be decoded; the next frame doesn't follow the last one."""
-
-    frames: int
-
-
-@dataclass(frozen=True)
 class Frame:
     """A decoded frame.
 
     index: its number since decoding began, counting those lost. pts: its time stamp, None if it has none.
-    orientation: as EXIF numbers it. interlaced: whether it was, before `picture` was made of it.
+    orientation: as EXIF numbers it. interlaced: whether it was, before `picture` was made of it. key:
+    whether it needs no other to be decoded.
     """
 
     index: int
@@ -77,6 +71,7 @@ class Frame:
     pixel_aspect: float
     orientation: int = 1
     interlaced: bool = False
+    key: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -171,6 +166,11 @@ class Video:
             return float(self.stream.duration * self.stream.time_base)
         return float(self.container.duration or 0) / av.time_base
 
+    @property
+    def broadcast(self) -> bool:
+        """Whether its container is made for the air or for discs, where pictures come at a constant rate."""
+        return self.container.format.name in ("mpegts", "mpeg")
+
     def seek(self, pts: int, seconds_back: float) -> None:
         """Go to the last keyframe that is at least so many seconds before a time stamp."""
         self.container.seek(
@@ -193,11 +193,11 @@ class Video:
                 known = came.pts is not None and self.stream.time_base is not None
                 seconds = float(came.pts * self.stream.time_base) if known else seconds + 1 / self.rate
                 turned, interlaced = orientation_of(came), bool(came.interlaced_frame or self.field_order)
-                yield Frame(index, came.pts, seconds, made, aspect, turned, interlaced)
+                yield Frame(index, came.pts, seconds, made, aspect, turned, interlaced, bool(came.key_frame))
                 index += 1
 
         last: int | None = None
-        for picture in _pictures(self.container, self.stream):
+        for picture in pictures_of(self.container, self.stream):
             if isinstance(picture, Gap):
                 yield from framed(fields.flush())
                 index += picture.frames
@@ -218,7 +218,7 @@ def opened(uri: str, number: int = 0) -> Iterator[Video]:
         if order not in PARITY:
             yield video
             return
-        pictures = islice(_pictures(video.container, video.stream), PEEK)
+        pictures = islice(pictures_of(video.container, video.stream), PEEK)
         if any(isinstance(one, av.VideoFrame) and one.interlaced_frame for one in pictures):
             order = 0
     with _streamed(uri, number) as video:
@@ -233,7 +233,7 @@ def _streamed(uri: str, number: int) -> Iterator[Video]:
         try:
             container = av.open(file)
         except av.FFmpegError as error:
-            raise SourceError(_sentence(error)) from error
+            raise SourceError(sentence(error)) from error
         with container:
             streams = [s for s in container.streams.video if not s.disposition & COVERS]
             if not streams:
@@ -246,68 +246,6 @@ def _streamed(uri: str, number: int) -> Iterator[Video]:
             stream.thread_type = "NONE"  # parallelism belongs to the runner
             stream.codec_context.thread_count = 1
             yield Video(container, stream, len(streams))
-
-
-def _sentence(error: av.FFmpegError) -> str:
-    if isinstance(error, av.InvalidDataError):
-        return "is not a whole video: its index or header is missing or damaged"
-    return f"can't be decoded ({error.strerror or type(error).__name__})"
-
-
-def _pictures(container: Any, stream: Any) -> Iterator[av.VideoFrame | Gap]:
-    """Decode to the end: what is damaged is left out up to the next keyframe.
-
-    Raises SourceError if nothing can be decoded at all.
-    """
-    codec, packets = stream.codec_context, container.demux(stream)
-    lost = failures = whole = 0
-    broken: av.FFmpegError | None = None
-    waiting = False  # for a keyframe
-    while failures < READ_FAILURES:
-        came: list[av.VideoFrame] = []
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:  # what follows may be readable again
-            broken, waiting, failures, packets = error, True, failures + 1, container.demux(stream)
-            lost += failures == 1
-            continue
-        if packet is None:
-            break
-        failures = 0
-        damaged = False
-        try:
-            came = packet.decode()
-        except av.EOFError:
-            pass
-        except av.FFmpegError as error:
-            broken, damaged = error, True
-            came = _drained(codec)
-        for picture in came:
-            waiting |= picture.is_corrupt
-            if waiting and (picture.is_corrupt or not picture.key_frame):
-                lost += 1
-                continue
-            waiting = False
-            if lost:
-                yield Gap(lost)
-            lost = 0
-            whole += 1
-            yield picture
-        waiting |= damaged
-        lost += damaged
-    if not whole and (broken or lost):
-        raise SourceError(_sentence(broken) if broken else "is damaged: not one frame can be decoded")
-    if lost:
-        yield Gap(lost)
-
-
-def _drained(codec: Any) -> list[av.VideoFrame]:
-    """What a decoder still holds when it meets damage; then it is as new."""
-    held: list[av.VideoFrame] = []
-    with suppress(av.FFmpegError):
-        held = codec.decode(None)
-    codec.flush_buffers()
-    return held
 
 
 def pick(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from freelabels.generators.contract.detector import Detector, Plan, inputs, prov
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, digest
 from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, spans
+from freelabels.pipeline.storage.uris import shown
 
 # Raised whenever the same source would be decoded to other pixels.
-DECODE = {"generator": "decode", "version": 1, "parameters": {}}
+DECODE = {"generator": "decode", "version": 2, "parameters": {}}
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in a name that are no UTF-8
 
 Recipe = dict[str, Any]
 
@@ -122,9 +126,12 @@ def uncovered(shards: Shards, index: Index) -> Shards:
 
 
 def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
-    """What a shard says of its clips: rows [start, stop), identity, kind, source, and how to decode it again."""
+    """What a shard says of its clips: rows [start, stop), identity, kind, source, and how to decode it again.
+
+    Of a name that isn't Unicode, which JSON can't hold, it says how it is shown.
+    """
     table, start = [], 0
-    for clip in clips:
+    for clip in map(_in_unicode, clips):
         entry = {
             "rows": [start, start + clip.frames],
             "key": clip.key,
@@ -137,6 +144,14 @@ def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
         table.append(entry)
         start += clip.frames
     return table
+
+
+def _in_unicode(clip: ClipSpec) -> ClipSpec:
+    names = (*clip.uris, *clip.depth, *clip.poses)
+    if not any(SURROGATE.search(name) for name in names):
+        return clip
+    uris, depth, poses = (tuple(map(shown, some)) for some in (clip.uris, clip.depth, clip.poses))
+    return replace(clip, uris=uris, depth=depth, poses=poses)
 
 
 def clip_seed(seed: int, clip: ClipSpec) -> int:

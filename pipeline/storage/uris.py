@@ -31,6 +31,11 @@ def why(error: Exception) -> str:
     return f"can't be read ({reason})"
 
 
+def shown(text: str) -> str:
+    """Names as one line can show and UTF-8 can hold them: control characters and what isn't Unicode escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def is_remote(uri: str) -> bool:
     """Whether `uri` names something beyond the local file system."""
     return "://" in uri

@@ -66,6 +66,6 @@ def test_the_contract_tests_import_no_heavy_library() -> None:
 
 
 def test_no_field_has_the_name_of_an_axis() -> None:
-    """xarray makes a coordinate of such a field, so that it is missing among the data."""
+    """Of such a field xarray makes a coordinate, so that it is missing among the data."""
     axes = {"frame", *(axis for one in BUILT_IN for axis in one.axes)}
     assert not axes & {one.name for one in BUILT_IN}
