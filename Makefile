@@ -1,6 +1,9 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
 PYTHON ?= python3.11
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
+# Where `make test-python` sets up another Python.
+OTHER = .venv-$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 # What no wheel carries: Python's own venv module, and the libraries that open3d loads when it is imported.
 DEBIAN_PACKAGES := python3.11-venv libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6
 # What `make test` needs besides: a browser that drives the page of `freelabels inspect`.
@@ -8,16 +11,23 @@ TEST_PACKAGES := chromium libatomic1
 CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
 
-.PHONY: setup system browser test lint demo clean
+.PHONY: setup constraints system browser test quick test-python lint demo clean
 
-setup: .venv/.ready
+setup: $(VENV)/.ready
 
-.venv/.ready: pyproject.toml constraints.txt
+# First what users install, from wheels alone; then what developing needs, of which one small package has no wheel.
+$(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(CHECK_SYSTEM)' 2>/dev/null || $(MAKE) --no-print-directory system
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --only-binary :all: -e .
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# Pin anew: the newest of everything that fits pyproject.toml on every Python and system it names.
+constraints:
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-annotate \
+		--custom-compile-command 'make constraints' pyproject.toml -o constraints.txt
 
 system:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
@@ -40,6 +50,15 @@ browser:
 
 test: setup browser
 	$(BIN)/python -m pytest
+
+# What needs neither Ray's processes, nor kills, nor a browser, nor much time.
+quick: setup
+	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow)'
+
+# make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
+test-python: browser
+	$(MAKE) --no-print-directory setup VENV=$(OTHER)
+	$(OTHER)/bin/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .
@@ -67,4 +86,4 @@ demo: setup
 	@echo "at predictions in demo/run/pictures, and at what each stage of the backbone is worth in demo/run/probe.png"
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-python* demo

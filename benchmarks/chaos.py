@@ -5,15 +5,15 @@
 Both stages run twice on a cluster of this machine: undisturbed, and while a node or a worker process is ended by
 SIGKILL every few seconds (a node that was killed comes back). A reader opens and wholly checks every shard as soon
 as it can be seen. In the end all shards must be there, byte for byte those of the undisturbed run.
+
+Cost: COST_CHAOS
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -28,12 +28,13 @@ import psutil
 import tyro
 from PIL import Image
 
+from benchmarks.command import on_one_thread
 from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter
-from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
@@ -73,7 +74,10 @@ class Reader(threading.Thread):
 
 @dataclass
 class Killer:
-    """Ends a worker process, or a node whole, by SIGKILL, at random moments; nodes come back."""
+    """Ends a worker process, or a node whole, by SIGKILL, at random moments; nodes come back.
+
+    The first kill comes as soon as a task is seen at work, so that even a short run has one.
+    """
 
     cluster: Any
     pauses: tuple[float, float]
@@ -82,24 +86,28 @@ class Killer:
 
     def work(self, over: threading.Event, most: int) -> None:
         """Kill until it is `over`, or so often. Runs in the main thread, where alone Ray can start a node."""
-        while self.kills.total() < most and not over.wait(self.rng.uniform(*self.pauses)):
-            if self.rng.random() < NODE_SHARE:
-                self._kill_node()
+        while not self._at_work() and not over.wait(0.01):
+            pass
+        while self.kills.total() < most and not over.is_set():
+            workers = self._at_work()
+            if workers and self.rng.random() >= NODE_SHARE:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                    self.rng.choice(workers).kill()
+                    self.kills["workers"] += 1
             else:
-                self._kill_worker()
+                self._kill_node()
+            over.wait(self.rng.uniform(*self.pauses))
         over.wait()
 
-    def _kill_worker(self) -> None:
-        """One process of a task that is running now, on any node."""
+    def _at_work(self) -> list[psutil.Process]:
+        """The processes of tasks that are running now, on all nodes."""
         found = []
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 title = " ".join(process.cmdline())
                 if title.startswith(("ray::label", "ray::render")):
                     found.append(process)
-        if found:
-            self.rng.choice(found).kill()
-            self.kills["workers"] += 1
+        return found
 
     def _kill_node(self) -> None:
         """A node other than the driver's, with all that runs on it."""
@@ -283,9 +291,5 @@ def main(
 
 
 if __name__ == "__main__":
-    wanted = {**SINGLE_THREADED, "RAY_USAGE_STATS_ENABLED": "0"}
-    wanted["RAY_DEDUP_LOGS_SKIP_REGEX"] = "^"  # Ray prints every death
-    if wanted.items() - os.environ.items():
-        os.environ.update(wanted)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.chaos", *sys.argv[1:]])
-    tyro.cli(main)
+    on_one_thread(RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS_SKIP_REGEX="^")  # Ray prints every death
+    tyro.cli(main, description=__doc__)

@@ -4,16 +4,16 @@
 
 The bare functions are the same stage with ``workers=0``, where the runner is a plain loop; a stopwatch sits on
 each step of it. Through Ray the CPU time is that of all processes: this one and every one below it (Ray's daemons
-and workers, also those that ended), read from /proc. Ray's own start is left out: a small run each way, not
+and workers, on Linux also those that ended). Ray's own start is left out: a small run each way, not
 counted, comes first, in which processes start and import what they need. Bare and Ray take turns, so that a busy
 machine is busy for both; medians are printed.
+
+Cost: COST_LABEL
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -30,19 +30,20 @@ import tyro
 
 import freelabels.pipeline.sources.scan
 import freelabels.pipeline.stages.label
+from benchmarks.command import on_one_thread
+from benchmarks.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.stages.label import LabelSummary
 from freelabels.pipeline.work.progress import Reporter
-from freelabels.pipeline.work.runner import SINGLE_THREADED, Cluster
+from freelabels.pipeline.work.runner import Cluster
 from tests.sources import moving_frames, write_photos, write_video
 
 STEPS = {
-    "probe": (freelabels.pipeline.sources.scan, "probe"),
+    "examine": (freelabels.pipeline.sources.scan, "examine"),
     "decode": (freelabels.pipeline.stages.label, "read"),
     "shard write": (freelabels.pipeline.stages.label, "commit_shard"),
 }
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Stopwatch:
 
 def _frames(arguments: tuple[Any, ...], result: Any) -> int:
     """How many frames a call was about."""
-    if hasattr(result, "clips"):  # probed
+    if hasattr(result, "clips"):  # examined
         return sum(clip.frames for clip in result.clips)
     if hasattr(result, "image"):  # decoded
         return len(result)
@@ -85,23 +86,6 @@ def watched() -> Iterator[Stopwatch]:
         for cls in detectors().values():
             stack.enter_context(patch.object(cls, "__call__", watch.on(cls.name, cls.__call__)))
         yield watch
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and all below it, with those that have ended, to date."""
-    spent, parent = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            parent[int(entry.name)] = int(stat[1])
-            spent[int(entry.name)] = sum(map(int, stat[11:15])) / TICK
-    family = {os.getpid()}
-    while grown := {pid for pid, above in parent.items() if above in family} - family:
-        family |= grown
-    return sum(spent[pid] for pid in family)
 
 
 def own_sources(folder: Path, photos: int, clips: int, frames: int) -> Path:
@@ -169,9 +153,5 @@ def main(
 
 
 if __name__ == "__main__":
-    if (
-        SINGLE_THREADED.items() - os.environ.items()
-    ):  # BLAS reads these when it is first imported: begin again
-        os.environ.update(SINGLE_THREADED)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.label", *sys.argv[1:]])
-    tyro.cli(main)
+    on_one_thread()
+    tyro.cli(main, description=__doc__)

@@ -1,4 +1,6 @@
-"""How to make one label of several cues: ``python -m benchmarks.label_model [--data DIR]``.
+"""How to make one label of several cues.
+
+    python -m benchmarks.label_model [--data DIR] [--clips 8] [--every 2]
 
 Edges: the four cues of `generators.edges` (gradient, filling near and far, grouping) vote on the arcs between
 regions of rendered photos and, with --data, of BSDS images in ``edges/images`` and ``edges/boundaries``. An arc is
@@ -7,6 +9,8 @@ leave unexplained, towards the next frame and the previous one, votes on the sup
 those in ``motion``; a superpixel is true if most of it moves, and counts by its pixels. Compared, on the same
 items: each cue alone, the majority of votes, two-coin Dawid-Skene (for binary votes the same model as STAPLE),
 Dawid-Skene on graded votes, both estimated without truth over the data set, and the detector's own fusion.
+
+Cost: COST_MODEL
 """
 
 from __future__ import annotations
@@ -22,15 +26,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from skimage.filters import threshold_otsu
 
-from benchmarks.edges_metrics import pictures
-from benchmarks.motion_metrics import read_clips
+from benchmarks.labels.footage import drawn_images, moving_clips
+from benchmarks.labels.metrics import calibration_error
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
 from freelabels.generators.tools.contours import Arcs
 from freelabels.generators.tools.segmentation import region_means, working_lab
-from freelabels.generators.tools.superpixels import superpixels
+from freelabels.generators.tools.superpixels import waterpixels
 from freelabels.pipeline.stages.calibrate import calibration_options, rendered_views
 
 Values = NDArray[np.float64]
@@ -65,11 +69,10 @@ def rendered_photos(clips: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.
         yield from zip(clip.image, truth["edges"] > 127, strict=True)
 
 
-def drawn_photos(folder: Path, every: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+def drawn_photos(data: Path, every: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
     """Images and boundaries that at least half of the people drew, within the reach of an arc."""
-    for number, (image, people) in enumerate(pictures(folder)):
-        if number % every == 0:
-            yield image, np.mean([_near(person) for person in people], axis=0) >= 0.5
+    for image, people, _ in drawn_images(data, every):
+        yield image, np.mean([_near(person) for person in people], axis=0) >= 0.5
 
 
 def _near(boundary: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -109,15 +112,12 @@ def rendered_clips(clips: int) -> Iterator[tuple[Clip, NDArray[np.bool_]]]:
 
 def real_clips(data: Path) -> Iterator[tuple[Clip, NDArray[np.bool_]]]:
     """Clips with masks of what moves, at most as large as the detector works at."""
-    for _, frames, masks in read_clips(data):
-        if masks is not None:
-            scale = min(1.0, IndependentMotion().side / max(frames.shape[1:3]))
-            size = round(frames.shape[2] * scale), round(frames.shape[1] * scale)
-            images = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
-            moving = [
-                cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks
-            ]
-            yield Clip(np.stack(images), np.arange(len(frames)) / 25.0, np.eye(3)), np.stack(moving)
+    for _, frames, masks in moving_clips(data):
+        scale = min(1.0, IndependentMotion().side / max(frames.shape[1:3]))
+        size = round(frames.shape[2] * scale), round(frames.shape[1] * scale)
+        images = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+        moving = [cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks]
+        yield Clip(np.stack(images), np.arange(len(frames)) / 25.0, np.eye(3)), np.stack(moving)
 
 
 def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
@@ -133,7 +133,7 @@ def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
             ways = [way for way in found_ways if way is not None and way.following > detector.following]
             if len(ways) < 2:
                 continue
-            nodes = superpixels(clip.image[t], detector.step)
+            nodes = waterpixels(clip.image[t], detector.step)
             flows, colours = [way.flow for way in ways], [way.colour for way in ways]
             alone = np.sqrt(np.minimum(*flows) * np.minimum(*colours))
             mean = region_means(np.dstack([*flows, *colours, alone, found[t], moving[t]]), nodes).T
@@ -195,13 +195,6 @@ def average_precision(score: Values, true: NDArray[np.bool_], weight: Values) ->
     return float(np.sum(np.diff(recall, prepend=0) * precision)), float(f.max())
 
 
-def calibration_error(score: Values, true: NDArray[np.bool_], weight: Values, bins: int = 10) -> float:
-    """Expected calibration error of probabilities over even bins."""
-    which = np.minimum((score * bins).astype(int), bins - 1)
-    gap = np.bincount(which, weight * score, bins) - np.bincount(which, weight * true, bins)
-    return float(np.abs(gap).sum() / weight.sum())
-
-
 def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
     """Print a table: label, data, method, average precision, best F, calibration error.
 
@@ -218,7 +211,7 @@ def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
     if data is not None:
         if missing := [name for name in ("edges", "motion") if not (data / name).is_dir()]:
             raise SystemExit(f"--data {data} has no folder {missing[0]}; name the folder of ground truth")
-        sets["edges", "BSDS"] = lambda: edge_votes(drawn_photos(data / "edges", every), near=True)
+        sets["edges", "BSDS"] = lambda: edge_votes(drawn_photos(data, every), near=True)
         sets["motion", "DAVIS"] = lambda: motion_votes(real_clips(data))
     print("| label | data | method | AP | best F | ECE |\n|---|---|---|---|---|---|")
     for (label, name), gather in sets.items():
@@ -230,4 +223,4 @@ def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

@@ -1,9 +1,13 @@
-"""How to make one normal of several planes: ``python -m benchmarks.label_model_normals``.
+"""How to make one normal of several planes.
+
+    python -m benchmarks.label_model_normals [--clips 6]
 
 Cues: planes in narrow windows, in wide windows, and over colour segments. Compared: each alone, the one that
 agrees most with the others (a majority vote), their mean, the mean weighted by how far each agrees with the
 majority over the data set (a reliability that needs no truth), the mean weighted by confidence, and what
 `generators.normals` makes of narrow and wide windows. On rendered stereo pairs and on scikit-image's motorcycle.
+
+Cost: COST_NORMALS
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.label_model import RENDER_SEED
-from benchmarks.normals_metrics import RIGHT, motorcycle
+from benchmarks.labels.normals import RIGHT, motorcycle
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.normals import Normals
@@ -112,4 +116,4 @@ def main(*, clips: int = 6) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, description=__doc__)

@@ -1,24 +1,28 @@
 """Is the trainer fed: how many samples a second the loader gives, and how long a step waits for them.
 
-python -m benchmarks.loader [--real FOLDER] [--synthetic FOLDER] [--size 128] [--batch 16]
+    python -m benchmarks.loader [--real FOLDER] [--synthetic FOLDER] [--size 128] [--batch 16]
+
+Without datasets both kinds are made, with every label that the trainer's default tasks read.
+
+Cost: COST_LOADER
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import cv2
 import torch
+import tyro
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.model.network import ModelConfig
 from freelabels.train.objective.learner import Learner, prepare
-from freelabels.train.run.trainer import TrainConfig, backward, make_learner
+from freelabels.train.run.step import backward
 from freelabels.train.tasks.tasks import choose
 
 
@@ -34,50 +38,60 @@ def step(learner: Learner, loader: Loader, batches: int, start: int) -> float:
     return (time.process_time() - began) / batches
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", nargs="*", default=[])
-    parser.add_argument("--synthetic", nargs="*", default=[])
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--batches", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=1)
-    arguments = parser.parse_args()
+def main(
+    real: tuple[str, ...] = (),
+    synthetic: tuple[str, ...] = (),
+    size: int = 128,
+    batch: int = 16,
+    batches: int = 24,
+    workers: int = 1,
+) -> None:
+    """Measure and print.
+
+    Args:
+        real: Datasets of real frames; default, without synthetic ones either: both are made.
+        synthetic: Datasets of renders.
+        size: Side of the views.
+        batch: Samples of a batch.
+        batches: How many are loaded to measure the loader alone.
+        workers: Of the loader, where a step waits for it.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     config = TrainConfig(
-        loader=LoaderConfig(size=arguments.size, batch=arguments.batch, workers=arguments.workers),
+        loader=LoaderConfig(size=size, batch=batch, workers=workers),
         model=ModelConfig("resnet18"),
     )
     with tempfile.TemporaryDirectory() as folder:
-        real, synthetic = arguments.real, arguments.synthetic
+        datasets = [*real], [*synthetic]
         if not real and not synthetic:
-            side = 2 * arguments.size
-            real = [str(write_dataset(Path(folder) / "real", 0, 16, side, frames=8))]
-            synthetic = [str(write_dataset(Path(folder) / "synthetic", 1, 16, side, frames=8))]
-        catalogue = read_catalogue(real, synthetic, 1)
+            side = 2 * size
+            datasets = (
+                [str(write_dataset(Path(folder) / "real", 0, 16, side, frames=8))],
+                [str(write_dataset(Path(folder) / "synthetic", 1, 16, side, frames=8))],
+            )
+        catalogue = read_catalogue(*datasets, 1)
         tasks = choose((), catalogue.has, catalogue.names, 1)
         fields = tuple(dict.fromkeys(name for task in tasks.values() for name in task.reads))
         loader = Loader(catalogue, fields, config.loader, 0)
         began = time.process_time()
-        for _ in loader.batches(0, arguments.batches):
+        for _ in loader.batches(0, batches):
             pass
-        load = (time.process_time() - began) / arguments.batches
-        learner = make_learner(tasks, config)
+        load = (time.process_time() - began) / batches
+        learner = Learner(tasks, config)
         compute = step(learner, loader, 3, 0)
         loader.waited, began = 0.0, time.perf_counter()
-        for batch in loader.batches(0, 8):
-            backward(learner, learner, [prepare(tasks, batch)])
+        for loaded in loader.batches(0, 8):
+            backward(learner, learner, [prepare(tasks, loaded)])
             learner.zero_grad()
         waited = loader.waited / (time.perf_counter() - began)
-    size = arguments.batch
-    print(f"fields: image, {', '.join(fields)}; views of {arguments.size} px; batches of {size}")
-    print(f"loader: {size / load:8.1f} samples per CPU second")
+    print(f"fields: image, {', '.join(fields)}; views of {size} px; batches of {batch}")
+    print(f"loader: {batch / load:8.1f} samples per CPU second")
     print(
-        f"resnet18 step: {size / compute:8.1f} samples per CPU second; the loader gives {compute / load:.1f} ×"
+        f"resnet18 step: {batch / compute:8.1f} samples per CPU second; the loader gives {compute / load:.1f} ×"
     )
-    print(f"waiting for data with {arguments.workers} worker(s): {waited:.1%} of the time")
+    print(f"waiting for data with {workers} worker(s): {waited:.1%} of the time")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

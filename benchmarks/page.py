@@ -2,25 +2,31 @@
 
     python -m benchmarks.page [--frames 10000] [--size 128]
 
-Needs Chromium. Prints JSON. The grid is scrolled from its top to its end in 240 steps, so that every step replaces
-all tiles in view; `longest` is the longest time between two frames on screen, `late` the share of frames on screen
-that took longer than 50 ms: both tell of the machine's other load too, the page's own work less so.
+Needs Chromium and playwright; without them it says so. Prints JSON. The grid is scrolled from its top to its end
+in 240 steps, so that every step replaces all tiles in view; `longest` is the longest time between two frames on
+screen, `late` the share of frames on screen that took longer than 50 ms: both tell of the machine's other load
+too, the page's own work less so.
+
+Cost: COST_PAGE
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import tempfile
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 
-from freelabels.pipeline.shards.shards import MAX_ROWS, Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.viewer.serve import make_server
 
 CLIP = 16
@@ -72,7 +78,7 @@ def _cost(session: Any) -> float:
     return float(sum(told[name] for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration")))
 
 
-def measure(frames: int, size: int) -> dict[str, float]:
+def measure(frames: int, size: int, chromium: str) -> dict[str, float]:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -81,7 +87,7 @@ def measure(frames: int, size: int) -> dict[str, float]:
         server = make_server([str(path)], 0)
         opened = time.perf_counter() - began
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"http://127.0.0.1:{server.server_port}/")
         page.wait_for_selector("html[data-ready]")
@@ -114,9 +120,19 @@ def measure(frames: int, size: int) -> dict[str, float]:
     }
 
 
+def main(frames: int = 10_000, size: int = 128) -> None:
+    """Measure and print.
+
+    Args:
+        frames: Of the dataset that is made and looked at.
+        size: Their side.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None or find_spec("playwright") is None:
+        print("left out: the page is measured in Chromium, driven by playwright, and one of them is absent")
+        return
+    print(json.dumps(measure(frames, size, chromium), indent=1))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=128)
-    arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.frames, arguments.size), indent=1))
+    tyro.cli(main, description=__doc__)

@@ -1,11 +1,14 @@
 """What rendering costs, whether it is right and whether it lasts.
 
+    python -m benchmarks.render            every part with its defaults
     python -m benchmarks.render speed      CPU-seconds per frame, part by part, at several sizes
     python -m benchmarks.render witness    rays against TinyRenderer's own masks, pixel by pixel
     python -m benchmarks.render steady     memory and speed over many clips in one process
     python -m benchmarks.render residual   flow against depth, poses and object motion
 
-Run it with OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1, as workers do.
+Every library has one thread, as in workers.
+
+Cost: COST_RENDER
 """
 
 from __future__ import annotations
@@ -14,20 +17,20 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
-import tyro
 
+from benchmarks.command import Part, on_one_thread, run_parts
+from benchmarks.process import resident_mib
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import cast, pose_surfaces
 from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
 from freelabels.renderers.labels.reprojection import reproject_residual
-from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
+from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import camera_poses
@@ -172,18 +175,17 @@ def witness(scenes: int = 50, size: int = 256) -> None:
 def steady(clips: int = 1000, frames: int = 2, size: int = 32) -> None:
     """Resident memory and CPU time over many small clips in one process."""
     assets = library()
-    page = 4  # KiB
     memory, spent = [], []
     for clip in range(clips):
         start = time.process_time()
         scene, motion = find_scene(0, clip, SceneRanges(), assets, frames, size)
         render_clip(scene, assets, frames, size, simulation=motion)
         spent.append(time.process_time() - start)
-        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
+        memory.append(resident_mib())
         if (clip + 1) % max(clips // 10, 1) == 0:
-            print(f"clip {clip + 1}: {memory[-1] / 1024:.0f} MiB, {np.mean(spent[-100:]):.3f} s a clip")
+            print(f"clip {clip + 1}: {memory[-1]:.0f} MiB, {np.mean(spent[-100:]):.3f} s a clip")
     half = clips // 2
-    growth = (memory[-1] - memory[half]) / (clips - half)
+    growth = 1024 * (memory[-1] - memory[half]) / (clips - half)
     tenth = max(clips // 10, 1)
     print(f"growth in the second half: {growth:.1f} KiB a clip")
     print(f"last tenth against first: {np.mean(spent[-tenth:]) / np.mean(spent[:tenth]):.3f} of the time")
@@ -204,7 +206,7 @@ def residual(clips: int = 20, frames: int = 4, size: int = 256) -> None:
 
 
 if __name__ == "__main__":
+    on_one_thread()
     cv2.setNumThreads(1)
-    tyro.extras.subcommand_cli_from_dict(
-        {"speed": speed, "witness": witness, "steady": steady, "residual": residual}
-    )
+    parts: dict[str, Part] = {"speed": speed, "witness": witness, "steady": steady, "residual": residual}
+    run_parts(str(__doc__), parts)

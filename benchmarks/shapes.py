@@ -13,7 +13,8 @@ import numpy as np
 
 from freelabels.generators.contract.fields import Array, as_stored, confidence_name
 from freelabels.generators.contract.geometry import intrinsics, rays
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 
 LABELS = ("edges", "motion", "disparity", "depth", "normals", "flow", "instance")
 

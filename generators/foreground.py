@@ -15,7 +15,8 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes
-from freelabels.generators.tools.segmentation import neighbours, region_means, superpixels, working_lab
+from freelabels.generators.tools.segmentation import neighbours, region_means, working_lab
+from freelabels.generators.tools.superpixels import slic_superpixels
 
 BORDER_SIGMA = 1.0  # σ of the boundary connectivity; all three as in Zhu et al.
 GEODESIC_SIGMA = 10.0  # σ of colour distances in Lab
@@ -73,7 +74,7 @@ class BoundarySaliency:
     def frame(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Foreground probability (H, W) of one frame (H, W, 3), and how distinct in colour it is, of 1."""
         lab = working_lab(image, self.longest)
-        labels = superpixels(lab, self.count)
+        labels = slic_superpixels(lab, self.count)
         value = saliency(lab, labels)[labels].astype(np.float32)
         whole = cv2.resize(value, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(whole, np.float32), distinctness(lab, value > 0.5)

@@ -22,8 +22,8 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
-from freelabels.generators.tools.guided import guided_upsampling
-from freelabels.generators.tools.superpixels import Graph, clip_graph
+from freelabels.generators.tools.guided_filter import guided_upsampling
+from freelabels.generators.tools.superpixel_graph import Graph, clip_graph
 
 Floats = NDArray[np.float32]
 

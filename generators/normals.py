@@ -15,7 +15,7 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import crop_resize_intrinsics, rays
-from freelabels.generators.tools.planes import Planes, fit_planes, links, steps
+from freelabels.generators.tools.planes import Planes, fit_planes, link_weights, neighbour_steps
 
 Map = NDArray[np.float32]
 
@@ -134,12 +134,12 @@ class Normals:
         depth /= jump
 
         def surface(apart: tuple[Map, Map], radius: float) -> _Surface:
-            return _surface(fit_planes(inverse, weight, *links(apart, radius)), directions, K)
+            return _surface(fit_planes(inverse, weight, *link_weights(apart, radius)), directions, K)
 
-        first = found = surface(steps(depth), narrow / 2)
+        first = found = surface(neighbour_steps(depth), narrow / 2)
         for radii in ((narrow,), (narrow, self.wide_radius * longer)):
-            jumps = steps(depth, (found.rise[0] / jump, found.rise[1] / jump))
-            bends = steps(np.moveaxis(found.normal, 0, -1) / np.float32(BEND))
+            jumps = neighbour_steps(depth, (found.rise[0] / jump, found.rise[1] / jump))
+            bends = neighbour_steps(np.moveaxis(found.normal, 0, -1) / np.float32(BEND))
             apart = jumps[0] + bends[0], jumps[1] + bends[1]
             found = reduce(_Surface.or_better, [surface(apart, radius) for radius in radii])
         agreement = np.clip(dot(found.normal, first.normal), 0, 1)

@@ -14,7 +14,7 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.tools.segmentation import reduced, region_means, working_lab
-from freelabels.generators.tools.superpixels import superpixels
+from freelabels.generators.tools.superpixels import waterpixels
 
 
 @register
@@ -47,7 +47,7 @@ class Superpixels:
         """Region ids (H, W) int32 from 0, and scores (H, W) float32, of one frame (H, W, 3)."""
         lab = working_lab(image, self.longest)
         step = max(1, round(float(np.sqrt(lab.shape[0] * lab.shape[1] / self.count))))
-        labels = superpixels(reduced(image, self.longest), step)
+        labels = waterpixels(reduced(image, self.longest), step)
         off = np.linalg.norm(lab - region_means(lab, labels)[labels], axis=-1) / self.colour_tolerance
         score = np.exp(-0.5 * off * off).astype(np.float32)
         size = image.shape[1::-1]

@@ -17,10 +17,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Field, field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
-from freelabels.pipeline.shards.shards import Dataset, DatasetFile
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.viewer.inspect import inspect
 
 README, CROISSANT = "README.md", "croissant.json"
@@ -49,11 +49,12 @@ class About:
     citation: str = ""
 
 
-def card(path: str | os.PathLike[str], about: About) -> list[DatasetFile]:
+def card(path: str | os.PathLike[str], about: About | None = None) -> list[DatasetFile]:
     """Write the card of the dataset at `path`; returns the files.
 
     Raises UserError if the dataset has no shards, or if one of the files is there and was not written by this.
     """
+    about = about or About()
     dataset = Dataset(path)
     figures = inspect(path)
     if not figures["shards"]:
@@ -101,7 +102,7 @@ def _fields(dataset: Dataset) -> dict[str, dict[str, Any]]:
         for column in shard.fields:
             if column not in found:
                 attributes = shard.attributes(column)
-                known = _known(column)
+                known = known_field(column)
                 found[column] = {
                     "meaning": attributes.get("long_name", ""),
                     "unit": "" if attributes.get("units") == "1" else attributes.get("units", ""),
@@ -112,13 +113,6 @@ def _fields(dataset: Dataset) -> dict[str, dict[str, Any]]:
                     "invalid": known.invalid if known else None,
                 }
     return dict(sorted(found.items()))
-
-
-def _known(name: str) -> Field | None:
-    try:
-        return field(name)
-    except KeyError:
-        return None
 
 
 # --- for machines -----------------------------------------------------------------------------------------------

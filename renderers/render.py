@@ -13,11 +13,11 @@ from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
-from freelabels.renderers.draw.views import look_roughly, shortfall
+from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
 from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
-from freelabels.renderers.pixels.image import render_image
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
+from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from freelabels.cli.main import main
-from freelabels.pipeline.shards.shards import SCHEMA, Dataset
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.record import SCHEMA
 from tests.pipeline.shards.test_s3 import server  # noqa: F401, a fixture
 
 DATA = Path(__file__).parent / "data"
@@ -165,6 +166,7 @@ def test_labelled_again_it_is_completed_and_then_left_alone(
     assert label(capsys, version, "labelled")["made"] == 0
 
 
+@pytest.mark.renders
 def test_rendered_again_there_is_nothing_to_do(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     # All of them rendered by version 1 of renders; those of an older version than today's would be made anew.
     before = shard_files("rendered")

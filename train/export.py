@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from timm.models import save_for_hf
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath
 from freelabels.ground.versions import version_of
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
+from freelabels.train.config import TrainConfig
+from freelabels.train.data.windows import DOMAIN_NAMES
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig
+from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-DOMAINS = ("real", "synthetic")
 PACKAGES = ("freelabels", "torch", "timm")
 
 
@@ -35,11 +38,9 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     The run's datasets needn't be there any more. Raises UserError if the folder holds no run or no checkpoint.
     """
     folder = Path(run)
-    if not (folder / checkpoint.CONFIG).is_file():
-        raise UserError(
-            f"{run} is no run: it has no {checkpoint.CONFIG}; give the --out folder of a training"
-        )
-    config, data = checkpoint.read_config(folder / checkpoint.CONFIG, TrainConfig)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{run} is no run: it has no {CONFIG}; give the --out folder of a training")
+    config, data = read_config(folder / CONFIG)
     if not (folder / checkpoint.CHECKPOINT).is_file():
         raise UserError(f"{run} holds no {checkpoint.CHECKPOINT} yet: let its training reach one first")
     state = checkpoint.load(folder / checkpoint.CHECKPOINT)
@@ -52,7 +53,7 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     return backbone.eval(), config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
 
 
-def export(run: str, out: str) -> Path:
+def export(run: AnyPath, out: AnyPath) -> Path:
     """Write the backbone of a run (averaged weights) for timm, with a model card; returns the weights' path.
 
     The folder `out` then holds ``model.safetensors``, which ``timm.create_model(name, pretrained=True,
@@ -60,6 +61,7 @@ def export(run: str, out: str) -> Path:
     ``README.md``, the card. The weights include a classifier of zeros, which is there only because timm asks
     for one by default. Raises UserError if `run` holds no checkpoint or `out` can't be written.
     """
+    run = os.fspath(run)
     backbone, config, data = trained_backbone(run)
     name, size, folder = config.model.backbone, config.loader.size, Path(out)
     fixed = bool(backbone.net.pretrained_cfg.get("fixed_input_size"))
@@ -120,7 +122,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
         adversary=config.adversary.name,
         balance=config.balance.name,
         robust=config.robust.choice,
-        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAINS},
+        sides={side: [_dataset(path, labels) for path in data.get(side, ())] for side in DOMAIN_NAMES},
         digest=data.get("digest", ""),
         scores=[s for s in summary.get("scores", ()) if s["domain"] == "all"],
         domains=summary.get("domains"),

@@ -1,4 +1,7 @@
-"""Text from the command line → values; one sentence for what can't be read."""
+"""Text from the command line → values; one sentence for what can't be read.
+
+What needs numpy is imported where it is used, so that no command's help waits for it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from freelabels.generators.contract.detector import Detector, detectors
+import tyro
+
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
-from freelabels.pipeline.quality.detector_trial import complaint
-from freelabels.pipeline.shards.columns import COMPRESSION
-from freelabels.pipeline.work.runner import Cluster
 
+if TYPE_CHECKING:
+    from freelabels.generators.contract.detector import Detector
+    from freelabels.pipeline.work.runner import Cluster
+
+FLAT = tyro.conf.arg(name="")  # a configuration whose fields are options of the command itself
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -36,6 +42,8 @@ class Where:
     @property
     def cluster(self) -> Cluster:
         """As the runner takes it. Raises UserError."""
+        from freelabels.pipeline.work.runner import Cluster
+
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers can't be negative, not {self.workers}")
         if self.attempts < 1:
@@ -45,8 +53,13 @@ class Where:
         return Cluster(self.workers, self.address, bytes_of(self.memory), self.attempts, self.time_limit)
 
 
+HERE = Where()
+
+
 def compression_of(name: str) -> str:
     """The name of a compression, if it is one. Raises UserError."""
+    from freelabels.pipeline.shards.columns import COMPRESSION
+
     if name not in COMPRESSION:
         raise UserError(f"--compression is one of {', '.join(COMPRESSION)}, not {name!r}")
     return name
@@ -76,6 +89,8 @@ def size_of(text: str, smallest: int = 16) -> tuple[int, int]:
 
 def configured(settings: Sequence[str]) -> list[Detector]:
     """Detectors with the parameters that NAME.PARAMETER=VALUE settings give them. Raises UserError."""
+    from freelabels.generators.contract.detector import detectors
+
     changes: dict[str, dict[str, Any]] = {}
     for setting in settings:
         target, equals, text = setting.partition("=")
@@ -93,6 +108,9 @@ def configured(settings: Sequence[str]) -> list[Detector]:
 
 def _tried(name: str, values: Mapping[str, Any]) -> Detector:
     """A detector with some of its parameters changed, if it works with them. Raises UserError."""
+    from freelabels.generators.contract.detector import detectors
+    from freelabels.pipeline.quality.detector_trial import complaint
+
     try:
         detector: Detector = detectors()[name](**values)
         reason = complaint(detector)

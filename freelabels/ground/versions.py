@@ -11,3 +11,6 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "from source"
+
+
+__version__ = version_of("freelabels")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from freelabels.generators.contract.detector import Detector, detectors
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, confidence_name, field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, confidence_name, field, known_field
 from freelabels.generators.contract.sample_clips import SOURCE_NEEDS
 
 
@@ -29,7 +29,7 @@ def declaration_problems(detector: Detector) -> Iterator[str]:
     if type(cls.makes) is not tuple or not cls.makes:
         yield f"says that it makes {detector.makes!r}, not a tuple of fields"
     for name in detector.makes:
-        if not _is_field(name):
+        if known_field(name) is None:
             yield f"makes {name!r}, which is no field"
         if name == "image" or detector.makes.count(name) > 1:
             yield f"makes {name!r}, which is there already"
@@ -43,10 +43,10 @@ def declaration_problems(detector: Detector) -> Iterator[str]:
         if not isinstance(wanted, frozenset):
             yield f"has {title} = {wanted!r}, not a frozenset"
     for need in sorted(detector.needs):
-        if need not in SOURCE_NEEDS and not _is_field(need):
+        if need not in SOURCE_NEEDS and known_field(need) is None:
             yield f"needs {need!r}, which is neither a field nor something that clips have"
     for use in sorted(uses):
-        if not _is_field(use):
+        if known_field(use) is None:
             yield f"uses {use!r}, which is no field"
     if both := (detector.needs | uses) & set(detector.makes):
         yield f"reads {listed(both)}, which it makes itself"
@@ -78,14 +78,6 @@ def _restored(like: Any, plain: Any) -> Any:
     if isinstance(like, tuple):
         return tuple(_restored(*pair) for pair in zip(like, plain, strict=True))
     return plain
-
-
-def _is_field(name: str) -> bool:
-    try:
-        field(name)
-    except KeyError:
-        return False
-    return True
 
 
 def listed(names: Iterable[str]) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from freelabels.generators.contract.calibration import calibration_digest
 from freelabels.generators.contract.clip import Clip
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, known_field
+from freelabels.ground.plugins import plugins
 from freelabels.ground.spelling import nearest
 
 
@@ -67,8 +67,8 @@ def register(detector: AnyClass) -> AnyClass:
 @cache
 def detectors() -> Mapping[str, type[Any]]:
     """All detector classes by name: plug-ins (entry point group ``freelabels.detectors``) come first."""
-    for plugin in entry_points(group="freelabels.detectors"):
-        register(plugin.load())
+    for _, detector in plugins("freelabels.detectors"):
+        register(detector)
     for module in MODULES:
         import_module(module)
     return _REGISTRY
@@ -130,12 +130,8 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
     def missing(cls: type[Any], asking: frozenset[str]) -> list[str]:
         lacks = []
         for need in sorted(cls.needs - provides):
-            try:
-                field(need)
-            except KeyError:
-                lacks.append(need)
-                continue
-            if need in asking or why_not(need.removesuffix(CONFIDENCE_SUFFIX), asking):
+            label = need.removesuffix(CONFIDENCE_SUFFIX)
+            if known_field(need) is None or need in asking or why_not(label, asking):
                 lacks.append(need)
         return lacks
 

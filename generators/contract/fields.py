@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, reduce
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from freelabels.ground.plugins import with_plugins
 
 Array = NDArray[Any]
 
@@ -273,15 +274,7 @@ BUILT_IN = (
 @cache
 def fields() -> Mapping[str, Field]:
     """All known fields by name: the built-in ones and those of installed plug-ins, without confidences."""
-    known = {field.name: field for field in BUILT_IN}
-    for plugin in entry_points(group="freelabels.fields"):
-        field = plugin.load()
-        if field.name in known:
-            raise ValueError(
-                f"the plug-in {plugin.value} defines the field {field.name!r}, which exists already"
-            )
-        known[field.name] = field
-    return known
+    return with_plugins(BUILT_IN, "freelabels.fields")
 
 
 def field(name: str) -> Field:
@@ -295,6 +288,14 @@ def field(name: str) -> Field:
             name, Kind.CONFIDENCE, "uint8", f"how far {label} can be trusted, × 255; 0 = ignore", invalid=0
         )
     raise KeyError(f"there is no field called {name!r}")
+
+
+def known_field(name: str) -> Field | None:
+    """The field called `name`; None if this version does not know it."""
+    try:
+        return field(name)
+    except KeyError:
+        return None
 
 
 def confidence_name(label: str) -> str:

@@ -58,7 +58,8 @@ def ready_for(detector: Detector, clip: Clip) -> Clip | None:
     helpful = optional_inputs(detector).intersection(label_names())
     lacking = sorted((needed | helpful) - set(clip.labels))
     try:
-        before = plan(lacking, gives, {}).detectors
+        # What asks for a pair reads labels that were made from the pair.
+        before = plan(lacking, gives - {SENSOR_DEPTH} if STEREO in detector.needs else gives, {}).detectors
     except ValueError:  # no detector makes it
         return None
     labels = {**clip.labels, **run_detectors(clip, before)}

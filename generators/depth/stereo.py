@@ -14,7 +14,7 @@ from freelabels.generators.contract.clip import STEREO, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.depth.semi_global import match
-from freelabels.generators.tools.planes import geodesic_sums, links, steps
+from freelabels.generators.tools.planes import geodesic_sums, link_weights, neighbour_steps
 from freelabels.generators.tools.segment_planes import continued_by_segments
 from freelabels.generators.tools.weighted_median import geodesic_median
 
@@ -249,7 +249,8 @@ def likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
     median, _, step = geodesic_median(
         resized(disparity, small, cv2.INTER_NEAREST), weight, guide, REACH * small[0]
     )
-    near, every = geodesic_sums([weight, np.ones_like(weight)], *links(steps(guide), CONNECTED * small[0]))
+    link = link_weights(neighbour_steps(guide), CONNECTED * small[0])
+    near, every = geodesic_sums([weight, np.ones_like(weight)], *link)
     size = width, height
     return resized(median, size, cv2.INTER_NEAREST), resized(near / every, size, cv2.INTER_NEAREST), step
 

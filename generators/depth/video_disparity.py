@@ -17,7 +17,7 @@ from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import crop_resize_intrinsics, pixel_centres, rays
 from freelabels.generators.depth.camera_track import LEAST_TRUST, CameraTrack, camera_tracks
 from freelabels.generators.depth.point_tracks import follow
-from freelabels.generators.tools.planes import fit_planes, links, steps
+from freelabels.generators.tools.planes import fit_planes, link_weights, neighbour_steps
 
 Floats = NDArray[np.float64]
 Map = NDArray[np.float32]
@@ -125,7 +125,7 @@ class VideoDisparity:
         planes = fit_planes(
             inverse * np.float32(typical),
             weight / np.float32(typical) ** 2,
-            *links(steps(guide), self.radius * self.width),
+            *link_weights(neighbour_steps(guide), self.radius * self.width),
         )
         w = np.clip(planes.value, FARTHEST, NEAREST)
         error = np.sqrt(planes.residual**2 + 1 / np.maximum(planes.support, 1e-6))

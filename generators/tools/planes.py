@@ -28,7 +28,7 @@ class Planes:
     reach: Map
 
 
-def steps(guide: Map, rise: tuple[Map, Map] | None = None) -> tuple[Map, Map]:
+def neighbour_steps(guide: Map, rise: tuple[Map, Map] | None = None) -> tuple[Map, Map]:
     """How far a guide (H, W) or (H, W, C) is, in each pixel, from its left and its upper neighbour; (H, W) each.
 
     rise: how much a guide (H, W) grows per pixel to the right and down by the slope of the surface alone.
@@ -45,7 +45,7 @@ def steps(guide: Map, rise: tuple[Map, Map] | None = None) -> tuple[Map, Map]:
     return left, up
 
 
-def links(apart: tuple[Map, Map], radius: float) -> tuple[Map, Map]:
+def link_weights(apart: tuple[Map, Map], radius: float) -> tuple[Map, Map]:
     """How strongly each pixel hangs on its left and its upper neighbour, (H, W) each, in (0, 1].
 
     apart: steps (H, W) to these, scaled so that a step of 1 cuts the weight to 1/e; radius: pixels after which

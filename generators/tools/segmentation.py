@@ -1,4 +1,4 @@
-"""What detectors of edges, regions and foreground share: working lattice, superpixels, region statistics."""
+"""What detectors of edges, regions and foreground share: working lattice, catchment basins, region statistics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
-from skimage.segmentation import slic
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -59,20 +58,6 @@ def basins(height: Floats) -> Ids:
     links = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(int(bottom.sum()),) * 2)
     basin = connected_components(links, directed=False)[1]
     return np.asarray(basin[number.ravel()[end]].reshape(height.shape), np.int32)
-
-
-def superpixels(lab: Floats, count: int) -> Ids:
-    """About `count` compact regions (h, w), ids from 0, by SLIC (Achanta et al. 2012) on Lab."""
-    spread = float(np.ptp(lab))  # scikit-image divides by it; compactness is meant in Lab units
-    labels = slic(
-        lab,
-        n_segments=count,
-        compactness=30 / max(spread, 1.0),
-        convert2lab=False,
-        start_label=0,
-        channel_axis=-1,
-    )
-    return np.asarray(labels, np.int32)
 
 
 def region_sums(values: Floats, labels: Ids, count: int | None = None) -> NDArray[np.float64]:

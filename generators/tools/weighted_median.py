@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.tools.planes import geodesic_sums, links, steps
+from freelabels.generators.tools.planes import geodesic_sums, link_weights, neighbour_steps
 
 Map = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def geodesic_median(values: Map, weight: Map, guide: Map, radius: float) -> tupl
     bins = int((high - low) / step) + 1
     of = np.where(known, (values - low) / step, 0).clip(0, bins - 1).astype(np.int64)
     histogram = [np.where(of == k, weight, 0).astype(np.float32) for k in range(bins)]
-    share = np.stack(geodesic_sums(histogram, *links(steps(guide), radius)))
+    share = np.stack(geodesic_sums(histogram, *link_weights(neighbour_steps(guide), radius)))
     total = share.sum(axis=0)
     middle = (np.cumsum(share, axis=0) >= total / 2).argmax(axis=0)
     agreement = np.take_along_axis(share, middle[None], axis=0)[0] / np.maximum(total, np.float32(1e-20))

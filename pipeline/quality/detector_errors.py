@@ -11,10 +11,10 @@ from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
+from freelabels.pipeline.quality.detector_views import STILLS, sensed_depth, tallies_of
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import RIGHT, TRUTH
-from freelabels.pipeline.quality.views import STILLS, sensed_depth, tallies_of
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 
 MEANING = {
     "edges": "a true boundary within 2 px where one is claimed, none missed within 2 px elsewhere",
@@ -30,7 +30,7 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class DetectorErrors:
     """A detector against exact truth.
 
     wrong: share of wrong labels; wrong_trusted: of those with the highest confidence, one half; right is what
@@ -48,7 +48,9 @@ class Measured:
     bins: tuple[tuple[int, float, float], ...]
 
 
-def measure(dataset: Dataset, clips: Sequence[tuple[str, int, int]], frames: int) -> tuple[Measured, ...]:
+def measure_detectors(
+    dataset: Dataset, clips: Sequence[tuple[str, int, int]], frames: int
+) -> tuple[DetectorErrors, ...]:
     """Run all detectors on rendered frames, as photos, as video and as depth images, and compare with the truth.
 
     clips: (shard, first row, end row) of each; frames: most that are used of a clip.
@@ -73,7 +75,7 @@ def measure(dataset: Dataset, clips: Sequence[tuple[str, int, int]], frames: int
 
 
 def _views(truth: dict[str, Array], seed: int) -> dict[str, tuple[Clip, dict[str, Array]]]:
-    """A rendered clip as `pipeline.quality.views.VIEWS` that need no second camera see it."""
+    """A rendered clip as `pipeline.quality.detector_views.VIEWS` that need no second camera see it."""
     K = truth["camera_K"][0]
     still = {name: values[::STILLS] for name, values in truth.items()}
     photo = Clip(still["image"], still["time"], K, "given")
@@ -85,14 +87,14 @@ def _views(truth: dict[str, Array], seed: int) -> dict[str, tuple[Clip, dict[str
     return views
 
 
-def _measured(label: str, detector: str, tally: Tally) -> Measured:
+def _measured(label: str, detector: str, tally: Tally) -> DetectorErrors:
     count, said, right = tally.bins()
     bins = tuple(
         (int(n), round(float(s), 4), round(float(r), 4))
         for n, s, r in zip(count, said, right, strict=True)
         if n > 0
     )
-    return Measured(
+    return DetectorErrors(
         label,
         detector,
         MEANING.get(label, ""),

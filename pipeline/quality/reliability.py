@@ -1,13 +1,11 @@
-"""From counts of raw scores, and of how often these were right, to monotone maps and reliability diagrams."""
+"""From counts of raw scores, and of how often these were right, to monotone maps and calibration errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import isotonic_regression
 
 from freelabels.generators.contract.calibration import ConfidenceMap
@@ -72,7 +70,7 @@ class Tally:
         return float(wrong.sum() / max(wanted, 1e-9))
 
 
-def fit(tally: Tally) -> ConfidenceMap:
+def fit_map(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.
 
     Scores in each group are neighbours; no group but a single score holds more than its share of the labels.
@@ -101,50 +99,5 @@ def cross_validated(parts: Sequence[Tally], folds: int = 4) -> Tally:
     for k in range(min(folds, len(parts))):
         others = Tally.sum([part for i, part in enumerate(parts) if i % folds != k])
         if others.count.any():
-            judged += [part.mapped(fit(others)) for part in parts[k::folds]]
+            judged += [part.mapped(fit_map(others)) for part in parts[k::folds]]
     return Tally.sum(judged)
-
-
-# --- drawing ------------------------------------------------------------------------------------------------
-
-SIDE, MARGIN = 360, 44
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito, told apart by everybody
-
-
-def draw_reliability(title: str, curves: Mapping[str, Tally], path: Path) -> None:
-    """Write a PNG: share of right labels over confidence, a curve per name, larger dots for fuller bins."""
-    canvas = Image.new("RGB", (SIDE + 2 * MARGIN, SIDE + 2 * MARGIN + 20 * len(curves)), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return MARGIN + x * SIDE, MARGIN + (1 - y) * SIDE
-
-    draw.rectangle((*at(0, 1), *at(1, 0)), outline="#888888")
-    for tick in np.arange(0, 1.01, 0.2):
-        draw.line((*at(tick, 0), *at(tick, 1)), fill="#e6e6e6")
-        draw.line((*at(0, tick), *at(1, tick)), fill="#e6e6e6")
-        draw.text((at(tick, 0)[0], at(0, 0)[1] + 10), f"{tick:.1f}", "black", font, anchor="mm")
-        draw.text((MARGIN - 16, at(0, tick)[1]), f"{tick:.1f}", "black", font, anchor="mm")
-    draw.line((*at(0, 0), *at(1, 1)), fill="#888888")
-    draw.text((MARGIN + SIDE / 2, MARGIN / 2), title, "black", font, anchor="mm")
-    draw.text(
-        (MARGIN + SIDE / 2, MARGIN + SIDE + 28),
-        "share of right labels over confidence",
-        "black",
-        font,
-        anchor="mm",
-    )
-    for row, (name, tally) in enumerate(curves.items()):
-        colour = COLOURS[row % len(COLOURS)]
-        count, said, right = tally.bins()
-        some = count > 0
-        points = [at(x, y) for x, y in zip(said[some], right[some], strict=True)]
-        draw.line(points, fill=colour, width=2)
-        for (x, y), share in zip(points, count[some] / max(count.sum(), 1), strict=True):
-            radius = 2 + 8 * float(np.sqrt(share))
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=2)
-        y = MARGIN + SIDE + 48 + 20 * row
-        draw.line((MARGIN, y, MARGIN + 24, y), fill=colour, width=3)
-        about = f"{name}: ECE {tally.calibration_error:.3f}"
-        draw.text((MARGIN + 32, y), about, "black", font, anchor="lm")
-    canvas.save(path, format="PNG", optimize=True)

@@ -11,7 +11,7 @@ import numpy as np
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.agreement import CHECKS
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.statistics import BINS, Histogram
 
 RUN = 4  # consecutive frames read of a clip
@@ -57,7 +57,7 @@ class Survey:
     unreadable: tuple[str, ...] = ()
 
 
-def spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
+def sample_spans(clips: Sequence[Span], frames: int, run: int = RUN) -> list[Span]:
     """Runs of consecutive frames from the middle of clips spread evenly over all, together at most `frames`.
 
     Runs are of about `run` frames, longer where there are few clips to take from.

@@ -12,15 +12,10 @@ import numpy as np
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.shards.columns import chunk_key
-from freelabels.pipeline.shards.shards import (
-    FRAME_FIELDS,
-    GROUP,
-    MAX_ROWS,
-    Dataset,
-    NotADataset,
-    Shard,
-    commit_shard,
-)
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset, NotADataset
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS, Shard
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.storage.object_store import StoreError
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
@@ -95,7 +90,7 @@ def verify(
         names = dataset.shards_if_any()
         if not names:
             raise
-        problems.append(Problem(GROUP, "", str(error).partition(": ")[2]))
+        problems.append(Problem(RECORD, "", str(error).partition(": ")[2]))
     residuals: list[float] = []
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
@@ -111,8 +106,8 @@ def verify(
     if repair:
         try:
             broken = {problem.shard for problem in problems if not problem.unread}
-            repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {GROUP}))
-            if GROUP in broken:
+            repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {RECORD}))
+            if RECORD in broken:
                 dataset.mend()
                 repaired += 1
         except OSError as error:
@@ -151,7 +146,7 @@ def _record_problems(shard: Shard) -> Iterator[str]:
     ends = [0, *(clip["rows"][1] for clip in shard.clips)]
     if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
         yield "its clips do not cover its rows"
-    expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {GROUP}
+    expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {RECORD}
     found = set(shard.storage.files(shard.place))
     if found - expected:
         yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.shards.shards import Dataset, canonical
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.record import canonical
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 

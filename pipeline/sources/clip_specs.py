@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.index import number_of
 
 MAX_CLIP = 64  # frames of one shard, so of one clip
@@ -46,19 +47,19 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 1e4:
-            raise ValueError(f"--fps must be positive, not {self.fps}")
+            raise UserError(f"--fps must be positive, not {self.fps}")
         if not 2 <= self.clip_length <= MAX_CLIP:
-            raise ValueError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
+            raise UserError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
         if self.stream < 0:
-            raise ValueError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
+            raise UserError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
         if self.depth_unit is not None and not 0 < self.depth_unit < 1e3:
-            raise ValueError(f"--depth-unit is metres a count, such as 0.001, not {self.depth_unit}")
+            raise UserError(f"--depth-unit is metres a count, such as 0.001, not {self.depth_unit}")
         if self.fov is not None and not 1 <= self.fov <= 170:
-            raise ValueError(f"--fov must lie in 1..170 degrees, not {self.fov}")
+            raise UserError(f"--fov must lie in 1..170 degrees, not {self.fov}")
         if self.fov is not None and self.camera is not None:
-            raise ValueError("give --camera or --fov, not both")
+            raise UserError("give --camera or --fov, not both")
         if self.camera is not None and not (min(self.camera[:2]) > 0 and np.isfinite(self.camera).all()):
-            raise ValueError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
+            raise UserError(f"--camera needs positive focal lengths fx fy cx cy, not {self.camera}")
 
     @property
     def chosen(self) -> bool:
@@ -183,7 +184,7 @@ def _frozen(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipColumns:
     """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
 
     keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
@@ -200,11 +201,11 @@ class Clips:
         return len(self.keys)
 
     @staticmethod
-    def of(specs: Sequence[ClipSpec]) -> Clips:
+    def of(specs: Sequence[ClipSpec]) -> ClipColumns:
         """Columns of clips at hand."""
         numbers: dict[tuple[str, frozenset[str]], int] = {}
         offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
-        return Clips(
+        return ClipColumns(
             np.array([number_of(spec.key) for spec in specs], np.uint64),
             np.array([spec.frames for spec in specs], np.uint16),
             np.array(offers, np.uint16),
@@ -213,7 +214,7 @@ class Clips:
         )
 
 
-def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def joined_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())

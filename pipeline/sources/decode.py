@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from freelabels.pipeline.sources.layouts.grouping import suffix_of
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
 from freelabels.pipeline.sources.cameras.rig import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.depth_maps import read_depth
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES
-from freelabels.pipeline.sources.grouping import suffix_of
-from freelabels.pipeline.sources.images import animation, decode
-from freelabels.pipeline.sources.videos import pick
+from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES
+from freelabels.pipeline.sources.pixels.depth_maps import read_depth
+from freelabels.pipeline.sources.pixels.images import animation, decode
+from freelabels.pipeline.sources.pixels.videos import pick
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
 
 RGB = NDArray[np.uint8]
@@ -67,7 +67,7 @@ def shifted(right: RGB, doffs: float) -> tuple[RGB, float]:
     return (np.ascontiguousarray(right[:, :, columns]) if whole else right), doffs - whole
 
 
-def fit(image: RGB, size: tuple[int, int]) -> RGB:
+def crop_resize(image: RGB, size: tuple[int, int]) -> RGB:
     """The central part of an image (h, w, 3) at `size` = (height, width)."""
     x, y, width, height = window((image.shape[0], image.shape[1]), size)
     how = cv2.INTER_AREA if height >= size[0] else cv2.INTER_LINEAR
@@ -84,7 +84,7 @@ def _images(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> tuple
             x, y, width, height = window((image.shape[0], image.shape[1]), size)
             K = crop_resize_intrinsics(K, (0, 0), (1 / reduced, 1 / reduced))
             K = crop_resize_intrinsics(K, (x, y), (size[1] / width, size[0] / height))
-        out[index] = fit(image, size)
+        out[index] = crop_resize(image, size)
     return out, K
 
 

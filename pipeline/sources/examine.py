@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import THUMB, CutFinder, thumb
 from freelabels.pipeline.sources.find import Refusal, Remark
-from freelabels.pipeline.sources.grouping import Item
-from freelabels.pipeline.sources.images import animation, check_size
+from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.pairing import clips_of, with_camera
-from freelabels.pipeline.sources.pictures import Gap
+from freelabels.pipeline.sources.pixels.cuts import THUMB, CutFinder, thumb
+from freelabels.pipeline.sources.pixels.images import animation, check_size
+from freelabels.pipeline.sources.pixels.pictures import Gap
+from freelabels.pipeline.sources.pixels.videos import checksum_of, opened
 from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load
-from freelabels.pipeline.sources.videos import checksum_of, opened
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
 
 
 @dataclass(frozen=True)
-class Probed:
+class Examined:
     """What came of an item: its clips in order, the files of it that can't be used, what is worth a line."""
 
     clips: tuple[ClipSpec, ...] = ()
@@ -31,7 +31,7 @@ class Probed:
     remarks: tuple[Remark, ...] = ()
 
 
-def probe(item: Item, options: SourceOptions) -> Probed:
+def examine(item: Item, options: SourceOptions) -> Examined:
     """Decode an item once and cut it into clips. Nothing about a bad file raises: it is refused, by name.
 
     What is damaged in a video is left out, with a note on its clips; one whose index is missing is refused. Of a
@@ -52,10 +52,10 @@ def probe(item: Item, options: SourceOptions) -> Probed:
     if any(still and still.animated for still in stills):
         return _each(item.uris, lambda uri: _image(uri, item.beside, options))
     found = clips_of(item, stills, options)
-    return Probed(tuple(found.clips), (*refused, *found.refused), tuple(found.remarks))
+    return Examined(tuple(found.clips), (*refused, *found.refused), tuple(found.remarks))
 
 
-def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Probed:
+def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Examined:
     clips: list[ClipSpec] = []
     refused: list[Refusal] = []
     for uri in uris:
@@ -63,7 +63,7 @@ def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Pro
             clips += clips_of(uri)
         except (SourceError, OSError) as error:
             refused.append(Refusal(uri, why(error)))
-    return Probed(tuple(clips), tuple(refused))
+    return Examined(tuple(clips), tuple(refused))
 
 
 def _image(uri: str, beside: Sequence[str], options: SourceOptions) -> list[ClipSpec]:

@@ -1,4 +1,4 @@
-"""What the user named → the items to probe: photos, videos, numbered images, stereo pairs, RGB-D."""
+"""What the user named → the items to examine: photos, videos, numbered images, stereo pairs, RGB-D."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
-from freelabels.pipeline.sources.grouping import Folders, Item, Passed, group, notes_of, suffix_of
+from freelabels.pipeline.sources.layouts.grouping import Folders, Item, Passed, group, notes_of, suffix_of
+
 from freelabels.pipeline.sources.layouts import words
 from freelabels.pipeline.sources.layouts.family import NUMBERS
+from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
 from freelabels.pipeline.sources.layouts.notes import FOLDERS, LEVELS, is_text
 from freelabels.pipeline.storage.uris import (
     SourceError,
@@ -114,7 +115,7 @@ def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Re
     family of folders (`words.family`) at a time; of an object store, all that it lists. A refusal may come
     more than once. What is passed over comes in one line a folder and reason. skip: folders not to look into, such
     as the output. Files of unknown kinds inside a folder are passed over; named by themselves they are refused. No
-    media file is opened: whether one is what its name says is for `pipeline.sources.examine.probe` to find out.
+    media file is opened: whether one is what its name says is for `pipeline.sources.examine.examine` to find out.
     """
     seen = {os.path.realpath(folder) for folder in skip}
     named: Folders = {}  # files that are known by name already, in folders that are there

@@ -1,4 +1,4 @@
-"""Items → clips and refusals: probed in parallel, remembered for the next run, told apart by content."""
+"""Items → clips and refusals: examined in parallel, remembered for the next run, told apart by content."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tempfile import TemporaryFile
 from typing import IO, TypeVar
 
 import numpy as np
+from freelabels.pipeline.sources.layouts.grouping import Item
 from numpy.typing import NDArray
 
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources import scan_cache
-from freelabels.pipeline.sources.clip_specs import Clips, SourceOptions, spans
-from freelabels.pipeline.sources.examine import Probed, probe
+from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions, joined_ranges
+from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Refusal, Remark
-from freelabels.pipeline.sources.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
 from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
@@ -38,23 +38,23 @@ class Scanned:
     remarks: what is worth a line.
     """
 
-    clips: Clips
+    clips: ClipColumns
     refusals: list[Refusal]
     remarks: list[Remark]
 
 
 @dataclass(frozen=True)
 class ScanWork:
-    """Some sources to probe in one task: several photos, or one video. places: theirs in the listing."""
+    """Some sources to examine in one task: several photos, or one video. places: theirs in the listing."""
 
     places: tuple[int, ...]
     items: tuple[Item, ...]
     options: SourceOptions
 
 
-def probe_items(work: ScanWork) -> list[Probed]:
+def examine_items(work: ScanWork) -> list[Examined]:
     """What came of each item. Runs in a worker."""
-    return [probe(item, work.options) for item in work.items]
+    return [examine(item, work.options) for item in work.items]
 
 
 def scan(
@@ -63,13 +63,13 @@ def scan(
     """The clips of all items, each content once, and the files refused: broken ones and duplicates.
 
     items: ordered by the first of their files' names; no more is kept of one than a few numbers. What is
-    remembered of files that have not changed is not probed again. A file that kills its decoder costs only itself.
+    remembered of files that have not changed is not examined again. One that kills its decoder costs only itself.
     """
     parts = scan_cache.read_parts(dataset)
     with TemporaryFile() as unknown:
         listing = _list(items, options, parts, unknown)
         if listing.tasks:
-            _probe(unknown, listing, options, parts, dataset, cluster, reporter)
+            _examine(unknown, listing, options, parts, dataset, cluster, reporter)
     scanned = _gather(listing, parts, dataset, reporter)
     if listing.tasks:
         _forget(listing, parts, dataset)
@@ -84,7 +84,7 @@ class _Listing:
     """What is kept of the listed items.
 
     rows: of each, its number in the cache, -1: not there. slots: of each, where its files begin in `ranks`, which
-    holds each file's place among all files ordered by name. unknown: items to probe; tasks: in so many tasks.
+    holds each file's place among all files ordered by name. unknown: items to examine; tasks: in so many tasks.
     """
 
     rows: array[int] = field(default_factory=lambda: array("q"))
@@ -133,7 +133,7 @@ def _ranked(items: Iterable[Item], listing: _Listing) -> Iterator[Item]:
 # --- probing --------------------------------------------------------------------------------------------------
 
 
-def _probe(
+def _examine(
     unknown: IO[bytes],
     listing: _Listing,
     options: SourceOptions,
@@ -145,7 +145,7 @@ def _probe(
     """Probe the items in `unknown`; adds what came of them to the cache, part by part, and to `parts`."""
     fingerprint = scan_cache.fingerprinter(options)
     known = sum(len(part.items) for part in parts)
-    found: list[tuple[int, Item, Probed]] = []
+    found: list[tuple[int, Item, Examined]] = []
     frames = 0
 
     def remember() -> None:
@@ -158,26 +158,26 @@ def _probe(
         frames = 0
 
     try:
-        for place, item, probed in _probed(unknown, listing, options, cluster, reporter):
-            found.append((place, item, probed))
-            frames += sum(clip.frames for clip in probed.clips)
+        for place, item, examined in _examined(unknown, listing, options, cluster, reporter):
+            found.append((place, item, examined))
+            frames += sum(clip.frames for clip in examined.clips)
             if len(found) >= PART_ITEMS or frames >= PART_FRAMES:
                 remember()
-    finally:  # stopped or not, nothing is probed twice
+    finally:  # stopped or not, nothing is examined twice
         if found:
             remember()
 
 
-def _probed(
+def _examined(
     unknown: IO[bytes], listing: _Listing, options: SourceOptions, cluster: Cluster, reporter: Reporter
-) -> Iterator[tuple[int, Item, Probed]]:
+) -> Iterator[tuple[int, Item, Examined]]:
     """Place in the listing, item and what came of it, as they come."""
     work: Iterable[ScanWork] = _work(unknown, listing.unknown, options)
     count = listing.tasks
     while count:
         again: list[ScanWork] = []
-        with reporter.stage("probe", count) as tick:
-            for outcome in run(probe_items, work, lambda w: f"probe {w.items[0].uris[0]}", cluster):
+        with reporter.stage("examine", count) as tick:
+            for outcome in run(examine_items, work, lambda w: f"examine {w.items[0].uris[0]}", cluster):
                 tick(failed=outcome.result is None)
                 places, items = outcome.work.places, outcome.work.items
                 if outcome.result is not None:
@@ -189,7 +189,7 @@ def _probed(
                     yield (
                         places[0],
                         items[0],
-                        Probed((), tuple(Refusal(uri, reason) for uri in items[0].uris)),
+                        Examined((), tuple(Refusal(uri, reason) for uri in items[0].uris)),
                     )
         work, count = again, len(again)
 
@@ -223,7 +223,7 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
     rows = np.frombuffer(listing.rows, np.int64)
     counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
     begins = np.cumsum(counts) - counts
-    numbers = spans(begins[rows], counts[rows])
+    numbers = joined_ranges(begins[rows], counts[rows])
     first = np.concatenate([part.first for part in parts])[numbers]
     slots = np.repeat(np.frombuffer(listing.slots, np.int64), counts[rows]) + first
     ranks = np.frombuffer(listing.ranks, np.int64)[slots]
@@ -253,7 +253,7 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
         for part in parts
     ]
     frames = np.concatenate([part.frames for part in parts])[numbers]
-    clips = Clips(
+    clips = ClipColumns(
         keys, frames, np.concatenate(offers)[numbers], tuple(kinds), lambda k: read(int(numbers[k]))
     )
     return Scanned(clips, [refusals[uri] for uri in sorted(refusals)], remarks)

@@ -1,7 +1,7 @@
 """What came of each source, remembered beside the shards: columns to plan by, specs to read when their turn comes.
 
 It lies in parts, archives of numpy arrays that are never changed and are named by the digest of their bytes: one
-that does not match its name is as if it were not there, and so is one that is gone. What is missing is probed
+that does not match its name is as if it were not there, and so is one that is gone. What is missing is examined
 again.
 """
 
@@ -18,14 +18,14 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from freelabels.pipeline.sources.layouts.grouping import Item
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
-from freelabels.pipeline.sources.examine import Probed
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
+from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Refusal, Remark
-from freelabels.pipeline.sources.grouping import Item
 
 VERSION = 3  # of what a part holds and of how files are examined; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
@@ -38,9 +38,9 @@ class Part:
     """What came of some items, one after the other.
 
     name: of its file. items: (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each
-    clip, all (clips,): keys, frames and offers as `Clips` has them, offers counting `kinds`; first: which of its
-    item's files it begins with; noted: whether it has a note. refusals, remarks: (number of the item, what is
-    said).
+    clip, all (clips,): keys, frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which
+    of its item's files it begins with; noted: whether it has a note. refusals, remarks: (number of the item, what
+    is said).
     """
 
     name: str
@@ -107,16 +107,16 @@ def _parse(name: str, data: bytes) -> Part | None:
         return Part(name=name, kinds=kinds, refusals=refusals, remarks=remarks, **columns)
 
 
-def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Probed]]) -> Part:
+def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) -> Part:
     """Remember what came of some items, given with their fingerprints."""
-    clips = Clips.of([clip for _, _, probed in found for clip in probed.clips])
+    clips = ClipColumns.of([clip for _, _, examined in found for clip in examined.clips])
     specs = [clips.read(number) for number in range(len(clips))]
     lines = [json.dumps(spec.to_json()).encode() for spec in specs]
-    refusals = [(k, refusal) for k, (_, _, probed) in enumerate(found) for refusal in probed.refusals]
-    remarks = [(k, remark) for k, (_, _, probed) in enumerate(found) for remark in probed.remarks]
+    refusals = [(k, refusal) for k, (_, _, examined) in enumerate(found) for refusal in examined.refusals]
+    remarks = [(k, remark) for k, (_, _, examined) in enumerate(found) for remark in examined.remarks]
     columns: dict[str, Any] = {
         "items": fingerprints_of([prints for _, prints, _ in found]),
-        "counts": np.array([len(probed.clips) for _, _, probed in found], np.int32),
+        "counts": np.array([len(examined.clips) for _, _, examined in found], np.int32),
         "keys": clips.keys,
         "frames": clips.frames,
         "offers": clips.offers,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import thumb
-from freelabels.pipeline.sources.images import Picture, decode
 from freelabels.pipeline.sources.layouts import words
+from freelabels.pipeline.sources.pixels.cuts import thumb
+from freelabels.pipeline.sources.pixels.images import DecodedImage, decode
 from freelabels.pipeline.storage.uris import SourceError, sha256_of
 
 PROBE_SIZE = (256, 256)  # a JPEG needn't be decoded finer than this to see that it is whole
@@ -56,7 +56,7 @@ def load(uri: str, data: bytes) -> Still:
     return Still(uri, sha256_of(data), picture.size, picture.focal, small, picture.frames > 1, picture.colour)
 
 
-def not_a_photo(picture: Picture, uri: str, data: bytes = b"") -> str:
+def not_a_photo(picture: DecodedImage, uri: str, data: bytes = b"") -> str:
     """Why an image can't be a photo: one colour, a label map, a map by name and look; "" if it can."""
     image = picture.image
     coarse = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
@@ -77,7 +77,7 @@ def not_a_photo(picture: Picture, uri: str, data: bytes = b"") -> str:
     return "is a map of normals (unit vectors), not a photo" if _unit_vectors(coarse) else ""
 
 
-def _map_by_name(picture: Picture, coarse: NDArray[np.uint8], uri: str, data: bytes) -> str:
+def _map_by_name(picture: DecodedImage, coarse: NDArray[np.uint8], uri: str, data: bytes) -> str:
     """Why an image is a map, if its name says so and its look agrees; "" if not."""
     *folders, name = uri.split("/")
     around = [words.read(part) for part in folders[-2:]]

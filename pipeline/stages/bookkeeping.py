@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.work.runner import FATAL_ERRNOS, Outcome
 
 

@@ -21,9 +21,10 @@ from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.composites import pasted
-from freelabels.pipeline.quality.reliability import Tally, cross_validated, draw_reliability, fit
+from freelabels.pipeline.quality.detector_views import STILLS, Key, sensed_depth, tallies_of
+from freelabels.pipeline.quality.plots import draw_reliability
+from freelabels.pipeline.quality.reliability import Tally, cross_validated, fit_map
 from freelabels.pipeline.quality.rightness import RIGHT
-from freelabels.pipeline.quality.views import STILLS, Key, sensed_depth, tallies_of
 from freelabels.pipeline.stages.bookkeeping import writing_to
 from freelabels.pipeline.stages.render import RENDER_VERSION, RenderOptions
 from freelabels.pipeline.storage.uris import output_folder
@@ -31,7 +32,7 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.raycast import pose_surfaces
-from freelabels.renderers.pixels.image import render_image
+from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.scene import camera_poses
 from freelabels.renderers.simulate.world import build_world
@@ -103,6 +104,7 @@ def calibrate(
         raise UserError(
             f"--clips must be at least 2, not {clips}: every map is tried on clips it has not seen"
         )
+    _ = options[0].library  # what hinders rendering is found before anything is written
     maps: dict[str, ConfidenceMap] = {}
     tallies: dict[Key, list[Tally]] = {}
     failed: set[int] = set()
@@ -118,7 +120,7 @@ def calibrate(
                 for map_of in _map_names(name):
                     whole = _whole(found, map_of)
                     if whole.count.any():
-                        maps[map_of] = fit(whole)
+                        maps[map_of] = fit_map(whole)
         if not maps:
             raise UserError("no clip could be labelled, so there is nothing to fit; see the messages above")
         text = _as_json(maps, tallies, options[0], clips - len(failed))

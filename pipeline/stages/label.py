@@ -16,17 +16,20 @@ from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO, Clip
 from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath, path_list
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
-from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, Dataset, commit_shard
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.find import Item, Passed, Refusal, find
 from freelabels.pipeline.sources.scan import scan
 from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
 from freelabels.pipeline.stages.planning import (
+    PlannedShards,
     Recipe,
     ShardPlan,
-    Shards,
     clip_seed,
     clip_table,
     out_of_date,
@@ -41,6 +44,28 @@ NOT_THERE = -1  # instead of the number of what made a shard
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """What is made of clips, whatever they are cut from.
+
+    labels: names. detectors: instances that replace default parameters, by name. size: (height, width) of the
+    stored frames. shard_frames: most frames of a shard. Raises UserError for a label no detector makes.
+    """
+
+    labels: Sequence[str]
+    detectors: Mapping[str, Detector] = field(default_factory=dict)
+    size: tuple[int, int] = (256, 256)
+    shard_frames: int = MAX_ROWS
+    seed: int = 0
+    compression: str = "fast"
+
+    def __post_init__(self) -> None:
+        try:
+            plan(self.labels, frozenset(), self.detectors)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+@dataclass(frozen=True)
 class LabelWork:
     """One shard to make or to complete. Small: it crosses process boundaries, pixels don't."""
 
@@ -49,9 +74,7 @@ class LabelWork:
     base: str | None
     detectors: tuple[Detector, ...]
     recipes: Mapping[str, Recipe]
-    size: tuple[int, int]
-    seed: int
-    compression: str
+    options: LabelOptions
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,7 @@ class LabelSummary:
     frames: int
     made: int
     failed: int
-    refused: int
+    refused: int = 0
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -78,8 +101,8 @@ class LabelSummary:
 
 
 def label(
-    sources: Sequence[str],
-    out: str | os.PathLike[str],
+    sources: AnyPath | Sequence[AnyPath],
+    out: AnyPath,
     *,
     labels: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
@@ -94,20 +117,23 @@ def label(
 ) -> LabelSummary:
     """Label photos and videos into the dataset at `out`; what is there and up to date is left alone.
 
-    sources: files, folders, globs, lists and URIs. labels: names, None: every label that a detector makes.
-    size: (height, width) of the stored frames. shard_frames: most frames of a shard.
+    sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
+    detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
     detectors: instances that replace default parameters.
     strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
     """
+    sources = path_list(sources)
     options = options or SourceOptions()
     cluster = cluster or Cluster()
     reporter = reporter or Reporter()
-    labels = list(labels) if labels is not None else label_names()
-    configured = {detector.name: detector for detector in detectors}
-    try:
-        plan(labels, frozenset(), configured)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    wanted = LabelOptions(
+        list(labels) if labels is not None else label_names(),
+        {detector.name: detector for detector in detectors},
+        size,
+        shard_frames,
+        seed,
+        compression,
+    )
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
     refused: dict[str, Refusal] = {}
@@ -133,19 +159,8 @@ def label(
                 raise UserError(f"{files} refused and --strict is given; first: {refusals[0]}")
         if not len(scanned.clips):
             raise UserError(f"no source could be used; first: {refusals[0]}")
-        return _label_clips(
-            scanned.clips,
-            dataset,
-            labels,
-            configured,
-            shard_frames,
-            size,
-            seed,
-            compression,
-            len(refusals),
-            cluster,
-            reporter,
-        )
+        done = _label_clips(scanned.clips, dataset, wanted, cluster, reporter)
+        return replace(done, refused=len(refusals))
 
 
 def items_of(
@@ -165,23 +180,11 @@ def items_of(
 
 
 def _label_clips(
-    clips: Clips,
-    dataset: Dataset,
-    labels: Sequence[str],
-    configured: Mapping[str, Detector],
-    shard_frames: int,
-    size: tuple[int, int],
-    seed: int,
-    compression: str,
-    refused: int,
-    cluster: Cluster,
-    reporter: Reporter,
+    clips: ClipColumns, dataset: Dataset, options: LabelOptions, cluster: Cluster, reporter: Reporter
 ) -> LabelSummary:
     index = read_index(dataset, cluster, reporter)
-    shards = uncovered(pack(clips, shard_frames), index)
-    work, skipped = plan_work(
-        shards, index, os.fspath(dataset.path), labels, configured, size, seed, compression
-    )
+    shards = uncovered(pack(clips, options.shard_frames), index)
+    work, skipped = plan_work(shards, index, os.fspath(dataset.path), options)
     _announce(shards, skipped, len(work), reporter)
     made, failures = 0, []
     with reporter.stage("label", len(work)) as tick:
@@ -198,7 +201,7 @@ def _label_clips(
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
     return LabelSummary(
-        os.fspath(dataset.path), len(shards), shards.frames, made, len(failures), refused, skipped
+        os.fspath(dataset.path), len(shards), shards.frames, made, len(failures), skipped=skipped
     )
 
 
@@ -226,14 +229,7 @@ class LabelPlan:
 
 
 def plan_work(
-    shards: Shards,
-    index: Index,
-    path: str,
-    labels: Sequence[str],
-    configured: Mapping[str, Detector],
-    size: tuple[int, int],
-    seed: int,
-    compression: str,
+    shards: PlannedShards, index: Index, path: str, options: LabelOptions
 ) -> tuple[LabelPlan, dict[str, dict[str, str]]]:
     """The shards that are missing or out of date, and what can't be had from sources of each kind, and why.
 
@@ -251,9 +247,9 @@ def plan_work(
     def way_of(offer: int, recipe: int) -> Way:
         kind, provides = shards.clips.kinds[offer]
         made = {} if recipe == NOT_THERE else index.recipes[recipe]
-        present = [name for name in label_names() if name in made and name not in labels]
-        chosen = plan([*labels, *present], provides | {SEED}, configured)
-        wanted = recipes(chosen, seed)
+        present = [name for name in label_names() if name in made and name not in options.labels]
+        chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors)
+        wanted = recipes(chosen, options.seed)
         anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
         stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
         skipped.setdefault(kind, dict(chosen.skipped))
@@ -270,13 +266,13 @@ def plan_work(
     def make(number: int) -> LabelWork:
         way, base = ways[key_of(number)], bases[number]
         name = None if base == NOT_THERE else index.names[base]
-        return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, size, seed, compression)
+        return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, options)
 
     return LabelPlan(todo, make), skipped
 
 
 def _announce(
-    shards: Shards, skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
+    shards: PlannedShards, skipped: Mapping[str, Mapping[str, str]], todo: int, reporter: Reporter
 ) -> None:
     """Say what was found and what of it can't be labelled, and why."""
     clips, frames, count = shards.clips, Counter[str](), Counter[str]()
@@ -318,13 +314,13 @@ def label_shard(work: LabelWork) -> str:
         {name: work.recipes[name] for name in joined},
         base=base,
         drop=base.fields if base is not None and anew else (),
-        compression=work.compression,
+        compression=work.options.compression,
     )
 
 
 def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
     """A clip from its source, or, where the detectors need no more than pixels and labels, from its shard."""
-    seed = clip_seed(work.seed, spec)
+    seed = clip_seed(work.options.seed, spec)
     makes = {name for detector in work.detectors for name in detector.makes}
     wants = {need for detector in work.detectors for need in detector.needs}
     stored: dict[str, Array] = {}
@@ -332,7 +328,7 @@ def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
         used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
         stored = {name: base.read_rows(name, rows.start, rows.stop) for name in sorted(used - makes)}
     if base is None or wants & {STEREO, SENSOR_DEPTH}:
-        return replace(read(spec, work.size), seed=seed, labels=stored)
+        return replace(read(spec, work.options.size), seed=seed, labels=stored)
     return Clip(
         image=np.ascontiguousarray(base.read_rows("image", rows.start, rows.stop)),
         time=base.read_rows("time", rows.start, rows.stop),

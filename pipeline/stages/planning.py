@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.clip import SEED
 from freelabels.generators.contract.detector import Detector, Plan, inputs, provenance
 from freelabels.pipeline.shards.index import Index
-from freelabels.pipeline.shards.shards import FRAME_FIELDS, MAX_ROWS, digest
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, spans
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, joined_ranges
 from freelabels.pipeline.storage.uris import shown
 
 # Raised whenever the same source would be decoded to other pixels.
@@ -40,10 +41,10 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
-class Shards:
+class PlannedShards:
     """Many planned shards as columns: the k-th holds the clips `members[starts[k] : starts[k + 1]]`."""
 
-    clips: Clips
+    clips: ClipColumns
     members: NDArray[np.int64]
     starts: NDArray[np.int64]
     ids: Sequence[str]
@@ -52,7 +53,7 @@ class Shards:
         return len(self.ids)
 
     @staticmethod
-    def of(clips: Clips, members: NDArray[np.int64], starts: NDArray[np.int64]) -> Shards:
+    def of(clips: ClipColumns, members: NDArray[np.int64], starts: NDArray[np.int64]) -> PlannedShards:
         """Shards with their ids."""
         keys, bounds = clips.keys[members].tolist(), starts.tolist()
         kinds = [kind for kind, _ in clips.kinds]
@@ -62,7 +63,7 @@ class Shards:
                 clips.offers[members[starts[:-1]]].tolist(), bounds[:-1], bounds[1:], strict=True
             )
         ]
-        return Shards(clips, members, starts, ids)
+        return PlannedShards(clips, members, starts, ids)
 
     @property
     def frames(self) -> int:
@@ -80,7 +81,7 @@ class Shards:
         return ShardPlan(self.ids[number], tuple(self.clips.read(member) for member in members))
 
 
-def pack(clips: Clips, rows: int = MAX_ROWS) -> Shards:
+def pack(clips: ClipColumns, rows: int = MAX_ROWS) -> PlannedShards:
     """Pack whole clips into shards of up to `rows` frames, in order, clips that offer the same together."""
     order = sorted(range(len(clips.kinds)), key=lambda k: (clips.kinds[k][0], sorted(clips.kinds[k][1])))
     groups = [np.flatnonzero(clips.offers == offer) for offer in order]
@@ -93,16 +94,16 @@ def pack(clips: Clips, rows: int = MAX_ROWS) -> Shards:
             starts.append(base + stop)
             begin, filled = stop, int(ends[stop - 1])
     members = np.concatenate([np.zeros(0, np.int64), *groups])
-    return Shards.of(clips, members, np.asarray(starts, np.int64))
+    return PlannedShards.of(clips, members, np.asarray(starts, np.int64))
 
 
 def held_keys(index: Index, ids: Collection[str]) -> NDArray[np.uint64]:
     """Keys of the clips in committed shards other than those called `ids`, shard by shard."""
     others = np.asarray(index.others(ids), np.int64)
-    return index.keys[spans(index.starts[others], np.diff(index.starts)[others])]
+    return index.keys[joined_ranges(index.starts[others], np.diff(index.starts)[others])]
 
 
-def uncovered(shards: Shards, index: Index) -> Shards:
+def uncovered(shards: PlannedShards, index: Index) -> PlannedShards:
     """The shards to have, given that shards of an earlier run with other sources already hold some clips.
 
     A planned shard loses the clips that a committed shard outside this plan holds; that shard is kept in its
@@ -122,7 +123,7 @@ def uncovered(shards: Shards, index: Index) -> Shards:
     sizes = np.add.reduceat(left, shards.starts[:-1], dtype=np.int64)
     members = np.concatenate([found[np.repeat(kept, counts)], shards.members[left]])
     lengths = np.concatenate([counts[kept], sizes[sizes > 0]])
-    return Shards.of(clips, members, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return PlannedShards.of(clips, members, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:

@@ -18,8 +18,11 @@ from PIL import Image
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.fields import field as field_named
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, number_of, read_index
-from freelabels.pipeline.shards.shards import MAX_ROWS, Dataset, canonical, commit_shard, digest
+from freelabels.pipeline.shards.record import canonical, digest
+from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
 from freelabels.pipeline.stages.planning import held_keys
 from freelabels.pipeline.work.progress import Reporter
@@ -136,7 +139,7 @@ class RenderSummary:
 
 def render(
     out: str | os.PathLike[str],
-    clips: int,
+    clips: int = 16,
     options: RenderOptions | None = None,
     *,
     compression: str = "fast",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
+
+from freelabels.ground.errors import UserError
+
+try:
+    import fcntl
+except ModuleNotFoundError as error:
+    raise UserError("Freelabels needs Linux or macOS: on Windows, run it in WSL") from error
 
 STAGING = ".tmp-"
 RECORD = "zarr.json"  # the file that describes a folder
@@ -41,7 +47,7 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """`pipeline.storage.interface.Storage` in a folder."""
+    """`freelabels.pipeline.storage.interface.interface.Storage` in a folder."""
 
     root: Path
 

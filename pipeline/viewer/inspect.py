@@ -1,24 +1,22 @@
-"""What a dataset holds, at a glance: sources, fields, coverage, confidence, provenance; as table or pictures."""
+"""What a dataset holds, at a glance: sources, fields, coverage, confidence, provenance; as figures and a table."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from freelabels.generators.contract.fields import DOMAINS, Field, Kind, confidence_name, field
-from freelabels.generators.contract.pictures import picture
+from freelabels.generators.contract.fields import confidence_name, known_field
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.shards.shards import Dataset, DatasetFile, Shard
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, merged
 from freelabels.pipeline.storage.uris import output_folder
 
@@ -75,13 +73,20 @@ def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -
             for shard in dataset.open_all(dataset.shards()):
                 for clip in shard.clips:
                     if "scene" in clip:
-                        (target / f"{clip['key']}.json").write_text(json.dumps(clip, indent=1))
+                        (target / f"{_file_name(str(clip['key']))}.json").write_text(
+                            json.dumps(clip, indent=1)
+                        )
                         written += 1
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"can't write to {folder} ({error.strerror})") from error
     return written
+
+
+def _file_name(key: str) -> str:
+    """A clip's key, or, as a dataset may come from anywhere, its digest if it could name a place elsewhere."""
+    return key if re.fullmatch(r"[\w-]+", key) else digest(key)[:16]
 
 
 def _nothing() -> dict[str, Any]:
@@ -161,13 +166,14 @@ def print_table(figures: Mapping[str, Any], console: Console) -> None:
         bytes_ = column["bytes"] + confidence.get("bytes", 0)
         covered = column.get("coverage")
         trust = column.get("confidence")
+        spec = known_field(name)
         table.add_row(
             name,
             str(column["rows"]),
             f"{bytes_ / MIB:.2f}",
             "" if covered is None else f"{covered:.1%}",
             "" if trust is None else f"{trust:.2f}",
-            field(name).unit if _known(name) else "",
+            spec.unit if spec else "",
             ", ".join(column["made_by"]),
         )
     console.print(table)
@@ -176,110 +182,3 @@ def print_table(figures: Mapping[str, Any], console: Console) -> None:
             console.print(f"{figures[what]} {what}, see {hint}", markup=False)
     for problem in figures["corrupt"]:
         console.print(f"corrupt: {problem}", markup=False)
-
-
-def _known(name: str) -> bool:
-    try:
-        field(name)
-    except KeyError:
-        return False
-    return True
-
-
-# --- contact sheet ------------------------------------------------------------------------------------------
-
-TILE, GAP, HEADER = 160, 4, 18
-INK, PAPER = (230, 230, 230), (24, 24, 28)
-
-
-def draw_contact_sheet(
-    path: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    *,
-    frames: int = 10,
-    fields: Sequence[str] = (),
-) -> Path:
-    """Write a PNG with every label beside its frame, for `frames` frames spread over the kinds of sources.
-
-    Colours fade to slate where the label is not trusted. fields: what to show, () for all that are there.
-    Raises UserError if there is nothing to show or the file can't be written.
-    """
-    target = Path(target)
-    dataset = Dataset(path)
-    chosen = _spread(dataset, frames)
-    if not chosen:
-        raise UserError(f"{path} holds no frames yet, so there is nothing to draw")
-    names = _shown(chosen, fields)
-    if not names:
-        raise UserError(f"none of {', '.join(fields)} is in {path}")
-    columns = ["image", *names]
-    height, width = _tile_size(chosen[0][0])
-    sheet = Image.new(
-        "RGB",
-        (GAP + len(columns) * (width + GAP), HEADER + len(chosen) * (height + HEADER + GAP)),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(12)
-    for k, name in enumerate(columns):
-        draw.text((GAP + k * (width + GAP), 2), name, INK, font)
-    for line, (shard, row) in enumerate(chosen):
-        top = HEADER + line * (height + HEADER + GAP)
-        draw.text((GAP, top + height + 1), _caption(shard, row), INK, font)
-        for k, name in enumerate(columns):
-            if name in shard.fields:
-                tile = Image.fromarray(_tile(shard, name, row)).resize((width, height), Image.Resampling.BOX)
-                sheet.paste(tile, (GAP + k * (width + GAP), top))
-        shard.close()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(target, format="PNG")
-    except OSError as error:
-        raise UserError(f"can't write {target} ({error.strerror})") from error
-    return target
-
-
-def _spread(dataset: Dataset, frames: int) -> list[tuple[Shard, int]]:
-    """Frames from every kind of source in turn, from as many clips as there are, in the middle of each."""
-    by_kind: dict[str, list[tuple[Shard, int]]] = {}
-    for name in dataset.shards():
-        shard = dataset.open(name)
-        for clip in shard.clips:
-            by_kind.setdefault(clip["kind"], []).append((shard, sum(clip["rows"]) // 2))
-    picked: list[tuple[Shard, int]] = []
-    share = -(-frames // max(len(by_kind), 1))
-    for kind in sorted(by_kind):
-        rows = by_kind[kind]
-        step = max(1, len(rows) // share)
-        picked += rows[::step][:share]
-    return picked[:frames]
-
-
-def _shown(chosen: Sequence[tuple[Shard, int]], fields: Sequence[str]) -> list[str]:
-    """Labels that some chosen shard has, tables and packed masks of many layers included only on request."""
-    present = {name for shard, _ in chosen for name in shard.fields if _known(name)}
-    if fields:
-        return [name for name in fields if name in present]
-    return sorted(name for name in present if field(name).is_label)
-
-
-def _tile_size(shard: Shard) -> tuple[int, int]:
-    height, width = shard.shape("image")[1:3]
-    scale = TILE / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _tile(shard: Shard, name: str, row: int) -> NDArray[np.uint8]:
-    """One label as colours. A clip is coloured on the frame's own scale."""
-    spec: Field = field(name)
-    values = shard.read(name, row)
-    trust = confidence_name(name)
-    confidence = shard.read(trust, row) if spec.kind is not Kind.IMAGE and trust in shard.fields else None
-    return np.ascontiguousarray(picture(name, values, confidence))
-
-
-def _caption(shard: Shard, row: int) -> str:
-    clip = next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])
-    domain = DOMAINS[int(shard.read("domain", row))]
-    source = (clip.get("source") or ["?"])[0].rpartition("/")[2]
-    return f"{clip['kind']} ({domain}) · {source} · {shard.name} row {row}"

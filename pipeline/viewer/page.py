@@ -17,14 +17,14 @@ from typing import Any
 
 import jinja2
 
-from freelabels.generators.contract.fields import Kind
+from freelabels.generators.contract.fields import Kind, known_field
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.quality.spot_check import Survey, spans
+from freelabels.pipeline.quality.spot_check import Survey, sample_spans
 from freelabels.pipeline.quality.verify import VerifySummary
-from freelabels.pipeline.shards.shards import Dataset
-from freelabels.pipeline.viewer.frames import FrameReader, drawable, known
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.viewer.frame_reader import FrameReader, drawable
 from freelabels.pipeline.viewer.report import (
-    Clips,
+    ClipListing,
     DatasetReport,
     as_json,
     document,
@@ -118,7 +118,7 @@ def html(whole: dict[str, Any]) -> str:
     )
 
 
-def _only(clips: Clips, chosen: Sequence[int]) -> dict[str, Any]:
+def _only(clips: ClipListing, chosen: Sequence[int]) -> dict[str, Any]:
     """The columns of the chosen clips alone."""
     return {name: [column[k] for k in chosen] for name, column in dataclasses.asdict(clips).items()}
 
@@ -135,7 +135,7 @@ def _embedded(
     out: list[dict[str, Any]] = []
     figures: list[dict[str, float] | None] = []
     skipped = size = 0
-    for span in spans(report.spans, _affordable(reader, report, most, budget)):
+    for span in sample_spans(report.spans, _affordable(reader, report, most, budget)):
         shard = report.shard_names.index(span.shard)
         clip = next(
             k
@@ -172,7 +172,7 @@ def _embedded(
 
 def _affordable(reader: FrameReader, report: DatasetReport, most: int, budget: int) -> int:
     """How many frames of up to `most` take about `budget` bytes, by the size of one in the middle."""
-    for span in spans(report.spans, min(most, 1)):
+    for span in sample_spans(report.spans, min(most, 1)):
         try:
             one = [reader.details(span.shard, span.start), _pictures(reader, span.shard, span.start)]
         except CorruptShard:  # then the sample ends where its bytes do
@@ -189,7 +189,7 @@ def _pictures(reader: FrameReader, shard: str, row: int) -> dict[str, Any]:
     layers: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name in columns:
-        spec = known(name)
+        spec = known_field(name)
         assert spec is not None
         if spec.kind in SHOWN_PLAIN:
             pictures[name] = _as_text(reader.picture(shard, row, name, SIDE))

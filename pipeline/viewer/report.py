@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Kind, confidence_name
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Kind, confidence_name, known_field
 from freelabels.generators.contract.pictures import UNKNOWN, tint
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.outliers import MEANING, oddness
 from freelabels.pipeline.quality.rightness import TRUTH
-from freelabels.pipeline.quality.spot_check import Span, Survey, spans, survey
+from freelabels.pipeline.quality.spot_check import Span, Survey, sample_spans, survey
 from freelabels.pipeline.quality.verify import VerifySummary
+from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.shards.exclusions import clip_identity, excluded_rows, exclusions_of
-from freelabels.pipeline.shards.shards import SCHEMA, Dataset, DatasetFile, Shard
+from freelabels.pipeline.shards.record import SCHEMA
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, gap
-from freelabels.pipeline.viewer.frames import CLASSES, drawable, is_label, known, names_of
+from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, is_label, names_of
 from freelabels.pipeline.viewer.inspect import inspect
 
 if TYPE_CHECKING:
-    from freelabels.pipeline.quality.detector_errors import Measured
+    from freelabels.pipeline.quality.detector_errors import DetectorErrors
 
 LISTED = 200  # lines of failures.jsonl and rejected.jsonl that a page shows
 SURVEYED = 64  # frames that the agreement of fields is taken over
@@ -40,7 +42,7 @@ MOST_PROBLEMS = 200
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipListing:
     """The clips of a dataset by column, shards in order: as little as a page needs to list every frame."""
 
     shard: list[int]
@@ -67,7 +69,7 @@ class DatasetReport:
     shard_sizes: list[tuple[int, int] | None]
     shard_columns: list[int]
     column_sets: list[tuple[str, ...]]
-    clips: Clips
+    clips: ClipListing
     classes: dict[int, str]
     failures: list[dict[str, Any]]
     refused: list[dict[str, Any]]
@@ -98,7 +100,7 @@ def gather(path: str | os.PathLike[str]) -> DatasetReport:
     sizes: list[tuple[int, int] | None] = []
     columns: list[int] = []
     sets: dict[tuple[str, ...], int] = {}
-    clips = Clips([], [], [], [], [])
+    clips = ClipListing([], [], [], [], [])
     out: list[tuple[int, int]] = []
     measurable: list[Span] = []
     classes: dict[int, str] = {}
@@ -154,7 +156,7 @@ def _shown_source(clip: dict[str, Any]) -> str:
 def _size_of(shard: Shard) -> tuple[int, int] | None:
     """(height, width) of a shard's frames: of its images, or else of any map."""
     for name in ("image", *shard.fields):
-        spec = known(name)
+        spec = known_field(name)
         if name in shard.fields and spec is not None and spec.is_map:
             height, width = shard.shape(name)[1:3]
             return height, width
@@ -167,7 +169,7 @@ def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, 
     for name, column in figures.items():
         if name.endswith(CONFIDENCE_SUFFIX) and name.removesuffix(CONFIDENCE_SUFFIX) in figures:
             continue
-        spec = known(name)
+        spec = known_field(name)
         trust = figures.get(confidence_name(name), {})
         entry = {
             "name": name,
@@ -249,7 +251,7 @@ def gaps(reports: Sequence[DatasetReport]) -> dict[str, float]:
     one, other = ({f["name"]: f for f in report.fields} for report in reports)
     found = {}
     for name in one.keys() & other.keys():
-        spec = known(name)
+        spec = known_field(name)
         if (
             spec is not None
             and spec.kind is not Kind.RELATIVE
@@ -263,18 +265,18 @@ def gaps(reports: Sequence[DatasetReport]) -> dict[str, float]:
 
 def surveyed(path: str | os.PathLike[str], report: DatasetReport) -> Survey:
     """The survey of a bounded sample of a dataset's frames."""
-    return survey(Dataset(path), spans(report.spans, SURVEYED))
+    return survey(Dataset(path), sample_spans(report.spans, SURVEYED))
 
 
-def measured(path: str | os.PathLike[str], report: DatasetReport, clips: int) -> tuple[Measured, ...]:
+def measured(path: str | os.PathLike[str], report: DatasetReport, clips: int) -> tuple[DetectorErrors, ...]:
     """The detectors, measured on up to `clips` of the dataset's rendered clips, spread evenly over them."""
     from freelabels.pipeline.quality.detector_errors import (
-        measure,  # brings the renderer, which takes seconds to import
+        measure_detectors,  # brings the renderer, which takes seconds to import
     )
 
     them = report.measurable
     chosen = [them[k * len(them) // clips] for k in range(clips)] if len(them) > clips else them
-    return measure(Dataset(path), [(c.shard, c.start, c.stop) for c in chosen], MEASURED_FRAMES)
+    return measure_detectors(Dataset(path), [(c.shard, c.start, c.stop) for c in chosen], MEASURED_FRAMES)
 
 
 def survey_json(found: Survey, first: Survey | None = None) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from freelabels.generators.contract.fields import field as field_named
 from freelabels.generators.contract.pictures import picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.spot_check import Span
-from freelabels.pipeline.shards.shards import Dataset, Shard
-from freelabels.pipeline.viewer.frames import drawable, is_label, names_of
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.viewer.frame_reader import drawable, is_label, names_of
 from freelabels.pipeline.viewer.report import gather
 
 MOST_CLIPS = 8

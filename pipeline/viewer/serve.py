@@ -1,46 +1,30 @@
-"""The page of `freelabels inspect`, live: a small HTTP server on this machine that reads shards when asked."""
+"""The page of `freelabels inspect`, live: a small HTTP server on this machine that reads shards when asked.
+
+Python's own server, as every answer is a blocking read of a shard, so a thread a connection is what it needs; an
+asynchronous one (aiohttp) would hand each to a thread anyway, and need a loop that lives in another.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.quality.spot_check import Survey
-from freelabels.pipeline.quality.verify import verify as verify_dataset
-from freelabels.pipeline.shards.exclusions import Frame, exclusions_of, write_exclusions
-from freelabels.pipeline.shards.shards import Dataset
-from freelabels.pipeline.viewer.frames import FrameReader
-from freelabels.pipeline.viewer.page import html
-from freelabels.pipeline.viewer.report import (
-    DatasetReport,
-    as_json,
-    document,
-    figures_row,
-    gather,
-    measured,
-    odd,
-    survey_json,
-    surveyed,
-    verify_json,
-)
-from freelabels.pipeline.work.progress import Reporter
-from freelabels.pipeline.work.runner import Cluster
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.viewer.live import Live, NotThere
+from freelabels.pipeline.viewer.report import as_json
 
 HOST = "127.0.0.1"
 PORT = 8707
 SIDE = 1024  # pixels of the longer side of a picture, at most
 BODY = 64 << 20  # bytes of a posted exclusion list, at most
-MEASURED_CLIPS = 4
+SILENCE = 60  # seconds after which a connection that says nothing is closed
 # Nothing but this server is ever asked for anything; the page's own script and style stand in it.
 POLICY = (
     "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
@@ -48,178 +32,12 @@ POLICY = (
 )
 
 
-class NotThere(Exception):
-    """Something asked for that is not there."""
-
-
-@dataclass
-class Job:
-    """Work in the background whose result the page shows: state is idle, running, done or failed."""
-
-    state: str = "idle"
-    result: Any = None
-    error: str = ""
-    done: int = 0
-    total: int = 0
-
-
-@dataclass
-class Live:
-    """Datasets as a server shows them; its threads share it."""
-
-    paths: tuple[str, ...]
-    reports: tuple[DatasetReport, ...]
-    readers: tuple[FrameReader, ...]
-    figure_names: tuple[str, ...]
-    page: bytes
-    jobs: dict[tuple[str, int], Job] = field(default_factory=dict)
-    excluded: list[set[tuple[int, int]]] = field(default_factory=list)
-    figures: list[list[dict[str, float] | None]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    closing: threading.Event = field(default_factory=threading.Event)
-    first_survey: Survey | None = None
-
-    @staticmethod
-    def open(paths: Sequence[str]) -> Live:
-        """Read the records of the datasets. Raises as `gather`."""
-        reports = tuple(gather(path) for path in paths)
-        whole = document(reports, live=True)
-        readers = tuple(FrameReader(Dataset(path)) for path in paths)
-        live = Live(tuple(paths), reports, readers, tuple(whole["figure_names"]), html(whole).encode())
-        live.excluded = [set(report.excluded) for report in reports]
-        live.figures = [[None] * report.figures["rows"] for report in reports]
-        live.jobs = {
-            (name, k): Job() for name in ("survey", "figures", "measure", "verify") for k in range(len(paths))
-        }
-        return live
-
-    def start(self, name: str, number: int) -> None:
-        """Begin a job unless it runs already. Raises NotThere for a job there is none of."""
-        job = self.jobs.get((name, number))
-        if job is None:
-            raise NotThere(f"there is no job {name} {number}")
-        with self.lock:
-            if job.state == "running":
-                return
-            job.state, job.error = "running", ""
-        threading.Thread(target=self._run, args=(name, number), daemon=True).start()
-
-    def look(self) -> None:
-        """Everything that needs pixels and was not asked for, one after the other: the rest must stay quick."""
-        for name in ("survey", "figures"):
-            for number in range(len(self.paths)):
-                self.jobs[name, number].state = "running"
-                self._run(name, number)
-
-    def _run(self, name: str, number: int) -> None:
-        job = self.jobs[name, number]
-        work: dict[str, Callable[[int, Job], Any]] = {
-            "survey": self._survey,
-            "figures": self._figures,
-            "measure": self._measure,
-            "verify": self._verify,
-        }
-        try:
-            job.result = work[name](number, job)
-            job.state = "done"
-        except Exception as error:  # whatever a shard or a detector raises is said on the page
-            job.error = str(error) or type(error).__name__
-            job.state = "failed"
-
-    def _survey(self, number: int, job: Job) -> Any:
-        found = surveyed(self.paths[number], self.reports[number])
-        if number == 0:
-            self.first_survey = found
-        return survey_json(found, None if number == 0 else self.first_survey)
-
-    def _measure(self, number: int, job: Job) -> Any:
-        found = measured(self.paths[number], self.reports[number], MEASURED_CLIPS)
-        return [dataclasses.asdict(entry) for entry in found]
-
-    def _verify(self, number: int, job: Job) -> Any:
-        return verify_json(
-            verify_dataset(self.paths[number], cluster=Cluster(workers=0), reporter=Reporter("quiet"))
-        )
-
-    def _figures(self, number: int, job: Job) -> Any:
-        """Figures of every frame, shard by shard; what can't be read stays unknown."""
-        report, place = self.reports[number], 0
-        job.total, broken = report.figures["rows"], 0
-        clips = report.clips
-        for shard, start, stop in zip(clips.shard, clips.start, clips.stop, strict=True):
-            for row in range(start, stop):
-                if self.closing.is_set():
-                    return None
-                try:
-                    self.figures[number][place] = self.readers[number].figures(report.shard_names[shard], row)
-                except (CorruptShard, ValueError):
-                    broken += 1
-                place += 1
-                job.done = place
-        return {"broken": broken}
-
-    def state(self) -> dict[str, Any]:
-        """Every job, results included."""
-        return {
-            name: [dataclasses.asdict(self.jobs[name, k]) for k in range(len(self.paths))]
-            for name in ("survey", "figures", "measure", "verify")
-        }
-
-    def known_figures(self, number: int, first: int) -> dict[str, Any]:
-        """Figures of frames from number `first` on as far as they are known, and the oddness of all so far."""
-        if not 0 <= number < len(self.paths):
-            raise NotThere(f"there is no dataset {number}")
-        upto = self.jobs["figures", number].done
-        figures = self.figures[number][:upto]
-        rows = [figures_row(values, self.figure_names) if values else None for values in figures[first:]]
-        return {"first": first, "rows": rows, "odd": odd(figures, self.figure_names)}
-
-    def exclude(
-        self, number: int, changes: Sequence[tuple[int, int]], keep: Sequence[tuple[int, int]]
-    ) -> int:
-        """Add and take frames, [shard number, row], to and from a dataset's exclusion list; returns its length.
-
-        Raises NotThere for a frame that isn't there, UserError if the list can't be written.
-        """
-        if not 0 <= number < len(self.paths):
-            raise NotThere(f"there is no dataset {number}")
-        dataset = self.readers[number].dataset
-        with self.lock:
-            listed = set(exclusions_of(dataset))
-            listed |= self._identities(number, changes)
-            listed -= self._identities(number, keep)
-            try:
-                write_exclusions(dataset, listed)
-            except OSError as error:
-                raise UserError(f"can't write to {dataset.path} ({error.strerror})") from error
-            self.excluded[number] |= set(changes)
-            self.excluded[number] -= set(keep)
-        return len(listed)
-
-    def _identities(self, number: int, rows: Sequence[tuple[int, int]]) -> set[Frame]:
-        by_shard: dict[int, list[int]] = {}
-        for shard, row in rows:
-            by_shard.setdefault(shard, []).append(row)
-        found = set()
-        for shard, wanted in by_shard.items():
-            known = self.readers[number].identities(self.shard_name(number, shard))
-            if not all(0 <= row < len(known) for row in wanted):
-                raise NotThere(f"shard {shard} of dataset {number} has {len(known)} frames, from 0 on")
-            found |= {known[row] for row in wanted}
-        return found
-
-    def shard_name(self, number: int, shard: int) -> str:
-        """Name of a shard by its place in the report. Raises NotThere."""
-        if not (0 <= number < len(self.paths) and 0 <= shard < len(self.reports[number].shard_names)):
-            raise NotThere(f"there is no shard {shard} in dataset {number}")
-        return self.reports[number].shard_names[shard]
-
-
 class Handler(BaseHTTPRequestHandler):
     """Answers one connection; `live` is what there is to show."""
 
     live: Live
     protocol_version = "HTTP/1.1"
+    timeout = SILENCE
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the terminal is the user's."""
@@ -233,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def _answer(self, handle: Callable[[list[str], dict[str, str]], None]) -> None:
+        # What follows a body that was not read to its end would be taken for the next request.
+        self.close_connection |= "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
         url = urlsplit(self.path)
         parts = [unquote(part) for part in url.path.split("/") if part]
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
@@ -293,8 +113,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self, parts: list[str], query: dict[str, str]) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        if length > BODY or self.headers.get("Content-Type") != "application/json":
-            self.close_connection = True
+        if not 0 <= length <= BODY or self.headers.get("Content-Type") != "application/json":
             raise ValueError("post JSON")
         body = json.loads(self.rfile.read(length) or b"{}")
         match parts:
@@ -324,6 +143,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "private, max-age=3600" if cache else "no-store")
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
+        if self.close_connection or status >= HTTPStatus.BAD_REQUEST:
+            self.send_header("Connection", "close")  # and so it is closed
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
@@ -357,11 +178,9 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        """Also let go of the shards."""
-        self.live.closing.set()
+        """Also end what goes on about the datasets."""
         super().server_close()
-        for reader in self.live.readers:
-            reader.close()
+        self.live.close()
 
 
 def make_server(paths: Sequence[str], port: int = PORT) -> Server:

@@ -1,4 +1,4 @@
-"""What scenes may be drawn from: one documented dataclass of ranges, and the TOML file that overrides it."""
+"""What scenes may be drawn from: documented dataclasses of ranges, and the TOML file that overrides it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,90 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from freelabels.ground.spelling import nearest
-from freelabels.renderers.draw.appearances import AppearanceRanges
+from freelabels.renderers.surfaces.appearance import PHOTO, TEXTURES
 
 Interval = tuple[float, float]
-Ranges = TypeVar("Ranges", "SceneRanges", AppearanceRanges)
+LIGHTINGS = ("sun", "overcast", "lamps")
+Ranges = TypeVar("Ranges", "SceneRanges", "AppearanceRanges")
 
 
 def _weights(**weights: float) -> Any:
     return field(default_factory=lambda: dict(weights))
+
+
+@dataclass(frozen=True)
+class AppearanceRanges:
+    """From what an appearance is drawn; intervals are (low, high), mappings are relative weights.
+
+    Lengths of patterns on floors and walls in metres, on objects as a share of the object's extent; angles in
+    degrees; colour temperatures in kelvin. Raises ValueError for an impossible range.
+    """
+
+    floor_textures: Mapping[str, float] = _weights(
+        plain=0.2, worn=1, checker=0.6, wood=0.3, marble=0.7, noise=0.7, brick=0.5, tiles=1.5, planks=2.5,
+        terrazzo=1, fabric=1.2, photo=1.5,
+    )  # fmt: skip
+    ground_textures: Mapping[str, float] = _weights(  # floors under the open sky
+        worn=1, checker=0.2, noise=4, brick=1.5, tiles=1, planks=0.8, terrazzo=1.5, photo=1.5
+    )
+    wall_textures: Mapping[str, float] = _weights(
+        plain=0.5, worn=2, stripes=0.7, noise=1, brick=1, tiles=0.7, planks=0.7, fabric=0.5, photo=1
+    )
+    object_textures: Mapping[str, float] = _weights(
+        plain=2, worn=1.5, checker=0.6, stripes=0.8, wood=1.5, marble=0.8, noise=1, brick=0.2, terrazzo=0.6,
+        fabric=1, photo=2,
+    )  # fmt: skip
+    floor_scale: Interval = (0.08, 0.5)
+    wall_scale: Interval = (0.1, 0.6)
+    object_scale: Interval = (0.08, 0.5)
+    roughness: Interval = (0.15, 0.9)
+    specular: Interval = (0.03, 0.06)
+    metal_share: float = 0.08  # of objects
+    outdoor: Mapping[str, float] = _weights(sun=3, overcast=1, lamps=1.5)  # lighting where there are no walls
+    sun_elevation: Interval = (18, 75)
+    sun_radius: Interval = (0.27, 1.5)  # 0.27° is the real sun's
+    overcast_radius: Interval = (8, 25)  # the sun's disc through cloud
+    sun_temperature: Interval = (4200, 6200)
+    sky_temperature: Interval = (7500, 13000)
+    lamps: tuple[int, int] = (1, 3)
+    lamp_distance: Interval = (0.2, 1.6)  # metres from the world's vertical axis
+    lamp_height: Interval = (1.5, 2.7)  # metres
+    lamp_radius: Interval = (0.05, 0.4)  # metres
+    lamp_temperature: Interval = (2700, 5500)
+    ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
+    photo_background: float = 0.5  # chance, where there are photos
+    clouds: Interval = (0.0, 0.7)
+    exposure: Interval = (-0.5, 0.5)  # stops
+    adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away
+    blur: Interval = (0.25, 0.7)  # pixels
+    vignetting: Interval = (0.0, 0.35)
+    full_well: Interval = (800, 20000)  # photons
+    read_noise: Interval = (0.0005, 0.006)
+    contrast: Interval = (1.0, 1.35)
+    jpeg: tuple[int, int] = (70, 97)
+    jpeg_share: float = 0.7  # of clips that are compressed
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, Mapping):
+                _check_weights(entry.name, value)
+            elif isinstance(value, tuple | list):
+                if len(value) != 2 or not value[0] <= value[1]:
+                    raise ValueError(
+                        f"{entry.name}: {value} is no interval; give (low, high) with low not above high"
+                    )
+            elif not 0 <= value <= 1:
+                raise ValueError(f"{entry.name}: {value} is no share; give a number from 0 to 1")
+
+
+def _check_weights(name: str, weights: Mapping[str, float]) -> None:
+    known = LIGHTINGS if name == "outdoor" else TEXTURES
+    unknown = [key for key in weights if key not in known]
+    if unknown:
+        raise ValueError(f"{name}: there is no {unknown[0]!r}; choose from {', '.join(known)}")
+    if not weights or min(weights.values()) < 0 or sum(w for key, w in weights.items() if key != PHOTO) <= 0:
+        raise ValueError(f"{name}: give at least one kind other than photo a weight above 0, and none below")
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.values import choose, rounded, rounded_vector
 from freelabels.renderers.scene.assets import Asset, Group, Library
 from freelabels.renderers.scene.scene import Body, Camera, Drive, Physics, Scene, Vector, Wall
 from freelabels.renderers.simulate.world import material_roles
 
+_number, _vector = partial(rounded, digits=9), partial(rounded_vector, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = ("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter")
 BOLTED = ("arm",)  # classes made to be fixed to the floor
@@ -95,7 +98,7 @@ def _choose_bodies(
         raise ValueError("groups: none of the groups with a weight above 0 has an asset in this library")
     chosen = []
     for child in rng.spawn(int(rng.integers(ranges.objects[0], ranges.objects[1] + 1))):
-        group = _choose(child, weights)
+        group = choose(child, weights)
         asset = _usable(child, names[group], assets, left_out)
         size = ranges.articulated_size if asset.joints else ranges.size
         drives = tuple(_draw_drive(child, joint.lower, joint.upper, ranges) for joint in asset.joints)
@@ -171,7 +174,7 @@ def _place_bodies(
     for child, (asset, body) in zip(rng.spawn(len(chosen)), chosen, strict=True):
         scale = body.size / asset.extent
         radius = float(np.linalg.norm(asset.upper - asset.lower)) / 2 * scale
-        behaviour = _choose(child, ranges.behaviours)
+        behaviour = choose(child, ranges.behaviours)
         if asset.joints:
             behaviour = "stand"
         for attempt in range(PLACEMENTS + 1):
@@ -221,7 +224,7 @@ def _draw_motion(
 
 
 def _draw_camera(rng: np.random.Generator, ranges: SceneRanges) -> Camera:
-    path: Any = _choose(rng, ranges.paths)
+    path: Any = choose(rng, ranges.paths)
     off, azimuth = rng.uniform(*ranges.look_at), rng.uniform(0, 2 * np.pi)
     target = (off * np.cos(azimuth), off * np.sin(azimuth), rng.uniform(*ranges.look_at_height))
     side = rng.choice((-1.0, 1.0))
@@ -277,22 +280,6 @@ def _any_turn(rng: np.random.Generator) -> tuple[float, float, float, float]:
     return x, y, z, w
 
 
-def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> Any:
-    names = list(weights)
-    shares = np.array([weights[name] for name in names], float)
-    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
-
-
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
     return unit
-
-
-def _number(value: ArrayLike) -> float:
-    """Nine significant digits: what is drawn is what JSON shows."""
-    return float(f"{float(np.asarray(value)):.9g}")
-
-
-def _vector(values: ArrayLike) -> Vector:
-    x, y, z = (_number(value) for value in np.asarray(values, np.float64))
-    return x, y, z

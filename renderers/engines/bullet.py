@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from freelabels.generators.contract.geometry import invert_pose
+from freelabels.ground.errors import UserError
 
 
 @contextmanager
@@ -35,13 +37,32 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-with quiet():  # it tells its build time
-    import pybullet as pybullet
+try:
+    with quiet():  # it tells its build time
+        import pybullet as pybullet
+        import pybullet_data
+except ModuleNotFoundError:  # there are wheels for few systems; what doesn't render works without
+    pybullet = pybullet_data = None
+
+
+def data_folder() -> Path:
+    """The folder of models that PyBullet brings along. Raises UserError where there is no PyBullet."""
+    _require()
+    return Path(pybullet_data.getDataPath())
+
+
+def _require() -> None:
+    if pybullet is None:
+        raise UserError(
+            "rendering needs PyBullet, which has wheels for Python 3.11 on Linux x86-64: use that Python, or "
+            "build PyBullet with a C++ compiler (pip install pybullet)"
+        )
 
 
 @contextmanager
 def client() -> Iterator[int]:
-    """The id of a fresh engine in DIRECT mode; disconnecting frees what it loaded."""
+    """The id of a fresh engine in DIRECT mode; disconnecting frees what it loaded. Raises UserError."""
+    _require()
     with quiet():
         number: int = pybullet.connect(pybullet.DIRECT)
     # Bullet would keep every mesh file it has ever read.

@@ -15,7 +15,7 @@ from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Su
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import Appearance, Light
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.surfaces.surface_points import dot
 
 MOVED = 5e-4  # metres a surface point is displaced from one frame to the next to count as moving
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
@@ -56,7 +56,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Points:
+class PixelHits:
     """What the rays through all N = H·W pixel centres hit; camera axes, float64.
 
     ray: (N, 3) with z = 1; towards: the same in world axes, float32. hits: what was hit along those. face: (N,)
@@ -82,7 +82,7 @@ class Points:
         return np.asarray(self.geometry != NOTHING)
 
 
-def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
+def look(now: Instant, K: Floats, size: tuple[int, int]) -> PixelHits:
     """Cast a ray through every pixel centre and solve for the point hit in float64.
 
     Embree finds the triangle in float32; where the ray meets its plane follows exactly.
@@ -100,14 +100,14 @@ def look(now: Instant, K: Floats, size: tuple[int, int]) -> Points:
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return Points(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
+    return PixelHits(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
 
 
 def label_frame(
     before: Instant,
     now: Instant,
     after: Instant,
-    seen: Points,
+    seen: PixelHits,
     K: Floats,
     size: tuple[int, int],
     known: Known,
@@ -196,7 +196,7 @@ def _placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
 
 
 def _flow(
-    seen: Points, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
+    seen: PixelHits, point: Floats, now: Instant, other: Instant, K: Floats, size: tuple[int, int]
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
@@ -218,7 +218,7 @@ def _flow(
     return flow.astype(np.float16), visibility, known
 
 
-def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]) -> NDArray[np.uint8]:
+def _motion(seen: PixelHits, point: Floats, now: Instant, others: Sequence[Instant]) -> NDArray[np.uint8]:
     """255 where the surface point itself moves in the world, whatever the camera does."""
     moving = np.zeros(len(point), bool)
     for other in others:
@@ -231,7 +231,7 @@ def _motion(seen: Points, point: Floats, now: Instant, others: Sequence[Instant]
 
 
 def _canonical(
-    seen: Points, point: Floats, now: Instant, instance: Ints, known: Known
+    seen: PixelHits, point: Floats, now: Instant, instance: Ints, known: Known
 ) -> NDArray[np.float16]:
     """Position in the object's own box (N, 3), 0 on the static scene."""
     out = np.zeros((len(point), 3), np.float16)
@@ -241,7 +241,9 @@ def _canonical(
     return out
 
 
-def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]) -> Seen:
+def _seen(
+    seen: PixelHits, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]
+) -> Seen:
     """What edges are told from."""
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
@@ -267,7 +269,7 @@ def _seen(seen: Points, point: Floats, now: Instant, known: Known, K: Floats, si
 
 
 def _albedo(
-    seen: Points, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
+    seen: PixelHits, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Linear albedo (H, W, 3) at the points hit and, where it steps there, filtered over the pixels.
 
@@ -301,7 +303,7 @@ def _albedo(
 
 
 def _lit(
-    seen: Points, point: Floats, now: Instant, lights: Sequence[Light]
+    seen: PixelHits, point: Floats, now: Instant, lights: Sequence[Light]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether each point sees the centre of each light, and whether its surface is turned to it, (N, L) each.
 
@@ -339,7 +341,7 @@ def _reach(light: Light) -> float:
 
 
 def _amodal(
-    seen: Points, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
+    seen: PixelHits, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
 ) -> NDArray[np.bool_]:
     """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
     masks = np.zeros((objects, len(instance)), bool)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
 from freelabels.renderers.surfaces.appearance import Light, Vector
-from freelabels.renderers.surfaces.points import dot
+from freelabels.renderers.surfaces.surface_points import dot
 
 
 def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tuple[Floats, float]:

@@ -12,7 +12,7 @@ from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
 from freelabels.renderers.surfaces import textures
 from freelabels.renderers.surfaces.appearance import Appearance, Light
-from freelabels.renderers.surfaces.points import Lattice, Points, by_geometry, dot, largest
+from freelabels.renderers.surfaces.surface_points import Lattice, SurfacePoints, by_geometry, dot, largest
 
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -26,7 +26,7 @@ TILE = 8  # the directions of indirect light repeat after this many pixels both 
 def shade(
     surfaces: Surfaces,
     appearance: Appearance,
-    points: Points,
+    points: SurfacePoints,
     whole: int,
     size: tuple[int, int],
     rng: np.random.Generator,
@@ -258,7 +258,7 @@ def _about(normal: Floats, square: Floats) -> Floats:
 
 
 def mirrored(
-    scene: _Bounce, points: Points, roughness: Floats, fresnel: Floats, around: Floats, turn: Floats
+    scene: _Bounce, points: SurfacePoints, roughness: Floats, fresnel: Floats, around: Floats, turn: Floats
 ) -> Floats:
     """Radiance (N, 3) from where a mirror would show it; rough surfaces see the indirect light's mean."""
     look = scene.appearance

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import pybullet_data
 import trimesh
 from numpy.typing import NDArray
 
@@ -149,11 +148,12 @@ class Library:
 def library(own: Path | None = None, photos: Path | None = None, split: Split = "all") -> Library:
     """Everything that ships, the meshes under folder `own` and the pictures under folder `photos`.
 
-    An own mesh's class is the folder it lies in, or its file's stem directly under `own`. split: "train" and
-    "test" share primitives, household and articulated assets and part the others by a hash of their names.
-    Raises ValueError for a missing or empty folder and for more classes than a byte holds.
+    An own mesh's class is the first folder on its path, or the stem of a file directly under `own`. split: "train"
+    and "test" share primitives, household and articulated assets and part the others by a hash of their names.
+    Raises ValueError for a missing or empty folder and for more classes than a byte holds, UserError without
+    PyBullet.
     """
-    root = Path(pybullet_data.getDataPath())
+    root = bullet.data_folder()
     entries = [Entry(f"primitive/{name}", cls, "primitive", "") for name, cls in PRIMITIVES.items()]
     entries += [Entry(f"household/{cls}", cls, "household", str(root / p)) for cls, p in HOUSEHOLD.items()]
     entries += [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 Path = Literal["static", "orbit", "dolly", "handheld"]
 Behaviour = Literal["drop", "throw", "roll", "rest", "stand"]
+PROBLEMS = 5  # of a stored scene that are said at a time
 SCENE_VERSION = 1  # raised whenever the same scene would give another clip
 
 
@@ -128,7 +129,12 @@ def scene_to_json(scene: Scene) -> dict[str, Any]:
 
 def scene_from_json(stored: Mapping[str, Any]) -> Scene:
     """The scene that was stored. Raises ValueError naming what is missing, unknown or of the wrong kind."""
-    scene: Scene = _restored(Scene, stored, "scene")
+    from pydantic import ValidationError
+
+    try:
+        scene: Scene = _stored_scene().model_validate_json(json.dumps({"scene": stored})).scene
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_sentence, error.errors()[:PROBLEMS]))) from error
     if scene.version != SCENE_VERSION:
         raise ValueError(f"scene: has version {scene.version}, this software renders {SCENE_VERSION}")
     if scene.fps <= 0 or 240 % scene.fps:
@@ -136,41 +142,23 @@ def scene_from_json(stored: Mapping[str, Any]) -> Scene:
     return scene
 
 
-def _restored(kind: Any, value: Any, where: str) -> Any:
-    """JSON `value` as an instance of type `kind`: dataclasses, tuples, literals, mappings and numbers."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{where}: should be an object with named values")
-        hints = get_type_hints(kind)
-        required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
-        for name in sorted(required - set(value)):
-            raise ValueError(f"{where}.{name}: is missing")
-        for name in sorted(set(value) - set(hints)):
-            raise ValueError(f"{where}.{name}: is not known")
-        return kind(**{name: _restored(hints[name], value[name], f"{where}.{name}") for name in value})
-    if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(value):
-            raise ValueError(f"{where}: should have {len(kinds)} values, has {len(value)}")
-        return tuple(
-            _restored(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))
-        )
-    if origin is Mapping and isinstance(value, Mapping):
-        return {key: _restored(inner[1], entry, f"{where}.{key}") for key, entry in value.items()}
-    if origin is Literal and value in inner:
-        return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not np.isfinite(value):
-            raise ValueError(f"{where}: {value} is not a finite number")
-        return float(value)
-    if origin not in (tuple, Mapping, Literal, UnionType) and kind is not float and type(value) is kind:
-        return value
-    raise ValueError(f"{where}: {value!r} is not of the kind {getattr(kind, '__name__', kind)}")
+@cache
+def _stored_scene() -> Any:
+    """The model of what is stored; pydantic takes half a second to import, so it is when it is needed."""
+    from pydantic import ConfigDict, create_model
+
+    exactly = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return create_model("StoredScene", __config__=exactly, scene=(Scene, ...))
 
 
-def _is_required(entry: dataclasses.Field[Any]) -> bool:
-    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """Where in a stored scene something is wrong, and what."""
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])[1:]
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{where}: is not known"
+    return f"{where}: {problem['input']!r} {problem['msg'].removeprefix('Input ')}"
 
 
 def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:

@@ -20,11 +20,11 @@ from freelabels.generators.contract.geometry import Floats
 from freelabels.renderers.surfaces.appearance import Material
 from freelabels.renderers.surfaces.noise import kept, layered_noise, stones
 from freelabels.renderers.surfaces.palette import srgb_to_linear
-from freelabels.renderers.surfaces.points import largest
+from freelabels.renderers.surfaces.surface_points import largest
 
 
 @dataclass(frozen=True)
-class Points:
+class TexturePoints:
     """Where a texture is evaluated, in features of the pattern.
 
     at: (N, 3). normal: (N, 3) unit. footprint: (N, 3) distance between neighbouring pixels along each axis.
@@ -39,10 +39,10 @@ class Points:
         """(N,) one footprint for patterns without direction."""
         return np.asarray(largest(self.footprint) * np.float32(0.5))
 
-    def scaled(self, *factors: float) -> Points:
+    def scaled(self, *factors: float) -> TexturePoints:
         """Stretched along the axes."""
         by = np.asarray(factors, np.float32)
-        return Points(self.at * by, self.normal, self.footprint * by)
+        return TexturePoints(self.at * by, self.normal, self.footprint * by)
 
 
 def albedo(material: Material, points: Floats, normals: Floats, footprint: Floats, extent: float) -> Floats:
@@ -56,7 +56,7 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
     turn = cv2.Rodrigues(np.asarray(material.turn, np.float64))[0] / size
     shift = np.random.Generator(np.random.PCG64(material.seed)).uniform(0, 16, 3)
     frame = np.asarray(turn.T, np.float32)
-    where = Points(
+    where = TexturePoints(
         at=points @ frame + shift.astype(np.float32),
         normal=normals @ np.asarray(turn.T * size, np.float32),
         footprint=footprint @ np.abs(frame),
@@ -133,33 +133,33 @@ def _unit_hash(seed: int, *ids: Floats) -> Floats:
     return (mixed >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
 
 
-def _planar(points: Points) -> tuple[Points, Floats]:
+def _planar(points: TexturePoints) -> tuple[TexturePoints, Floats]:
     """Flat coordinates on the side of a cube each point faces: (u, v, other), v upwards on walls; the side."""
     side = np.argmax(np.abs(points.normal), axis=1)
     at, footprint = np.empty_like(points.at), np.empty_like(points.footprint)
     for axis, order in enumerate(((1, 2, 0), (0, 2, 1), (0, 1, 2))):
         chosen = np.flatnonzero(side == axis)
         at[chosen], footprint[chosen] = points.at[chosen][:, order], points.footprint[chosen][:, order]
-    return Points(at, points.normal, footprint), side.astype(np.float32)
+    return TexturePoints(at, points.normal, footprint), side.astype(np.float32)
 
 
-def _plain(material: Material, points: Points) -> Floats:
+def _plain(material: Material, points: TexturePoints) -> Floats:
     return np.broadcast_to(_colours(material)[0], points.at.shape)
 
 
-def _worn(material: Material, points: Points) -> Floats:
+def _worn(material: Material, points: TexturePoints) -> Floats:
     first, _, _ = _colours(material)
     stain = layered_noise(points.at * np.float32(0.7), points.spread * np.float32(0.7), 4, 0.6)
     return np.asarray(first * (1 + np.float32(0.05) * stain[:, None]))
 
 
-def _checker(material: Material, points: Points) -> Floats:
+def _checker(material: Material, points: TexturePoints) -> Floats:
     first, second, _ = _colours(material)
     waves = [_square_wave(points.at[:, k] / 2, points.footprint[:, k] / 2) for k in range(3)]
     return _mix(first, second, np.float32(0.5) + np.float32(0.5) * waves[0] * waves[1] * waves[2])
 
 
-def _stripes(material: Material, points: Points) -> Floats:
+def _stripes(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     x, footprint = points.at[:, 0], points.footprint[:, 0]
     wide = _square_wave(x / 2, footprint / 2)
@@ -167,7 +167,7 @@ def _stripes(material: Material, points: Points) -> Floats:
     return _mix(_mix(first, second, np.float32(0.5) + np.float32(0.5) * wide), third, thin)
 
 
-def _wood(material: Material, points: Points) -> Floats:
+def _wood(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     slow = points.scaled(1.0, 1.0, 0.18)
     wobble = layered_noise(slow.at, slow.spread, 2)
@@ -185,7 +185,7 @@ def _wood(material: Material, points: Points) -> Floats:
     return np.asarray(colour * (1 + np.float32(0.05) * grain[:, None]))
 
 
-def _marble(material: Material, points: Points) -> Floats:
+def _marble(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     fold = layered_noise(points.at, points.spread, 5, 0.6)
     folded = points.at * np.float32(0.8) + 9 + fold[:, None] * np.float32(0.35)
@@ -196,7 +196,7 @@ def _marble(material: Material, points: Points) -> Floats:
     return _mix(_mix(third, first, cloud), second, vein * np.float32(0.8))
 
 
-def _speckle(material: Material, points: Points) -> Floats:
+def _speckle(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     rough = layered_noise(points.at, points.spread, 6, 0.8)
     fine = points.scaled(24, 24, 24)
@@ -206,8 +206,8 @@ def _speckle(material: Material, points: Points) -> Floats:
 
 
 def _laid(
-    material: Material, points: Points, size: tuple[float, float], joint: float, offset: float
-) -> tuple[Points, Floats, Floats]:
+    material: Material, points: TexturePoints, size: tuple[float, float], joint: float, offset: float
+) -> tuple[TexturePoints, Floats, Floats]:
     """Rows of equal pieces: flat coordinates in features, a number in [0, 1) per piece, 1 off the joints."""
     flat, side = _planar(points)
     row = flat.at[:, 1] / np.float32(size[1])
@@ -225,7 +225,7 @@ def _laid(
     return flat, np.float32(0.5) + (piece - np.float32(0.5)) * keep, off_joint
 
 
-def _brick(material: Material, points: Points) -> Floats:
+def _brick(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     _, piece, off_joint = _laid(material, points, (1.0, 0.33), 0.05, 0.5)
     rough = layered_noise(points.at * 5, points.spread * 5, 4, 0.7)
@@ -233,7 +233,7 @@ def _brick(material: Material, points: Points) -> Floats:
     return _mix(third * (np.float32(0.9) + np.float32(0.06) * rough[:, None]), face, off_joint)
 
 
-def _tiles(material: Material, points: Points) -> Floats:
+def _tiles(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     _, piece, off_joint = _laid(material, points, (1.0, 1.0), 0.025, 0.0)
     cloud = layered_noise(points.at * 2, points.spread * 2, 4, 0.6)
@@ -241,7 +241,7 @@ def _tiles(material: Material, points: Points) -> Floats:
     return _mix(third * np.float32(0.8), face, off_joint)
 
 
-def _planks(material: Material, points: Points) -> Floats:
+def _planks(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     flat, piece, off_joint = _laid(material, points, (6.0, 0.7), 0.02, 1.0)
     shifted = flat.at + piece[:, None] * 37
@@ -255,7 +255,7 @@ def _planks(material: Material, points: Points) -> Floats:
     return _mix(second * np.float32(0.35), tone, off_joint)
 
 
-def _terrazzo(material: Material, points: Points) -> Floats:
+def _terrazzo(material: Material, points: TexturePoints) -> Floats:
     colours = _colours(material)
     ground = colours[0] * (1 + np.float32(0.03) * layered_noise(points.at, points.spread, 4)[:, None])
     choice = np.stack([colours[1], colours[2], colours[1] * np.float32(0.5), colours[2] * np.float32(1.3)])
@@ -271,7 +271,7 @@ def _terrazzo(material: Material, points: Points) -> Floats:
     return ground
 
 
-def _fabric(material: Material, points: Points) -> Floats:
+def _fabric(material: Material, points: TexturePoints) -> Floats:
     first, second, third = _colours(material)
     flat, _ = _planar(points)
     threads = np.float32(12)
@@ -289,7 +289,7 @@ def _fabric(material: Material, points: Points) -> Floats:
     )
 
 
-def _photo(material: Material, points: Points) -> Floats:
+def _photo(material: Material, points: TexturePoints) -> Floats:
     """A photo projected along the three axes, blended where the surface turns from one to the next."""
     weight = np.square(np.square(np.square(points.normal)))
     weight /= (weight[:, 0] + weight[:, 1] + weight[:, 2])[:, None]
@@ -303,7 +303,7 @@ def _photo(material: Material, points: Points) -> Floats:
     return np.asarray(total / np.maximum((weight * (weight > 0.02)).sum(1, keepdims=True), np.float32(1e-3)))
 
 
-_PATTERNS: dict[str, Callable[[Material, Points], Floats]] = {
+_PATTERNS: dict[str, Callable[[Material, TexturePoints], Floats]] = {
     "plain": _plain,
     "worn": _worn,
     "checker": _checker,

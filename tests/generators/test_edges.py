@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial.distance import cdist
 
-from benchmarks.edges_metrics import Counts, match, score
+from benchmarks.labels.edges import Counts, match, score
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics

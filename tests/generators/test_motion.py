@@ -12,8 +12,8 @@ from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import field
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
-from freelabels.generators.tools.guided import guided_upsampling
-from freelabels.generators.tools.superpixels import superpixels
+from freelabels.generators.tools.guided_filter import guided_upsampling
+from freelabels.generators.tools.superpixels import waterpixels
 
 SIDE = 160
 
@@ -171,7 +171,7 @@ def test_runs_are_identical_and_registered() -> None:
 def test_superpixels_cover_the_frame_and_keep_to_edges() -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     image[:, 29:] = 200
-    ids = superpixels(image, 8)
+    ids = waterpixels(image, 8)
     assert sorted(set(ids.ravel())) == list(range(6 * 8))
     assert not set(ids[:, :28].ravel()) & set(ids[:, 31:].ravel())
 

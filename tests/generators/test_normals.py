@@ -9,7 +9,7 @@ from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.depth.sensor_depth import SensorDepth
 from freelabels.generators.normals import Normals
-from freelabels.generators.tools.planes import fit_planes, geodesic_sums, links, steps
+from freelabels.generators.tools.planes import fit_planes, geodesic_sums, link_weights, neighbour_steps
 from tests.analytic_scene import ROOM, Rectangle, Sphere, render
 
 SIZE = (120, 160)
@@ -148,7 +148,9 @@ def test_plane_fits_stop_at_edges():
     x = np.broadcast_to(np.arange(40, dtype=np.float32), (30, 40))
     values = np.where(x < 20, 5 + 0.1 * x, 1 - 0.02 * x).astype(np.float32)
     planes = fit_planes(
-        values, np.ones_like(values), *links(steps(np.where(x < 20, 0, 50).astype(np.float32)), 5)
+        values,
+        np.ones_like(values),
+        *link_weights(neighbour_steps(np.where(x < 20, 0, 50).astype(np.float32)), 5),
     )
     np.testing.assert_allclose(planes.value, values, atol=2e-3)
     np.testing.assert_allclose(planes.slope_x[:, 5:15], 0.1, atol=2e-3)

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from freelabels.renderers.draw.appearances import AppearanceRanges, draw_appearance
+from freelabels.renderers.draw.appearances import draw_appearance
+from freelabels.renderers.draw.ranges import AppearanceRanges
 from freelabels.renderers.surfaces.appearance import PHOTO, TEXTURES, Appearance, Role, appearance_from_dict
 from freelabels.renderers.surfaces.palette import blackbody, linear_to_srgb, luminance, srgb_to_linear
 

@@ -12,6 +12,8 @@ from PIL import Image
 from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Asset, Library, faults, library
 from freelabels.renderers.surfaces import meshes
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +179,8 @@ def test_the_class_of_a_mesh_is_the_first_folder_however_deep_it_lies(
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         trimesh.creation.box().export(tmp_path / path)
-    found = {entry.name.removeprefix("own/"): entry.cls for entry in assets._own_entries(tmp_path)}
+    own = [entry for entry in library(tmp_path).entries if entry.group == "own"]
+    found = {entry.name.removeprefix("own/"): entry.cls for entry in own}
     assert found == {
         "02691156/1a04/models/model_normalized.obj": "02691156",
         "02958343/1a0b/models/model_normalized.obj": "02958343",

@@ -12,8 +12,8 @@ from freelabels.generators.contract.geometry import intrinsics_from_fov, pixel_c
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.engines.raycast import Mesh, Parts, Surfaces, cast, pose_surfaces
 from freelabels.renderers.pixels import environment
-from freelabels.renderers.pixels.image import render_image, render_radiance
 from freelabels.renderers.pixels.lights import light_rays
+from freelabels.renderers.pixels.ray_image import render_image, render_radiance
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, Appearance, Background, Light, Material, Sensor
 

@@ -14,6 +14,8 @@ from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.scene.assets import Entry, Library, library
 from freelabels.renderers.scene.scene import Camera, Scene, camera_poses, scene_from_json, scene_to_json
 
+pytestmark = pytest.mark.renders
+
 RANGES = SceneRanges()
 
 
@@ -119,12 +121,12 @@ def test_scenes_without_objects_are_scenes(assets: Library) -> None:
         ({"version": 99}, "has version 99"),
         ({"gravity": 1}, "scene.gravity: is not known"),
         ({"camera": {"fov": 60}}, "scene.camera.azimuth: is missing"),
-        ({"seed": "one"}, "scene.seed: 'one' is not of the kind int"),
+        ({"seed": "one"}, "scene.seed: 'one' should be a valid integer"),
         (
             {"walls": [{"azimuth": float("nan"), "distance": 1, "width": 1, "height": 1}]},
-            "not a finite number",
+            r"scene.walls\[0\].azimuth: nan should be a finite number",
         ),
-        ({"bodies": 3}, "scene.bodies: 3 is not of the kind"),
+        ({"bodies": 3}, "scene.bodies: 3 should be a valid array"),
     ],
 )
 def test_broken_scene_files_get_a_sentence(change: dict[str, object], message: str, scene: Scene) -> None:

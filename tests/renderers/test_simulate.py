@@ -32,6 +32,8 @@ from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.world import build_world, material_roles
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Material
 
+pytestmark = pytest.mark.renders
+
 GRAVITY = 9.81
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
 SKY = Background("sky", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

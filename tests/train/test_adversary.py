@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.train.objective import adversary as adversaries
-from freelabels.train.objective.adversary import (
-    ADVERSARIES,
-    Adversary,
-    AdversaryConfig,
-    make_adversary,
-    swap_amplitudes,
-)
+from freelabels.train.config import AdversaryConfig
+from freelabels.train.objective.adversaries.base import Adversary
+from freelabels.train.objective.adversaries.fourier import swap_amplitudes
+from freelabels.train.objective.adversaries.reversal import reverse
+from freelabels.train.objective.adversary import ADVERSARIES, make_adversary
 from freelabels.train.run.separability import domain_probe
 
 CHANNELS = (4, 8)
@@ -64,7 +61,7 @@ def test_reversal_turns_the_trunks_gradient_and_not_the_judges(name: str) -> Non
         if a is not getattr(getattr(full, "narrow", None), "weight", None):
             torch.testing.assert_close(a.grad, b.grad)
     x = torch.ones(2, requires_grad=True)
-    adversaries.reverse(x, torch.tensor(3.0)).sum().backward()
+    reverse(x, torch.tensor(3.0)).sum().backward()
     assert x.grad.tolist() == [-3, -3]
 
 

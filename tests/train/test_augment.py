@@ -5,14 +5,8 @@ import pytest
 
 from benchmarks.shapes import scene
 from freelabels.generators.contract.geometry import intrinsics, project, rays
-from freelabels.train.data.augment import (
-    AugmentConfig,
-    Resampler,
-    View,
-    centre_view,
-    change_light,
-    random_view,
-)
+from freelabels.train.config import AugmentConfig
+from freelabels.train.data.augment import Resampler, View, centre_view, change_light, random_view
 
 SIZE = 96
 K = intrinsics(0.9 * SIZE, SIZE, SIZE)[None]

@@ -10,16 +10,19 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.shapes import write_dataset
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import (
+    BalanceConfig,
+    LoaderConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from freelabels.train.data.windows import REAL, SYNTHETIC
-from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Inputs, Learner
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, backward, fit
-from freelabels.train.tasks.tasks import RobustConfig, tasks
+from freelabels.train.run.step import backward
+from freelabels.train.run.trainer import fit
+from freelabels.train.tasks.tasks import tasks
 
 SIZE = 32
 NAMES = ("edges", "depth", "normals", "disparity")
@@ -32,15 +35,14 @@ CONFIG = TrainConfig(
     log_every=1,
     evaluate=8,
     loader=LoaderConfig(size=SIZE, batch=2),
-    model=ModelConfig("test_convnext", width=16),
+    model=ModelConfig("test_convnext", width=16),  # no batch norm, whose statistics would differ by design
 )
 
 
 def learner(balance: str) -> Learner:
     torch.manual_seed(0)
     chosen = {name: tasks()[name] for name in NAMES}
-    model = ModelConfig("test_convnext", width=16)  # no batch norm, whose statistics would differ by design
-    return Learner(chosen, SIZE, model, AdversaryConfig(), BalanceConfig(balance), RobustConfig())
+    return Learner(chosen, replace(CONFIG, balance=BalanceConfig(balance)))
 
 
 def inputs(which: torch.Tensor) -> Inputs:
@@ -71,11 +73,11 @@ def gradients(balance: str, parts: list[torch.Tensor], parallelised: bool = Fals
 def work(out: str, real: str, synthetic: str) -> None:
     """What each rank of the test does."""
     torch.set_num_threads(1)
-    with parallel.group(torch.device("cpu")):
-        mine = torch.nonzero(parallel.rank() == RANK_OF)[:, 0]
+    with ranks.group(torch.device("cpu")):
+        mine = torch.nonzero(ranks.rank() == RANK_OF)[:, 0]
         found = {balance: gradients(balance, [mine], True) for balance in ("fixed", "pcgrad", "uncertainty")}
         found["accumulated"] = gradients("fixed", [mine[:1], mine[1:]], True)
-        if parallel.rank() == 0:
+        if ranks.rank() == 0:
             torch.save(found, out)
         fit([real], [synthetic], f"{out}.run", CONFIG, quiet=True)
 

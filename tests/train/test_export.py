@@ -11,11 +11,10 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import export, trained_backbone
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 SIZE = 64
 # As a user would who has timm and nothing of ours.

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.train.data.augment import AugmentConfig
-from freelabels.train.data.loader import Batch, Loader, LoaderConfig
+from freelabels.train.config import AugmentConfig, LoaderConfig
+from freelabels.train.data.loader import Batch, Loader
 from freelabels.train.data.windows import (
     REAL,
     SYNTHETIC,

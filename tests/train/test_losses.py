@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import RobustConfig
 from freelabels.train.tasks import losses, metrics
-from freelabels.train.tasks.tasks import RobustConfig, Task, choose, loss, tasks
+from freelabels.train.tasks.task import Task, loss
+from freelabels.train.tasks.tasks import choose, tasks
 
 N, H, W = 3, 12, 16
 DENSE = [t for t in tasks().values() if t.pretext is None and not t.whole]

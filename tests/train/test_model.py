@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.train.model.network import Backbone, Model, ModelConfig
+from freelabels.train.config import BalanceConfig, ModelConfig
+from freelabels.train.model.network import Backbone, Model
 from freelabels.train.objective import balance
-from freelabels.train.objective.balance import BalanceConfig, gram_matrix, make_balance
+from freelabels.train.objective.balance import gram_matrix, make_balance
 from freelabels.train.objective.learner import paired
 from freelabels.train.tasks.pretexts import ORDERS, orders, rotate, shuffle
 

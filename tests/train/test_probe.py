@@ -13,12 +13,12 @@ from torch import Tensor
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC, held_out_groups, read_catalogue
-from freelabels.train.model.network import Backbone, ModelConfig
+from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
-from freelabels.train.probing.dense_probe import Labelled
+from freelabels.train.probing.dense_probe import DenseImages
 from freelabels.train.probing.features import GRID_DIMENSIONS, grid_side, pooled, stages
 from freelabels.train.probing.finetune import finetune
 from freelabels.train.probing.labelled_images import (
@@ -29,11 +29,11 @@ from freelabels.train.probing.labelled_images import (
     read_maps,
 )
 from freelabels.train.probing.labelled_shards import read_shards
-from freelabels.train.probing.networks import random_row
-from freelabels.train.probing.probe import ProbeConfig, probe
+from freelabels.train.probing.networks import random_network
+from freelabels.train.probing.probe import probe
 from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
 from freelabels.train.probing.splits import block_split, few_shots, random_split
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
 CPU = torch.device("cpu")
 CLASSES = ("disc", "square", "stripes")
@@ -276,6 +276,12 @@ def test_average_precision_by_hand_and_what_is_not_said_counts_nowhere() -> None
     assert quality(truth, scores, False) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
 
 
+def test_equal_scores_share_a_rank_in_whatever_order_they_stand() -> None:
+    truth, scores = torch.tensor([1.0, 0, 1, 0])[:, None], torch.tensor([0.5, 0.5, 0.5, 0.1])[:, None]
+    for order in ([0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]):
+        assert quality(truth[order], scores[order], False) == pytest.approx(2 / 3)
+
+
 def test_several_classes_an_image() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = (torch.rand(120, 3, generator=generator) < 0.4).float()
@@ -344,7 +350,7 @@ def test_grids_have_about_nine_thousand_dimensions() -> None:
 
 
 def test_random_rows_are_the_same_for_a_seed_and_leave_others_random_numbers_alone() -> None:
-    row = random_row(TrainConfig(model=ModelConfig("test_resnet")), 64, 5)
+    row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 64, 5)
     before = torch.get_rng_state()
     a, b, c = row.load(0), row.load(0), row.load(1)
     assert torch.equal(torch.get_rng_state(), before)
@@ -355,12 +361,12 @@ def test_random_rows_are_the_same_for_a_seed_and_leave_others_random_numbers_alo
 # The dense probe
 
 
-def labelled(field: str, target: Tensor, classes: int = 0, count: int = 12, side: int = 32) -> Labelled:
+def labelled(field: str, target: Tensor, classes: int = 0, count: int = 12, side: int = 32) -> DenseImages:
     images = torch.zeros(count, 3, side, side, dtype=torch.uint8)
-    return Labelled("toy", field, images, target, torch.ones(count, side, side), classes)
+    return DenseImages("toy", field, images, target, torch.ones(count, side, side), classes)
 
 
-def dense_score(data: Labelled, maps: Tensor, penalty: bool = False) -> float:
+def dense_score(data: DenseImages, maps: Tensor, penalty: bool = False) -> float:
     rows = torch.arange(len(data.images))
     train, test = rows[:8], rows[8:]
     held_out = torch.arange(8) < 2
@@ -464,7 +470,9 @@ def test_files_of_a_report(report: tuple[ProbeReport, Path]) -> None:
     assert (out / "probe.md").read_text() == markdown(found)
     assert "| conv1 | conv2 | conv3 | conv4 | conv5 |" in markdown(found)
     with Image.open(out / "probe.png") as image:
-        assert image.width > 500 and len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 20
+        assert (
+            image.width > 500 and len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+        )
 
 
 def test_a_seed_gives_the_same_report(run: Path, tmp_path: Path) -> None:

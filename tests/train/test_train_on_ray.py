@@ -10,6 +10,7 @@ from benchmarks.shapes import write_dataset
 from freelabels.cli.main import main
 from freelabels.pipeline.shards.exclusions import exclusions_json
 from freelabels.train.run import checkpoint
+from freelabels.train.run.config_file import CONFIG
 from freelabels.train.run.logs import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.timeout(900)  # Ray Train starts ten processes, which takes minutes where others work too
 def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
@@ -48,7 +50,7 @@ def test_two_workers_of_ray_train_together_and_go_on_from_a_checkpoint(
     assert "holds a run already" in capsys.readouterr().err
 
     # As if two workers had been stopped in the middle of four steps.
-    path, config = folder / checkpoint.CHECKPOINT, folder / checkpoint.CONFIG
+    path, config = folder / checkpoint.CHECKPOINT, folder / CONFIG
     state = checkpoint.load(path)
     checkpoint.save(path, {**state, "random": 2 * state["random"]})
     (tmp_path / "list.json").write_text(exclusions_json(frozenset()))

@@ -17,14 +17,18 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import LoaderConfig
+from freelabels.train.config import (
+    AdversaryConfig,
+    BalanceConfig,
+    LoaderConfig,
+    ModelConfig,
+    RobustConfig,
+    TrainConfig,
+)
 from freelabels.train.data.windows import REAL, SYNTHETIC
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
+from freelabels.train.export import trained_backbone
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, TrainSummary, fit, load_run
-from freelabels.train.tasks.tasks import RobustConfig
+from freelabels.train.run.trainer import TrainSummary, fit
 
 SMALL = TrainConfig(
     steps=4,
@@ -82,6 +86,7 @@ def assert_bits_equal(a: Any, b: Any, path: str = "") -> None:
         assert a == b, path
 
 
+@pytest.mark.kill
 def test_killed_and_resumed_is_bit_for_bit_the_same(
     data: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
@@ -131,10 +136,10 @@ def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[st
     assert (tmp_path / "run" / "pictures" / "step-000060.png").stat().st_size > 1000
     assert list((tmp_path / "run").glob("events.out.tfevents*"))
     assert summary.domains is not None and 0 <= summary.domains <= 1
-    learner, config_read, record = load_run(str(tmp_path / "run"))
+    backbone, config_read, record = trained_backbone(str(tmp_path / "run"))
     assert config_read == config and record["real"] == data[0]
     with torch.no_grad():
-        feature = learner.model.backbone(torch.zeros(1, 3, 32, 32))[-1]
+        feature = backbone(torch.zeros(1, 3, 32, 32))[-1]
     assert torch.isfinite(feature).all()
 
 
@@ -260,15 +265,6 @@ def test_what_is_wrong_with_the_data_ends_a_run_with_a_sentence(tmp_path: Path) 
         fit([], [str(tmp_path / "few")], str(tmp_path / "run"), config, quiet=True)
 
 
-def test_the_configuration_survives_its_file(tmp_path: Path) -> None:
-    config = replace(RESUMED, lr=1e-5, tasks=("edges",))
-    checkpoint.write_config(tmp_path / "train.toml", config, {"real": ['a "b"\\c\n']})
-    again, data = checkpoint.read_config(tmp_path / "train.toml", TrainConfig)
-    assert again == config and data == {"real": ['a "b"\\c\n']}
-    changed = replace(config, loader=replace(config.loader, batch=5))
-    assert checkpoint.difference(config, changed) == "loader.batch was 4 and is now 5"
-
-
 def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_path: Path) -> None:
     real, synthetic = data
     for sentence, options in (
@@ -281,6 +277,7 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
             "there is no synthetic dataset",
             {"synthetic": [], "config": replace(SMALL, adversary=AdversaryConfig("mmd"))},
         ),
+        ("did you mean 'trimmed'", {"config": replace(SMALL, robust=RobustConfig("trimed"))}),
         ("multiple of 32", {"config": replace(SMALL, loader=replace(SMALL.loader, size=50))}),
         ("holds no checkpoint", {"resume": True}),
     ):

@@ -15,30 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, field
+from freelabels.train.config import AugmentConfig
 
 # Lines one pixel wide: when shrinking, the strongest of the pixels that an output pixel covers is taken,
 # because the nearest one would leave them dashed.
 THIN = ("edges", "edge_type")
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How far a view may differ from the frame; everything zero, and `crop` (1, 1), gives the centre square."""
-
-    crop: tuple[float, float] = (0.6, 1.0)
-    """Side of the square crop as a share of the frame's shorter side: smallest, largest."""
-    flip: float = 0.5
-    """Probability of mirroring left and right."""
-    rotate: float = 0.0
-    """Largest in-plane rotation, degrees; pixels from outside the frame carry no label."""
-    light: float = 0.3
-    """Largest relative change of brightness and contrast; half of it for gamma."""
-    colour: float = 0.3
-    """Largest relative change of saturation and of each colour channel's gain (a third of it)."""
-    grey: float = 0.1
-    """Probability of taking the colour away."""
-    blur: float = 0.1
-    """Probability of a Gaussian blur of up to one pixel."""
 
 
 @dataclass(frozen=True)

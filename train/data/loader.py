@@ -11,7 +11,6 @@ import zlib
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -23,9 +22,11 @@ from torch import Tensor
 from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import Dataset, Shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
-from freelabels.train.data.augment import AugmentConfig, Resampler, centre_view, change_light, random_view
+from freelabels.train.config import LoaderConfig
+from freelabels.train.data.augment import Resampler, centre_view, change_light, random_view
 from freelabels.train.data.windows import (
     DOMAINS,
     SYNTHETIC,
@@ -42,35 +43,6 @@ CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 GIB = 1 << 30
 OPEN_SHARDS = 24  # per thread; each holds a file open for every field
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
-
-
-@dataclass(frozen=True)
-class LoaderConfig:
-    """How windows of frames become batches."""
-
-    size: int = 128
-    """Side of the square views, pixels."""
-    frames: int = 1
-    """Frames of a window; 2 or more for tasks between frames."""
-    batch: int = 16
-    """Windows of a batch, per process."""
-    synthetic: float = 0.5
-    """Share of synthetic windows when both domains are given."""
-    held_out: float = 0.15
-    """Share of the clips kept for evaluation, chosen by a hash of their source."""
-    buffer: int = 8
-    """Shards whose windows are mixed at a time."""
-    workers: int = 1
-    """Threads that read ahead."""
-    ahead: int = 3
-    """Batches read ahead."""
-    cache: str = ""
-    """Folder for copies of columns that are read from an object store; none by default."""
-    cache_gib: float = 50.0
-    """Most GiB of it; columns read least recently are given up."""
-    exclude: tuple[str, ...] = ()
-    """Exclusion lists, as freelabels inspect saves them; a dataset's own exclusions.json always counts."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 class Loader:

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.fields import field
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     excluded_rows,
     exclusions_json,
     exclusions_of,
     read_exclusions,
 )
-from freelabels.pipeline.shards.shards import Dataset
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
+DOMAIN_NAMES = field("domain").names
 
 
 @dataclass(frozen=True)

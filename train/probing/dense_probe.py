@@ -40,7 +40,7 @@ FIELDS = (CATEGORY, *GOALS)
 
 
 @dataclass(frozen=True)
-class Labelled:
+class DenseImages:
     """Images with a label a pixel.
 
     images: uint8 (N, 3, S, S). target: float32 (N, C, S, S), class ids for semantic. weight: (N, S, S), 0 = no
@@ -73,7 +73,7 @@ class Sampled:
     weight: Tensor
 
 
-def sample(data: Labelled, rows: Tensor, generator: torch.Generator) -> Sampled:
+def sample(data: DenseImages, rows: Tensor, generator: torch.Generator) -> Sampled:
     """PLACES labelled pixels of each image in `rows`, drawn with repetition."""
     side = data.images.shape[-1]
     weight = data.weight[rows].flatten(1)
@@ -86,7 +86,7 @@ def sample(data: Labelled, rows: Tensor, generator: torch.Generator) -> Sampled:
 
 
 def dense_probe(
-    maps: Tensor, data: Labelled, train: Tensor, held_out: Tensor, test: Tensor, sampled: Sampled
+    maps: Tensor, data: DenseImages, train: Tensor, held_out: Tensor, test: Tensor, sampled: Sampled
 ) -> tuple[float, float]:
     """The score on test images, and the penalty that was best on training images not fitted to.
 
@@ -132,14 +132,14 @@ def dense_probe(
     return data.metric.score(torch.cat(values), truth, known), best[1]
 
 
-def best_constant(data: Labelled, test: Tensor) -> float:
+def best_constant(data: DenseImages, test: Tensor) -> float:
     """What the best constant prediction scores on the test images."""
     return data.metric.constant(
         data.target[test].flatten(2)[..., ::4], data.weight[test].flatten(1)[..., ::4]
     )
 
 
-def _back(data: Labelled, value: Tensor) -> Tensor:
+def _back(data: DenseImages, value: Tensor) -> Tensor:
     """Predictions (N, C, P) in the labels' space."""
     if data.field == CATEGORY:
         return value.argmax(1, keepdim=True).float()

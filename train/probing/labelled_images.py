@@ -1,4 +1,8 @@
-"""Folders of human-labelled images that probes are scored on, by their layout: see `LAYOUTS`."""
+"""Folders of human-labelled images that probes are scored on, by their layout: see `LAYOUTS`.
+
+VOC and COCO are read here: torchvision's reader of VOC wants one year's folders and knows no test labels,
+pycocotools prints as it loads and takes a file without annotations for one that shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.sources.images import decode
+from freelabels.pipeline.sources.pixels.images import decode
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, why
 from freelabels.train.data.augment import Resampler, centre_view
 

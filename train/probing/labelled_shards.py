@@ -11,16 +11,18 @@ import torch
 
 from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.shards import GROUP, Dataset
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.storage.uris import absolute
-from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig
+from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader
 from freelabels.train.data.windows import Window, held_out_groups, read_catalogue, spread
-from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, Labelled
+from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, DenseImages
 
 
 def is_dataset(path: str) -> bool:
     """Whether a folder is a dataset of shards."""
-    return Dataset(path).storage.exists(GROUP)
+    return Dataset(path).storage.exists(RECORD)
 
 
 def read_shards(
@@ -30,7 +32,7 @@ def read_shards(
     config: LoaderConfig,
     most: int,
     seed: int,
-) -> list[Labelled]:
+) -> list[DenseImages]:
     """Up to `most` frames of a dataset with each of the fields in `wanted` that it holds.
 
     trained_on: the run's record of its data, so that the clips it held out (by `config`) are the ones tested
@@ -60,7 +62,7 @@ def read_shards(
         names = catalogue.names.get(name) or field_of(name).names or ()
         classes = max(len(names), int(target.max()) + 1) if name == CATEGORY else 0
         found.append(
-            Labelled(
+            DenseImages(
                 Path(absolute(path)).name,
                 name,
                 images[labelled],

@@ -11,18 +11,16 @@ import torch
 from timm.models import load_state_dict
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import AdversaryConfig, BalanceConfig, RobustConfig, TrainConfig
 from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Backbone
-from freelabels.train.objective.adversary import AdversaryConfig
-from freelabels.train.objective.balance import BalanceConfig
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import TrainConfig, fit
-from freelabels.train.tasks.tasks import RobustConfig
+from freelabels.train.run.trainer import fit
 
 
 @dataclass(frozen=True)
-class Row:
+class Network:
     """A network: its name, what it was trained on, its weights for a seed, and whether these vary with it."""
 
     name: str
@@ -31,7 +29,7 @@ class Row:
     varies: bool = False
 
 
-def random_row(trained: TrainConfig, size: int, first: int) -> Row:
+def random_network(trained: TrainConfig, size: int, first: int) -> Network:
     """New weights for each seed, counted from `first`."""
 
     def load(seed: int) -> Backbone:
@@ -39,12 +37,12 @@ def random_row(trained: TrainConfig, size: int, first: int) -> Row:
             torch.manual_seed(first + seed)
             return Backbone(trained.model.backbone, False, size).eval()
 
-    return Row(RANDOM, "none", load, varies=True)
+    return Network(RANDOM, "none", load, varies=True)
 
 
-def run_rows(runs: Sequence[str], size: int) -> list[Row]:
+def run_networks(runs: Sequence[str], size: int) -> list[Network]:
     """A row a run, all of one architecture, by the names of their folders."""
-    rows: list[Row] = []
+    networks: list[Network] = []
     reserved = {RANDOM, ROTATION, SUPERVISED}
     first = ""
     for run in runs:
@@ -55,15 +53,15 @@ def run_rows(runs: Sequence[str], size: int) -> list[Row]:
                 f"{run} trained a {config.model.backbone}, {runs[0]} a {first}; compare runs of one"
             )
         name = base = Path(run).resolve().name
-        while name in reserved | {row.name for row in rows}:
-            name = f"{base} ({len(rows) + 1})"
-        rows.append(Row(name, ", ".join(seen["tasks"]), _always(_resized(backbone, config, size))))
-    return rows
+        while name in reserved | {network.name for network in networks}:
+            name = f"{base} ({len(networks) + 1})"
+        networks.append(Network(name, ", ".join(seen["tasks"]), _always(_resized(backbone, config, size))))
+    return networks
 
 
-def rotation_row(
+def rotation_network(
     choice: str, trained: TrainConfig, data: dict[str, Any], out: Path, size: int, say: Callable[[str], None]
-) -> Row:
+) -> Network:
     """The rotation pretext: of the run in the folder `choice`, or, if that is train, trained into `out`.
 
     It is trained on the run's data with its configuration, for as many steps of as many images; if it was begun
@@ -87,15 +85,15 @@ def rotation_row(
         if not summary.finished:
             raise KeyboardInterrupt
         run = str(out)
-    (row,) = run_rows([run], size)
-    return replace(row, name=ROTATION, pretext="rotation")
+    (network,) = run_networks([run], size)
+    return replace(network, name=ROTATION, pretext="rotation")
 
 
-def supervised_row(source: str, trained: TrainConfig, size: int) -> Row:
+def supervised_network(source: str, trained: TrainConfig, size: int) -> Network:
     """The same architecture with the weights in a file, or, if `source` is timm, timm's own."""
     name = trained.model.backbone
     if source == "timm":
-        return Row(SUPERVISED, "human labels", _always(Backbone(name, True, size)))
+        return Network(SUPERVISED, "human labels", _always(Backbone(name, True, size)))
     if not Path(source).is_file():
         raise UserError(f"--supervised {source}: there is no such file; give a checkpoint of {name}, or timm")
     backbone = Backbone(name, False, trained.loader.size)
@@ -106,7 +104,7 @@ def supervised_row(source: str, trained: TrainConfig, size: int) -> Row:
         raise UserError(f"--supervised {source}: is no checkpoint of {name}: {reason}") from error
     if missing:
         raise UserError(f"--supervised {source}: is no checkpoint of {name}, it lacks {missing[0]}")
-    return Row(SUPERVISED, "human labels", _always(_resized(backbone, trained, size)))
+    return Network(SUPERVISED, "human labels", _always(_resized(backbone, trained, size)))
 
 
 def _always(backbone: Backbone) -> Callable[[int], Backbone]:

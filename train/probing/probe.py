@@ -6,6 +6,7 @@ their stages. Every setting is chosen on a part of the training images; test ima
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.paths import AnyPath, path_list
+from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
-from freelabels.train.model import ranks as parallel
+from freelabels.train.model import ranks
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import (
     Fitted,
@@ -28,7 +31,7 @@ from freelabels.train.probing.classifiers import (
     ridge,
     span,
 )
-from freelabels.train.probing.dense_probe import CATEGORY, Labelled
+from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
 from freelabels.train.probing.labelled_images import (
@@ -39,10 +42,15 @@ from freelabels.train.probing.labelled_images import (
     read_maps,
 )
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
-from freelabels.train.probing.networks import Row, random_row, rotation_row, run_rows, supervised_row
+from freelabels.train.probing.networks import (
+    Network,
+    random_network,
+    rotation_network,
+    run_networks,
+    supervised_network,
+)
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
 from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
-from freelabels.train.run.trainer import TrainConfig
 
 BATCH = 64
 RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
@@ -55,73 +63,36 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class ProbeConfig:
-    """How the features are probed."""
-
-    size: int | None = None
-    """Side of the square images, pixels; default: as trained."""
-    seeds: int = 5
-    """How often everything random is drawn anew: splits, low-shot images, random weights."""
-    seed: int = 0
-    """The first seed."""
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Images a class of the low-shot probes."""
-    draws: int = 3
-    """Draws of the low-shot images, per seed."""
-    test: float = 0.3
-    """Share of the images that is tested on, where the data doesn't say."""
-    images: int = 5000
-    """Most images of a set of classes that are used."""
-    frames: int = 300
-    """Most images with dense labels that are used."""
-    fields: tuple[str, ...] = ("depth", "normals", "semantic")
-    """Labels of Freelabels datasets that are probed: depth, normals, disparity, semantic."""
-    void: tuple[int, ...] = (255,)
-    """Ids in label maps that are no class."""
-    rotation: str = "train"
-    """Row of the rotation pretext: train (as many images as the run has seen, into the output folder), skip, or
-    the folder of a run."""
-    beside: tuple[str, ...] = ()
-    """Further runs, a row each."""
-    supervised: str = ""
-    """Row of a supervised checkpoint of the same architecture: a file, or timm for timm's own weights."""
-    finetune: int = 0
-    """Epochs of fine-tuning the whole backbone; 0 leaves it out."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-
-
 Measured = dict[str, list[tuple[float, float]]]
 """By measure, at each stage: the score and the setting chosen for it."""
 
 
 def probe(
-    run: str,
-    data: Sequence[str],
-    out: str | None = None,
+    run: AnyPath,
+    data: AnyPath | Sequence[AnyPath],
+    out: AnyPath | None = None,
     config: ProbeConfig | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> ProbeReport:
     """Score the stages of a run's backbone on labelled images, with rows to compare beside it.
 
-    data: folders, see `probe_data.LAYOUTS`. Writes probe.json, probe.md and probe.png into `out`, default the
+    data: folders, see `labelled_images.LAYOUTS`. Writes probe.json, probe.md and probe.png into `out`, default the
     run's folder. `say` is told what goes on. Raises UserError for bad input.
     """
-    config = config or ProbeConfig()
+    run, data, config = os.fspath(run), path_list(data), config or ProbeConfig()
     _check(config, data)
-    device = parallel.device_of(config.device)
+    device = ranks.device_of(config.device)
     folder = Path(out or run)
     backbone, trained, seen = trained_backbone(run)
     size = config.size or trained.loader.size
-    own, *beside = run_rows([run, *config.beside], size)
+    own, *beside = run_networks([run, *config.beside], size)
     sets = [one for path in data for one in _read(path, size, trained, seen, config)]
-    rows = [random_row(trained, size, config.seed)]
+    networks = [random_network(trained, size, config.seed)]
     if config.rotation != "skip":
-        rows.append(rotation_row(config.rotation, trained, seen, folder / ROTATION, size, say))
-    rows += [own, *beside]
+        networks.append(rotation_network(config.rotation, trained, seen, folder / ROTATION, size, say))
+    networks += [own, *beside]
     if config.supervised:
-        rows.append(supervised_row(config.supervised, trained, size))
+        networks.append(supervised_network(config.supervised, trained, size))
     chosen = stages(backbone)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
@@ -129,16 +100,16 @@ def probe(
         splits = [_split(one, config, number, seed) for seed in range(config.seeds)]
         facts.append(_facts(one, splits[0], [fact["name"] for fact in facts]))
         found: dict[str, list[Measured]] = {}
-        for row in rows:
-            say(f"{facts[-1]['name']}: {row.name}")
-            found[row.name] = list(_measure(row, one, splits, chosen, config, number, device))
+        for network in networks:
+            say(f"{facts[-1]['name']}: {network.name}")
+            found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
         size=size,
         stages=tuple(stage.name for stage in chosen),
-        rows={row.name: row.pretext for row in rows},
+        rows={network.name: network.pretext for network in networks},
         data=tuple(facts),
         tables=tuple(tables),
         settings=asdict(config),
@@ -164,7 +135,7 @@ def _check(config: ProbeConfig, data: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ClassImages:
     """Images and the classes that they show."""
 
     about: Classified
@@ -173,7 +144,7 @@ class Shown:
 
 def _read(
     path: str, size: int, trained: TrainConfig, seen: dict[str, Any], config: ProbeConfig
-) -> Iterator[Shown | Labelled]:
+) -> Iterator[ClassImages | DenseImages]:
     """All that a folder holds, as tensors."""
     if is_dataset(path):
         loader = replace(trained.loader, size=size)
@@ -188,24 +159,24 @@ def _read(
         test = None if found.test is None else found.test[rows]
         images = read_images(files, size)
         if isinstance(found, Classified):
-            yield Shown(replace(found, files=files, truth=found.truth[rows], test=test), images)
+            yield ClassImages(replace(found, files=files, truth=found.truth[rows], test=test), images)
         else:
             some = replace(found, files=files, maps=tuple(found.maps[k] for k in rows), test=test)
             ids, weight = read_maps(some, size, config.void)
             kept = None if test is None else torch.from_numpy(test)
             if not bool((weight > 0).any()):
                 raise UserError(f"--data {path}: all its label maps are void")
-            yield Labelled(found.name, CATEGORY, images, ids, weight, int(ids.max()) + 1, kept)
+            yield DenseImages(found.name, CATEGORY, images, ids, weight, int(ids.max()) + 1, kept)
 
 
 def _generator(*key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))
 
 
-def _split(one: Shown | Labelled, config: ProbeConfig, number: int, seed: int) -> Split:
-    """The split of a seed; the same for all rows."""
+def _split(one: ClassImages | DenseImages, config: ProbeConfig, number: int, seed: int) -> Split:
+    """The split of a seed; the same for all networks."""
     rng = _generator(config.seed + seed, 1, number)
-    if isinstance(one, Labelled):
+    if isinstance(one, DenseImages):
         test = None if one.test is None else one.test.numpy()
         return block_split(len(one.images), test, config.test, rng)
     about = one.about
@@ -213,21 +184,21 @@ def _split(one: Shown | Labelled, config: ProbeConfig, number: int, seed: int) -
 
 
 def _measure(
-    row: Row,
-    one: Shown | Labelled,
+    network: Network,
+    one: ClassImages | DenseImages,
     splits: Sequence[Split],
     chosen: Sequence[Stage],
     config: ProbeConfig,
     number: int,
     device: torch.device,
 ) -> Iterator[Measured]:
-    """What a row scores, seed by seed."""
+    """What a network scores, seed by seed."""
     features: list[Pooled] = []
     maps: list[Tensor] = []
     for seed, split in enumerate(splits):
-        backbone = row.load(seed)
-        fresh = seed == 0 or row.varies
-        if isinstance(one, Labelled):
+        backbone = network.load(seed)
+        fresh = seed == 0 or network.varies
+        if isinstance(one, DenseImages):
             if fresh:
                 parts = list(feature_maps(backbone, one.images, chosen, BATCH, device))
                 maps = [torch.cat([part[k].cpu() for part in parts]) for k in range(len(chosen))]
@@ -295,18 +266,18 @@ def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> t
     return float(np.mean(scores)), several[0].setting
 
 
-def _dense_measure(one: Labelled) -> str:
+def _dense_measure(one: DenseImages) -> str:
     return f"{_kind(one)}, linear a pixel"
 
 
-def _kind(one: Labelled) -> str:
+def _kind(one: DenseImages) -> str:
     return "segmentation" if one.field == CATEGORY else one.field
 
 
-def _facts(one: Shown | Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
+def _facts(one: ClassImages | DenseImages, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     """What a reader must know of a set of images; its name is none of those `taken`."""
     counts = f"{len(split.train)} training and {len(split.test)} test images"
-    if isinstance(one, Labelled):
+    if isinstance(one, DenseImages):
         base = f"{one.name} ({_kind(one)})"
         what = f"{one.classes} classes, {counts}" if one.classes else counts
     else:
@@ -320,11 +291,11 @@ def _facts(one: Shown | Labelled, split: Split, taken: Sequence[str]) -> dict[st
 
 
 def _tables(
-    name: str, one: Shown | Labelled, splits: Sequence[Split], found: dict[str, list[Measured]]
+    name: str, one: ClassImages | DenseImages, splits: Sequence[Split], found: dict[str, list[Measured]]
 ) -> Iterator[Table]:
     """A table a measure, from row → seed → measure → stage."""
     ratio = splits[0].ratio
-    if isinstance(one, Labelled):
+    if isinstance(one, DenseImages):
         metric = one.metric
         unit = (
             "%, mean IoU" if one.field == CATEGORY else ", ".join(x for x in (metric.name, metric.unit) if x)

@@ -6,21 +6,24 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import t as student
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.quality.plots import new_figure, save_png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 JSON, MARKDOWN, PLOT = "probe.json", "probe.md", "probe.png"
 RANDOM, ROTATION, SUPERVISED = "random", "rotation", "supervised"  # rows that are there to compare with
 # Okabe and Ito's colours, told apart by colour-blind readers too: of those rows, and of runs.
-COLOURS = {RANDOM: (130, 130, 130), ROTATION: (230, 159, 0), SUPERVISED: (30, 30, 30)}
-RUN_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233))
-OVERSAMPLE = 3  # the plot is drawn this much larger and shrunk, which smooths its lines
+COLOURS = {RANDOM: "#828282", ROTATION: "#e69f00", SUPERVISED: "#1e1e1e"}
+RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def write(report: ProbeReport, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / JSON).write_text(json.dumps(asdict(report), indent=1) + "\n")
         (out / MARKDOWN).write_text(markdown(report))
-        plot(report).save(out / PLOT)
+        plot(report, out / PLOT)
     except OSError as error:
         raise UserError(f"{out} can't be written ({error.strerror or error}); name another --out") from error
 
@@ -151,8 +154,12 @@ def markdown(report: ProbeReport) -> str:
     return "\n".join(lines)
 
 
+def _in_percent(table: Table) -> bool:
+    return table.unit.startswith("%")
+
+
 def _number(table: Table, value: float) -> str:
-    return f"{100 * value:.1f}" if table.unit.startswith("%") else f"{value:.3g}"
+    return f"{100 * value:.1f}" if _in_percent(table) else f"{value:.3g}"
 
 
 def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> str:
@@ -164,90 +171,37 @@ def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> st
     return (f"**{number}**" if best else number) + width + star
 
 
-def plot(report: ProbeReport) -> Image.Image:
-    """A panel for each set of images and its first measure: the score at each stage, a line a network."""
+def plot(report: ProbeReport, path: Path) -> None:
+    """Write a PNG with a panel for each set of images and its first measure. Raises OSError."""
     first: dict[tuple[str, bool], Table] = {}
     for table in report.tables:
-        first.setdefault((table.data, table.unit.startswith("%")), table)
-    panels = [_panel(report, table) for table in first.values()]
-    width, height = panels[0].size
-    columns = min(3, len(panels))
-    sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), "white")
-    for k, panel in enumerate(panels):
-        sheet.paste(panel, (k % columns * width, k // columns * height))
-    return sheet
+        first.setdefault((table.data, _in_percent(table)), table)
+    columns = min(3, len(first))
+    rows = -(-len(first) // columns)
+    sheet = new_figure(520 * columns, 400 * rows)
+    panels = sheet.subplots(rows, columns, squeeze=False).flat
+    for axes, table in zip_longest(panels, first.values()):
+        if table is None:
+            axes.set_axis_off()
+        else:
+            _draw_panel(axes, table, report.stages)
+    save_png(sheet, path)
 
 
-def _panel(report: ProbeReport, table: Table) -> Image.Image:
-    s = OVERSAMPLE
-    width, height, left, right, top = 520, 360, 62, 14, 34
-    lines = -(-(len(table.rows) + 1) // 2)  # of the legend
-    bottom = 34 + 18 * lines
-    image = Image.new("RGB", (width * s, height * s), "white")
-    pen, font, small = ImageDraw.Draw(image), ImageFont.load_default(14 * s), ImageFont.load_default(12 * s)
-    factor = 100.0 if table.unit.startswith("%") else 1.0
-    most = 100.0 if table.unit.startswith("%") else math.inf
-
-    def whisker(f: Figure) -> list[float]:
-        """Both ends of the interval, no further than a score can go."""
-        return [min(max(factor * (f.mean + side * (f.interval or 0)), 0.0), most) for side in (-1, 1)]
-
-    ends = [end for figures in table.rows.values() for f in figures if f is not None for end in whisker(f)]
-    ticks = _ticks(min(factor * table.constant, *ends), max(factor * table.constant, *ends))
-
-    def x_of(k: float) -> float:
-        return s * (left + (k + 0.5) * (width - left - right) / len(report.stages))
-
-    def y_of(value: float) -> float:
-        return s * (height - bottom - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (height - top - bottom))
-
+def _draw_panel(axes: Axes, table: Table, stages: Sequence[str]) -> None:
+    """The score at each stage with its interval, a line a network, beside the best constant answer."""
+    factor, most = (100.0, 100.0) if _in_percent(table) else (1.0, math.inf)
     arrow = "" if table.higher_is_better else ", lower is better"
-    pen.text((left * s, 8 * s), f"{table.data}: {table.measure} ({table.unit}{arrow})", (0, 0, 0), font)
-    for tick in ticks:
-        pen.line((left * s, y_of(tick), (width - right) * s, y_of(tick)), (225, 225, 225), s)
-        pen.text(((left - 6) * s, y_of(tick)), f"{tick:g}", (60, 60, 60), small, anchor="rm")
-    for k, stage in enumerate(report.stages):
-        pen.text((x_of(k), (height - bottom + 8) * s), stage, (60, 60, 60), small, anchor="ma")
-
-    def place(entry: int) -> tuple[float, float]:
-        """Where an entry of the legend begins."""
-        across, down = divmod(entry, lines)
-        return s * (left + across * (width - left - right) / 2), s * (height - bottom + 36 + 18 * down)
-
-    _dashes(pen, left * s, (width - right) * s, y_of(factor * table.constant), 5 * s)
-    x, y = place(len(table.rows))
-    _dashes(pen, x, x + 18 * s, y, 4 * s)
-    pen.text((x + 24 * s, y), "best constant answer", (0, 0, 0), small, anchor="lm")
+    axes.set_title(f"{table.data}: {table.measure} ({table.unit}{arrow})", fontsize=9)
+    axes.set_xticks(range(len(stages)), stages)
+    axes.grid(axis="y", color="#e6e6e6")
     runs = [name for name in table.rows if name not in COLOURS]
     for row, (name, figures) in enumerate(table.rows.items()):
         colour = COLOURS[name] if name in COLOURS else RUN_COLOURS[runs.index(name) % len(RUN_COLOURS)]
-        shift = 0.06 * (row - (len(table.rows) - 1) / 2)
-        points = [(x_of(k + shift), y_of(factor * f.mean), f) for k, f in enumerate(figures) if f is not None]
-        pen.line([(x, y) for x, y, _ in points], colour, 2 * s, joint="curve")
-        for x, y, f in points:
-            if f.interval:
-                low, high = (y_of(end) for end in whisker(f))
-                pen.line((x, low, x, high), colour, s)
-                for end in (low, high):
-                    pen.line((x - 4 * s, end, x + 4 * s, end), colour, s)
-            pen.ellipse((x - 3.5 * s, y - 3.5 * s, x + 3.5 * s, y + 3.5 * s), colour)
-        x, y = place(row)
-        pen.line((x, y, x + 18 * s, y), colour, 3 * s)
-        pen.text((x + 24 * s, y), name, (0, 0, 0), small, anchor="lm")
-    return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _dashes(pen: ImageDraw.ImageDraw, start: float, stop: float, y: float, length: float) -> None:
-    for x in np.arange(start, stop, 2 * length):
-        pen.line((float(x), y, float(min(x + length, stop)), y), (150, 150, 150), OVERSAMPLE)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose a range, four to nine of them."""
-    step = 10 ** math.floor(math.log10(max(high - low, 1e-6)))
-    while (high - low) / step < 3:
-        step /= 2
-    while (high - low) / step > 7:
-        step *= 2
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [k * step for k in range(first, max(last, first + 1) + 1)]
+        shift = 0.06 * (row - (len(table.rows) - 1) / 2)  # so that whiskers stand side by side
+        shown = [(k + shift, factor * f.mean, factor * (f.interval or 0)) for k, f in enumerate(figures) if f]
+        x, y, half = np.array(shown).reshape(-1, 3).T
+        whiskers = np.minimum(half, y), np.minimum(half, most - y)  # no further than a score can go
+        axes.errorbar(x, y, whiskers, fmt="o-", color=colour, capsize=3, markersize=5, label=name)
+    axes.axhline(factor * table.constant, color="#969696", linestyle="--", label="best constant answer")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False, fontsize=9)

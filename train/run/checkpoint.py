@@ -1,13 +1,11 @@
-"""Files of a run that are whole or not there: checkpoints, and the configuration."""
+"""Checkpoints: files that are whole or not there, and the random numbers that a run goes on with."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +13,6 @@ from torch import Tensor
 from freelabels.ground.errors import UserError
 
 CHECKPOINT = "checkpoint.pt"
-CONFIG = "train.toml"
-Config = TypeVar("Config")
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -84,67 +80,3 @@ def _tensors(name: str, value: Any) -> Any:
     elif isinstance(value, list | tuple):
         for key, item in enumerate(value):
             yield from _tensors(f"{name}.{key}", item)
-
-
-def write_config(path: Path, config: Any, data: Mapping[str, Any]) -> None:
-    """A configuration dataclass, its nested ones as tables, and what it was run on, as TOML."""
-    tables: dict[str, dict[str, Any]] = {"data": dict(data)}
-    _collect(tables, "", config)
-    lines = []
-    for name, values in sorted(tables.items()):
-        lines += ([f"[{name}]"] if name else []) + [f"{k} = {_toml(v)}" for k, v in values.items()] + [""]
-    path.write_text("\n".join(lines))
-
-
-def _collect(tables: dict[str, dict[str, Any]], name: str, config: Any) -> None:
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            _collect(tables, f"{name}.{item.name}" if name else item.name, value)
-        else:
-            tables.setdefault(name, {})[item.name] = value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or c in '"\\' else c for c in value)
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return repr(value)
-
-
-def read_config(path: Path, kind: type[Config]) -> tuple[Config, dict[str, Any]]:
-    """The configuration in a file and what it was run on. Raises UserError if it can't be read."""
-    try:
-        document = tomllib.loads(path.read_text())
-        data = document.pop("data", {})
-        return _build(kind, document), data
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not the configuration of a run: {error}") from error
-
-
-def _build(kind: Any, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    made = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise ValueError(f"there is no option {name!r}")
-        if dataclasses.is_dataclass(hints[name]):
-            value = _build(hints[name], value)
-        made[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**made)
-
-
-def difference(old: Any, new: Any, path: str = "") -> str:
-    """The first option in which two configurations of one kind differ, as a clause; empty if none."""
-    for item in dataclasses.fields(old):
-        a, b = getattr(old, item.name), getattr(new, item.name)
-        if dataclasses.is_dataclass(a):
-            if clause := difference(a, b, f"{path}{item.name}."):
-                return clause
-        elif a != b:
-            return f"{path}{item.name} was {a!r} and is now {b!r}"
-    return ""

@@ -17,8 +17,10 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.runner import Cluster, connect
+from freelabels.train.config import TrainConfig
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import SUMMARY, TrainConfig, TrainSummary, check, fit
+from freelabels.train.run.checks import check
+from freelabels.train.run.trainer import SUMMARY, TrainSummary, fit
 
 RAY_STATE = "ray"  # Ray Train's own records, in the run's folder
 RESTARTS = 2  # of all workers from the last checkpoint, when one is lost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -14,12 +14,12 @@ from torch import Tensor
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.pictures import picture
 from freelabels.train.data.loader import Batch, Loader, to_device
-from freelabels.train.data.windows import DOMAINS
-from freelabels.train.model import ranks as parallel
+from freelabels.train.data.windows import DOMAIN_NAMES, DOMAINS
+from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner, prepare
-from freelabels.train.tasks.tasks import Task, as_field
+from freelabels.train.tasks.losses import align
+from freelabels.train.tasks.task import Task, as_field
 
-NAMES = ("real", "synthetic")
 PIXELS = 4096  # sampled per frame, on a lattice
 
 
@@ -62,7 +62,7 @@ def evaluate(learner: Learner, loader: Loader, device: torch.device, windows: in
     learner.train()
     scores = []
     for name, task in learner.tasks.items():
-        parts = [part for gathered in parallel.gather(kept[name]) for part in gathered]  # type: ignore[attr-defined]
+        parts = [part for gathered in ranks.gather(kept[name]) for part in gathered]  # type: ignore[attr-defined]
         if parts:
             scores += _scores(task, [torch.cat(column) for column in zip(*parts, strict=True)])
     return scores
@@ -81,7 +81,7 @@ def _scores(task: Task, columns: Sequence[Tensor]) -> list[Score]:
     chosen = [("all", domain >= 0)]
     present = [d for d in DOMAINS if bool((domain == d).any())]
     if len(present) > 1:
-        chosen += [(NAMES[d], domain == d) for d in present]
+        chosen += [(DOMAIN_NAMES[d], domain == d) for d in present]
     scores = []
     for label, some in chosen:
         v, t, w = values[some], target[some], weight[some]
@@ -114,8 +114,6 @@ def draw(learner: Learner, batch: Batch, device: torch.device) -> Array:
         target, weight = target[::step], weight[::step]
         value = task.value(outputs[name][::step].float())
         if task.draws == "disparity":  # on the label's scale, so that both get the same colours
-            from freelabels.train.tasks.losses import align
-
             known = (weight > 0).flatten(1).any(1)
             value[known] = align(value, target, weight)[known]
         columns += [
@@ -134,8 +132,3 @@ def _header(titles: Sequence[str], width: int) -> Array:
             strip, title, (k * width + 3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
         )
     return strip
-
-
-def summary(scores: Sequence[Score]) -> Mapping[str, bool]:
-    """Whether each task beats its best constant over all held-out frames."""
-    return {score.task: score.better for score in scores if score.domain == "all"}

@@ -11,7 +11,7 @@ from torch import Tensor
 from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import DOMAINS, Window, spread
 from freelabels.train.model.network import Backbone
-from freelabels.train.objective.adversary import accuracy, pooled_statistics
+from freelabels.train.objective.adversaries.base import accuracy, pooled_statistics
 from freelabels.train.tasks.losses import EPSILON
 
 WINDOWS = 256  # of each split

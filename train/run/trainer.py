@@ -1,4 +1,4 @@
-"""The training loop: one typed entry, `train`, that the front door calls."""
+"""The training loop: `fit` trains a run to its last step, scores it, and leaves its record in a folder."""
 
 from __future__ import annotations
 
@@ -7,77 +7,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import Batch, Loader, LoaderConfig, to_device
-from freelabels.train.data.windows import DOMAINS, SYNTHETIC, Catalogue, read_catalogue, spread
-from freelabels.train.model import ranks as parallel
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.objective.adversary import AdversaryConfig, adversary_called
-from freelabels.train.objective.balance import BalanceConfig
-from freelabels.train.objective.learner import TEACHER_OFF, Inputs, Learner, prepare
-from freelabels.train.run import checkpoint
-from freelabels.train.run.evaluate import draw, evaluate
+from freelabels.train.config import TrainConfig
+from freelabels.train.data.windows import DOMAINS, spread
+from freelabels.train.model import ranks
+from freelabels.train.objective.learner import Learner
+from freelabels.train.run.evaluate import Score, draw, evaluate
 from freelabels.train.run.logs import Log, writing
-from freelabels.train.run.precision import choose_precision
 from freelabels.train.run.separability import separability
-from freelabels.train.tasks.tasks import RobustConfig, Task, choose
+from freelabels.train.run.state import RunState, begin
+from freelabels.train.run.step import step
 
 SUMMARY = "summary.json"  # in the run's folder
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on besides its data; `train.toml` in the run's folder holds it."""
-
-    tasks: tuple[str, ...] = ()
-    """What to learn; default: edges, motion, disparity, depth, normals, contours, as far as the data has them."""
-    steps: int = 1000
-    """Optimiser steps."""
-    lr: float = 1e-3
-    """Peak learning rate."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises; then it falls along a cosine."""
-    optimizer: str = "adamw"
-    """Any of timm's optimisers."""
-    weight_decay: float = 0.05
-    """Of weights; biases and norms have none."""
-    clip: float = 1.0
-    """Largest gradient norm; 0: no limit."""
-    accumulate: int = 1
-    """Batches of a step."""
-    ema: float = 0.999
-    """Decay of the averaged weights that are evaluated, warmed up."""
-    precision: str = "auto"
-    """auto (bfloat16 where it is faster), bf16 or fp32."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    seed: int = 0
-    """Of weights, order, views and everything else drawn."""
-    save_every: int = 200
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
-    picture_every: int = 200
-    """Steps between pictures and held-out scores; both are also made at the end."""
-    evaluate: int = 128
-    """Most held-out windows that are scored."""
-    loader: LoaderConfig = field(default_factory=LoaderConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    robust: RobustConfig = field(default_factory=RobustConfig)
+OnStep = Callable[[int, Learner], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +48,7 @@ def fit(
     config: TrainConfig | None = None,
     resume: bool = False,
     quiet: bool = False,
-    on_step: Callable[[int, Learner], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainSummary:
     """Train on datasets of both domains into the run folder `out`; with `resume`, go on exactly where it stopped.
 
@@ -108,327 +56,109 @@ def fit(
     for bad input, and for a loss that isn't finite, after which the last checkpoint stands.
     """
     config = config or TrainConfig()
-    device = parallel.device_of(config.device)
-    with parallel.group(device):
-        run = _Run.begin(real, synthetic, Path(out), config, resume, device)
-        first = run.step
-        with Log(Path(out), config.steps, first, parallel.rank() == 0, quiet) as log, _interrupts() as stop:
-            return run.go(log, stop, on_step)
+    device = ranks.device_of(config.device)
+    with ranks.group(device):
+        state = begin(real, synthetic, Path(out), config, resume, device)
+        active = ranks.rank() == 0
+        with Log(Path(out), config.steps, state.step, active, quiet) as log, _interrupts() as stop:
+            _introduce(state, log)
+            speed = _loop(state, log, stop, on_step)
+            return _conclude(state, log, speed)
 
 
-@dataclass
-class _Run:
-    """All state of a run; `step` counts the optimiser steps done."""
-
-    folder: Path
-    config: TrainConfig
-    device: torch.device
-    catalogue: Catalogue
-    loader: Loader
-    learner: Learner
-    wrapped: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
-    ema: ModelEmaV3
-    step: int = 0
-
-    @staticmethod
-    def begin(
-        real: Sequence[str],
-        synthetic: Sequence[str],
-        folder: Path,
-        config: TrainConfig,
-        resume: bool,
-        device: torch.device,
-    ) -> _Run:
-        """Check the input, build everything, and take up the checkpoint if asked to."""
-        catalogue, tasks = check(real, synthetic, folder, config, resume)
-        fields = dict.fromkeys(name for task in tasks.values() for name in task.reads)
-        rank, world = parallel.rank(), parallel.world()
-        loader = Loader(catalogue, tuple(fields), config.loader, config.seed, rank, world)
-        torch.manual_seed(config.seed)
-        learner = make_learner(tasks, config)
-        if world > 1 and device.type == "cuda":
-            learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
-        learner.to(device)
-        ema = ModelEmaV3(learner.model, decay=config.ema, use_warmup=True)
-        optimizer = create_optimizer_v2(
-            learner, opt=config.optimizer, lr=config.lr, weight_decay=config.weight_decay
-        )
-        scheduler, _ = create_scheduler_v2(
-            optimizer,
-            sched="cosine",
-            num_epochs=config.steps,
-            warmup_epochs=max(1, round(config.steps * config.warmup)),
-            warmup_lr=config.lr * 1e-2,
-            min_lr=config.lr * 1e-2,
-            step_on_epochs=True,
-        )
-        wrapped: nn.Module = learner
-        if world > 1:
-            # Some backbones end in layers that the intermediate features don't use.
-            wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
-        torch.manual_seed(config.seed + rank)
-        run = _Run(folder, config, device, catalogue, loader, learner, wrapped, optimizer, scheduler, ema)
-        data = {"real": list(real), "synthetic": list(synthetic), "digest": catalogue.digest}
-        if resume:
-            run.restore(checkpoint.load(folder / checkpoint.CHECKPOINT))
-        else:
-            if rank == 0:
-                with writing(folder):
-                    folder.mkdir(parents=True, exist_ok=True)
-                    checkpoint.write_config(folder / checkpoint.CONFIG, config, data)
-            learner.precision = choose_precision(config.precision, learner, config.loader.size, device)
-        parallel.barrier()
-        return run
-
-    def go(
-        self, log: Log, stop: threading.Event, on_step: Callable[[int, Learner], None] | None
-    ) -> TrainSummary:
-        """Train to the last step, or until stopped; evaluate and save."""
-        config, accumulate = self.config, self.config.accumulate
-        precision = "bf16" if self.learner.precision else "fp32"
-        sides = {d: sum(w.domain == d for w in self.catalogue.windows) for d in DOMAINS}
-        excluded = f", {self.catalogue.excluded} frames excluded" if self.catalogue.excluded else ""
-        log.say(
-            f"{', '.join(self.learner.tasks)} from {sides[0]} real and {sides[1]} synthetic windows, "
-            f"{len(self.loader.held_out)} held out{excluded}; {config.model.backbone}, {self.device}, {precision}"
-        )
-        batches = self.loader.batches(self.step * accumulate, config.steps * accumulate)
-        began, first, logged = time.perf_counter(), self.step, (time.perf_counter(), 0.0, self.step)
-        saved = self.step if self.step else -1
-        try:
-            while self.step < config.steps and not parallel.any_rank(stop.is_set(), self.device):
-                next_step = self.step + 1
-                reporting = next_step % config.log_every == 0 or next_step == config.steps
-                self.learner.measure = reporting and config.adversary.name not in ("none", "fourier")
-                facts = self.update([next(batches) for _ in range(accumulate)])
-                self.step = next_step
-                log.tick(self.step)
-                if reporting:
-                    values = _finite(facts, self.step)
-                    now = (time.perf_counter(), self.loader.waited, self.step)
-                    log.numbers(self.step, {**values, **self._speed(logged, now)})
-                    logged = now
-                if self.step % config.save_every == 0:
-                    self.save()
-                    saved = self.step
-                if on_step is not None:
-                    on_step(self.step, self.learner)
-                if self.step % config.picture_every == 0 and self.step < config.steps:
-                    self.show(log)
-        finally:
-            batches.close()  # type: ignore[attr-defined]
-        speed = self._speed((began, 0.0, first), (time.perf_counter(), self.loader.waited, self.step))
-        if saved != self.step:
-            self.save()
-        if self.step < config.steps:
-            log.say(f"stopped after step {self.step}; go on with --resume")
-            return TrainSummary(str(self.folder), self.step, False, (), None, *speed.values())
-        scores = self.show(log)
-        with self._averaged():
-            backbone, stage = self.learner.model.backbone, config.adversary.stage
-            domains = separability(backbone, self.loader, stage, self.device)
-        if domains is not None:
-            log.say(f"a fresh probe on frozen features tells the domains apart in {domains:.1%} of cases")
-        done = tuple(score.as_dict() for score in scores)
-        summary = TrainSummary(str(self.folder), self.step, True, done, domains, *speed.values())
-        if parallel.rank() == 0:
-            with writing(self.folder):
-                (self.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
-        return summary
-
-    def update(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """One optimiser step on the parts of a step; returns its figures as tensors."""
-        config, learner = self.config, self.learner
-        parts = [prepare(learner.tasks, to_device(batch, self.device)) for batch in batches]
-        learner.adversary.advance((self.step + 1) / config.steps)
-        teach = self.teach if config.robust.choice == "bootstrap" else None
-        losses, adversarial = backward(learner, self.wrapped, parts, teach)
-        norm = nn.utils.clip_grad_norm_(learner.parameters(), config.clip or float("inf"))
-        if not bool(torch.isfinite(norm)):
-            names = [name for name, x in zip(learner.tasks, losses, strict=True) if not bool(x.isfinite())]
-            what = f"loss of {', '.join(names)}" if names else "gradient"
-            raise UserError(
-                f"step {self.step + 1}: the {what} is not finite; the last checkpoint stands. "
-                "Lower --lr, or look at the labels with `freelabels verify`"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.ema.update(learner.model, step=self.step)
-        self.scheduler.step(self.step + 1)
-        facts: dict[str, Any] = {"losses": dict(zip(learner.tasks, parallel.mean(losses), strict=True))}
-        facts |= {"gradient_norm": norm, "lr": self.optimizer.param_groups[0]["lr"]}
-        if config.adversary.name != "none":
-            facts["adversary"] = {"loss": adversarial, "ramp": learner.adversary.ramp}
-            if learner.adversary.seen is not None:
-                facts["adversary"]["domain_accuracy"] = learner.adversary.seen
-            if learner.measure:
-                facts["adversary"]["gradient_ratio"] = learner.gradient_ratio
-        return facts
-
-    @torch.no_grad()
-    def teach(self, inputs: Inputs) -> dict[str, Tensor]:
-        """The EMA model's predictions in the targets' space."""
-        with self._averaged():
-            outputs, _, _ = self.learner.predict(inputs)
-            return {
-                name: task.value(outputs[name].float())
-                for name, task in self.learner.tasks.items()
-                if task.pretext is None
-            }
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The learner with the averaged weights, in evaluation mode."""
-        own = self.learner.model
-        self.learner.model = self.ema.module
-        self.learner.eval()
-        try:
-            yield
-        finally:
-            self.learner.model = own
-            self.learner.train()
-
-    def show(self, log: Log) -> list[Any]:
-        """Score the averaged model on held-out windows and draw its predictions."""
-        if not self.loader.held_out:
-            log.say("nothing is held out: each domain has a single source, so there are no scores")
-        with self._averaged(), torch.random.fork_rng(devices=[]):
-            scores = evaluate(self.learner, self.loader, self.device, self.config.evaluate)
-            log.scores(self.step, scores)
-            if parallel.rank() == 0:
-                pool = self.loader.held_out or self.catalogue.windows
-                shown = [w for d in DOMAINS for w in spread([w for w in pool if w.domain == d], 3)]
-                log.pictures(self.step, draw(self.learner, self.loader.centred(shown), self.device))
-        parallel.barrier()
-        return scores
-
-    def save(self) -> None:
-        """Write the checkpoint: rank 0's weights and every rank's random numbers."""
-        randoms = parallel.gather(checkpoint.random_state(self.device))
-        if parallel.rank() == 0:
-            state = {
-                "step": self.step,
-                "learner": self.learner.state_dict(),
-                "ema": self.ema.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "random": randoms,
-                "precision": "bf16" if self.learner.precision else "fp32",
-                "digest": self.catalogue.digest,
-            }
-            checkpoint.save(self.folder / checkpoint.CHECKPOINT, state)
-        parallel.barrier()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a checkpoint."""
-        if state["digest"] != self.catalogue.digest:
-            raise UserError(f"the data of {self.folder} has changed since its checkpoint; start a new run")
-        randoms = state["random"]
-        if len(randoms) != parallel.world():
-            raise UserError(f"{self.folder} was trained by {len(randoms)} processes, not {parallel.world()}")
-        self.step = int(state["step"])
-        self.learner.load_state_dict(state["learner"])
-        self.ema.module.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.step(self.step)
-        self.learner.precision = torch.bfloat16 if state["precision"] == "bf16" else None
-        checkpoint.set_random_state(randoms[parallel.rank()], self.device)
-
-    def _speed(self, before: tuple[float, float, int], now: tuple[float, float, int]) -> dict[str, float]:
-        seconds = max(now[0] - before[0], 1e-9)
-        samples = (now[2] - before[2]) * self.config.loader.batch * self.config.accumulate * parallel.world()
-        return {"samples_per_second": samples / seconds, "waited": (now[1] - before[1]) / seconds}
+def _introduce(state: RunState, log: Log) -> None:
+    """Say what is trained on what."""
+    windows = state.catalogue.windows
+    real, synthetic = (sum(window.domain == d for window in windows) for d in DOMAINS)
+    excluded = f", {state.catalogue.excluded} frames excluded" if state.catalogue.excluded else ""
+    log.say(
+        f"{', '.join(state.learner.tasks)} from {real} real and {synthetic} synthetic windows, "
+        f"{len(state.loader.held_out)} held out{excluded}; {state.config.model.backbone}, {state.device}, "
+        f"{'bf16' if state.learner.precision else 'fp32'}"
+    )
 
 
-def backward(
-    learner: Learner,
-    wrapped: nn.Module,
-    parts: Sequence[Inputs],
-    teach: Callable[[Inputs], Mapping[str, Tensor]] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Leave the gradient of a whole step in `learner`, from this rank's parts of it.
-
-    wrapped: the learner itself, or it in DistributedDataParallel. Returns this rank's summed losses (k,), whose
-    mean over ranks is the step's, and the adversary's. However the batch is split, the gradient is the same.
-    """
-    counts = parallel.total(torch.stack([part.counts() for part in parts]).sum(0))
-    losses, adversarial = [], []
-    for k, part in enumerate(parts):
-        last = k == len(parts) - 1
-        hold = (
-            wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) and not last else nullcontext()
-        )
-        with hold:
-            objective = wrapped(part, counts, 1 / len(parts), teach(part) if teach else TEACHER_OFF)
-            objective.backward()
-        losses.append(learner.losses)
-        adversarial.append(learner.adversarial)
-    return torch.stack(losses).sum(0), torch.stack(adversarial).sum()
-
-
-def make_learner(tasks: Mapping[str, Task], config: TrainConfig) -> Learner:
-    """The learner of a configuration."""
-    size = config.loader.size
-    return Learner(tasks, size, config.model, config.adversary, config.balance, config.robust)
-
-
-def load_run(folder: str) -> tuple[Learner, TrainConfig, dict[str, Any]]:
-    """A trained run: its learner with the averaged weights, its configuration, and the record of its data."""
-    config, data = checkpoint.read_config(Path(folder) / checkpoint.CONFIG, TrainConfig)
-    state = checkpoint.load(Path(folder) / checkpoint.CHECKPOINT)
-    catalogue = read_catalogue(data["real"], data["synthetic"], config.loader.frames, config.loader.exclude)
-    tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
-    learner = make_learner(tasks, config)
-    learner.model.load_state_dict(state["ema"])
-    return learner.eval(), config, data
+def _loop(state: RunState, log: Log, stop: threading.Event, on_step: OnStep | None) -> dict[str, float]:
+    """Train to the last step, or until stopped, and save; returns the speed over all of it."""
+    config, loader, learner = state.config, state.loader, state.learner
+    began = logged = (time.perf_counter(), loader.waited, state.step)
+    saved = state.step or -1
+    batches = loader.batches(state.step * config.accumulate, config.steps * config.accumulate)
+    try:
+        while state.step < config.steps and not ranks.any_rank(stop.is_set(), state.device):
+            number = state.step + 1
+            reporting = number % config.log_every == 0 or number == config.steps
+            learner.measure = reporting and config.adversary.name not in ("none", "fourier")
+            facts = step(state, [next(batches) for _ in range(config.accumulate)])
+            log.tick(number)
+            if reporting:
+                values = _plain(facts)
+                now = (time.perf_counter(), loader.waited, number)
+                log.numbers(number, {**values, **_speed(config, logged, now)})
+                logged = now
+            if number % config.save_every == 0:
+                state.save()
+                saved = number
+            if on_step is not None:
+                on_step(number, learner)
+            if number % config.picture_every == 0 and number < config.steps:
+                _show(state, log)
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+    speed = _speed(config, began, (time.perf_counter(), loader.waited, state.step))
+    if saved != state.step:
+        state.save()
+    return speed
 
 
-def check(
-    real: Sequence[str], synthetic: Sequence[str], folder: Path, config: TrainConfig, resume: bool
-) -> tuple[Catalogue, dict[str, Task]]:
-    """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
-    _check_options(config)
-    _check_folder(folder, config, resume)
-    catalogue = read_catalogue(real, synthetic, config.loader.frames, config.loader.exclude)
-    tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
-    domains = {window.domain for window in catalogue.windows}
-    name = config.adversary.name
-    if len(domains) < 2 and adversary_called(name).needs_both_domains:
-        missing = "synthetic" if SYNTHETIC not in domains else "real"
-        raise UserError(f"the adversary {name} needs both domains, but there is no {missing} dataset")
-    return catalogue, tasks
+def _conclude(state: RunState, log: Log, speed: Mapping[str, float]) -> TrainSummary:
+    """Score a run that has come to its last step, and write its summary."""
+    run, config = str(state.folder), state.config
+    if state.step < config.steps:
+        log.say(f"stopped after step {state.step}; go on with --resume")
+        return TrainSummary(run, state.step, False, (), None, **speed)
+    scores = tuple(score.as_dict() for score in _show(state, log))
+    with state.averaged():
+        backbone, stage = state.learner.model.backbone, config.adversary.stage
+        domains = separability(backbone, state.loader, stage, state.device)
+    if domains is not None:
+        log.say(f"a fresh probe on frozen features tells the domains apart in {domains:.1%} of cases")
+    summary = TrainSummary(run, state.step, True, scores, domains, **speed)
+    if ranks.rank() == 0:
+        with writing(state.folder):
+            (state.folder / SUMMARY).write_text(json.dumps(vars(summary), indent=1) + "\n")
+    return summary
 
 
-def _check_options(config: TrainConfig) -> None:
-    if config.loader.size % 32:
-        raise UserError(f"--loader.size {config.loader.size}: give a multiple of 32")
-    for name in ("steps", "accumulate", "save_every", "log_every", "picture_every"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+def _show(state: RunState, log: Log) -> list[Score]:
+    """Score the averaged model on held-out windows and draw its predictions."""
+    loader, learner = state.loader, state.learner
+    if not loader.held_out:
+        log.say("nothing is held out: each domain has a single source, so there are no scores")
+    with state.averaged(), torch.random.fork_rng(devices=[]):
+        scores = evaluate(learner, loader, state.device, state.config.evaluate)
+        log.scores(state.step, scores)
+        if ranks.rank() == 0:
+            pool = loader.held_out or state.catalogue.windows
+            shown = [w for d in DOMAINS for w in spread([w for w in pool if w.domain == d], 3)]
+            log.pictures(state.step, draw(learner, loader.centred(shown), state.device))
+    ranks.barrier()
+    return scores
 
 
-def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
-    has = (folder / checkpoint.CHECKPOINT).exists()
-    if resume and not has:
-        raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")
-    if resume:
-        old, _ = checkpoint.read_config(folder / checkpoint.CONFIG, TrainConfig)
-        if clause := checkpoint.difference(old, config):
-            raise UserError(
-                f"{folder} was begun with another configuration: {clause}; resume with the old one"
-            )
-    elif has:
-        raise UserError(
-            f"{folder} holds a run already; go on with --resume, or name another folder with --out"
-        )
+def _speed(
+    config: TrainConfig, before: tuple[float, float, int], now: tuple[float, float, int]
+) -> dict[str, float]:
+    """Samples a second and the share of time spent waiting, from (seconds, seconds waited, step) twice."""
+    seconds = max(now[0] - before[0], 1e-9)
+    samples = (now[2] - before[2]) * config.loader.batch * config.accumulate * ranks.world()
+    return {"samples_per_second": samples / seconds, "waited": (now[1] - before[1]) / seconds}
 
 
-def _finite(facts: Mapping[str, Any], step: int) -> dict[str, Any]:
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Figures as plain numbers."""
     return {
-        name: _finite(value, step) if isinstance(value, Mapping) else float(value)
-        for name, value in facts.items()
+        name: _plain(value) if isinstance(value, Mapping) else float(value) for name, value in facts.items()
     }
 
 

@@ -11,7 +11,7 @@ from statistics import median
 
 NUMBER = re.compile(r"\d{9,}\.\d+|\d+")
 MIN_SEQUENCE = 3  # numbered images from which on a folder may be a sequence
-MAX_SEQUENCE = 512  # frames of one item; a longer sequence is probed in pieces
+MAX_SEQUENCE = 512  # frames of one item; a longer sequence is examined in pieces
 LARGEST_STEP = 10  # between the numbers of frames; beyond, pictures taken from a video are too far apart
 COMMON_STEP = 0.5  # share of the steps that are equal, from which on frames may be further apart than one
 STAMPS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}  # digits of a time since 1970 → seconds a unit

@@ -14,10 +14,10 @@ from freelabels.pipeline.quality.agreement import (
     normals_of_depth,
     outranks,
 )
-from freelabels.pipeline.quality.detector_errors import measure
+from freelabels.pipeline.quality.detector_errors import measure_detectors
 from freelabels.pipeline.quality.outliers import oddness
-from freelabels.pipeline.quality.spot_check import Span, spans
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.quality.spot_check import Span, sample_spans
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.statistics import Histogram, gap, merged
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter
@@ -108,12 +108,13 @@ def test_a_sample_is_as_large_as_asked_and_no_frame_comes_twice(
     lengths: tuple[int, ...], frames: int, taken: int
 ) -> None:
     clips = [Span(f"s{k}", 0, length) for k, length in enumerate(lengths)]
-    found = spans(clips, frames)
+    found = sample_spans(clips, frames)
     assert sum(s.stop - s.start for s in found) == taken
     assert len({s.shard for s in found}) == len(found)
     assert all(0 <= s.start < s.stop <= lengths[int(s.shard[1:])] for s in found)
 
 
+@pytest.mark.renders
 def test_detectors_are_measured_on_the_renders_of_a_dataset(tmp_path: Path) -> None:
     render(
         tmp_path,
@@ -124,7 +125,7 @@ def test_detectors_are_measured_on_the_renders_of_a_dataset(tmp_path: Path) -> N
     )
     dataset = Dataset(tmp_path)
     [name] = dataset.shards()
-    found = {(m.label, m.detector): m for m in measure(dataset, [(name, 0, 5)], frames=5)}
+    found = {(m.label, m.detector): m for m in measure_detectors(dataset, [(name, 0, 5)], frames=5)}
     assert {label for label, _ in found} >= {"edges", "flow", "depth", "regions", "motion", "foreground"}
     depth = found["depth", "sensor_depth"]
     assert depth.labels > 5_000 and depth.wrong < 0.1 and depth.wrong_trusted <= depth.wrong

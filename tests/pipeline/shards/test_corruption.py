@@ -13,14 +13,16 @@ import pytest
 
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import GROUP, SCAN_CACHE, Dataset, NotADataset
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset, NotADataset
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
 from tests.pipeline.stages.test_label import contents, without_revision
 from tests.sources import moving_frames, write_photos, write_video
@@ -48,7 +50,7 @@ class Made:
         """All files that verification answers for."""
         beside = self.path, self.path / SCAN_CACHE
         found = sorted(p for p in self.path.rglob("*") if p.is_file() and p.parent not in beside)
-        return [*found, self.path / GROUP]
+        return [*found, self.path / RECORD]
 
 
 def made(name: str, path: Path, stage: Callable[[Path], Any]) -> Made:
@@ -81,7 +83,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made("rendered", tmp_path_factory.mktemp("rendered") / "data", stage)
 
 
-@pytest.fixture(params=["labelled", "rendered"])
+@pytest.fixture(params=["labelled", pytest.param("rendered", marks=pytest.mark.renders)])
 def whole(request: pytest.FixtureRequest) -> Made:
     return request.getfixturevalue(request.param)
 
@@ -166,7 +168,7 @@ def damaged(kind: Callable[..., Changes], rng: random.Random, files: list[Path])
 def place(whole: Made, path: Path) -> tuple[str, str]:
     """(shard, column) that a file belongs to, as verification names it."""
     parts = path.relative_to(whole.path).parts
-    return (GROUP, "") if len(parts) == 1 else (parts[0], "" if len(parts) == 2 else parts[1])
+    return (RECORD, "") if len(parts) == 1 else (parts[0], "" if len(parts) == 2 else parts[1])
 
 
 # --- what must hold ---------------------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def reads_right_or_raises(whole: Made, before: Changes) -> None:
         try:
             shard = dataset.open(name)
         except CorruptShard:
-            assert whole.path / name / GROUP in hurt
+            assert whole.path / name / RECORD in hurt
             continue
         for column, values in columns.items():
             try:
@@ -228,17 +230,17 @@ def test_repair_and_a_rerun_restore_the_bytes(
     whole: Made, tmp_path: Path, kind: Callable[..., Changes]
 ) -> None:
     rng = random.Random(kind.__name__)
-    places = ["*/zarr.json", "*/*/zarr.json", "*/*/c/**/0", GROUP]
+    places = ["*/zarr.json", "*/*/zarr.json", "*/*/c/**/0", RECORD]
     for files in places if whole.name == "labelled" else rng.sample(places, 1):
         out = Path(shutil.copytree(whole.path, tmp_path / "copy", dirs_exist_ok=True))
         found = sorted(p for p in out.glob(files) if p.is_file())
-        found = found if len(found) > 1 else [*found, out / Dataset(out).shards()[0] / GROUP]
+        found = found if len(found) > 1 else [*found, out / Dataset(out).shards()[0] / RECORD]
         with damaged(kind, rng, found):
             assert verify(out, repair=True, reporter=QUIET).repaired >= 1
             assert verify(out, reporter=QUIET).problems == ()
             whole.stage(out)
             assert without_revision(contents(out)) == without_revision(contents(whole.path))
-            assert (out / GROUP).read_bytes() == (whole.path / GROUP).read_bytes()
+            assert (out / RECORD).read_bytes() == (whole.path / RECORD).read_bytes()
         shutil.rmtree(out)
 
 
@@ -261,12 +263,12 @@ def test_a_shard_under_another_name_is_named(whole: Made, tmp_path: Path) -> Non
 
 def test_a_dataset_whose_record_is_gone_says_how_to_mend_it(labelled: Made, tmp_path: Path) -> None:
     out = Path(shutil.copytree(labelled.path, tmp_path / "copy"))
-    (out / GROUP).unlink()
+    (out / RECORD).unlink()
     with pytest.raises(NotADataset, match=f"freelabels verify --repair {out} "):
         labelled.stage(out)
     verify(out, repair=True, reporter=QUIET)
     assert contents(out) == contents(labelled.path)
-    assert (out / GROUP).read_bytes() == (labelled.path / GROUP).read_bytes()
+    assert (out / RECORD).read_bytes() == (labelled.path / RECORD).read_bytes()
 
 
 def test_what_was_remembered_of_sources_is_forgotten_when_damaged(labelled: Made, tmp_path: Path) -> None:

@@ -8,22 +8,24 @@ import numpy as np
 import pytest
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     FILE,
-    Frame,
+    FrameIdentity,
     excluded_rows,
     exclusions_json,
     exclusions_of,
-    frames_of,
+    identities_of,
     parse_exclusions,
     write_exclusions,
 )
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 
-LISTED = frozenset({Frame("aa", 3), Frame("bb", 0)})
+LISTED = frozenset({FrameIdentity("aa", 3), FrameIdentity("bb", 0)})
 
 
 def write(path: Path, clips: dict[str, list[int]], size: int = 48, shard_frames: int = 64) -> Dataset:
@@ -75,7 +77,7 @@ def test_a_list_holds_for_other_sizes_rates_and_clip_lengths(tmp_path: Path) -> 
         for name in dataset.shards():
             shard = dataset.open(name)
             out = excluded_rows(shard, LISTED)
-            found |= {frame for frame, is_out in zip(frames_of(shard), out, strict=True) if is_out}
+            found |= {frame for frame, is_out in zip(identities_of(shard), out, strict=True) if is_out}
         assert found == LISTED
 
 
@@ -84,7 +86,7 @@ def test_the_loader_never_reads_an_excluded_frame(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d", {"aa": [0, 1, 2, 3, 4, 5], "bb": [0, 1]})
     before = read_catalogue([path], [], 1)
     assert shades(before) == {ord("a") + k for k in range(6)} | {ord("b"), ord("b") + 1}
-    write_exclusions(dataset, {Frame("aa", 3)})
+    write_exclusions(dataset, {FrameIdentity("aa", 3)})
     after = read_catalogue([path], [], 1)
     assert after.excluded == 1 and len(after.windows) == len(before.windows) - 1
     assert ord("a") + 3 not in shades(after)
@@ -98,9 +100,9 @@ def test_a_named_list_counts_too_and_an_empty_one_changes_nothing(tmp_path: Path
     dataset = write(tmp_path / "d", {"aa": [0, 1, 2, 3]})
     before = read_catalogue([path], [], 1)
     file = tmp_path / "bad frames.json"
-    file.write_text(exclusions_json([Frame("aa", 1)]))
+    file.write_text(exclusions_json([FrameIdentity("aa", 1)]))
     assert read_catalogue([path], [], 1, [str(file)]).excluded == 1
-    write_exclusions(dataset, [Frame("aa", 2)])
+    write_exclusions(dataset, [FrameIdentity("aa", 2)])
     assert read_catalogue([path], [], 1, [str(file)]).excluded == 2
     write_exclusions(dataset, [])
     assert read_catalogue([path], [], 1).digest == before.digest
@@ -110,7 +112,7 @@ def test_training_says_how_many_frames_are_excluded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = write(tmp_path / "d", {f"{k:02d}": [0, 1, 2] for k in range(4)})
-    write_exclusions(dataset, [Frame("00", 1), Frame("01", 0)])
+    write_exclusions(dataset, [FrameIdentity("00", 1), FrameIdentity("01", 0)])
     config = TrainConfig(steps=1, tasks=("rotation",), loader=LoaderConfig(size=32, batch=2), device="cpu")
     fit([str(dataset.path)], [], str(tmp_path / "run"), config, quiet=False)
     captured = capsys.readouterr()
@@ -119,7 +121,7 @@ def test_training_says_how_many_frames_are_excluded(
 
 def test_mistakes_cost_one_sentence(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d", {"aa": [0, 1]})
-    write_exclusions(dataset, [Frame("aa", 0), Frame("aa", 1)])
+    write_exclusions(dataset, [FrameIdentity("aa", 0), FrameIdentity("aa", 1)])
     with pytest.raises(UserError, match="no frames left to train on"):
         read_catalogue([str(dataset.path)], [], 1)
     for text in ("{", "[]", '{"schema": 1}', '{"schema": 1, "exclude": [{"clip": "a"}]}', '{"schema": "x"}'):

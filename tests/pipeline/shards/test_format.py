@@ -19,7 +19,8 @@ import pytest
 from numcodecs import blosc
 
 from freelabels.generators.contract.fields import BUILT_IN, DOMAINS, EDGE_TYPES, VISIBILITY, field
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.work.progress import Reporter

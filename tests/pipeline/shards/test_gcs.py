@@ -11,7 +11,8 @@ import pytest
 from gcp_storage_emulator.server import create_server
 
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.storage.object_store import ATTEMPTS
 from freelabels.pipeline.work.progress import Reporter

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import CACHE, EMPTY, Index, read_index
-from freelabels.pipeline.shards.shards import GROUP, Dataset, Shard, commit_shard
+from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 
@@ -105,7 +108,7 @@ def test_a_damaged_record_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("freelabels.pipeline.shards.index.SHARDS_PER_TASK", batch)
     name = dataset.shards()[1]
-    (Path(dataset.path) / name / GROUP).write_text("{")
+    (Path(dataset.path) / name / RECORD).write_text("{")
     with pytest.raises(UserError, match=f"{name}: its record can't be read; freelabels verify --repair"):
         index(dataset)
 

@@ -26,23 +26,26 @@ import zarr
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.cards import About, card
 from freelabels.pipeline.quality.verify import verify
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset, NotADataset
 from freelabels.pipeline.shards.exclusions import FILE as EXCLUSIONS
-from freelabels.pipeline.shards.shards import Dataset, NotADataset, Shard, commit_shard
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
 from freelabels.pipeline.storage import object_store as object_storage
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.object_store import ATTEMPTS, COMMITS, ObjectStorage
-from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+from freelabels.pipeline.viewer.inspect import inspect
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.serve import make_server
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
-from freelabels.train.data.loader import Loader, LoaderConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import read_catalogue
-from freelabels.train.model.network import ModelConfig
-from freelabels.train.run.trainer import TrainConfig, fit
+from freelabels.train.run.trainer import fit
 from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 from tests.pipeline.viewer.test_page import ask
@@ -126,12 +129,14 @@ def labelled(server: str, sources: Path, tmp_path_factory: pytest.TempPathFactor
     return here, there
 
 
+@pytest.mark.ray
 def test_the_bytes_are_those_of_a_folder(labelled: tuple[Path, str]) -> None:
     here, there = labelled
     assert len(Dataset(there).shards()) == 4
     assert contents(there) == contents(here)
 
 
+@pytest.mark.ray
 def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, str], tmp_path: Path) -> None:
     here, there = labelled
     assert verify(there, reporter=QUIET, cluster=Cluster(0)).problems == ()
@@ -143,6 +148,7 @@ def test_verify_and_inspect_say_what_they_say_of_a_folder(labelled: tuple[Path, 
     assert sheet.read_bytes() == draw_contact_sheet(here, tmp_path / "here.png", frames=2).read_bytes()
 
 
+@pytest.mark.ray
 def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
     labelled: tuple[Path, str], sources: Path, root: str, tmp_path: Path
 ) -> None:
@@ -172,6 +178,7 @@ def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
     assert len(read_catalogue([root], [], 1).windows) == before - 1
 
 
+@pytest.mark.ray
 def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: Path) -> None:
     config = LoaderConfig(size=32, batch=3, held_out=0.25, buffer=2)
     cached = replace(config, cache=str(tmp_path / "cache"))
@@ -184,6 +191,7 @@ def test_training_reads_the_same_batches(labelled: tuple[Path, str], tmp_path: P
             assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
 
 
+@pytest.mark.ray
 def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Path) -> None:
     config = TrainConfig(
         steps=2,
@@ -223,6 +231,7 @@ def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
         assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
 
 
+@pytest.mark.renders
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     options = RenderOptions(frames=2, size=(32, 32))
     for out in (root, tmp_path / "out"):
@@ -254,7 +263,8 @@ UPLOADERS = textwrap.dedent(
     import os, sys, time
     import numpy as np
     import s3fs
-    from freelabels.pipeline.shards.shards import Dataset, commit_shard
+    from freelabels.pipeline.shards.commit import commit_shard
+    from freelabels.pipeline.shards.dataset import Dataset
     columns = dict(np.load(sys.argv[2]))
     clips = [{"rows": [0, len(columns["image"])], "kind": "video"}]
     children = []
@@ -272,6 +282,7 @@ UPLOADERS = textwrap.dedent(
 )
 
 
+@pytest.mark.kill
 def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
     dataset = Dataset.create(root, {})
     seen: set[str] = set()

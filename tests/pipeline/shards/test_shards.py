@@ -16,7 +16,8 @@ import zarr
 
 from freelabels.generators.contract.fields import fields
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.shards.shards import Dataset, NotADataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset, NotADataset
 
 ROWS, HEIGHT, WIDTH = 5, 24, 32
 
@@ -198,7 +199,8 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
         import sys, numpy as np
         sys.path.insert(0, sys.argv[2])
         from tests.pipeline.shards.test_shards import some_columns, CLIPS
-        from freelabels.pipeline.shards.shards import Dataset, commit_shard
+        from freelabels.pipeline.shards.commit import commit_shard
+        from freelabels.pipeline.shards.dataset import Dataset
         dataset = Dataset(sys.argv[1])
         columns = some_columns()
         made_by = {name: {"generator": "test"} for name in columns}

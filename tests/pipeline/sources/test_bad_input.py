@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from freelabels.cli.main import main
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from tests.sources import moving_frames, photo, write_photos, write_video
 
 QUICK = ("--workers", "0", "--size", "64", "--labels", "regions")
@@ -188,6 +188,7 @@ def test_what_is_no_number_is_named(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
 def test_nobody_at_the_address(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
@@ -251,6 +252,7 @@ def fill(place: Path, leave: int) -> Path:
     return filler
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("leave", [0, 8 << 10, 120 << 10])
 def test_a_full_disk(photos: Path, small_disk: Path, capsys: pytest.CaptureFixture[str], leave: int) -> None:
     """Full from the start, full before the first shard, full after the first."""

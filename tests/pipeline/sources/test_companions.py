@@ -10,7 +10,7 @@ from PIL import Image
 
 from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.examine import Probed
+from freelabels.pipeline.sources.examine import Examined
 from tests.pipeline.sources.test_sources import one, pan, save, stereo_pair
 
 FRAMES = 6
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(found: Probed) -> dict[str, str]:
+def refused(found: Examined) -> dict[str, str]:
     return {Path(refusal.uri).name: refusal.reason for refusal in found.refusals}
 
 

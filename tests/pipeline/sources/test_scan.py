@@ -11,26 +11,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import freelabels.pipeline.sources.scan
-from freelabels.generators.contract.clip import INTRINSICS, STEREO
-from freelabels.generators.contract.detector import label_names
-from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.index import EMPTY, Index
-from freelabels.pipeline.shards.shards import SCAN_CACHE, Dataset, digest
-from freelabels.pipeline.sources.clip_specs import Clips, ClipSpec, SourceOptions
-from freelabels.pipeline.sources.examine import Probed
-from freelabels.pipeline.sources.find import Refusal, find
-from freelabels.pipeline.sources.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from freelabels.pipeline.sources.grouping import (
+from freelabels.pipeline.sources.layouts.grouping import (
     Folders,
     Item,
     group,
     notes_of,
     suffix_of,
 )
+
+import freelabels.pipeline.sources.scan
+from freelabels.generators.contract.clip import INTRINSICS, STEREO
+from freelabels.generators.contract.detector import label_names
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
+from freelabels.pipeline.shards.index import EMPTY, Index
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
+from freelabels.pipeline.sources.examine import Examined
+from freelabels.pipeline.sources.find import Refusal, find
+from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.scan import Scanned, scan
-from freelabels.pipeline.stages.label import plan_work
+from freelabels.pipeline.stages.label import LabelOptions, plan_work
 from freelabels.pipeline.stages.planning import pack, uncovered
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -82,7 +83,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def made_up(item: Item, options: SourceOptions) -> Probed:
+def made_up(item: Item, options: SourceOptions) -> Examined:
     """What came of an item, told by its names: as many kinds of clips as there are."""
 
     def spec(uris: Sequence[str], kind: str, frames: int = 1, **more: object) -> ClipSpec:
@@ -95,9 +96,9 @@ def made_up(item: Item, options: SourceOptions) -> Probed:
         return replace(base, **more)  # type: ignore[arg-type]
 
     if "broken" in item.uris[0]:
-        return Probed((), (Refusal(item.uris[0], "is truncated"),))
+        return Examined((), (Refusal(item.uris[0], "is truncated"),))
     if item.kind == "image":
-        return Probed((spec(item.uris, "photo"),))
+        return Examined((spec(item.uris, "photo"),))
     if item.kind == "video":
         note = "ends early" if "noted" in item.uris[0] else ""
         cuts = [(0, 30), (30, 64), (64, 70)]
@@ -105,29 +106,29 @@ def made_up(item: Item, options: SourceOptions) -> Probed:
             spec(item.uris, "video", b - a, indices=tuple(range(a, b)), shot=str(a), note=note)
             for a, b in cuts
         ]
-        return Probed(tuple(clips))
+        return Examined(tuple(clips))
     half = len(item.uris) // 2
     if "image_2" in item.uris[0] or "deep" in item.uris[0]:  # not what their names promise
-        return Probed(tuple(spec([uri], "photo") for uri in item.uris))
+        return Examined(tuple(spec([uri], "photo") for uri in item.uris))
     if item.kind == "stereo":
-        return Probed(
+        return Examined(
             tuple(spec([a, b], "stereo") for a, b in zip(item.uris[:half], item.uris[half:], strict=True))
         )
     parts = [item.uris[k : k + 50] for k in range(0, len(item.uris), 50)]
-    return Probed(tuple(spec(uris, item.kind, len(uris), depth=item.depth[:1]) for uris in parts))
+    return Examined(tuple(spec(uris, item.kind, len(uris), depth=item.depth[:1]) for uris in parts))
 
 
 @pytest.fixture(autouse=True)
 def no_decoding(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
-    """Items are not probed for real; returns those that were probed."""
-    probed: list[Item] = []
+    """Items are not examined for real; returns those that were examined."""
+    examined: list[Item] = []
 
-    def probe(item: Item, options: SourceOptions) -> Probed:
-        probed.append(item)
+    def watched(item: Item, options: SourceOptions) -> Examined:
+        examined.append(item)
         return made_up(item, options)
 
-    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", probe)
-    return probed
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "examine", watched)
+    return examined
 
 
 def items_in(root: Path) -> list[Item]:
@@ -142,16 +143,16 @@ def scanned(
     return scan(iter(found), OPTIONS, dataset, Cluster(workers=0), reporter or Reporter("quiet"))
 
 
-def all_clips(clips: Clips) -> list[ClipSpec]:
+def all_clips(clips: ClipColumns) -> list[ClipSpec]:
     return [clips.read(k) for k in range(len(clips))]
 
 
 def at_once(items: list[Item]) -> tuple[list[ClipSpec], dict[str, str]]:
     """The specification: all clips ordered by place, of those with the same content the first."""
-    probed = [made_up(item, OPTIONS) for item in items]
-    refused = {r.uri: r.reason for one in probed for r in one.refusals}
+    examined = [made_up(item, OPTIONS) for item in items]
+    refused = {r.uri: r.reason for one in examined for r in one.refusals}
     first: dict[str, ClipSpec] = {}
-    for clip in sorted((c for one in probed for c in one.clips), key=lambda c: (c.uris, c.indices)):
+    for clip in sorted((c for one in examined for c in one.clips), key=lambda c: (c.uris, c.indices)):
         twin = first.setdefault(clip.key, clip)
         if twin is not clip:
             refused.setdefault(clip.uris[0], f"has the same content as {twin.uris[0]}")
@@ -218,18 +219,18 @@ def test_a_scan_that_is_stopped_goes_on_where_it_was(
     tree: Path, tmp_path: Path, no_decoding: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = items_in(tree)
-    real = freelabels.pipeline.sources.scan.probe
+    real = freelabels.pipeline.sources.scan.examine
 
-    def stopped(item: Item, options: SourceOptions) -> Probed:
+    def stopped(item: Item, options: SourceOptions) -> Examined:
         if len(no_decoding) == 20:
             raise KeyboardInterrupt
         return real(item, options)
 
-    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", stopped)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "examine", stopped)
     with pytest.raises(KeyboardInterrupt):
         scanned(tree, tmp_path / "out")
     before = len(no_decoding)
-    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", real)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "examine", real)
     assert all_clips(scanned(tree, tmp_path / "out").clips) == at_once(items)[0]
     assert before < len(no_decoding) < len(items) + 20  # only the task that was under way is done twice
 
@@ -320,10 +321,10 @@ def test_what_other_shards_hold_is_not_planned_again(tree: Path, tmp_path: Path)
         for _, members in packed_plainly(clips, 8)
         if (left := [clip for clip in members if clip.key not in held])
     ]
-    shards = uncovered(pack(Clips.of(clips), 8), index_of(others))
+    shards = uncovered(pack(ClipColumns.of(clips), 8), index_of(others))
     read = [shards.read(k) for k in range(len(shards))]
     assert [(shard.id, list(shard.clips)) for shard in read] == whole + rest
-    assert uncovered(pack(Clips.of(clips), 8), EMPTY).ids == pack(Clips.of(clips), 8).ids
+    assert uncovered(pack(ClipColumns.of(clips), 8), EMPTY).ids == pack(ClipColumns.of(clips), 8).ids
 
 
 # Memory
@@ -335,13 +336,13 @@ def many(kind: str, count: int) -> Iterator[Item]:
         yield Item(kind, (f"/somewhere/a folder of sources/{k // 1000:04d}/{k:06d}.{suffix}",), f"123-{k}")
 
 
-def small_or_long(item: Item, options: SourceOptions) -> Probed:
+def small_or_long(item: Item, options: SourceOptions) -> Examined:
     """A photo, or a video of 64 frames."""
     number = int(Path(item.uris[0]).stem)
     frames = 1 if item.kind == "image" else 64
     indices = tuple(range(number, number + 3 * frames, 3))
     video = {"pts": indices, "shot": f"{number:08x}"} if frames > 1 else {}
-    return Probed(
+    return Examined(
         (
             ClipSpec(
                 "photo" if item.kind == "image" else "video",
@@ -363,7 +364,7 @@ def test_planning_keeps_little_of_a_clip(
     tmp_path: Path, kind: str, count: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes a clip at the worst moment of listing, packing and planning what is remembered."""
-    monkeypatch.setattr(freelabels.pipeline.sources.scan, "probe", small_or_long)
+    monkeypatch.setattr(freelabels.pipeline.sources.scan, "examine", small_or_long)
     monkeypatch.setattr(freelabels.pipeline.sources.scan, "PART_ITEMS", 1000)
     dataset = Dataset.create(tmp_path / "out", {"size": [64, 64]})
     arguments = OPTIONS, dataset, Cluster(workers=0), Reporter("quiet")
@@ -371,7 +372,7 @@ def test_planning_keeps_little_of_a_clip(
     label_names()  # imports the detectors
     tracemalloc.start()
     shards = pack(scan(many(kind, count), *arguments).clips)
-    work, _ = plan_work(shards, EMPTY, "out", ["edges"], {}, (64, 64), 0, "fast")
+    work, _ = plan_work(shards, EMPTY, "out", LabelOptions(["edges"], size=(64, 64)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(work) == len(shards) == (count if kind == "video" else -(-count // 64))

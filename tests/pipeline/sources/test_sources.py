@@ -24,12 +24,12 @@ from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSIC
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.sources import find as sources
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.cuts import CutFinder, match, thumb
-from freelabels.pipeline.sources.decode import fit, read, window
-from freelabels.pipeline.sources.examine import Probed, probe
+from freelabels.pipeline.sources.decode import crop_resize, read, window
+from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Item, Refusal
+from freelabels.pipeline.sources.pixels.cuts import CutFinder, match, thumb
+from freelabels.pipeline.sources.pixels.videos import DecodedFrame, opened
 from freelabels.pipeline.sources.sampling import parts_of, sample
-from freelabels.pipeline.sources.videos import Frame, opened
 
 RGB = NDArray[np.uint8]
 EVERY = SourceOptions(fps=None)
@@ -102,11 +102,11 @@ def find(named: list[str], skip: tuple[str, ...] = ()) -> tuple[list[Item], list
     return [one for one in found if isinstance(one, Item)], [refused[uri] for uri in sorted(refused)]
 
 
-def one(source: str, options: SourceOptions = EVERY) -> Probed:
+def one(source: str, options: SourceOptions = EVERY) -> Examined:
     """What comes of a source that is one item."""
     items, refused = find([source])
     assert not refused and len(items) == 1
-    return probe(items[0], options)
+    return examine(items[0], options)
 
 
 def reason(source: str) -> str:
@@ -195,7 +195,7 @@ def test_an_unreadable_file_or_folder_is_refused(tmp_path: Path, monkeypatch: py
         folder.chmod(0)
     items, refused = find([str(tmp_path)])
     assert [(r.uri, r.reason) for r in refused] == [(str(folder), "can't be read (Permission denied)")]
-    assert probe(items[0], EVERY).refusals[0].reason == "can't be read (Permission denied)"
+    assert examine(items[0], EVERY).refusals[0].reason == "can't be read (Permission denied)"
 
 
 def test_many_files_are_found_fast_and_unopened(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_memory_and_web_addresses_are_read(tmp_path: Path) -> None:
     memory.pipe_file("/bucket/in a/clip.mp4", Path(path).read_bytes())
     items, refused = find(["memory://bucket"])
     assert not refused and [item.kind for item in items] == ["video", "image"]
-    (video,), (photo,) = (probe(item, EVERY).clips for item in items)
+    (video,), (photo,) = (examine(item, EVERY).clips for item in items)
     assert np.array_equal(read(photo, (240, 320)).image[0], scene(1))
     (local,) = one(path).clips
     assert video.key == local.key
@@ -334,7 +334,7 @@ def test_intrinsics_follow_crop_and_scale(tmp_path: Path, shape: tuple[int, int]
 def test_shrinking_averages_areas() -> None:
     image = scene(1, 256, 256)
     blocks = image.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
-    assert np.abs(fit(image, (64, 64)) - blocks).max() <= 0.5
+    assert np.abs(crop_resize(image, (64, 64)) - blocks).max() <= 0.5
     assert window((100, 300), (50, 50)) == (100, 0, 100, 100)
 
 
@@ -342,7 +342,7 @@ def test_a_large_jpeg_read_coarsely_is_what_it_is_read_finely(tmp_path: Path) ->
     (spec,) = one(save(tmp_path / "a.jpg", scene(1, 1600, 1800), quality=95)).clips
     coarse = read(spec, (128, 128))
     full = np.asarray(Image.open(spec.uris[0]))
-    assert lowest_error(coarse.image[0], fit(full, (128, 128))) < 1.0
+    assert lowest_error(coarse.image[0], crop_resize(full, (128, 128))) < 1.0
     np.testing.assert_allclose(
         coarse.camera_K, [[spec.camera[0] * 0.08, 0, 64], [0, spec.camera[1] * 0.08, 64], [0, 0, 1]]
     )
@@ -478,7 +478,9 @@ def test_any_part_reads_the_same_pixels_as_the_whole(tmp_path: Path, codec: str)
         options = {"x265-params": "keyint=12:open-gop=1:bframes=3:log-level=none:pools=1"}
     path = film(tmp_path / "a.mp4", pan(1, 60, step=1), codec=codec, **options)
     with opened(path) as video:
-        whole = [fit(frame.rgb(), (48, 48)) for frame in video.frames() if isinstance(frame, Frame)]
+        whole = [
+            crop_resize(frame.rgb(), (48, 48)) for frame in video.frames() if isinstance(frame, DecodedFrame)
+        ]
     for clip in reversed(one(path, SourceOptions(fps=None, clip_length=7)).clips):
         assert np.array_equal(read(clip, (48, 48)).image, [whole[k] for k in clip.indices])
 
@@ -625,7 +627,7 @@ def test_a_broken_frame_is_refused_and_breaks_the_sequence(tmp_path: Path) -> No
         save(tmp_path / f"{number}.png", picture)
     (tmp_path / "5.png").write_text("broken")
     (item,), _ = find([str(tmp_path)])
-    found = probe(item, EVERY)
+    found = examine(item, EVERY)
     assert [(c.kind, c.frames) for c in found.clips] == [("sequence", 5), ("sequence", 6)]
     assert [r.uri for r in found.refusals] == [str(tmp_path / "5.png")]
     assert item.uris[9].endswith("/9.png") and item.uris[10].endswith("/10.png")
@@ -675,7 +677,7 @@ def test_stereo_folders(tmp_path: Path) -> None:
         save(tmp_path / "image_2" / f"0000{number}.png", a)
         save(tmp_path / "image_3" / f"0000{number}.png", b)
     items, _ = find([str(tmp_path)])
-    clips = [clip for item in items for clip in probe(item, EVERY).clips]
+    clips = [clip for item in items for clip in examine(item, EVERY).clips]
     assert [(c.kind, c.frames) for c in clips] == [("stereo", 1)] * 3
 
 

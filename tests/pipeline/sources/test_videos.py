@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.images import upright
+from freelabels.pipeline.sources.pixels.images import upright
 from freelabels.pipeline.sources.sampling import holes, stamps_that_fall
 from tests.pipeline.sources.test_sources import film, lowest_error, one, pan, reason, save, scene
 

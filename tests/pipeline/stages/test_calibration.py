@@ -20,16 +20,16 @@ from freelabels.generators.contract.calibration import (
 from freelabels.generators.contract.detector import detectors, provenance
 from freelabels.generators.edges import ContourEdges
 from freelabels.generators.regions import Superpixels
+from freelabels.pipeline.quality.detector_views import VIEWS, sensed_depth, tallies_of
+from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import (
     KNOTS,
     RAISED,
     Tally,
     cross_validated,
-    draw_reliability,
-    fit,
+    fit_map,
 )
 from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
-from freelabels.pipeline.quality.views import VIEWS, sensed_depth, tallies_of
 from freelabels.pipeline.stages.calibrate import calibrate, calibration_options, rendered_views
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.work.progress import Reporter
@@ -49,7 +49,7 @@ def drawn(seed: int, count: int = 200_000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_fit_finds_the_true_probability_and_never_falls() -> None:
-    found = fit(Tally.of(*drawn(1)))
+    found = fit_map(Tally.of(*drawn(1)))
     assert len(found.score) <= KNOTS + 1
     assert np.all(np.diff(found.score) > 0) and np.all(np.diff(found.confidence) >= 0)
     inner = SCORES[(SCORES > 0.05) & (SCORES < 0.97)]
@@ -58,13 +58,13 @@ def test_the_fit_finds_the_true_probability_and_never_falls() -> None:
 
 def test_a_score_that_misleads_gives_one_confidence() -> None:
     score, right = drawn(2)
-    found = fit(Tally.of(255 - np.minimum(score, 254), right))
+    found = fit_map(Tally.of(255 - np.minimum(score, 254), right))
     assert np.ptp(found(SCORES[SCORES > 0.2])) < 0.02
     assert np.all(found(SCORES) <= RAISED * SCORES + 1e-3)
 
 
 def test_below_what_was_seen_trust_ends_at_nothing() -> None:
-    found = fit(Tally.of(np.full(1000, 204, np.uint8), np.ones(1000)))
+    found = fit_map(Tally.of(np.full(1000, 204, np.uint8), np.ones(1000)))
     assert found(np.array([0.0, 0.4, 0.8, 1.0])) == pytest.approx([0, 0.5, 1, 1])
 
 
@@ -130,6 +130,7 @@ def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
         assert known.score[0] == known.confidence[0] == 0 and known.confidence[-1] <= 1
 
 
+@pytest.mark.renders
 def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
     texts = []
     for out in (tmp_path / "a", tmp_path / "b"):
@@ -143,6 +144,7 @@ def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Pat
     assert (tmp_path / "a" / "reliability-edges.png").is_file()
 
 
+@pytest.mark.renders
 def test_confidence_holds_on_fresh_clips() -> None:
     plain, crowded = calibration_options(seed=77, frames=5, size=(128, 128))
     judged = frozenset({"edges", "superpixels", "stereo", "dense_inverse_search"})

@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.ray
+@pytest.mark.kill
+@pytest.mark.renders
 @pytest.mark.timeout(290)
 def test_three_kills_on_three_nodes_change_nothing() -> None:
     command = [

@@ -13,7 +13,7 @@ import pytest
 
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.verify import VerifyWork, verify, verify_shard
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -66,6 +66,8 @@ def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.ray
+@pytest.mark.kill
 @pytest.mark.timeout(280)
 def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> None:
     sources = tmp_path / "sources"
@@ -107,6 +109,9 @@ RENDER = ["--frames", "33", "--size", "16", "--seed", "3"]  # a clip of 33 frame
 RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups = { primitive = 1.0 }\n"
 
 
+@pytest.mark.ray
+@pytest.mark.kill
+@pytest.mark.renders
 @pytest.mark.timeout(280)
 def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_bytes(tmp_path: Path) -> None:
     ranges = tmp_path / "ranges.toml"

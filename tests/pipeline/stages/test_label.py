@@ -13,10 +13,11 @@ import pytest
 from freelabels.generators.contract.detector import detectors, plan
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
-from freelabels.pipeline.viewer.inspect import draw_contact_sheet, inspect
+from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+from freelabels.pipeline.viewer.inspect import inspect
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from tests.sources import moving_frames, write_photos, write_video

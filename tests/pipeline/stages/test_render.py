@@ -9,13 +9,16 @@ import pytest
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
 from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 from tests.pipeline.stages.test_label import contents
+
+pytestmark = pytest.mark.renders
 
 QUIET = Reporter("quiet")
 SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)

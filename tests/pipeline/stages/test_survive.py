@@ -14,7 +14,7 @@ import pytest
 
 from freelabels.cli.main import main
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.shards import Dataset
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.work.progress import Reporter
 from tests.pipeline.stages.test_label import contents, run
 from tests.sources import write_photos
@@ -71,6 +71,8 @@ def trouble(tmp_path: Path, workers: int, *items: str) -> tuple[set[str], dict[s
     return {item for item, result, _ in lines if result}, {item: error for item, _, error in lines if error}
 
 
+@pytest.mark.ray
+@pytest.mark.kill
 @pytest.mark.timeout(280)
 def test_what_goes_wrong_with_one_item_costs_that_item(tmp_path: Path) -> None:
     well, errors = trouble(tmp_path, 2, "fine", "hangs", "crashes", "asks too much", "fails", "fine too")
@@ -81,6 +83,8 @@ def test_what_goes_wrong_with_one_item_costs_that_item(tmp_path: Path) -> None:
     assert errors["fails"] == "ArithmeticError: no good"
 
 
+@pytest.mark.ray
+@pytest.mark.kill
 @pytest.mark.timeout(280)
 def test_an_item_that_eats_the_memory_costs_itself(tmp_path: Path) -> None:
     well, errors = trouble(tmp_path, 1, "fine", "eats", "fine too")
@@ -114,6 +118,7 @@ def freelabels_label(*arguments: object) -> int:
     return end.value.code
 
 
+@pytest.mark.kill
 def test_a_disk_that_becomes_read_only(
     disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +142,8 @@ def test_a_disk_that_becomes_read_only(
 # --- two drivers, a wrong clock ---------------------------------------------------------------------------------
 
 
+@pytest.mark.ray
+@pytest.mark.kill
 def test_two_drivers_on_one_output_by_mistake(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 9)
     run([tmp_path / "photos"], tmp_path / "alone", labels=LABELS, shard_frames=1)

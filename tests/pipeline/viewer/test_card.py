@@ -12,7 +12,8 @@ from freelabels.cli.main import main
 from freelabels.generators.contract.fields import field
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.cards import About, card
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from tests.pipeline.shards.test_shards import CLIPS, HEIGHT, WIDTH, some_columns
 
 ABOUT = About(

@@ -19,16 +19,17 @@ from freelabels.generators.contract import fields as contract
 from freelabels.generators.contract.fields import Field, Kind
 from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.exclusions import FILE, Frame, exclusions_of
-from freelabels.pipeline.shards.shards import Dataset, commit_shard
-from freelabels.pipeline.viewer.frames import FrameReader
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of
+from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.report import gather
 from freelabels.pipeline.viewer.serve import make_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>.png'
-needs_browser = pytest.mark.skipif(
+without_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="the browser tests need Chromium: sudo apt-get install chromium"
 )
 
@@ -145,7 +146,8 @@ def wait_for_figures(watched: Watched) -> None:
 # --- in a browser ------------------------------------------------------------------------------------------
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_the_file_answers_every_question_alone(
     watched: Watched, data: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -174,7 +176,8 @@ def test_the_file_answers_every_question_alone(
     watched.until("document.querySelector('tr[data-field=image] td').textContent.startsWith('rgb')")
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_the_live_page_lays_labels_over_frames_and_sorts_them(
     watched: Watched, data: tuple[str, str], serve: Serve
 ) -> None:
@@ -203,7 +206,8 @@ def test_the_live_page_lays_labels_over_frames_and_sorts_them(
     assert sorted(watched.tiles()) == [f"shapes-0-0-4 · {k}" for k in range(4)]
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_a_frame_opens_with_real_values_and_its_neighbours(
     watched: Watched, data: tuple[str, str], serve: Serve
 ) -> None:
@@ -235,7 +239,8 @@ def test_a_frame_opens_with_real_values_and_its_neighbours(
     assert page.evaluate("document.activeElement.id") == "grid"
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serve, tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "d", 0, 2, 32, labels=("edges",))
     address = serve(str(path))
@@ -253,17 +258,18 @@ def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serv
     assert "2 new" in watched.text("#save")
     page.click("#save")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
-    assert exclusions_of(Dataset(path)) == {Frame("0-0", 0), Frame("0-1", 3)}
+    assert exclusions_of(Dataset(path)) == {FrameIdentity("0-0", 0), FrameIdentity("0-1", 3)}
 
     page = watched.open(address)  # the list is shown again, and can be taken back
     page.wait_for_selector("#tile0.excluded")
     page.locator("#tile0 .tick").click()
     page.keyboard.press("s")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
-    assert exclusions_of(Dataset(path)) == {Frame("0-1", 3)}
+    assert exclusions_of(Dataset(path)) == {FrameIdentity("0-1", 3)}
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_the_file_gives_exclusions_as_a_download(
     watched: Watched, data: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -277,7 +283,8 @@ def test_the_file_gives_exclusions_as_a_download(
     assert entry["clip"].startswith("0-") and isinstance(entry["frame"], int)
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_ten_thousand_frames_make_a_few_hundred_elements(
     watched: Watched, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +308,8 @@ def test_ten_thousand_frames_make_a_few_hundred_elements(
     assert len(asked) < 600  # rows that flew by were never asked for
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_real_beside_synthetic_and_work_on_demand(
     watched: Watched, data: tuple[str, str], serve: Serve
 ) -> None:
@@ -325,7 +333,8 @@ def test_real_beside_synthetic_and_work_on_demand(
     assert "16 of 40" in watched.text("#shown")
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_names_of_files_are_text_and_never_run(watched: Watched, serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "d"
     tiny(path, source=HOSTILE)
@@ -343,7 +352,8 @@ def test_names_of_files_are_text_and_never_run(watched: Watched, serve: Serve, t
         assert HOSTILE in watched.text("#health")
 
 
-@needs_browser
+@pytest.mark.browser
+@without_chromium
 def test_odd_datasets_get_a_page_too(
     watched: Watched, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,7 +419,7 @@ def test_a_newer_version_is_said(
 ) -> None:
     tiny(tmp_path / "mixed")
     with monkeypatch.context() as later:
-        later.setattr("freelabels.pipeline.shards.shards.SCHEMA", 99)
+        later.setattr("freelabels.pipeline.shards.record.SCHEMA", 99)
         tiny(tmp_path / "mixed", shard="b")
         tiny(tmp_path / "newer")
     figures = gather(tmp_path / "mixed").figures

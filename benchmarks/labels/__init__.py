@@ -1,0 +1,11 @@
+"""How good every label is, beside the plain baseline.
+
+    python -m benchmarks.labels [--data DIR] [--only renders,edges] [--clips 4] [--pictures DIR] [--out FILE]
+
+Without data: what labels cost, and how right they are on rendered clips and on the stereo pair inside
+scikit-image. With --data, a folder of real footage with ground truth, also on that: ``edges/images/*.jpg`` and
+``edges/boundaries/*.mat`` (BSDS), ``motion/<clip>`` (DAVIS frames and masks), ``flow`` and ``stereo``
+(Middlebury), ``rgbd/<clip>`` (7-Scenes). Milliseconds are CPU time of one thread.
+
+Cost: COST_LABELS
+"""

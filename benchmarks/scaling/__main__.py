@@ -1,0 +1,20 @@
+"""Runs the parts: see `benchmarks.scaling`."""
+
+import benchmarks.scaling
+from benchmarks.command import Part, on_one_thread, run_parts
+from benchmarks.scaling.driver import driver
+from benchmarks.scaling.label import label, relabel
+from benchmarks.scaling.plan import plan, replan
+from benchmarks.scaling.simulate import simulate
+from benchmarks.scaling.workers import once, workers
+
+if __name__ == "__main__":
+    on_one_thread()
+    parts: dict[str, Part] = {
+        "workers": workers,
+        "driver": driver,
+        "plan": plan,
+        "label": label,
+        "simulate": simulate,
+    }
+    run_parts(str(benchmarks.scaling.__doc__), parts, {"once": once, "replan": replan, "relabel": relabel})

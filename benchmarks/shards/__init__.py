@@ -1,0 +1,13 @@
+"""Our shards beside other formats: frames a CPU-second written, read in order and read at random, and MiB on disk.
+
+    python -m benchmarks.shards [--dataset DIR] [--frames 512] [--repeats 5] [--peers .venv-peers]
+
+All formats hold the same frames of six fields and give them back as arrays, checked. The peers run in an
+environment of their own, which is made on first use (uv, a registry of packages); what can't be installed is left
+out and named. Every repeat measures each format once, so that a busy machine is busy for all. Reads come from the
+page cache: what is compared is the processor's part. CPU seconds are those of the process with all its threads.
+Ours checks every frame's crc32c, and its writes are whole commits: contract, statistics, sha256 and fsync; the
+peers check what they check by default.
+
+Cost: COST_SHARDS
+"""

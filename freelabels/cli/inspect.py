@@ -1,0 +1,89 @@
+"""`freelabels inspect`: what a dataset holds, as a table, a picture, a page or a 3D recording."""
+
+from __future__ import annotations
+
+from tyro.conf import Positional
+
+import freelabels
+from freelabels.cli.terminal import DONE, note, reporter
+from freelabels.ground.errors import UserError
+
+
+def inspect(
+    dataset: Positional[str],
+    /,
+    *,
+    json: bool = False,
+    picture: str | None = None,
+    frames: int = 10,
+    fields: tuple[str, ...] = (),
+    scenes: str | None = None,
+    html: str | None = None,
+    serve: bool = False,
+    port: int = 8707,
+    beside: str | None = None,
+    page_frames: int = 24,
+    measured_clips: int = 4,
+    verify: bool = False,
+    rerun: str | None = None,
+) -> int:
+    """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
+
+    Args:
+        dataset: Folder or address (s3://bucket/path) of a dataset.
+        json: Print the figures as JSON.
+        picture: Draw a contact sheet with every label beside its frame into this PNG.
+        frames: How many frames the contact sheet shows.
+        fields: Which labels the contact sheet shows, default all.
+        scenes: Write the scene of every rendered clip into this folder, for render --scene.
+        html: Write a page with figures and a sample of frames into this file; it needs nothing beyond itself.
+        serve: Show the same page with every frame at http://127.0.0.1 until Ctrl-C.
+        port: Port of --serve; 0 takes any free one.
+        beside: A second dataset (renders beside real frames), for --html and --serve.
+        page_frames: How many frames of a dataset --html shows.
+        measured_clips: On how many rendered clips --html measures the detectors against exact truth.
+        verify: Read every byte again for --html and --serve, as freelabels verify does.
+        rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
+    """
+    datasets = [dataset, *([beside] if beside else [])]
+    if beside and not (serve or html):
+        raise UserError("--beside shows two datasets on one page: give --html FILE or --serve too")
+    if serve:
+        from freelabels.pipeline.viewer.serve import serve as run_server
+
+        run_server(datasets, port, reporter().say, verify=verify)
+        return DONE
+    _print(dataset, json)
+    if picture is not None:
+        from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+
+        note(f"contact sheet: {draw_contact_sheet(dataset, picture, frames=frames, fields=fields)}")
+    if scenes is not None:
+        from freelabels.pipeline.viewer.inspect import write_scenes
+
+        note(f"{write_scenes(dataset, scenes)} scenes written to {scenes}")
+    if html is not None:
+        from freelabels.pipeline.viewer.page import write_html
+
+        verified = [freelabels.verify(path) for path in datasets] if verify else []
+        page = write_html(datasets, html, frames=page_frames, clips=measured_clips, verified=verified)
+        note(f"page: {page}")
+    if rerun is not None:
+        from freelabels.pipeline.viewer.rerun_export import write_rerun
+
+        note(f"rerun: {write_rerun(dataset, rerun)}")
+    return DONE
+
+
+def _print(dataset: str, json: bool) -> None:
+    """The figures of a dataset, for people or for machines."""
+    from rich.console import Console
+
+    from freelabels.pipeline.viewer.inspect import print_table
+    from freelabels.pipeline.work.progress import print_json
+
+    figures = freelabels.inspect(dataset)
+    if json:
+        print_json(figures)
+    else:
+        print_table(figures, Console())

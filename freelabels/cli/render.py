@@ -1,0 +1,79 @@
+"""`freelabels render`: seeds → a dataset of rendered clips with exact labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import freelabels
+from freelabels.cli.options import FLAT, HERE, Where, compression_of, size_of
+from freelabels.cli.terminal import DONE, FAILED, conclude, reporter, say
+from freelabels.ground.errors import UserError
+
+
+def render(
+    *,
+    out: str = "",
+    clips: int = 16,
+    frames: int = 16,
+    size: str = "256",
+    seed: int = 0,
+    ranges: str | None = None,
+    meshes: str | None = None,
+    photos: str | None = None,
+    split: Literal["all", "train", "test"] = "all",
+    image: Literal["ray", "tiny", "egl"] = "ray",
+    scene: str | None = None,
+    preview: str | None = None,
+    compression: str = "fast",
+    where: Annotated[Where, FLAT] = HERE,
+    json: bool = False,
+) -> int:
+    """Render randomised scenes with exact labels into zarr shards; run again to go on where it stopped.
+
+    Args:
+        out: Folder or address (s3://bucket/path) of the dataset; it is made, or completed.
+        clips: How many clips; clip numbers are part of the seed, so that more can be added later.
+        frames: Frames of a clip, 1 to 64.
+        size: Side of the frames in pixels, or WIDTHxHEIGHT.
+        seed: Seed of everything random; 0 is a seed like any other.
+        ranges: A TOML file that overrides what scenes are drawn from.
+        meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
+        photos: A folder of your own photos, for textures and backgrounds.
+        split: Which share of the assets, so that test objects are never trained on.
+        image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
+        scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
+        preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
+        compression: fast (LZ4) or small (zstd).
+        where: Where and how carefully it runs.
+        json: Print progress and summary as JSON lines on standard output.
+    """
+    from freelabels.pipeline.stages.render import draw_preview, load_ranges, load_scene
+
+    options = freelabels.RenderOptions(
+        seed, frames, size_of(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+    )
+    if scene is not None:
+        stored, beside = load_scene(scene)
+        known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}
+        if "size" in beside:
+            known["size"] = tuple(beside["size"])
+        options = dataclasses.replace(options, scene=stored, **known)
+        clips = 1
+    if preview is not None:
+        say(f"preview: {draw_preview(preview, options)}")
+        return DONE
+    if not out:
+        raise UserError("name the folder of the dataset with --out, or a picture with --preview")
+    summary = freelabels.render(
+        out,
+        clips,
+        options,
+        compression=compression_of(compression),
+        cluster=where.cluster,
+        reporter=reporter(json),
+    )
+    failed = f"; {summary.failed} failed" if summary.failed else ""
+    made = f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+    conclude(json, summary, made + failed)
+    return DONE if summary.complete else FAILED

@@ -1,0 +1,45 @@
+"""`freelabels verify`: every byte and every rule of a dataset, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tyro.conf import Positional
+
+import freelabels
+from freelabels.cli.options import Where
+from freelabels.cli.terminal import DONE, FAILED, conclude, reporter
+
+
+def verify(
+    dataset: Positional[str],
+    /,
+    *,
+    repair: bool = False,
+    workers: int = 0,
+    address: str | None = None,
+    json: bool = False,
+) -> int:
+    """Read a dataset again and check every byte and every rule of the contract; name what is broken.
+
+    Args:
+        dataset: Folder or address (s3://bucket/path) of a dataset.
+        repair: Drop what is broken, so that the next run of its stage makes it again.
+        workers: Tasks at a time on Ray; 0 works in this process.
+        address: Address of a running Ray cluster.
+        json: Print the result as JSON.
+    """
+    to = reporter(json)
+    where = Where(None if address and not workers else workers, address)
+    summary = freelabels.verify(dataset, repair=repair, cluster=where.cluster, reporter=to)
+    for problem in summary.problems:
+        to.say(str(problem), **dataclasses.asdict(problem))
+    if summary.residual is not None:
+        to.say(
+            f"renders: depth, poses and object motion meet the stored flow within {summary.residual:.4f} px (p99)",
+            residual=summary.residual,
+        )
+    verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
+    repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
+    conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
+    return FAILED if summary.problems and not repair else DONE

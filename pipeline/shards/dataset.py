@@ -1,0 +1,180 @@
+"""A dataset: its shards, its own record, and the small files beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.shards.record import seal, unseal_dataset
+from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.storage.file_cache import FileCache
+from freelabels.pipeline.storage.interface import Storage, open_storage
+from freelabels.pipeline.storage.local import RECORD
+
+RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
+SCAN_CACHE = ".sources"  # a folder
+LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, ".index.npz")
+_HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
+
+
+class NotADataset(UserError):
+    """A folder that holds something other than a Freelabels dataset."""
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """A small file beside the shards of a dataset, replaced as a whole."""
+
+    dataset: Dataset
+    name: str
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return self.dataset.storage.exists(self.name)
+
+    def read_bytes(self) -> bytes:
+        """What it holds. Raises FileNotFoundError."""
+        return self.dataset.storage.read(self.name)
+
+    def read_text(self, errors: str = "strict") -> str:
+        """Its text. Raises FileNotFoundError."""
+        return self.read_bytes().decode(errors=errors)
+
+    def write_text(self, text: str) -> None:
+        """Put it, or replace it as a whole."""
+        self.dataset.storage.write(self.name, text.encode())
+
+    def write_lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Put it, or replace it as a whole, with a JSON line per entry."""
+        self.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.dataset.path).rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of shards, or a prefix of an object store (``s3://bucket/path``).
+
+    cache: where copies of an object store's columns are kept for reading again.
+    """
+
+    path: str | os.PathLike[str]
+    cache: FileCache | None = None
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the shards lie."""
+        return open_storage(self.path, self.cache)
+
+    @staticmethod
+    def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
+        """Open the dataset at `path`, or begin one with `attributes` that hold for all its shards.
+
+        Raises NotADataset if the folder holds something else, UserError if it was begun with others.
+        """
+        dataset = Dataset(path)
+        storage = dataset.storage
+        if not storage.exists(RECORD):
+            # Looked for again after the look around: another driver may have begun it in between.
+            if not storage.vacant(besides=LOGS) and not storage.exists(RECORD):
+                if dataset.shards_if_any():
+                    raise NotADataset(f"{path} holds shards but no {RECORD}; {_HOW_TO_MEND.format(path)}")
+                raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")
+            storage.begin(RECORD, seal(attributes))
+        for name, value in attributes.items():
+            have = dataset.attributes.get(name)
+            if have != value:
+                raise UserError(
+                    f"{path} was begun with {name} {have}, not {value}: use that, or another --out"
+                )
+        return dataset
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """What holds for all shards. Raises NotADataset if the folder is not a dataset, or no longer tells."""
+        try:
+            attributes = unseal_dataset(self.storage.read(RECORD))
+        except UserError:  # an object store that can't be asked
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
+            raise NotADataset(
+                f"{self.path} is not a Freelabels dataset: it has no {RECORD} of one{how}"
+            ) from error
+        if attributes is None:
+            raise NotADataset(
+                f"{self.path}: its {RECORD} does not match its checksum; {_HOW_TO_MEND.format(self.path)}"
+            )
+        return attributes
+
+    def shards_if_any(self) -> list[str]:
+        """As `shards`; none where there is no folder to look into."""
+        try:
+            return self.shards()
+        except OSError:
+            return []
+
+    def mend(self) -> None:
+        """Write the dataset's own record anew from the first sound shard, which tells how it was begun.
+
+        Without any sound shard there is nothing to lose: the record goes, so that a stage can begin anew.
+        """
+        for name in self.shards():
+            with contextlib.suppress(CorruptShard, KeyError):
+                self.storage.write(RECORD, seal(self.open(name).record["dataset"]))
+                return
+        self.storage.remove(RECORD)
+
+    def shards(self) -> list[str]:
+        """Folder names of the shards, newest revision of each, sorted."""
+        return sorted(self._revisions()[0])
+
+    def stamps(self) -> dict[str, str]:
+        """By folder name of each shard, what changes when it is dropped and another takes its name."""
+        names = self.shards()
+        return dict(zip(names, self.storage.stamps(names), strict=True))
+
+    def superseded(self) -> list[str]:
+        """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
+        return self._revisions()[1]
+
+    def _revisions(self) -> tuple[list[str], list[str]]:
+        newest: dict[str, int] = {}
+        found: list[tuple[str, int]] = []
+        for name in self.storage.folders():
+            shard, _, revision = name.rpartition(".")
+            if shard and revision.isdigit():
+                found.append((shard, int(revision)))
+                newest[shard] = max(newest.get(shard, 0), int(revision))
+        keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
+        return keep, [f"{s}.{r}" for s, r in found if r != newest[s]]
+
+    def open(self, name: str) -> Shard:
+        """Open a shard by folder name. Raises CorruptShard."""
+        return Shard.load(self.storage, name)
+
+    def open_all(self, names: Sequence[str]) -> Iterator[Shard]:
+        """Open many shards, in order, with as many requests at a time as the storage bears. Raises as `open`."""
+        for start in range(0, len(names), RECORDS_AT_A_TIME):
+            batch = names[start : start + RECORDS_AT_A_TIME]
+            for name, found in zip(batch, self.storage.read_records(batch), strict=True):
+                yield self.open(name) if found is None else Shard.parse(self.storage, name, *found)
+
+    def file(self, name: str) -> DatasetFile:
+        """A small file beside the shards."""
+        return DatasetFile(self, name)
+
+    def rejected_log(self) -> DatasetFile:
+        """Sources that were refused, a JSON line each."""
+        return self.file("rejected.jsonl")
+
+    def failures_log(self) -> DatasetFile:
+        """Work items that failed, a JSON line each."""
+        return self.file("failures.jsonl")

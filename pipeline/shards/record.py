@@ -1,0 +1,77 @@
+"""The record of a shard or a dataset: canonical JSON under a checksum, in the metadata of its zarr group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from freelabels.ground.errors import CorruptShard
+
+SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
+KEY = "freelabels"  # the attribute of the group that holds it
+
+
+def canonical(document: Any) -> bytes:
+    """JSON bytes that depend on the content alone."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(document: Any) -> str:
+    """A hex sha256 of any JSON-able value."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def seal(record: Mapping[str, Any], **group: Any) -> bytes:
+    """The metadata of a zarr group that holds a record, the schema and the checksum of it all.
+
+    group: further entries of the group's metadata.
+    """
+    sealed: dict[str, Any] = {"schema": SCHEMA, **record}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": {KEY: sealed}, **group}
+    sealed["sha256"] = digest(document)
+    return canonical(document)
+
+
+def unseal_shard(name: str, text: bytes) -> dict[str, Any]:
+    """The metadata of a shard's group, checked, from its text; name: the shard's folder.
+
+    Raises CorruptShard if it is damaged, of a newer schema or another shard's.
+    """
+    try:
+        document = json.loads(text)
+        record = document["attributes"][KEY]
+        sealed = record.pop("sha256")
+        unsealed = text.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptShard(f"{name}: its record can't be read") from error
+    if record.get("schema", 0) > SCHEMA:
+        raise CorruptShard(
+            f"{name}: was written by a newer version "
+            f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
+        )
+    if hashlib.sha256(unsealed).hexdigest() != sealed:
+        raise CorruptShard(f"{name}: its record does not match its checksum")
+    if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
+        raise CorruptShard(f"{name}: its record is that of another shard, {record.get('id')}")
+    if any({"", ".", ".."} & set(key.split("/")) for key in _files(record)):
+        raise CorruptShard(f"{name}: its record names files outside of the shard")
+    return document  # type: ignore[no-any-return]
+
+
+def _files(record: Mapping[str, Any]) -> Iterator[str]:
+    """Paths within the shard of the files of all columns."""
+    return (key for column in record["columns"].values() for key in column["objects"])
+
+
+def unseal_dataset(text: bytes) -> dict[str, Any] | None:
+    """What holds for all shards of a dataset, from the text of its group's metadata; None if it is damaged.
+
+    Raises ValueError, KeyError, TypeError or AttributeError if it is something else.
+    """
+    document = json.loads(text)
+    record: dict[str, Any] = document["attributes"][KEY]
+    sealed = record.pop("sha256", None)
+    damaged = (sealed or record["schema"] > 1) and digest(document) != sealed
+    return None if damaged or "columns" in record else record  # columns: a shard's record in its place

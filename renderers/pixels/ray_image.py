@@ -1,0 +1,220 @@
+"""Pixels: the posed world and its appearance → a photograph, by rays through the labels' own lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.geometry import Floats, rays
+from freelabels.renderers.engines.raycast import Hits, Surfaces, cast
+from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels.sensor import develop
+from freelabels.renderers.pixels.shading import shade
+from freelabels.renderers.surfaces.appearance import Appearance
+from freelabels.renderers.surfaces.surface_points import SurfacePoints, by_geometry, dot
+
+Ints = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+
+# Four samples a pixel on a turned grid: no two share a row or column, so near-level edges get all steps.
+SAMPLES = ((-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375))
+SMOOTH = 0.92  # least cosine between neighbouring normals of one smooth surface
+
+
+def render_image(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    camera_K: NDArray[np.float64],
+    camera_pose: NDArray[np.float64],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    centres: Hits | None = None,
+) -> NDArray[np.uint8]:
+    """A photograph uint8 (H, W, 3), sRGB, of the world at one instant.
+
+    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). centres: first
+    hits of the rays through all pixel centres, where they are known already. The same generator state gives the
+    same bytes. Raises ValueError for a photo that can't be read.
+    """
+    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng, centres)
+    return develop(light, appearance.sensor, rng)
+
+
+def render_radiance(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    camera_K: NDArray[np.float64],
+    camera_pose: NDArray[np.float64],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    centres: Hits | None = None,
+) -> Floats:
+    """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
+
+    A pixel among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a
+    neighbour shows something else, four samples a pixel are.
+    """
+    view = _View.of(camera_K, camera_pose, size)
+    centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
+    unsure = np.flatnonzero(_borders(centre, view, size))
+    samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
+    same = _same_pixel(centre, samples, view)
+    split = np.zeros(len(centre.pixel), bool)
+    split[unsure[~same]] = True
+
+    whole = np.flatnonzero(~split & centre.met)
+    parts = [_points(surfaces, view, centre, whole)]
+    parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
+    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(whole), size, rng)
+
+    spread = float(1 / camera_K[0, 0])
+    out = np.zeros((size[0] * size[1], 3), np.float32)
+    empty = np.flatnonzero(~split & ~centre.met)
+    out[empty] = _background(appearance, centre.towards[empty], spread)
+    out[whole] = colours[: len(whole)]
+    start = len(whole)
+    for sample, part in zip(samples, parts[1:], strict=True):
+        out[part.pixel] += colours[start : start + len(part.pixel)] / len(SAMPLES)
+        start += len(part.pixel)
+        missed = np.flatnonzero(~same & ~sample.met)
+        out[sample.pixel[missed]] += _background(appearance, sample.towards[missed], spread) / len(SAMPLES)
+    return out.reshape(*size, 3)
+
+
+@dataclass(frozen=True)
+class _View:
+    """The camera's rays.
+
+    centre: (3,) world. middle: (N, 3) world directions of z-depth 1 through all pixel centres. right, down:
+    (3,) steps from one pixel's direction to the next.
+    """
+
+    centre: NDArray[np.float64]
+    middle: Floats
+    right: Floats
+    down: Floats
+
+    @staticmethod
+    def of(K: NDArray[np.float64], pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
+        turn = pose[:3, :3]
+        middle = (rays(K, *size).reshape(-1, 3) @ turn.T).astype(np.float32)
+        right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
+        return _View(pose[:3, 3], middle, right, down)
+
+    @property
+    def step(self) -> float:
+        """The distance between neighbouring pixels at depth 1."""
+        return float(np.linalg.norm(self.right))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What N rays met: their pixels and directions, and the hits (`sight` (N, 3): camera → point, world)."""
+
+    pixel: Ints
+    towards: Floats
+    met: Mask
+    depth: Floats
+    geometry: Ints
+    primitive: Ints
+    uv: Floats
+    normal: Floats
+    sight: Floats
+
+
+def _seen(
+    surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float], hits: Hits | None = None
+) -> _Seen:
+    """Cast rays, unless their hits are known, through places `offset` = (x, y) from the centres of some pixels."""
+    towards = view.middle.take(pixels, 0)
+    for axis, step in enumerate(np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down):
+        towards[:, axis] += step
+    hits = cast(surfaces, view.centre, towards) if hits is None else hits
+    met = hits.geometry >= 0
+    depth = np.where(met, hits.t, np.float32(0))
+    sight = towards * depth[:, None]
+    return _Seen(pixels, towards, met, depth, hits.geometry, hits.primitive, hits.uv, hits.normal, sight)
+
+
+def _same_surface(one: _Seen, a: Ints, other: _Seen, b: Ints, view: _View) -> Mask:
+    """Whether pairs of rays, given by their indices, that met one geometry saw one smooth surface of it."""
+    alike = dot(one.normal.take(a, 0), other.normal.take(b, 0)) > SMOOTH
+    # Where a surface hides part of itself, one point lies off the other's plane.
+    off_plane = np.abs(dot(other.sight.take(b, 0) - one.sight.take(a, 0), one.normal.take(a, 0)))
+    return np.asarray(alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step)))
+
+
+def _same_pixel(centre: _Seen, samples: Sequence[_Seen], view: _View) -> Mask:
+    """Whether the samples of the pixels they share all saw what the centre saw."""
+    pixel = samples[0].pixel
+    same = np.ones(len(pixel), bool)
+    for sample in samples:
+        same &= centre.geometry[pixel] == sample.geometry
+        check = np.flatnonzero(same & (centre.primitive[pixel] != sample.primitive))
+        same[check] = _same_surface(centre, pixel[check], sample, check, view)
+    return same
+
+
+def _borders(seen: _Seen, view: _View, size: tuple[int, int]) -> Mask:
+    """Whether any of the eight pixels around shows another surface, (N,)."""
+    index = np.arange(size[0] * size[1]).reshape(size)
+    geometry, primitive = seen.geometry.reshape(size), seen.primitive.reshape(size)
+    border = np.zeros(size, bool)
+    all_but_last, all_but_first, every = slice(None, -1), slice(1, None), slice(None)
+    for here, there in (
+        ((every, all_but_last), (every, all_but_first)),
+        ((all_but_last, every), (all_but_first, every)),
+        ((all_but_last, all_but_last), (all_but_first, all_but_first)),
+        ((all_but_last, all_but_first), (all_but_first, all_but_last)),
+    ):
+        other = geometry[here] != geometry[there]
+        check = ~other & (primitive[here] != primitive[there])
+        other[check] = ~_same_surface(seen, index[here][check], seen, index[there][check], view)
+        border[here] |= other
+        border[there] |= other
+    return border.reshape(-1)
+
+
+def _background(appearance: Appearance, towards: Floats, spread: float) -> Floats:
+    unit = towards / np.sqrt(dot(towards, towards))[:, None]
+    return environment.radiance(appearance.background, appearance.lights, unit, spread)
+
+
+def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> SurfacePoints:
+    """Some of the hits as points to be shaded."""
+    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight.take(chosen, 0)
+    distance = np.sqrt(dot(sight, sight))
+    viewer = sight / -distance[:, None]
+    flat = seen.normal.take(chosen, 0)
+    facing = dot(flat, viewer)
+    flat *= np.copysign(np.float32(1), facing)[:, None]
+    normal = flat.copy()
+    curved = np.flatnonzero(surfaces.curved[geometry])
+    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat.take(curved, 0))
+    turned = dot(smooth, viewer.take(curved, 0)) > 0.02
+    normal[curved[turned]] = smooth[turned]
+    # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
+    slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
+    across = [
+        step * depth[:, None] + viewer * ((flat @ step) * slope)[:, None] for step in (view.right, view.down)
+    ]
+    at = sight + view.centre.astype(np.float32)
+    return SurfacePoints(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
+
+
+def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:
+    """Unit normals (N, 3), world, interpolated over the triangles of some hits, on the side of `flat` (N, 3)."""
+    geometry, uv = seen.geometry[chosen], seen.uv[chosen]
+    corner = surfaces.corner_normal[surfaces.first_face[geometry] + seen.primitive[chosen]]
+    local = (
+        corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1] + (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
+    )
+    normal = np.empty_like(local)
+    for number, those in by_geometry(geometry):
+        normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
+    length = np.sqrt(dot(normal, normal))
+    sign = np.copysign(np.float32(1), dot(normal, flat))
+    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])

@@ -1,0 +1,111 @@
+"""Every benchmark says what it measures and what it costs, shows its options, and runs to its end."""
+
+import ast
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.command import run_parts
+
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / "benchmarks"
+BEGINS = 'if __name__ == "__main__":'
+FILES = [path for path in HOME.glob("*.py") if BEGINS in path.read_text()]
+NAMES = sorted([*(path.stem for path in FILES), *(path.parent.name for path in HOME.glob("*/__main__.py"))])
+
+# The least that each can be asked for, and what it prints in the end; chaos has a test of its own.
+SMALLEST = {
+    "adversary": ("--names ridge --steps 2 --clips 16", "ridge"),
+    "label": ("--size 64 --repeats 1 --workers 1", "through Ray:"),
+    "label_model": ("--clips 1", "| motion | renders | ours |"),
+    "label_model_normals": ("--clips 1", "| motorcycle, stereo | ours |"),
+    "labels": ("--only depth,flow", "left out: flow (without --data"),
+    "loader": ("--size 32 --batch 2 --batches 2 --workers 0", "waiting for data"),
+    "noise": ("--seeds 1 --steps 2 --choices confidence", "of confidence over plain"),
+    "page": ("--frames 200 --size 24", ""),
+    "render residual": ("--clips 1 --size 64", "worst p99:"),
+    "render speed": ("--clips 1 --frames 1 --sizes 32", "labels and texture edges"),
+    "render steady": ("--clips 4", "growth in the second half"),
+    "render witness": ("--scenes 1 --size 64", "of instance ids differ"),
+    "scaling driver": ("--tasks 10 --workers 1 --window 10", "one wait for 10 tasks"),
+    "scaling label": ("--shards 20", "label 20 committed shards of videos"),
+    "scaling plan": ("--shards 20 --records 2", "index from nothing"),
+    "scaling simulate": ("--shards 200 --workers 10", "200 shards of 60 s"),
+    "scaling workers": ("--shards 2 --frames 4 --size 32", "1 → 2 workers"),
+    "shards": ("--frames 8 --repeats 1 --reads 8 --peers None", "the arrays themselves are"),
+    "train": ("--backbone test_resnet --size 32 --batch 2 --steps 2", "samples/s"),
+}
+
+
+def text_of(name: str) -> str:
+    """Of the module, or of the package's own file."""
+    path = HOME / f"{name}.py"
+    return (path if path.is_file() else HOME / name / "__init__.py").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docstring_says_how_to_run_it_and_what_it_costs(name: str) -> None:
+    said = ast.get_docstring(ast.parse(text_of(name))) or ""
+    assert said.splitlines()[0].endswith((".", ";", ",", ":"))
+    assert f"python -m benchmarks.{name}" in said
+    cost = said.rpartition("\nCost: ")[2]
+    assert cost != said and any(unit in cost for unit in ("second", "minute")), said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_shows_what_it_measures(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.command.on_one_thread", lambda **_: None)  # no new process
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    assert ended.value.code == 0
+    first = (ast.get_docstring(ast.parse(text_of(name))) or "").splitlines()[0]
+    assert first[:40] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(290)
+@pytest.mark.parametrize("command", SMALLEST)
+def test_it_runs_to_its_end(command: str) -> None:
+    options, last = SMALLEST[command]
+    name, *part = command.split()
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *part, *options.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last in done.stdout
+
+
+def test_every_benchmark_is_tried() -> None:
+    assert {command.split()[0] for command in SMALLEST} | {"chaos"} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ran"), [([], ["one", "two 3"]), (["two", "--number", "5"], ["two 5"])]
+)
+def test_without_arguments_all_parts_run_and_steps_only_when_named(
+    arguments: list[str], ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def one() -> None:
+        seen.append("one")
+
+    def two(number: int = 3) -> None:
+        seen.append(f"two {number}")
+
+    def step() -> None:
+        seen.append("step")
+
+    monkeypatch.setattr(sys, "argv", ["parts", *arguments])
+    run_parts("What they are.", {"one": one, "two": two}, {"step": step})
+    assert seen == ran

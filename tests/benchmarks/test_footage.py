@@ -1,0 +1,81 @@
+"""Real footage is read as its publishers lay it out; what isn't there yields nothing and is named."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+
+from benchmarks.labels import __main__ as labels
+from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, static_clips, stereo_pairs
+
+SIZE = (12, 16)
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def test_drawings_are_boundaries_and_segments_of_each_person(tmp_path: Path) -> None:
+    people = np.empty((1, 2), object)
+    for k in range(2):
+        segments = np.ones(SIZE, np.uint16)
+        segments[:, 5 + k :] = 2
+        person = np.zeros((1, 1), [("Segmentation", object), ("Boundaries", object)])
+        person[0, 0] = (segments, np.diff(segments, axis=1, prepend=1).astype(np.uint8))
+        people[0, k] = person
+    for name in "abc":
+        write(tmp_path / "edges" / "images" / f"{name}.jpg", np.full((*SIZE, 3), 90, np.uint8))
+        (tmp_path / "edges" / "boundaries").mkdir(exist_ok=True)
+        scipy.io.savemat(tmp_path / "edges" / "boundaries" / f"{name}.mat", {"groundTruth": people})
+    [(image, boundaries, segments), _] = drawn_images(tmp_path, every=2)
+    assert image.shape == (*SIZE, 3)
+    for k in range(2):
+        np.testing.assert_array_equal(np.flatnonzero(boundaries[k].any(axis=0)), [5 + k])
+        assert (segments[k][:, 5 + k :] == 2).all()
+
+
+def test_flow_is_unknown_where_the_file_says_so_and_disparity_is_flow_to_the_left(tmp_path: Path) -> None:
+    flow = np.zeros((*SIZE, 2), np.float32)
+    flow[..., 0], flow[0, 0] = 3, 2e9
+    for path in ("flow/Whale1.png", "flow/Whale2.png", "stereo/venus/im2.png", "stereo/venus/im6.png"):
+        write(tmp_path / path, np.zeros((*SIZE, 3), np.uint8))
+    assert cv2.writeOpticalFlow(str(tmp_path / "flow" / "Whale.flo"), flow)
+    disparity = np.full(SIZE, 16, np.uint8)
+    disparity[0, 0] = 0
+    write(tmp_path / "stereo" / "venus" / "disp2.png", disparity)
+    (whale, *_, true), (venus, *_, left) = flow_pairs(tmp_path)
+    assert (whale, venus) == ("Whale", "venus")
+    assert np.isnan(true[0, 0]).all() and (true[1:, :, 0] == 3).all()
+    assert np.isnan(left[0, 0]).all() and (left[1:] == (-2, 0)).all()
+
+
+def test_clips_have_masks_where_something_moves(tmp_path: Path) -> None:
+    for k in range(3):
+        write(tmp_path / "motion" / "dog" / "images" / f"{k}.png", np.zeros((*SIZE, 3), np.uint8))
+        write(tmp_path / "motion" / "dog" / "masks" / f"{k}.png", np.full(SIZE, 255 * (k == 1), np.uint8))
+        write(tmp_path / "rgbd" / "room" / f"{k}.color.jpg", np.zeros((*SIZE, 3), np.uint8))
+    [(name, frames, masks)] = moving_clips(tmp_path)
+    assert (name, frames.shape, masks.any(axis=(1, 2)).tolist()) == (
+        "dog",
+        (3, *SIZE, 3),
+        [False, True, False],
+    )
+    [(name, frames)] = static_clips(tmp_path)
+    assert (name, len(frames)) == ("room", 3)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_without_footage_only_the_pair_inside_scikit_image_is_there(empty: bool, tmp_path: Path) -> None:
+    data = tmp_path if empty else None
+    assert not [*drawn_images(data), *flow_pairs(data), *moving_clips(data), *static_clips(data)]
+    assert [name for name, *_ in stereo_pairs(data)] == ["motorcycle"]
+
+
+def test_parts_without_footage_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels.main(only="flow,edges")
+    assert capsys.readouterr().out.startswith("left out: edges, flow (without --data")
+    labels.main(only="motion,flow", data=tmp_path)
+    assert capsys.readouterr().out.startswith(f"left out: motion, flow ({tmp_path} has no footage")

@@ -1,0 +1,151 @@
+"""The command line: what it lists, what it says about a mistake, and how it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import freelabels
+from freelabels.cli.main import COMMANDS, command, main
+from freelabels.cli.parsing import options
+from tests.sources import write_photos
+
+COMMAND = [sys.executable, "-m", "freelabels"]
+
+
+def status(*arguments: object) -> int:
+    """Exit status of `freelabels` with these arguments."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def plain(text: str) -> str:
+    """Text without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+def test_help_lists_every_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("--help") == 0
+    said = plain(capsys.readouterr().out)
+    assert all(f"• {name} {sentence}" in said for name, sentence in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_lists_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(name, "--help") == 0
+    said = plain(capsys.readouterr().out)
+    assert f"usage: freelabels {name}" in said
+    about = (command(name).__doc__ or "").splitlines()[0]
+    assert about in said
+    assert all(option in said for option in options(command(name)))
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("--version") == 0
+    assert capsys.readouterr().out == f"freelabels {freelabels.__version__}\n"
+
+
+MISTAKES = {
+    "": "name a command; there are: label, render, ",
+    "lable photos": "there is no command 'lable': did you mean 'label'? there are: label, ",
+    "--labels": "there is no command '--labels'",
+    "label photos": "missing: --out; see freelabels label --help",
+    "label photos --out o --labls edges": "there is no option --labls (did you mean '--labels'?); see freelabels",
+    "label photos --labls edges": "there is no option --labls (did you mean '--labels'?)",
+    "label photos --out o --sheed=3": "there is no option --sheed (did you mean '--seed'?)",
+    "label photos --out o --seed many": "--seed takes INT, not 'many'; see freelabels label --help",
+    "label photos --out o --seed=many": "--seed takes INT, not 'many'",
+    "label photos --out o --clip_length x": "--clip-length takes INT, not 'x'",
+    "label photos --out o --fps fast": "--fps takes None or FLOAT, not 'fast'",
+    "label photos --out o --size": "--size takes STR, but nothing is given",
+    "label photos --out o --camera 1 2": "--camera takes None or FLOAT FLOAT FLOAT FLOAT, not '1 2'",
+    "render --out o --split tst": "--split can't be 'tst': did you mean 'test'? there are: all, train, test",
+    "render --out o extra": "nothing is expected where 'extra' stands",
+    "verify": "missing: dataset; see freelabels verify --help",
+    "train a --out o --lodaer.batch 3": "there is no option --lodaer.batch (did you mean '--loader.batch'?)",
+    "train a --out o --loader.augment.flip no": "--loader.augment.flip takes FLOAT, not 'no'",
+    "probe run": "missing: --data",
+}
+
+
+@pytest.mark.parametrize(("line", "sentence"), MISTAKES.items())
+def test_a_mistyped_line_costs_one_sentence(
+    line: str,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status(*line.split()) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"freelabels: {sentence}") and said.err.count("\n") == 1 and not said.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("labelled")
+    write_photos(root / "photos", 1)
+    out = root / "out"
+    assert (
+        status(
+            "label", root / "photos", "--out", out, "--size", "64", "--labels", "regions", "--workers", "0"
+        )
+        == 0
+    )
+    return str(out)
+
+
+@pytest.mark.parametrize(
+    "line", ["--help", "--version", "render --help", "inspect DATASET", "inspect DATASET --json"]
+)
+def test_a_reader_that_hangs_up_ends_it_without_a_word(dataset: str, line: str) -> None:
+    """As `head` does; here before the first byte, so that every write fails."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as closed:
+        arguments = line.replace("DATASET", dataset).split()
+        end = subprocess.run([*COMMAND, *arguments], stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (end.returncode, end.stderr) == (1, "")
+
+
+def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: object, **__: object) -> int:
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr(freelabels, "verify", break_off)
+    with pytest.raises(BrokenPipeError, match="a worker is gone"):
+        main(["verify", "somewhere"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_costs_one_sentence_and_what_is_done_stays(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    write_photos(tmp_path / "photos", 12)
+    out = tmp_path / "out"
+    line = [*COMMAND, "label", tmp_path / "photos", "--out", out, "--shard-frames", "1", "--workers", "0"]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not (out.exists() and freelabels.Dataset(out).shards_if_any()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, wrote = process.communicate(timeout=60)
+    assert process.returncode == 130 and not said and "Traceback" not in wrote
+    assert wrote.splitlines()[-1].startswith("freelabels: interrupted; what is committed stays")
+    assert 1 <= len(freelabels.Dataset(out).shards()) < 12
+    assert freelabels.verify(out).problems == ()
+
+
+def test_json_is_all_that_standard_output_gets(dataset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("verify", dataset, "--json") == 0
+    [*_, last] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert last["summary"]["shards"] == 1 and last["summary"]["problems"] == []

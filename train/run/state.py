@@ -1,0 +1,139 @@
+"""All state of a run: built from its configuration, saved, and taken up again bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from freelabels.ground.errors import UserError
+from freelabels.train.config import TrainConfig
+from freelabels.train.data.loader import Loader
+from freelabels.train.data.windows import Catalogue
+from freelabels.train.model import ranks
+from freelabels.train.objective.learner import Learner
+from freelabels.train.run import checkpoint
+from freelabels.train.run.checks import check
+from freelabels.train.run.config_file import CONFIG, write_config
+from freelabels.train.run.logs import writing
+from freelabels.train.run.precision import choose_precision
+
+
+@dataclass
+class RunState:
+    """What a run consists of; `step` counts the optimiser steps done, `wrapped` is the learner over all ranks."""
+
+    folder: Path
+    config: TrainConfig
+    device: torch.device
+    catalogue: Catalogue
+    loader: Loader
+    learner: Learner
+    wrapped: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    ema: ModelEmaV3
+    step: int = 0
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The learner with the averaged weights, in evaluation mode."""
+        own = self.learner.model
+        self.learner.model = self.ema.module
+        self.learner.eval()
+        try:
+            yield
+        finally:
+            self.learner.model = own
+            self.learner.train()
+
+    def save(self) -> None:
+        """Write the checkpoint: rank 0's weights and every rank's random numbers."""
+        randoms = ranks.gather(checkpoint.random_state(self.device))
+        if ranks.rank() == 0:
+            state = {
+                "step": self.step,
+                "learner": self.learner.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": randoms,
+                "precision": "bf16" if self.learner.precision else "fp32",
+                "digest": self.catalogue.digest,
+            }
+            checkpoint.save(self.folder / checkpoint.CHECKPOINT, state)
+        ranks.barrier()
+
+    def restore(self) -> None:
+        """Take up the checkpoint. Raises UserError if data or ranks are not those it was made with."""
+        state = checkpoint.load(self.folder / checkpoint.CHECKPOINT)
+        if state["digest"] != self.catalogue.digest:
+            raise UserError(f"the data of {self.folder} has changed since its checkpoint; start a new run")
+        randoms = state["random"]
+        if len(randoms) != ranks.world():
+            raise UserError(f"{self.folder} was trained by {len(randoms)} processes, not {ranks.world()}")
+        self.step = int(state["step"])
+        self.learner.load_state_dict(state["learner"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.step(self.step)
+        self.learner.precision = torch.bfloat16 if state["precision"] == "bf16" else None
+        checkpoint.set_random_state(randoms[ranks.rank()], self.device)
+
+
+def begin(
+    real: Sequence[str],
+    synthetic: Sequence[str],
+    folder: Path,
+    config: TrainConfig,
+    resume: bool,
+    device: torch.device,
+) -> RunState:
+    """Check the input, build everything, and take up the checkpoint if asked to. Raises UserError."""
+    catalogue, tasks = check(real, synthetic, folder, config, resume)
+    fields = dict.fromkeys(name for task in tasks.values() for name in task.reads)
+    rank, world = ranks.rank(), ranks.world()
+    loader = Loader(catalogue, tuple(fields), config.loader, config.seed, rank, world)
+    torch.manual_seed(config.seed)
+    learner = Learner(tasks, config)
+    if world > 1 and device.type == "cuda":
+        learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
+    learner.to(device)
+    ema = ModelEmaV3(learner.model, decay=config.ema, use_warmup=True)
+    optimizer = create_optimizer_v2(
+        learner, opt=config.optimizer, lr=config.lr, weight_decay=config.weight_decay
+    )
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=config.steps,
+        warmup_epochs=max(1, round(config.steps * config.warmup)),
+        warmup_lr=config.lr * 1e-2,
+        min_lr=config.lr * 1e-2,
+        step_on_epochs=True,
+    )
+    wrapped: nn.Module = learner
+    if world > 1:
+        # Some backbones end in layers that the intermediate features don't use.
+        wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
+    torch.manual_seed(config.seed + rank)
+    state = RunState(folder, config, device, catalogue, loader, learner, wrapped, optimizer, scheduler, ema)
+    if resume:
+        state.restore()
+    else:
+        if rank == 0:
+            data = {"real": list(real), "synthetic": list(synthetic), "digest": catalogue.digest}
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_config(folder / CONFIG, config, data)
+        learner.precision = choose_precision(config.precision, learner, config.loader.size, device)
+    ranks.barrier()
+    return state

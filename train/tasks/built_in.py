@@ -1,0 +1,224 @@
+"""The built-in tasks: which labels each reads, its loss and its metric.
+
+A label task reads the field it is named after (or `reads`); a pretext makes its own labels from the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
+from freelabels.train.tasks import losses, metrics, pretexts
+from freelabels.train.tasks.task import Labels, Task
+
+
+def frames_of(name: str, pair: int = 0) -> Callable[[Batch], Labels]:
+    """Labels of a field, frame by frame; of pairs, at the frame that the pair starts from."""
+
+    def labels(batch: Batch) -> Labels:
+        target, weight = batch[name], batch[name + WEIGHT_SUFFIX]
+        part = {0: slice(None), 1: slice(None, -1), -1: slice(1, None)}[pair]
+        return target[:, part].flatten(0, 1), weight[:, part].flatten(0, 1)
+
+    return labels
+
+
+def _edges(batch: Batch) -> Labels:
+    """Edges with an ignore band: a boundary that is neither likely nor unlikely teaches nothing."""
+    target, weight = frames_of("edges")(batch)
+    unsure = (target[:, 0] > 0.1) & (target[:, 0] < 0.4)
+    return (target >= 0.4).float(), weight.masked_fill(unsure, 0)
+
+
+def _contours(batch: Batch) -> Labels:
+    """Pixels whose right or lower neighbour belongs to another object."""
+    ids, weight = frames_of("instance")(batch)
+    padded = F.pad(ids, (0, 1, 0, 1), mode="replicate")
+    border = (padded[..., :-1, 1:] != ids) | (padded[..., 1:, :-1] != ids)
+    return border.float(), weight
+
+
+def _ego_motion(batch: Batch) -> Labels:
+    """The next camera in this one's axes: rotation vector (radians), translation (metres), (N, 6, 1, 1)."""
+    pose = batch["camera_pose"].double()
+    known = torch.isfinite(pose).all(-1).all(-1)
+    pose = torch.where(known[..., None, None], pose, torch.eye(4, dtype=pose.dtype, device=pose.device))
+    relative = torch.linalg.solve(pose[:, :-1], pose[:, 1:]).flatten(0, 1)
+    R = relative[:, :3, :3]
+    twist = torch.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], 1) / 2
+    sine = twist.norm(dim=1, keepdim=True)
+    cosine = (R.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) - 1) / 2
+    angle = torch.atan2(sine, cosine)
+    vector = torch.where(sine > 1e-9, twist * angle / sine.clamp_min(1e-9), twist)
+    target = torch.cat([vector, relative[:, :3, 3]], dim=1)[:, :, None, None]
+    weight = (known[:, :-1] & known[:, 1:]).flatten()[:, None, None]
+    return target.float(), weight.float()
+
+
+def _none(batch: Batch) -> Labels:
+    raise AssertionError("a pretext makes its labels from the images")
+
+
+def _same(prediction: Tensor) -> Tensor:
+    return prediction
+
+
+def _unit(prediction: Tensor) -> Tensor:
+    return F.normalize(prediction, dim=1)
+
+
+def _most_likely(prediction: Tensor) -> Tensor:
+    return prediction.argmax(1, keepdim=True).float()
+
+
+def probability(name: str, labels: Callable[[Batch], Labels] | None = None, **extra: object) -> Task:
+    """A task for a field of probabilities."""
+    task = Task(
+        name,
+        (name,),
+        1,
+        labels or frames_of(name),
+        losses.binary,
+        torch.sigmoid,
+        metrics.AVERAGE_PRECISION,
+        generalised=losses.binary_generalised,
+        draws=name,
+    )
+    return replace(task, **extra)  # type: ignore[arg-type]
+
+
+def category(name: str) -> Task:
+    """A task for a field of classes."""
+    return Task(
+        name,
+        (name,),
+        None,
+        frames_of(name),
+        losses.categorical,
+        _most_likely,
+        metrics.MEAN_IOU,
+        generalised=losses.categorical_generalised,
+        draws=name,
+    )
+
+
+def displacement(name: str, pair: int) -> Task:
+    """A task for a field of displacements between two frames."""
+    return Task(
+        name,
+        (name,),
+        2,
+        frames_of(name, pair),
+        losses.absolute,
+        _same,
+        metrics.END_POINT_ERROR,
+        draws=name,
+        pair=pair,
+        scale=0.1,  # pixels, against numbers around one
+    )
+
+
+def pretext(name: str, classes: int, make: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Task:
+    """A task whose class ids are made from the images."""
+    return Task(
+        name,
+        (),
+        classes,
+        _none,
+        losses.categorical,
+        _most_likely,
+        metrics.ACCURACY,
+        generalised=losses.categorical_generalised,
+        whole=True,
+        pretext=make,
+    )
+
+
+def _depth_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    log = target.clamp_min(losses.EPSILON).log()
+    return losses.scale_invariant_log(prediction, target, weight) + 0.5 * losses.gradient_match(
+        prediction, log, weight
+    )
+
+
+def _coordinates(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    return losses.absolute(torch.sigmoid(prediction), target, weight)
+
+
+def _disparity_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    mine, theirs = losses.unit_spread(prediction, weight), losses.unit_spread(target, weight)
+    # Ranking also counts where disparity is right in order only (a detector's planes, a curve of gains).
+    return 0.5 * losses.gradient_match(mine, theirs, weight) + 0.5 * losses.ranking(mine, target, weight)
+
+
+BUILT_IN = (
+    probability("edges", _edges, balanced=True),
+    probability("motion", balanced=True),
+    probability("foreground", balanced=True),
+    Task(
+        "disparity",
+        ("disparity",),
+        1,
+        frames_of("disparity"),
+        losses.scale_shift_invariant,
+        _same,
+        metrics.UNEXPLAINED,
+        extra=_disparity_extra,
+        draws="disparity",
+    ),
+    Task(
+        "depth",
+        ("depth",),
+        1,
+        frames_of("depth"),
+        losses.log_depth,
+        torch.exp,
+        metrics.LOG_ERROR,
+        extra=_depth_extra,
+        draws="depth",
+    ),
+    Task(
+        "normals",
+        ("normals",),
+        3,
+        frames_of("normals"),
+        losses.angular,
+        _unit,
+        metrics.ANGLE,
+        draws="normals",
+    ),
+    displacement("flow", 1),
+    displacement("flow_backward", -1),
+    probability("contours", _contours, reads=("instance",), balanced=True, draws="edges"),
+    category("semantic"),
+    category("edge_type"),
+    category("flow_visibility"),
+    Task(
+        "object_coordinates",
+        ("object_coordinates",),
+        3,
+        frames_of("object_coordinates"),
+        _coordinates,
+        torch.sigmoid,
+        metrics.DISTANCE,
+        draws="object_coordinates",
+    ),
+    Task(
+        "ego_motion",
+        ("camera_pose",),
+        6,
+        _ego_motion,
+        losses.absolute,
+        _same,
+        metrics.EGO_MOTION,
+        pair=1,
+        whole=True,
+    ),
+    pretext("rotation", 4, pretexts.rotate),
+    pretext("jigsaw", pretexts.ORDERS, pretexts.shuffle),
+)
