@@ -18,6 +18,7 @@ from freelabels.ground.versions import __version__
 # name → what it does. The function `NAME` of `freelabels.cli.NAME` is imported when it is asked for: some need
 # libraries that take seconds to import.
 COMMANDS = {
+    "sources": "Show what sources hold and how it was understood, before any work.",
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",

@@ -58,7 +58,13 @@ class Family:
         """Whether a picture is a map by its name, and a photo of the same name lies beside it."""
         if not picture.maps:
             return False
-        return picture.stem_key in self._photo_stems if picture.stem_key else picture.key in self._photo_keys
+        if not picture.stem_key:
+            return picture.key in self._photo_keys
+        whole, but_one = (
+            picture.stem_key,
+            picture.stem_key[:-1],
+        )  # as 000001_000000 is object 0 of picture 000001
+        return whole in self._photo_stems or but_one in self._photo_stems
 
     @cached_property
     def _photo_stems(self) -> set[tuple[str, ...]]:

@@ -17,7 +17,7 @@ MAPS = {
     "disparity": "disp disps disparity disparities dispmap truedisp",
     "normals": "normal normals normalmap",
     "flow": "flow flows optflow opticalflow",
-    "segmentation": "seg segs segm segmentation segmentations semantic semantics instance instances inst panoptic "
+    "segmentation": "seg segs segm segmap segmaps segmentation segmentations semantic semantics instance instances inst panoptic "
     "label labels labelids labeltrainids instanceids annotation annotations anno gt cryptomatte part parts",
     "masks": "mask masks masked matte mattes alpha alphas trimap trimaps pha silhouette silhouettes occ nocc "
     "nonocc occlusion occlusions valid validity visib amodal foreground",
@@ -35,7 +35,8 @@ _PICTURE = """
 rgb rgba rgbs color colors colour colours image images img imgs im photo photos frame frames pic pics picture
 pictures jpg jpeg png jpegimage jpegimages cam camera pose poses sync bit aligned registered registration raw
 intrinsic intrinsics extrinsic extrinsics fine coarse euclidean planar filled z refined backward forward results
-keyframe keyframes corrected perfect object objects ids map maps groundtruth
+keyframe keyframes corrected perfect object objects ids map maps groundtruth colored coloured gray grey final
+geometry preview previews meters
 """
 PICTURE = frozenset(_PICTURE.split())
 COMPOUND = {  # names whose words mean something only together
@@ -99,7 +100,11 @@ def family(folder: str) -> str:
 @lru_cache(1 << 14)
 def _common(part: str) -> str:
     name = read(part)
-    if not name.key or (len(name.key) == 1 and name.key[0].isdigit() and _is_camera(part)):
+    if (
+        not name.key
+        or name.of_maps_alone
+        or (len(name.key) == 1 and name.key[0].isdigit() and _is_camera(part))
+    ):
         return ""
     return part if name.key == tuple(words(part)) else "-".join(name.key)
 

@@ -515,4 +515,4 @@ def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) ->
     with np.load(part, allow_pickle=False) as stored:
         columns = {"items", "counts", "keys", "frames", "offers", "first", "noted"}
         assert set(stored.files) == {"about", "specs", "ends"} | columns
-        assert set(json.loads(stored["about"].tobytes())) == {"version", "kinds", "refusals"}
+        assert set(json.loads(stored["about"].tobytes())) == {"version", "kinds", "refusals", "remarks"}
