@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from freelabels.pipeline.sources.layouts.grouping import Item
 
 from freelabels.pipeline.sources.cameras.rig import Rig
+from freelabels.pipeline.sources.cameras.told import Camera
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.layouts.known import MILLIMETRES, Layout, layout_of
 from freelabels.pipeline.sources.pixels.depth_maps import read_depth
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, why
@@ -128,13 +129,14 @@ def _unregistered(item: Item, size: tuple[int, int], shape: tuple[int, int], kno
     """Why depth pixels can't lie on the colour pixels they are stored for; "" if they can."""
     if abs(size[0] * shape[1] / (size[1] * shape[0]) - 1) > SHAPE:
         return f"it is {shape[1]} × {shape[0]} and colour {size[1]} × {size[0]}, so it isn't registered to colour"
-    for _, told in known.told:
-        colour, depth = told.cameras.get("color"), told.cameras.get("depth")
-        if colour and depth:
-            ratio = (colour.of_size(size).fx / size[1]) / (depth.of_size(shape).fx / shape[1])
-            if abs(ratio - 1) > VIEW:
-                return (
-                    "its camera sees another field than the colour camera, so it isn't registered to colour"
-                )
-            break
+    colour, depth = (_camera(known, kind) for kind in ("color", "depth"))
+    if colour and depth:
+        ratio = (colour.of_size(size).fx / size[1]) / (depth.of_size(shape).fx / shape[1])
+        if abs(ratio - 1) > VIEW:
+            return "its camera sees another field than the colour camera, so it isn't registered to colour"
     return ""
+
+
+def _camera(known: Rig, kind: str) -> Camera | None:
+    """The camera that files beside the pictures tell for "color" or "depth" alone."""
+    return next((told.cameras[kind] for _, told in known.told if kind in told.cameras), None)

@@ -26,6 +26,7 @@ SHAPE = 0.02  # by which the shape of a picture may differ from that of the came
 ASTRAY = 0.1  # seconds between poses beyond which none is told between them
 NONE = np.full((4, 4), np.nan)
 BOP = "BOP scene camera"  # which tells of frames by number
+BY_PICTURE = (BOP, "COLMAP model", "nerfstudio transforms")  # whose cameras go by names of pictures
 Thing = TypeVar("Thing")
 
 
@@ -194,9 +195,10 @@ def _camera_of(told: Told, uri: str, kind: str) -> Camera | None:
     if not told.cameras:
         return None
     parts = uri.split("/")
-    found = _by_name(told.cameras, uri, told.form == BOP)
-    if found is not None:
-        return found
+    if told.form in BY_PICTURE:
+        found = _by_name(told.cameras, uri, told.form == BOP)
+        if found is not None:
+            return found
     number = camera_number(parts[-4:])
     side = next((w for part in reversed(parts[-3:]) for w in words(part) if w in ("left", "right")), "")
     choices: tuple[str, ...] = (

@@ -17,8 +17,9 @@ MAPS = {
     "disparity": "disp disps disparity disparities dispmap truedisp",
     "normals": "normal normals normalmap",
     "flow": "flow flows optflow opticalflow",
-    "segmentation": "seg segs segm segmap segmaps segmentation segmentations semantic semantics instance instances inst panoptic "
-    "label labels labelids labeltrainids instanceids annotation annotations anno gt cryptomatte part parts",
+    "segmentation": "seg segs segm segmap segmaps segmentation segmentations semantic semantics instance "
+    "instances inst panoptic label labels labelids labeltrainids instanceids annotation annotations anno gt "
+    "cryptomatte part parts",
     "masks": "mask masks masked matte mattes alpha alphas trimap trimaps pha silhouette silhouettes occ nocc "
     "nonocc occlusion occlusions valid validity visib amodal foreground",
     "rendering passes": "albedo shading reshading reflectance illumination residual roughness metallic "
@@ -36,7 +37,7 @@ rgb rgba rgbs color colors colour colours image images img imgs im photo photos 
 pictures jpg jpeg png jpegimage jpegimages cam camera pose poses sync bit aligned registered registration raw
 intrinsic intrinsics extrinsic extrinsics fine coarse euclidean planar filled z refined backward forward results
 keyframe keyframes corrected perfect object objects ids map maps groundtruth colored coloured gray grey final
-geometry preview previews meters
+geometry preview previews meters calib calibration
 """
 PICTURE = frozenset(_PICTURE.split())
 COMPOUND = {  # names whose words mean something only together

@@ -3,6 +3,7 @@
 `python -m tests.pipeline.sources.layouts` writes docs/sources.md, which a test compares.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import re
