@@ -18,9 +18,9 @@ from freelabels.ground.versions import __version__
 # name → what it does. The function `NAME` of `freelabels.cli.NAME` is imported when it is asked for: some need
 # libraries that take seconds to import.
 COMMANDS = {
-    "sources": "Show what sources hold and how it was understood, before any work.",
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
+    "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "verify": "Read a dataset again and check every byte and every rule of the contract.",
     "card": "Write a dataset's card, for people and for machines.",
