@@ -7,7 +7,7 @@ Synthetic clips have exact labels; real ones, in another style, have labels on h
 by. Each seed draws data and training, the same for all. The domain probe is fresh, linear, balanced, and scored on
 held-out clips.
 
-Cost: COST_ADVERSARY
+Cost: about six CPU minutes, one for each adversary and seed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 
+from benchmarks.command import run
 from benchmarks.shapes import write_dataset
 from benchmarks.training import held_out_rows, mean_and_spread, small_config
 from freelabels.generators.contract.fields import confidence_name
@@ -107,4 +107,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

@@ -6,7 +6,7 @@ Both stages run twice on a cluster of this machine: undisturbed, and while a nod
 SIGKILL every few seconds (a node that was killed comes back). A reader opens and wholly checks every shard as soon
 as it can be seen. In the end all shards must be there, byte for byte those of the undisturbed run.
 
-Cost: COST_CHAOS
+Cost: some minutes on two cores, more the more is killed (docs/scaling.md has a run); `--shards 12` is quick.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-import tyro
 from PIL import Image
 
-from benchmarks.command import on_one_thread
+from benchmarks.command import on_one_thread, run
 from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
@@ -292,4 +291,4 @@ def main(
 
 if __name__ == "__main__":
     on_one_thread(RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS_SKIP_REGEX="^")  # Ray prints every death
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

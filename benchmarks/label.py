@@ -8,7 +8,7 @@ and workers, on Linux also those that ended). Ray's own start is left out: a sma
 counted, comes first, in which processes start and import what they need. Bare and Ray take turns, so that a busy
 machine is busy for both; medians are printed.
 
-Cost: COST_LABEL
+Cost: about one CPU minute.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any
 from unittest.mock import patch
 
 import cv2
-import tyro
 
 import freelabels.pipeline.sources.scan
 import freelabels.pipeline.stages.label
-from benchmarks.command import on_one_thread
+import freelabels.pipeline.stages.label_shard
+from benchmarks.command import on_one_thread, run
 from benchmarks.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
@@ -41,8 +41,8 @@ from tests.sources import moving_frames, write_photos, write_video
 
 STEPS = {
     "examine": (freelabels.pipeline.sources.scan, "examine"),
-    "decode": (freelabels.pipeline.stages.label, "read"),
-    "shard write": (freelabels.pipeline.stages.label, "commit_shard"),
+    "decode": (freelabels.pipeline.stages.label_shard, "read"),
+    "shard write": (freelabels.pipeline.stages.label_shard, "commit_shard"),
 }
 
 
@@ -154,4 +154,4 @@ def main(
 
 if __name__ == "__main__":
     on_one_thread()
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

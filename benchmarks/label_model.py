@@ -10,7 +10,7 @@ those in ``motion``; a superpixel is true if most of it moves, and counts by its
 items: each cue alone, the majority of votes, two-coin Dawid-Skene (for binary votes the same model as STAPLE),
 Dawid-Skene on graded votes, both estimated without truth over the data set, and the detector's own fusion.
 
-Cost: COST_MODEL
+Cost: about 75 CPU seconds without data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 from scipy.special import expit
 from skimage.filters import threshold_otsu
 
+from benchmarks.command import run
 from benchmarks.labels.footage import drawn_images, moving_clips
 from benchmarks.labels.metrics import calibration_error
 from freelabels.generators.contract.clip import Clip
@@ -223,4 +223,4 @@ def main(*, data: Path | None = None, clips: int = 8, every: int = 2) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

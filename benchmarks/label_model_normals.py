@@ -7,7 +7,7 @@ agrees most with the others (a majority vote), their mean, the mean weighted by 
 majority over the data set (a reliability that needs no truth), the mean weighted by confidence, and what
 `generators.normals` makes of narrow and wide windows. On rendered stereo pairs and on scikit-image's motorcycle.
 
-Cost: COST_NORMALS
+Cost: about 45 CPU seconds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
+from benchmarks.command import run
 from benchmarks.label_model import RENDER_SEED
 from benchmarks.labels.normals import RIGHT, motorcycle
 from freelabels.generators.contract.clip import Clip
@@ -116,4 +116,4 @@ def main(*, clips: int = 6) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

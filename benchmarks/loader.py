@@ -4,7 +4,7 @@
 
 Without datasets both kinds are made, with every label that the trainer's default tasks read.
 
-Cost: COST_LOADER
+Cost: about 25 CPU seconds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import cv2
 import torch
-import tyro
 
+from benchmarks.command import run
 from benchmarks.shapes import write_dataset
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.tasks import choose
@@ -94,4 +94,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

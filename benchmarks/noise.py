@@ -8,7 +8,7 @@ as a whole: its error rate is drawn from Beta(c m, c (1 − m)), m the stated sh
 tenth at m = 0.567. That share of its blocks, 4 pixels wide, takes the label of another scene. The confidence is
 the probability of being right, off by a normal error of mean size 0.104; which blocks are wrong it doesn't say.
 
-Cost: COST_NOISE
+Cost: about five CPU minutes, a quarter of one for each run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 
+from benchmarks.command import run
 from benchmarks.shapes import write_dataset
 from benchmarks.training import held_out_rows, mean_and_spread, small_config
 from freelabels.generators.contract.fields import Array, as_bytes, confidence_name
@@ -125,4 +125,4 @@ def _line(name: str, runs: Sequence[Sequence[float]], form: str = ".3f") -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

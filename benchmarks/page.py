@@ -7,7 +7,7 @@ in 240 steps, so that every step replaces all tiles in view; `longest` is the lo
 screen, `late` the share of frames on screen that took longer than 50 ms: both tell of the machine's other load
 too, the page's own work less so.
 
-Cost: COST_PAGE
+Cost: about 10 CPU seconds and those of the browser.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
+from benchmarks.command import run
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import MAX_ROWS
@@ -135,4 +135,4 @@ def main(frames: int = 10_000, size: int = 128) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

@@ -6,7 +6,7 @@
 
 --count counts floating-point operations of a sample, forward and backward.
 
-Cost: COST_TRAIN
+Cost: about one CPU minute.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.command import run
 from benchmarks.shapes import write_dataset
 from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.model.ranks import device_of
@@ -30,7 +30,7 @@ def main(
     backbone: str = "resnet18",
     size: int = 96,
     batch: int = 8,
-    steps: int = 12,
+    steps: int = 6,
     workers: int = 1,
     adversary: str = "reversal",
     precision: str = "auto",
@@ -82,4 +82,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run(main, __doc__)

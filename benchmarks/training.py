@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
-from freelabels.train.data.windows import group_of, held_out_groups, read_catalogue
+from freelabels.train.data.catalogue import group_of, read_catalogue
+from freelabels.train.data.held_out import held_out_groups
 
 NEVER = 10_000
 

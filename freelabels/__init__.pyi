@@ -11,6 +11,7 @@ from .ground.errors import UserError as UserError
 from .ground.versions import __version__ as __version__
 from .pipeline.cards import About as About
 from .pipeline.cards import card as card
+from .pipeline.quality.prune import prune as prune
 from .pipeline.quality.verify import verify as verify
 
 # Reading what they made.

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
+from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Floats, pose_surfaces
-from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.engines.windows import windows
+from freelabels.renderers.labels.extents import shares_and_boxes
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
-from freelabels.renderers.pixels.ray_image import render_image
+from freelabels.renderers.pixels.ray_image import radiance_window
+from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate
@@ -25,6 +30,7 @@ from freelabels.renderers.simulate.world import World, build_world
 
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
+MOVED = 1e-3  # metres a part of an object travels in a clip for the object to count as moving
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
 
 
@@ -62,7 +68,7 @@ def find_scene(
         redraws = {**scene.redraws, "view": attempt}
         camera = draw_scene(seed, clip, ranges, assets, redraws).camera if attempt else scene.camera
         views = [
-            look_roughly(surfaces, camera.fov, pose, (height, width))
+            look_roughly(surfaces, camera.fov, pose, (height, width), len(scene.bodies))
             for surfaces, pose in zip(instants, camera_poses(camera, times), strict=True)
         ]
         score = shortfall(views, len(scene.bodies), ranges)
@@ -122,24 +128,16 @@ def render_clip(
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
     K = intrinsics_from_fov(scene.camera.fov, width, height)
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
-    known = Known(len(scene.bodies) + 1, world.entity, world.canonical, scene.appearance, image is not None)
-    rows: list[dict[str, Array]] = []
-    window = [_instant(world, motion, poses, row) for row in (0, 1)]
+    known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
+    columns: dict[str, Array] = {}
+    shape = (frames, height, width)
+    instants = [_instant(world, motion, poses, row) for row in (0, 1)]
     for frame in range(frames):
-        window.append(_instant(world, motion, poses, frame + 2))
-        before, now, after = window[-3:]
-        seen = look(now, K, (height, width))
-        row = label_frame(before, now, after, seen, K, (height, width), known)
-        if image == "ray":
-            rng = np.random.default_rng(
-                np.random.SeedSequence(scene.seed, spawn_key=(scene.clip, IMAGE_STREAM, frame))
-            )
-            row["image"] = render_image(
-                now.surfaces, scene.appearance, K, now.camera_pose, (height, width), rng, seen.hits
-            )
-        rows.append(row)
-        del window[0]
-    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        instants.append(_instant(world, motion, poses, frame + 2))
+        spawn_key = (scene.clip, IMAGE_STREAM, frame)
+        rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
+        _render_frame(columns, shape, frame, instants, K, known, rng if image == "ray" else None)
+        del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
             columns["image"] = np.stack(
@@ -148,9 +146,73 @@ def render_clip(
                     for frame in range(frames)
                 ]
             )
-    columns |= _tables(scene, world, motion, poses, K, frames)
-    columns = {name: as_stored(name, values) for name, values in columns.items()}
+    tables = _tables(scene, world, motion, poses, K, frames)
+    columns |= {name: as_stored(name, values) for name, values in tables.items()}
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
+
+
+def _render_frame(
+    columns: dict[str, Array],
+    shape: tuple[int, int, int],
+    frame: int,
+    instants: Sequence[Instant],
+    K: Floats,
+    known: Known,
+    rng: np.random.Generator | None,
+) -> None:
+    """Labels of the middle of three instants, and given a generator its image, into one frame of the columns.
+
+    Window by window, and into room that is there for all frames: nothing exists twice, however large the picture.
+    """
+    before, now, after = instants
+    size = shape[1:]
+    dither = float(rng.random()) if rng is not None else 0.0
+    radiance = np.empty((*size, 3), np.float32) if rng is not None else None
+    for window in windows(size):
+        inner = window.intrinsics(K)
+        seen = look(now, inner, window.shape)
+        made = label_window(before, now, after, seen, inner, window, known)
+        rows = slice(window.first, window.last)
+        for name, values in made.items():
+            kept = values[:, window.kept] if name == "amodal" else values[window.kept]
+            _put(columns, name, shape, frame, rows, kept)
+        if radiance is not None and known.appearance is not None:
+            light = radiance_window(
+                now.surfaces, known.appearance, inner, now.camera_pose, window, dither, seen.hits
+            )
+            radiance[rows] = light[window.kept]
+    if radiance is not None and rng is not None and known.appearance is not None:
+        picture = develop(radiance, known.appearance.sensor, rng)
+        _put(columns, "image", shape, frame, slice(None), picture)
+    for name, table in shares_and_boxes(columns["instance"][frame], columns["amodal"][frame]).items():
+        columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
+
+
+def _put(
+    columns: dict[str, Array],
+    name: str,
+    shape: tuple[int, int, int],
+    frame: int,
+    rows: slice,
+    values: Array,
+) -> None:
+    """Rows of a picture (H, …) into a column; room for all frames is made once. shape: (frames, H, W)."""
+    masks = name == "amodal"  # (object, H, …)
+    if name not in columns:
+        rest = (len(values), shape[1], *values.shape[2:]) if masks else (shape[1], *values.shape[1:])
+        columns[name] = np.empty((shape[0], *rest), field(name).dtype)
+    if masks:
+        columns[name][frame][:, rows] = values
+    else:
+        columns[name][frame][rows] = values
+
+
+def _drawn(image: ImageBackend | None) -> Drawn:
+    """What edges the pictures of a backend have beside those of surfaces; labels alone know of lights."""
+    return {
+        "ray": Drawn(textures=True, shadows=True, background=True),
+        None: Drawn(textures=False, shadows=True, background=True),
+    }.get(image, Drawn(textures=False, shadows=False, background=False))
 
 
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -170,15 +232,18 @@ def _tables(
 ) -> dict[str, Array]:
     """What belongs to frames and objects rather than to pixels."""
     inner = slice(1, frames + 1)
-    objects, parts = len(scene.bodies) + 1, int(world.parts.part.max()) + 1
+    objects, parts = len(world.things) + 1, int(world.parts.part.max()) + 1
     part_pose = np.full((frames, objects, parts, 4, 4), np.nan)
     part_pose[:, world.parts.object, world.parts.part] = motion.geometry_pose[inner]
     part_pose[:, 0, 0] = np.eye(4)  # the static scene, of however many pieces, stays
+    moving = slice(1, len(scene.bodies) + 1)
     object_pose = np.empty((frames, objects, 4, 4))
     object_pose[:, 0] = np.eye(4)
-    object_pose[:, 1:] = motion.body_pose[inner]
+    object_pose[:, moving] = motion.body_pose[inner]
+    for number, body in enumerate(scene.clutter, start=moving.stop):
+        object_pose[:, number] = bullet.matrix(body.position, body.orientation)
     velocity = np.zeros((frames, objects, 6))
-    velocity[:, 1:] = motion.velocity[inner]
+    velocity[:, moving] = motion.velocity[inner]
     return {
         "object_velocity": velocity,
         "camera_K": np.tile(K, (frames, 1, 1)),
@@ -192,6 +257,15 @@ def _tables(
     }
 
 
+def _travelled(poses: Floats, points: Floats) -> Floats:
+    """Metres (G,) that points (G, P, 3) of each geometry travel at most under its poses (T, G, 4, 4)."""
+    way = poses[:, :, None, :3, 3] + sum(
+        points[None, :, :, k, None] * poses[:, :, None, :3, k] for k in range(3)
+    )
+    span = np.ptp(way, axis=0)  # (G, P, 3)
+    return np.asarray(np.sqrt((span * span).sum(axis=-1)).max(axis=-1))
+
+
 def _record(
     scene: Scene,
     world: World,
@@ -201,16 +275,17 @@ def _record(
     size: tuple[int, int],
     image: str | None,
 ) -> dict[str, Any]:
-    travelled = np.ptp(motion.body_pose[:, :, :3, 3], axis=0).max(axis=-1)
+    corners = np.stack([mesh.box for mesh in world.meshes])  # (G, 8, 3)
+    moves = _travelled(motion.geometry_pose, corners) > MOVED
     objects = [
         {
             "id": index + 1,
             "name": f"{asset.cls} {index + 1}",
             "class": asset.cls,
             "asset": asset.name,
-            "moving": bool(travelled[index] > 1e-3 or body.drives),
+            "moving": bool(moves[world.parts.object == index + 1].any()),
         }
-        for index, (body, asset) in enumerate(zip(scene.bodies, world.assets, strict=True))
+        for index, asset in enumerate(world.things)
     ]
     return {
         "kind": "render",

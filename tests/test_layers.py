@@ -19,10 +19,10 @@ LAYERS = {
     "renderers": ["engines", "surfaces", "scene", "simulate", "draw", "pixels", "labels"],
     "pipeline": [
         "storage",
+        "media",
         "work",
         "shards",
         "sources.layouts",
-        "sources.pixels",
         "sources.cameras",
         "sources",
         "quality",

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import tyro
 
 import benchmarks.labels
-from benchmarks.command import on_one_thread
+from benchmarks.command import on_one_thread, run
 from benchmarks.labels.depth import depth_rows
 from benchmarks.labels.edges import edge_rows
 from benchmarks.labels.flow import flow_rows
@@ -146,4 +145,4 @@ def line(row: Row) -> str:
 
 if __name__ == "__main__":
     on_one_thread()
-    tyro.cli(main, description=benchmarks.labels.__doc__)
+    run(main, benchmarks.labels.__doc__)

@@ -4,6 +4,7 @@ import benchmarks.scaling
 from benchmarks.command import Part, on_one_thread, run_parts
 from benchmarks.scaling.driver import driver
 from benchmarks.scaling.label import label, relabel
+from benchmarks.scaling.loader import loader
 from benchmarks.scaling.plan import plan, replan
 from benchmarks.scaling.simulate import simulate
 from benchmarks.scaling.workers import once, workers
@@ -16,5 +17,6 @@ if __name__ == "__main__":
         "plan": plan,
         "label": label,
         "simulate": simulate,
+        "loader": loader,
     }
-    run_parts(str(benchmarks.scaling.__doc__), parts, {"once": once, "replan": replan, "relabel": relabel})
+    run_parts(benchmarks.scaling.__doc__, parts, {"once": once, "replan": replan, "relabel": relabel})

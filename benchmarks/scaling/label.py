@@ -25,6 +25,8 @@ from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Item, find
 from freelabels.pipeline.sources.scan_cache import fingerprinter, spec_reader, write_part
 from freelabels.pipeline.stages import label as stage
+from freelabels.pipeline.stages.label_plan import plan_work
+from freelabels.pipeline.stages.label_shard import LabelOptions
 from freelabels.pipeline.stages.planning import pack
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
@@ -70,7 +72,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
                 for k, item in enumerate(batch)
             ]
             number += len(batch)
-            parts.append(write_part(dataset, found))
+            parts.append(write_part(dataset, found, owner=""))
     clips = ClipColumns(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.frames for part in parts]),
@@ -80,7 +82,7 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
     )
     planned = pack(clips)
     assert len(planned) == shards, len(planned)
-    work, _ = stage.plan_work(planned, EMPTY, out, stage.LabelOptions(label_names(), {}, size))
+    work, _ = plan_work(planned, EMPTY, out, LabelOptions(label_names(), {}, size))
     recipes = json.loads(canonical(next(iter(work)).recipes))
     with step(f"make {shards} folders and records"):
         for name in planned.ids:

@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.scaling.steps import step
 from freelabels.pipeline.shards.index import EMPTY
 from freelabels.pipeline.stages.render import RenderOptions, plan_work
-from freelabels.pipeline.work.runner import Outcome, windowed
+from freelabels.pipeline.work.attempt import Outcome
+from freelabels.pipeline.work.window import windowed
 
 
 @dataclass
@@ -49,6 +50,15 @@ class Simulated:
     def spend(self, seconds: float) -> None:
         self.now += seconds
         self.busy += seconds
+
+    def window(self) -> int:
+        return 2 * self.workers
+
+    def cpus(self) -> int:
+        return self.workers
+
+    def describe(self, work: Any) -> tuple[str, float]:
+        raise AssertionError("no item is slow")
 
     def submit(self, work: Any) -> int:
         self.spend(self.task_cost)
@@ -101,7 +111,7 @@ def simulate(
         work = plan_work("out", EMPTY, shards, options, "fast")
     cluster = Simulated(workers, times.__next__, task_cost, wait_cost)
     with step(f"the runner's loop, {workers} workers"):
-        done = sum(outcome.result is not None for outcome in windowed(cluster, work, 2 * workers))
+        done = sum(outcome.result is not None for outcome in windowed(cluster, work))
     assert done == shards
     ideal = drawn.sum() / workers
     print(

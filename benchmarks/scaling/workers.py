@@ -20,7 +20,7 @@ def workers(shards: int = 24, frames: int = 16, size: int = 96, counts: tuple[in
     for count in counts:
         command = [sys.executable, "-m", "benchmarks.scaling", "once", "--workers", str(count)]
         command += ["--shards", str(shards), "--frames", str(frames), "--size", str(size)]
-        spent[count] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        spent[count] = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         load = os.getloadavg()[0]
         print(f"{count} workers: {spent[count]:.1f} s for {shards} shards (load of the machine {load:.1f})")
     first, last = counts[0], counts[-1]

@@ -9,5 +9,5 @@ page cache: what is compared is the processor's part. CPU seconds are those of t
 Ours checks every frame's crc32c, and its writes are whole commits: contract, statistics, sha256 and fsync; the
 peers check what they check by default.
 
-Cost: COST_SHARDS
+Cost: about two CPU minutes, and on first use the peers' download of some gigabytes (torch).
 """

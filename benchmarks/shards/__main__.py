@@ -13,11 +13,10 @@ from time import process_time
 from typing import IO, Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 import benchmarks.shards
-from benchmarks.command import on_one_thread
+from benchmarks.command import on_one_thread, run
 from benchmarks.shards.environment import Cost, Peers, make_environment
 from benchmarks.shards.frames import FIELDS, from_dataset, generated
 from freelabels.pipeline.shards.commit import commit_shard
@@ -155,4 +154,4 @@ def main(
 
 if __name__ == "__main__":
     on_one_thread()
-    tyro.cli(main, description=benchmarks.shards.__doc__)
+    run(main, benchmarks.shards.__doc__)

@@ -1,1 +1,4 @@
-"""The `freelabels` command: one file a subcommand, each a thin typed function over the layers below."""
+"""The `freelabels` command: one file a subcommand, each a thin typed function over the layers below.
+
+Nothing imports it.
+"""

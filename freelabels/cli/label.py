@@ -31,6 +31,7 @@ def label(
     set: tuple[str, ...] = (),
     compression: str = "fast",
     strict: bool = False,
+    update: tuple[str, ...] | None = None,
     where: Annotated[Where, FLAT] = HERE,
     json: bool = False,
 ) -> int:
@@ -52,6 +53,7 @@ def label(
         set: Parameters of detectors, as NAME.PARAMETER=VALUE.
         compression: fast (LZ4) or small (zstd).
         strict: End with an error before any labelling if a source is refused.
+        update: Labels to make anew where an older version made them, all if none is named; else they stay.
         where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
@@ -70,6 +72,7 @@ def label(
         detectors=configured(set),
         compression=compression_of(compression),
         strict=strict,
+        update=update,
         cluster=where.cluster,
         reporter=reporter(json),
     )

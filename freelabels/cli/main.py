@@ -23,6 +23,7 @@ COMMANDS = {
     "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "verify": "Read a dataset again and check every byte and every rule of the contract.",
+    "prune": "Remove what dead writers left; show, put back or remove what verify --repair set aside.",
     "card": "Write a dataset's card, for people and for machines.",
     "calibrate": "Fit what each detector's confidence means on rendered clips.",
     "train": "Train a multitask model on label shards of both domains.",

@@ -37,7 +37,7 @@ def train(
         config: What to train and how.
         resume: Go on exactly where the run in this folder stopped.
         quiet: No progress bar.
-        workers: Processes of Ray Train, a GPU each where there are enough; 0: this process alone.
+        workers: Processes of Ray Train, a GPU each if the cluster has any; 0: this process alone.
         address: Address of a running Ray cluster (auto, ray://HOST:10001); default: one of its own.
     """
     summary = freelabels.fit(

@@ -24,7 +24,8 @@ def verify(
 
     Args:
         dataset: Folder or address (s3://bucket/path) of a dataset.
-        repair: Drop what is broken, so that the next run of its stage makes it again.
+        repair: Set aside what is proven broken, so that the next run of its stage makes it again; see
+            freelabels prune.
         workers: Tasks at a time on Ray; 0 works in this process.
         address: Address of a running Ray cluster.
         json: Print the result as JSON.
@@ -40,6 +41,6 @@ def verify(
             residual=summary.residual,
         )
     verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
-    repaired = f"; dropped {summary.repaired}: run the same stage again" if summary.repaired else ""
+    repaired = f"; set aside {summary.repaired}: run the same stage again" if summary.repaired else ""
     conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
     return FAILED if summary.problems and not repair else DONE

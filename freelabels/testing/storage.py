@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.interface import Storage
-from freelabels.pipeline.storage.local import RECORD
+from freelabels.pipeline.storage.local import QUARANTINE, RECORD
 from freelabels.testing.broken import ContractBroken
 
 ROOT_FILE = "zarr.json"
@@ -30,6 +30,7 @@ def check_storage(open_storage: Callable[[], Storage]) -> None:
     - files beside the folders are written, replaced whole, read and removed;
     - a folder is committed whole or not at all: with its files, however named, empty or large, and with copies of
       others' files that outlive these; of several writers at once exactly one wins, and readers see no half of it;
+    - a folder in the quarantine is whole, out of sight, with its note, and can be put back;
     - what was interrupted is nowhere to be seen, in nobody's way, and no sweep removes work in progress;
     - folders, records, stamps, files and ranges of bytes are read as they were committed, and dropped folders are
       gone; what is not there is a FileNotFoundError.
@@ -171,6 +172,38 @@ def _links(opened: Opener) -> Iterator[str]:
         yield "a folder that was made again has the record or the stamp of the one before"
 
 
+def _quarantine(opened: Opener) -> Iterator[str]:
+    storage = opened()
+    files = {RECORD: b'{"sick": 1}', "a": b"a", "b/c": b"c"}
+    storage.commit("sick-1", files, {})
+    storage.quarantine("none-1", b"why")
+    storage.quarantine("sick-1", b"why")
+    other = opened()
+    if "sick-1" in other.folders() or other.stamps(["sick-1"]) != [""]:
+        yield "a folder in the quarantine is still to be seen"
+    names = sorted({key.partition("/")[0] for key in other.files(QUARANTINE) if "/" in key})
+    if len(names) != 1 or not names[0].startswith("sick-1-"):
+        yield f"of one folder, the quarantine holds {names}"
+        return
+    place = f"{QUARANTINE}/{names[0]}"
+    if {name: other.read(f"{place}/{name}") for name in other.files(place)} != files:
+        yield "the files in the quarantine are not those of the folder"
+    if other.read(f"{place}.json") != b"why":
+        yield "the note in the quarantine is not the one given"
+    links = {name: f"{place}/{name}" for name in files if name != RECORD}
+    if (
+        not other.commit("sick-1", {RECORD: files[RECORD]}, links)
+        or other.read(f"{other.record('sick-1')[0]}/b/c") != files["b/c"]
+    ):
+        yield "a folder can't be put back from the quarantine"
+    other.purge(names[0])
+    if opened().files(QUARANTINE):
+        yield "what was purged is still in the quarantine"
+    if opened().read(f"{opened().record('sick-1')[0]}/a") != b"a":
+        yield "a purge takes from what was put back"
+    other.drop("sick-1")
+
+
 def _failures(opened: Opener) -> Iterator[str]:
     storage = opened()
     before = storage.folders()
@@ -257,6 +290,7 @@ RULES: Mapping[str, Callable[[Opener], Iterator[str]]] = {
     "a committed folder": _a_folder,
     "a second commit": _second_commit,
     "copies and dropping": _links,
+    "quarantine": _quarantine,
     "failure": _failures,
     "work in progress": _work_in_progress,
     "writers at the same time": _race,

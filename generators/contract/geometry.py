@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
+
 Floats = NDArray[np.floating]
 
 
@@ -32,21 +34,18 @@ def crop_resize_intrinsics(
 
 def pixel_centres(height: int, width: int) -> NDArray[np.float64]:
     """(H, W, 2) image coordinates (x, y) of all pixel centres."""
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    return np.stack([x, y], axis=-1)
+    out = np.empty((height, width, 2))
+    out[..., 0] = np.arange(width) + 0.5
+    out[..., 1] = (np.arange(height) + 0.5)[:, None]
+    return out
 
 
 def rays(K: Floats, height: int, width: int) -> NDArray[np.float64]:
     """(H, W, 3) viewing directions with z = 1 through all pixel centres, camera frame."""
-    pixels = pixel_centres(height, width)
-    return np.stack(
-        [
-            (pixels[..., 0] - K[0, 2]) / K[0, 0],
-            (pixels[..., 1] - K[1, 2]) / K[1, 1],
-            np.ones((height, width)),
-        ],
-        axis=-1,
-    )
+    out = np.ones((height, width, 3))
+    out[..., 0] = (np.arange(width) + 0.5 - K[0, 2]) / K[0, 0]
+    out[..., 1] = ((np.arange(height) + 0.5 - K[1, 2]) / K[1, 1])[:, None]
+    return out
 
 
 def backproject(depth: Floats, K: Floats) -> NDArray[np.float64]:
@@ -67,7 +66,7 @@ def invert_pose(pose: Floats) -> NDArray[np.float64]:
     out: NDArray[np.float64] = np.zeros(pose.shape, np.float64)
     rotation = np.swapaxes(pose[..., :3, :3], -1, -2)
     out[..., :3, :3] = rotation
-    out[..., :3, 3] = -(rotation @ pose[..., :3, 3:])[..., 0]
+    out[..., :3, 3] = -product(rotation, pose[..., :3, 3:])[..., 0]
     out[..., 3, 3] = 1
     return out
 

@@ -1,1 +1,1 @@
-"""Disparity and depth from stereo, from a moving camera, and from a depth sensor. The registry imports it."""
+"""Disparity and depth from stereo, from a moving camera, from a depth sensor. Only the registry imports it."""

@@ -6,17 +6,26 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, field
-from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.generators.contract.fields import (
+    CONFIDENCE_SUFFIX,
+    Array,
+    Kind,
+    confidence_name,
+    field,
+    known_field,
+)
+from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import chunk_key
 from freelabels.pipeline.shards.commit import commit_shard
-from freelabels.pipeline.shards.dataset import Dataset, NotADataset
+from freelabels.pipeline.shards.dataset import ABSENT, Dataset, NotADataset
+from freelabels.pipeline.shards.quarantine import set_aside
 from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS, Shard
 from freelabels.pipeline.storage.local import RECORD
-from freelabels.pipeline.storage.object_store import StoreError
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.labels.reprojection import NEEDS, reproject_residual
@@ -26,7 +35,8 @@ from freelabels.renderers.labels.reprojection import NEEDS, reproject_residual
 class Problem:
     """Something wrong in a shard; `column` is empty if the whole shard is concerned.
 
-    unread: it could not be looked at (a store that doesn't answer, a worker that died), so it may well be whole.
+    unread: it could not be looked at (a newer schema, a plug-in's field that is not installed, a disk or store
+    that fails, a worker that died), so it may well be whole: no repair touches it.
     """
 
     shard: str
@@ -48,7 +58,7 @@ class VerifyWork:
 
 @dataclass(frozen=True)
 class VerifySummary:
-    """What verification found; `repaired` counts what was dropped, for the next run to make again.
+    """What verification found; `repaired` counts what was set aside, for the next run to make again.
 
     residual: of rendered shards, the largest 99th percentile of how far depth, poses and object motion lie from
     the stored flow, pixels; None without any.
@@ -77,8 +87,9 @@ def verify(
 ) -> VerifySummary:
     """Check every byte and every rule of a dataset.
 
-    repair: drop what is broken (a column, or the shard where it can't stand without it), so that the next run of
-    the stage that made it makes it again. Raises NotADataset for a folder that was never one.
+    repair: take out what is proven broken (a column, or the shard where it can't stand without it), so that the
+    next run of the stage that made it makes it again; the shard as it was goes into the quarantine. Raises
+    NotADataset for a folder that was never one.
     """
     reporter = reporter or Reporter()
     dataset = Dataset(path)
@@ -91,6 +102,9 @@ def verify(
         if not names:
             raise
         problems.append(Problem(RECORD, "", str(error).partition(": ")[2]))
+    except UserError as error:
+        names = dataset.shards_if_any()
+        problems.append(Problem(RECORD, "", str(error).partition(": ")[2] or str(error), unread=True))
     residuals: list[float] = []
     work = [VerifyWork(os.fspath(path), name) for name in names]
     with reporter.stage("verify", len(work)) as tick:
@@ -104,26 +118,30 @@ def verify(
     problems.sort(key=str)
     repaired = 0
     if repair:
+        reached("repair: found")
         try:
-            broken = {problem.shard for problem in problems if not problem.unread}
-            repaired = sum(_drop(dataset, shard, problems) for shard in sorted(broken - {RECORD}))
-            if RECORD in broken:
-                dataset.mend()
-                repaired += 1
+            repaired = _repair(dataset, [problem for problem in problems if not problem.unread])
         except OSError as error:
             raise UserError(f"can't repair {path} ({error.strerror})") from error
     return VerifySummary(len(names), tuple(problems), repaired, max(residuals, default=None))
 
 
 def verify_shard(work: VerifyWork) -> ShardCheck:
-    """All that is wrong with one shard. Runs in a worker."""
+    """All that is wrong with one shard; nothing if it is gone, replaced by its next revision. Runs in a worker."""
+    dataset = Dataset(work.dataset)
+    check = _check(dataset, work.shard)
+    return check if not check.problems or work.shard in dataset.shards() else ShardCheck(())
+
+
+def _check(dataset: Dataset, name: str) -> ShardCheck:
     try:
-        shard = Dataset(work.dataset).open(work.shard)
+        shard = dataset.open(name)
     except CorruptShard as error:
-        return ShardCheck((Problem(work.shard, "", str(error).partition(": ")[2]),))
-    problems = [Problem(work.shard, "", reason) for reason in _record_problems(shard)]
-    for name in shard.fields:
-        problems += [Problem(work.shard, name, reason) for reason in _column_problems(shard, name)]
+        reason = str(error).partition(": ")[2]
+        return ShardCheck((Problem(name, "", reason, unread=isinstance(error, NewerSchema)),))
+    problems = [Problem(name, "", reason) for reason in _record_problems(shard)]
+    for column in shard.fields:
+        problems += _column_problems(shard, column)
         shard.close()
     if problems or not set(NEEDS) <= set(shard.fields):
         return ShardCheck(tuple(problems))
@@ -135,7 +153,7 @@ def verify_shard(work: VerifyWork) -> ShardCheck:
             residual = max(residual or 0.0, found.p99)
         if not found.agrees:
             reason = f"disagrees with depth and poses by {found.p99:.3f} px (rows {clip['rows']})"
-            problems.append(Problem(work.shard, "flow", reason))
+            problems.append(Problem(name, "flow", reason))
     shard.close()
     return ShardCheck(tuple(problems), residual)
 
@@ -147,29 +165,37 @@ def _record_problems(shard: Shard) -> Iterator[str]:
     if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
         yield "its clips do not cover its rows"
     expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {RECORD}
-    found = set(shard.storage.files(shard.place))
+    # NFS keeps a file that was removed while somebody had it open under a name of its own.
+    found = {
+        key for key in shard.storage.files(shard.place) if not PurePosixPath(key).name.startswith(".nfs")
+    }
     if found - expected:
         yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"
 
 
-def _column_problems(shard: Shard, name: str) -> list[str]:
+def _column_problems(shard: Shard, name: str) -> list[Problem]:
+    def problem(reason: str, unread: bool = False) -> list[Problem]:
+        return [Problem(shard.name, name, reason, unread)]
+
     files: dict[str, bytes] = {}
-    for key, entry in shard.record["columns"][name]["objects"].items():
-        try:
-            files[key] = data = shard.storage.read(f"{shard.place}/{key}")
-        except StoreError:
-            raise
-        except OSError as error:
-            return [f"its file {key} can't be read ({error.strerror})"]
-        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            return [f"its file {key} does not match its checksum"]
     try:
+        for key, entry in shard.record["columns"][name]["objects"].items():
+            try:
+                files[key] = data = shard.storage.read(f"{shard.place}/{key}")
+            except ABSENT as error:
+                return problem(f"its file {key} can't be read ({error.strerror})")
+            if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                return problem(f"its file {key} does not match its checksum")
+        if known_field(name) is None:
+            return problem("is of a field that is not installed; its bytes are those committed", unread=True)
         shard.hold(name, files[chunk_key(name, len(shard.shape(name)))])
         values = shard.read_rows(name)
         field(name).check(values)
-        return list(_label_problems(shard, name, values))
+        return [Problem(shard.name, name, reason) for reason in _label_problems(shard, name, values)]
     except (CorruptShard, ValueError, KeyError) as error:
-        return [str(error).partition(": ")[2] or str(error)]
+        return problem(str(error).partition(": ")[2] or str(error))
+    except OSError as error:  # the place fails, not the shard
+        return problem(f"could not be read now ({error.strerror or error})", unread=True)
 
 
 def _label_problems(shard: Shard, name: str, values: Array) -> Iterator[str]:
@@ -199,16 +225,42 @@ def _label_problems(shard: Shard, name: str, values: Array) -> Iterator[str]:
         yield f"trusts {label} where there is none"
 
 
-def _drop(dataset: Dataset, name: str, problems: Sequence[Problem]) -> int:
-    """Drop the broken columns of a shard, or the shard. Returns how many things were dropped."""
-    broken = {problem.column for problem in problems if problem.shard == name}
-    if "" in broken or broken & set(FRAME_FIELDS):
-        dataset.storage.drop(name)
-        return 1
-    shard = dataset.open(name)
-    if any(shard.made_by(column) == shard.made_by("image") for column in broken):  # a render is made whole
-        dataset.storage.drop(name)
-        return 1
-    orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
-    commit_shard(dataset, shard.id, {}, shard.clips, {}, base=shard, drop=sorted(broken | orphaned))
-    return len(broken)
+def _repair(dataset: Dataset, proven: Sequence[Problem]) -> int:
+    """Take out all that is broken. Returns how many columns, shards and records."""
+    broken = {problem.shard for problem in proven} - {RECORD}
+    whole = {problem.shard for problem in proven if not problem.column} - {RECORD}
+    repaired = sum(_take_out(dataset, shard, proven) for shard in sorted(whole))
+    if any(problem.shard == RECORD for problem in proven):  # the next revisions will repeat what it says
+        dataset.mend()
+        repaired += 1
+    return repaired + sum(_take_out(dataset, shard, proven) for shard in sorted(broken - whole))
+
+
+def _take_out(dataset: Dataset, name: str, proven: Sequence[Problem]) -> int:
+    """Take the broken columns out of a shard, or the shard out of the dataset, and set aside what was there.
+
+    Returns how many columns or shards were taken out.
+    """
+    found = [problem for problem in proven if problem.shard == name]
+    broken, reasons = {problem.column for problem in found}, [str(problem) for problem in found]
+    if "" not in broken and not broken & set(FRAME_FIELDS):
+        try:
+            shard = dataset.open(name)
+        except MissingFile:  # replaced by another process since it was looked at
+            return 0
+        # A render is made whole: where one column goes, all go.
+        if not any(shard.made_by(column) == shard.made_by("image") for column in broken):
+            orphaned = {confidence_name(column) for column in broken}.intersection(shard.fields)
+            commit_shard(
+                dataset,
+                shard.id,
+                {},
+                shard.clips,
+                {},
+                base=shard,
+                drop=sorted(broken | orphaned),
+                retire=lambda old: set_aside(dataset, old, reasons),
+            )
+            return len(broken)
+    set_aside(dataset, name, reasons)
+    return 1

@@ -1,1 +1,4 @@
-"""Shards: how they are written, committed, read, indexed, summed up and excluded from."""
+"""Shards: how they are written, committed, read, indexed, summed up and excluded from.
+
+Imported by every later room and layer.
+"""

@@ -1,18 +1,35 @@
-"""How a shard is committed: its columns encoded, its record sealed, all of it put in place at once."""
+"""How a shard is committed: its columns encoded, its record sealed, all of it put in place at once.
+
+Any number of processes may add columns to a shard at the same time. Each makes the next revision of the one it
+knows; who comes second adds its columns to the revision of who came first.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from freelabels.generators.contract.fields import Array, field
+from freelabels.ground.errors import MissingFile, Replaced
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import array_metadata, checksums, chunk_key, encode
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.record import canonical, seal
+from freelabels.pipeline.shards.record import canonical, digest, seal
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import confidence_of, statistics
 from freelabels.pipeline.storage.local import RECORD
+from freelabels.pipeline.work import tally
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as it is stored: its zarr metadata, its entry in the shard's record, its files by path."""
+
+    metadata: Mapping[str, Any]
+    entry: Mapping[str, Any]
+    files: Mapping[str, bytes]
 
 
 def commit_shard(
@@ -26,47 +43,135 @@ def commit_shard(
     base: Shard | None = None,
     drop: Sequence[str] = (),
     compression: str = "fast",
+    retire: Callable[[str], None] | None = None,
 ) -> str:
     """Commit the first revision of a shard, or, given its `base`, the next one; returns its folder name.
 
     columns: arrays (frame, …) of the contract, by field name; made_by: what made each. attributes: further
-    attributes of the arrays, by field name. With `base`, columns not in `columns` or `drop` are shared
-    with it, and it is dropped once the new revision stands. If another attempt has committed the same
-    revision, that one stays. Raises ValueError if a column breaks the contract.
+    attributes of the arrays, by field name. With `base`, columns not in `columns` or `drop` are shared with it,
+    unless the images are made otherwise; and once the new revision stands, `retire` is called with the base's
+    name (default: it is dropped).
+
+    If another attempt has committed the same revision, that one becomes the base: the revision whose name is
+    returned always holds all `columns` as `made_by` says. Raises ValueError if a column breaks the contract;
+    Replaced if the columns don't fit what another attempt has committed, or were to be dropped from what it
+    replaced.
     """
-    revision = 0 if base is None else base.revision + 1
-    name = f"{shard_id}.{revision}"
     rows = base.rows if base is not None else len(next(iter(columns.values())))
-    files: dict[str, bytes] = {}
+    extras = attributes or {}
+    made = {
+        name: _column(name, values, rows, made_by[name], extras.get(name, {}), columns, compression)
+        for name, values in columns.items()
+    }
+    new: Mapping[str, _Column] = made
+    while True:
+        kept = _kept(base, new, drop)
+        _refuse_mixture(shard_id, base, kept, new)
+        revision = 0 if base is None else base.revision + 1
+        folder = f"{shard_id}.{revision}"
+        files, links = _revision(dataset, shard_id, rows, clips, new, base, kept)
+        try:
+            won = dataset.storage.commit(folder, files, links)
+        except FileNotFoundError:  # of the base: it has been replaced, and its files are gone
+            if base is None:
+                raise
+            won = False
+        if won:
+            tally.count("bytes", sum(map(len, files.values())))
+            tally.count("frames", rows)
+            reached("commit: stands")
+            if base is not None:
+                base.close()
+                (retire or dataset.storage.drop)(base.name)
+            return folder
+        if base is not None:
+            base.close()
+        newest = dataset.newest(shard_id, revision)
+        if newest is None:
+            raise MissingFile(f"{shard_id}.{max(revision - 1, 0)}: files of it are missing")
+        if drop:
+            raise Replaced(f"{shard_id} was changed by another process meanwhile; run again")
+        base = newest
+        new = {
+            name: column
+            for name, column in made.items()
+            if name not in newest.fields or newest.made_by(name) != column.entry["made_by"]
+        }
+        if not new:
+            newest.close()
+            return newest.name
+
+
+def _column(
+    name: str,
+    values: Array,
+    rows: int,
+    made_by: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    columns: Mapping[str, Array],
+    compression: str,
+) -> _Column:
+    if len(values) != rows:
+        raise ValueError(f"{name}: has {len(values)} frames, the shard has {rows}")
+    field(name).check(values)
+    metadata = array_metadata(name, values.shape, {"made_by": dict(made_by), **attributes}, compression)
+    data = encode(name, values, compression)
+    files = {f"{name}/{RECORD}": canonical(metadata), chunk_key(name, values.ndim): data}
+    entry = {
+        "made_by": dict(made_by),
+        "objects": {
+            key: {"bytes": len(file), "sha256": hashlib.sha256(file).hexdigest()}
+            for key, file in files.items()
+        },
+        "crc32c": checksums(name, rows, data),
+        "statistics": statistics(name, values, confidence_of(name, dict(columns))),
+    }
+    return _Column(metadata, entry, files)
+
+
+def _kept(base: Shard | None, new: Mapping[str, _Column], drop: Sequence[str]) -> list[str]:
+    """Names of the columns that are shared with the base: none if it has other images."""
+    if base is None:
+        return []
+    if {"image"} <= new.keys() & set(base.fields) and base.made_by("image") != new["image"].entry["made_by"]:
+        return []
+    return [name for name in base.fields if name not in new and name not in drop]
+
+
+def _refuse_mixture(
+    shard_id: str, base: Shard | None, kept: Sequence[str], new: Mapping[str, _Column]
+) -> None:
+    """Raise Replaced if a new column was made from something else than what will lie beside it."""
+    beside = {name: base.made_by(name) for name in kept} if base is not None else {}
+    beside |= {name: column.entry["made_by"] for name, column in new.items()}
+    for name, column in new.items():
+        for source, known in column.entry["made_by"].get("inputs", {}).items():
+            if source in beside and digest(beside[source])[:16] != known:
+                raise Replaced(
+                    f"{shard_id}: another process has made {source} otherwise, from which {name} was made; "
+                    "run again when it has ended"
+                )
+
+
+def _revision(
+    dataset: Dataset,
+    shard_id: str,
+    rows: int,
+    clips: Sequence[Mapping[str, Any]],
+    new: Mapping[str, _Column],
+    base: Shard | None,
+    kept: Sequence[str],
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """What a storage commits: files by path within the shard, and links to files of the base."""
+    files = {path: data for column in new.values() for path, data in column.files.items()}
+    entries = {name: column.entry for name, column in new.items()}
+    metadata = {name: column.metadata for name, column in new.items()}
     links: dict[str, str] = {}
-    entries: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
     if base is not None:
-        for kept in base.fields:
-            if kept not in columns and kept not in drop:
-                entries[kept] = base.record["columns"][kept]
-                metadata[kept] = base.group["consolidated_metadata"]["metadata"][kept]
-                links |= {key: f"{base.place}/{key}" for key in entries[kept]["objects"]}
-    for column, values in columns.items():
-        if len(values) != rows:
-            raise ValueError(f"{column}: has {len(values)} frames, the shard has {rows}")
-        field(column).check(values)
-        extra = {"made_by": dict(made_by[column]), **(attributes or {}).get(column, {})}
-        metadata[column] = array_metadata(column, values.shape, extra, compression)
-        objects = {
-            f"{column}/{RECORD}": canonical(metadata[column]),
-            chunk_key(column, values.ndim): encode(column, values, compression),
-        }
-        files |= objects
-        entries[column] = {
-            "made_by": dict(made_by[column]),
-            "objects": {
-                key: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                for key, data in objects.items()
-            },
-            "crc32c": checksums(column, rows, objects[chunk_key(column, values.ndim)]),
-            "statistics": statistics(column, values, confidence_of(column, dict(columns))),
-        }
+        for name in kept:
+            entries[name] = base.record["columns"][name]
+            metadata[name] = base.group["consolidated_metadata"]["metadata"][name]
+            links |= {key: f"{base.place}/{key}" for key in entries[name]["objects"]}
     record = {
         "id": shard_id,
         "dataset": {name: value for name, value in dataset.attributes.items() if name != "schema"},
@@ -76,8 +181,4 @@ def commit_shard(
     }
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(metadata.items()))}
     files[RECORD] = seal(record, consolidated_metadata=consolidated)
-    dataset.storage.commit(name, files, links)
-    if base is not None:
-        base.close()
-        dataset.storage.drop(base.name)
-    return name
+    return files, links

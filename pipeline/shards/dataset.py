@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.shards.record import seal, unseal_dataset
-from freelabels.pipeline.shards.shard import Shard
+from freelabels.ground.errors import CorruptShard, MissingFile, UserError
+from freelabels.ground.faults import reached
+from freelabels.pipeline.shards.record import digest, seal, unseal_dataset
+from freelabels.pipeline.shards.shard import Shard, revision_of
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.interface import Storage, open_storage
-from freelabels.pipeline.storage.local import RECORD
+from freelabels.pipeline.storage.local import QUARANTINE, RECORD
 
 RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
 SCAN_CACHE = ".sources"  # a folder
-LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, ".index.npz")
+LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, ".index.npz", QUARANTINE)
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # how a file that is not there is refused
 _HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
 
 
@@ -98,12 +100,20 @@ class Dataset:
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """What holds for all shards. Raises NotADataset if the folder is not a dataset, or no longer tells."""
+        """What holds for all shards.
+
+        Raises NotADataset if the folder is not a dataset, or no longer tells; NewerSchema if a newer version began
+        it; UserError if its record can't be asked for now.
+        """
         try:
-            attributes = unseal_dataset(self.storage.read(RECORD))
+            attributes = unseal_dataset(f"{self.path}/{RECORD}", self.storage.read(RECORD))
         except UserError:  # an object store that can't be asked
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, OSError) and not isinstance(error, ABSENT):
+                raise UserError(
+                    f"{self.path}/{RECORD} can't be read ({error.strerror}); see to that and run again"
+                ) from error
             how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
             raise NotADataset(
                 f"{self.path} is not a Freelabels dataset: it has no {RECORD} of one{how}"
@@ -122,15 +132,37 @@ class Dataset:
             return []
 
     def mend(self) -> None:
-        """Write the dataset's own record anew from the first sound shard, which tells how it was begun.
+        """Write the dataset's own record anew from the first shard that tells how it was begun.
 
-        Without any sound shard there is nothing to lose: the record goes, so that a stage can begin anew.
+        What was there is kept in the quarantine. Without any shard there is nothing to lose: the record goes, so
+        that a stage can begin anew. Raises UserError, and leaves everything as it is, if there are shards and none
+        of them tells.
         """
-        for name in self.shards():
-            with contextlib.suppress(CorruptShard, KeyError):
-                self.storage.write(RECORD, seal(self.open(name).record["dataset"]))
-                return
-        self.storage.remove(RECORD)
+        shards = self.shards()
+        record = next((record for record in map(self._begun_with, shards) if record is not None), None)
+        if shards and record is None:
+            raise UserError(
+                f"{self.path}: its {RECORD} is damaged, and no shard tells how the dataset was begun (those that "
+                f"schema 1 wrote don't); put back {RECORD} from a copy"
+            )
+        with suppress(FileNotFoundError):
+            damaged = self.storage.read(RECORD).hex()
+            note = {"shard": RECORD, "reasons": ["does not match its checksum"], "hex": damaged}
+            self.storage.write(
+                f"{QUARANTINE}/{RECORD}-{digest(damaged)[:12]}.json", json.dumps(note).encode()
+            )
+        reached("repair: kept")
+        if record is not None:
+            self.storage.write(RECORD, record)
+            reached("repair: mended")
+        else:
+            self.storage.remove(RECORD)
+
+    def _begun_with(self, name: str) -> bytes | None:
+        """The dataset's own record as a shard has it; None if it hasn't."""
+        with suppress(CorruptShard, KeyError):
+            return seal(self.open(name).record["dataset"])
+        return None
 
     def shards(self) -> list[str]:
         """Folder names of the shards, newest revision of each, sorted."""
@@ -150,7 +182,7 @@ class Dataset:
         found: list[tuple[str, int]] = []
         for name in self.storage.folders():
             shard, _, revision = name.rpartition(".")
-            if shard and revision.isdigit():
+            if shard and revision.isdecimal():
                 found.append((shard, int(revision)))
                 newest[shard] = max(newest.get(shard, 0), int(revision))
         keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
@@ -159,6 +191,21 @@ class Dataset:
     def open(self, name: str) -> Shard:
         """Open a shard by folder name. Raises CorruptShard."""
         return Shard.load(self.storage, name)
+
+    def newest(self, shard: str, least: int = 0) -> Shard | None:
+        """The newest revision of a shard, given without one, from number `least` on; None if there is none.
+
+        Asks for the next revisions one by one, and lists only if they are not there. Raises as `open`.
+        """
+        found = None
+        with suppress(MissingFile):
+            while True:
+                found = self.open(f"{shard}.{least}")
+                least += 1
+        if found is not None:
+            return found
+        later = [n for n in self.shards() if n.rpartition(".")[0] == shard and revision_of(n) >= least]
+        return self.open(later[0]) if later else None
 
     def open_all(self, names: Sequence[str]) -> Iterator[Shard]:
         """Open many shards, in order, with as many requests at a time as the storage bears. Raises as `open`."""

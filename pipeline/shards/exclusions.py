@@ -1,8 +1,9 @@
 """Frames a person has ticked as bad: a list beside the shards that training leaves out.
 
 A frame is named by what its pixels come from, not by where it lies: the content hash of its source (a rendered
-clip: the clip's key, a digest of everything that made it) and the number of the frame in that source. So a list
-survives labelling again, with other labels, another frame size, frame rate or clip length.
+clip: the clip's key, a digest of everything that made it; numbered images: the hash of the whole shot, whichever
+part of it the clip is) and the number of the frame in that source. So a list survives labelling again, with other
+labels, another frame size, frame rate or clip length.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from freelabels.pipeline.shards.shard import Shard
 
 FILE = "exclusions.json"
 SCHEMA = 1
+NUMBERED = ("sequence", "stereo", "rgbd")  # kinds of clips made of numbered images
+SHOT_DIGITS = 12  # of a shot's hash
 
 
 @dataclass(frozen=True, order=True)
@@ -33,10 +37,15 @@ class FrameIdentity:
     index: int
 
 
+def shot_of(clip: Mapping[str, Any]) -> str:
+    """Of a clip of numbered images, whose own hash is that of its part, the hash of the whole shot; else ""."""
+    return str(clip.get("spec", {}).get("shot", "")) if clip.get("kind") in NUMBERED else ""
+
+
 def clip_identity(clip: Mapping[str, Any]) -> str:
-    """What names a clip's source for good: its content hash, or its key, or else where it came from."""
+    """What names a clip's source for good: its shot's or content hash, or its key, or else where it came from."""
     source = clip.get("source") or [""]
-    return str(clip.get("sha256") or clip.get("key") or source[0])
+    return shot_of(clip) or str(clip.get("sha256") or clip.get("key") or source[0])
 
 
 def identities_of(shard: Shard) -> list[FrameIdentity]:
@@ -51,11 +60,29 @@ def identities_of(shard: Shard) -> list[FrameIdentity]:
 
 
 def excluded_rows(shard: Shard, excluded: frozenset[FrameIdentity]) -> NDArray[np.bool_]:
-    """(rows,) whether each frame of a shard is on the list; no column is read if none of its clips is."""
-    named = {frame.clip for frame in excluded}
-    if not any(clip_identity(clip) in named for clip in shard.clips):
-        return np.zeros(shard.rows, bool)
-    return np.array([frame in excluded for frame in identities_of(shard)], bool)
+    """(rows,) whether each frame of a shard is on the list; no column is read if none of its clips is.
+
+    Lists of versions up to 0.1.0 name numbered images by the hash of their part; these count as well.
+    """
+    out, listed = np.zeros(shard.rows, bool), _by_clip(excluded)
+    for clip in shard.clips:
+        start, stop = clip["rows"]
+        names = {clip_identity(clip), str(clip.get("sha256", ""))}
+        if unwanted := [index for name in names for index in listed.get(name, ())]:
+            indexed = "frame_index" in shard.fields
+            numbers = shard.read_rows("frame_index", start, stop) if indexed else np.arange(stop - start)
+            out[start:stop] = np.isin(numbers, unwanted)
+    return out
+
+
+@lru_cache(maxsize=4)
+def _by_clip(frames: frozenset[FrameIdentity]) -> dict[str, list[int]]:
+    """Numbers of listed frames by what their clip may be called: a shot's hash begins that of an only part."""
+    found: dict[str, list[int]] = {}
+    for frame in frames:
+        for name in {frame.clip, frame.clip[:SHOT_DIGITS]}:
+            found.setdefault(name, []).append(frame.index)
+    return found
 
 
 def read_exclusions(path: str | os.PathLike[str]) -> frozenset[FrameIdentity]:

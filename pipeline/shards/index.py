@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import canonical
 from freelabels.pipeline.work.progress import Reporter
@@ -79,14 +80,23 @@ def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
 
     Raises UserError if a record is damaged.
     """
-    stamps = dataset.stamps()
     known = _load(dataset)
-    place = {name: k for k, name in enumerate(known.names) if stamps.get(name) == known.stamps[k]}
-    fresh = _read_records(dataset, [name for name in stamps if name not in place], cluster, reporter)
+    while True:
+        stamps = dataset.stamps()
+        place = {name: k for k, name in enumerate(known.names) if stamps.get(name) == known.stamps[k]}
+        try:
+            fresh = _read_records(dataset, [name for name in stamps if name not in place], cluster, reporter)
+            break
+        except UserError:
+            if dataset.stamps().keys() >= stamps.keys():
+                raise
+            # Another process has replaced some of these shards meanwhile: what is there now counts.
     if not fresh and len(place) == len(known.names):
         return known
     index = _merged(known, place, stamps, fresh)
+    reached("index: read")
     save_index(dataset, index)
+    reached("index: saved")
     return index
 
 
@@ -125,14 +135,23 @@ def _read_records(
             for outcome in run(read_entries, work, lambda w: f"records {w.names[0]}", cluster):
                 tick(failed=outcome.result is None)
                 if outcome.result is None:
-                    raise CorruptShard(outcome.error.removeprefix("CorruptShard: "))
+                    raise _as_raised(outcome.error)
                 for name, entry in zip(outcome.work.names, outcome.result, strict=True):
                     found[name] = Entry(alike.setdefault(entry.made_by, entry.made_by), entry.keys)
+    except NewerSchema as error:
+        raise UserError(f"{dataset.path}: {error}") from error
     except CorruptShard as error:
         raise UserError(
-            f"{dataset.path}: {error}; freelabels verify --repair {dataset.path} drops what is broken"
+            f"{dataset.path}: {error}; freelabels verify --repair {dataset.path} takes out what is broken"
         ) from error
     return found
+
+
+def _as_raised(error: str) -> UserError:
+    """The error behind a worker's sentence about it."""
+    kind, _, sentence = error.partition(": ")
+    kinds = {k.__name__: k for k in (CorruptShard, MissingFile, NewerSchema)}
+    return kinds[kind](sentence) if kind in kinds else UserError(f"a record can't be read ({error})")
 
 
 def _merged(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from freelabels.ground.errors import CorruptShard
+from freelabels.ground.errors import CorruptShard, NewerSchema
 
 SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
 KEY = "freelabels"  # the attribute of the group that holds it
@@ -37,7 +37,7 @@ def seal(record: Mapping[str, Any], **group: Any) -> bytes:
 def unseal_shard(name: str, text: bytes) -> dict[str, Any]:
     """The metadata of a shard's group, checked, from its text; name: the shard's folder.
 
-    Raises CorruptShard if it is damaged, of a newer schema or another shard's.
+    Raises NewerSchema if a newer version wrote it, CorruptShard if it is damaged or another shard's.
     """
     try:
         document = json.loads(text)
@@ -46,11 +46,7 @@ def unseal_shard(name: str, text: bytes) -> dict[str, Any]:
         unsealed = text.replace(f',"sha256":"{sealed}"'.encode(), b"", 1)  # sorts last of the record
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptShard(f"{name}: its record can't be read") from error
-    if record.get("schema", 0) > SCHEMA:
-        raise CorruptShard(
-            f"{name}: was written by a newer version "
-            f"(schema {record['schema']}, this one reads {SCHEMA}); update freelabels"
-        )
+    _refuse_newer(name, record)
     if hashlib.sha256(unsealed).hexdigest() != sealed:
         raise CorruptShard(f"{name}: its record does not match its checksum")
     if record.get("schema", 1) > 1 and record.get("id") != name.rpartition(".")[0]:
@@ -65,13 +61,24 @@ def _files(record: Mapping[str, Any]) -> Iterator[str]:
     return (key for column in record["columns"].values() for key in column["objects"])
 
 
-def unseal_dataset(text: bytes) -> dict[str, Any] | None:
+def _refuse_newer(where: str, record: Mapping[str, Any]) -> None:
+    schema = record.get("schema", 0)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerSchema(
+            f"{where}: was written by a newer version "
+            f"(schema {schema}, this one reads {SCHEMA}); update freelabels"
+        )
+
+
+def unseal_dataset(where: str, text: bytes) -> dict[str, Any] | None:
     """What holds for all shards of a dataset, from the text of its group's metadata; None if it is damaged.
 
-    Raises ValueError, KeyError, TypeError or AttributeError if it is something else.
+    Raises NewerSchema, naming `where` it lies, if a newer version wrote it; ValueError, KeyError, TypeError or
+    AttributeError if it is something else.
     """
     document = json.loads(text)
     record: dict[str, Any] = document["attributes"][KEY]
     sealed = record.pop("sha256", None)
+    _refuse_newer(where, record)
     damaged = (sealed or record["schema"] > 1) and digest(document) != sealed
     return None if damaged or "columns" in record else record  # columns: a shard's record in its place

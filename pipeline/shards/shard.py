@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freelabels.generators.contract.fields import Array
-from freelabels.ground.errors import CorruptShard
+from freelabels.ground.errors import CorruptShard, MissingFile
 from freelabels.pipeline.shards.columns import ColumnReader, chunk_key
 from freelabels.pipeline.shards.record import KEY, unseal_shard
 from freelabels.pipeline.storage.interface import OpenFile, Storage
@@ -23,6 +23,11 @@ from freelabels.pipeline.storage.local import RECORD
 MAX_ROWS = 64
 # Every row has these, whatever its source and labels.
 FRAME_FIELDS = ("image", "clip", "frame_index", "time", "domain", "camera_K", "camera_pose")
+
+
+def revision_of(name: str) -> int:
+    """The number of the revision that a shard's folder name ends in."""
+    return int(name.rpartition(".")[2])
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,12 @@ class Shard:
     def load(storage: Storage, name: str) -> Shard:
         """Open a shard by folder name.
 
-        Raises CorruptShard if its record is missing, damaged or of a newer schema.
+        Raises CorruptShard: MissingFile without a record, NewerSchema if a newer version wrote it.
         """
         try:
             return Shard.parse(storage, name, *storage.record(name))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise CorruptShard(f"{name}: it has no record ({RECORD})") from error
+            raise MissingFile(f"{name}: it has no record ({RECORD})") from error
         except ValueError as error:
             raise CorruptShard(f"{name}: its record can't be read") from error
 
@@ -70,7 +75,7 @@ class Shard:
     @property
     def revision(self) -> int:
         """How many times columns of this shard have been added or replaced."""
-        return int(self.name.rpartition(".")[2])
+        return revision_of(self.name)
 
     @property
     def rows(self) -> int:
@@ -100,7 +105,10 @@ class Shard:
         return tuple(self._metadata(name)["shape"])
 
     def read(self, name: str, row: int) -> Array:
-        """One frame of a column, (y, x[, channel]), checked. Raises CorruptShard, or KeyError if absent."""
+        """One frame of a column, (y, x[, channel]), checked.
+
+        Raises CorruptShard, OSError if it can't be asked for now, or KeyError if there is no such column.
+        """
         return self.column(name).row(row)
 
     def read_rows(self, name: str, start: int = 0, stop: int | None = None) -> Array:
@@ -117,7 +125,7 @@ class Shard:
             try:
                 file = self.storage.open(f"{self.place}/{key}", known["bytes"], known["sha256"])
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise CorruptShard(f"{where}: its file is missing") from error
+                raise MissingFile(f"{where}: its file is missing") from error
             self._files.append(file)
             self._open[name] = self._reader(name, file.size, file.fetch)
         return self._open[name]

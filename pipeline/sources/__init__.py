@@ -1,1 +1,4 @@
-"""What people have → clips: files found, grouped, examined, cut into shots and decoded."""
+"""What people have → clips: files found, grouped, examined and cut into clips that can be decoded again.
+
+Imported by stages.
+"""

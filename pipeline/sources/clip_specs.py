@@ -35,7 +35,7 @@ class SourceOptions:
     2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
     in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
     stream: which of a file's videos, counted from 0; covers don't count. depth_unit: metres that one count of all
-    stored depth is; None: as layouts and files beside it tell.
+    stored depth is; None: as layouts and files beside it tell. Raises UserError for what can't be.
     """
 
     fps: float | None = DEFAULT_FPS

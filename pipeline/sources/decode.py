@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from freelabels.pipeline.sources.layouts.grouping import suffix_of
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
+from freelabels.pipeline.media.depth_maps import read_depth
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES
+from freelabels.pipeline.media.images import animation, decode
+from freelabels.pipeline.media.videos import pick
 from freelabels.pipeline.sources.cameras.rig import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES
-from freelabels.pipeline.sources.pixels.depth_maps import read_depth
-from freelabels.pipeline.sources.pixels.images import animation, decode
-from freelabels.pipeline.sources.pixels.videos import pick
+from freelabels.pipeline.sources.layouts.grouping import suffix_of
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
 
 RGB = NDArray[np.uint8]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from freelabels.pipeline.media.depth_maps import read_depth
 from freelabels.pipeline.sources.cameras.rig import Rig
 from freelabels.pipeline.sources.cameras.told import Camera
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.layouts.known import MILLIMETRES, Layout, layout_of
-from freelabels.pipeline.sources.pixels.depth_maps import read_depth
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of, why
 
 SHAPE = 0.02  # by which the shape of depth may differ from that of colour

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from freelabels.pipeline.media.cuts import THUMB, CutFinder, thumb
+from freelabels.pipeline.media.images import animation, check_size
+from freelabels.pipeline.media.pictures import Gap
+from freelabels.pipeline.media.videos import checksum_of, opened
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.pairing import clips_of, with_camera
-from freelabels.pipeline.sources.pixels.cuts import THUMB, CutFinder, thumb
-from freelabels.pipeline.sources.pixels.images import animation, check_size
-from freelabels.pipeline.sources.pixels.pictures import Gap
-from freelabels.pipeline.sources.pixels.videos import checksum_of, opened
 from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
@@ -110,7 +110,8 @@ def _scan_animation(data: bytes) -> _Scan:
 
 def _scan_video(uri: str, number: int) -> _Scan:
     """Every frame of a video: a shot also ends where frames are lost, stamps begin again or the size changes."""
-    cuts, lost, tone_mapped, interlaced = CutFinder(), 0, False, False
+    cuts, tone_mapped, interlaced = CutFinder(), False, False
+    gaps: dict[int, int] = {}  # number of the frame after it → frames that are known to be lost
     scan = _Scan([], [], [], [], [], [], [])
     stretches: list[int] = []
     stamps: list[int | None] = []
@@ -119,7 +120,7 @@ def _scan_video(uri: str, number: int) -> _Scan:
         stretch = 0
         for frame in video.frames():
             if isinstance(frame, Gap):
-                lost += frame.frames
+                gaps[len(scan.indices)] = frame.frames
                 stretch += 1
                 continue
             if not scan.sizes or frame.size != scan.sizes[-1]:
@@ -143,8 +144,9 @@ def _scan_video(uri: str, number: int) -> _Scan:
         raise SourceError("has no frames")
     if not any(stamp is not None for stamp in stamps):
         scan.times[:] = [index / rate for index in scan.indices]
+    lost = sum(max(frames, _frames_between(scan.times, number, rate)) for number, frames in gaps.items())
     falls, timeless = stamps_that_fall(scan.times)
-    after, spoilt, missing = holes(scan.times, keys) if broadcast and not lost else ([], set(), 0)
+    after, spoilt, missing = holes(scan.times, keys, gaps) if broadcast else ([], set(), 0)
     begun = np.cumsum(np.isin(np.arange(len(stretches)), [*falls, *after])) + np.array(stretches)
     shots = [-1 if k in timeless | spoilt else shot for k, shot in enumerate(cuts.shots())]
     pairs = [(shot, int(stretch)) for shot, stretch in zip(shots, begun, strict=True)]
@@ -173,6 +175,11 @@ def _scan_video(uri: str, number: int) -> _Scan:
     if tone_mapped:
         notes.append(f"is of high dynamic range, its frames were tone-mapped to sRGB ({scan.colours[0]})")
     return replace(scan, note="; ".join(notes))
+
+
+def _frames_between(times: Sequence[float], number: int, rate: float) -> int:
+    """How many frames time has room for between a frame and the one before it."""
+    return round((times[number] - times[number - 1]) * rate) - 1 if 0 < number < len(times) else 0
 
 
 def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[ClipSpec]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from freelabels.pipeline.sources.layouts.grouping import Folders, Item, Passed, group, notes_of, suffix_of
-
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
 from freelabels.pipeline.sources.layouts import words
 from freelabels.pipeline.sources.layouts.family import NUMBERS
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
+from freelabels.pipeline.sources.layouts.grouping import Folders, Item, Passed, group, notes_of, suffix_of
 from freelabels.pipeline.sources.layouts.notes import FOLDERS, LEVELS, is_text
 from freelabels.pipeline.storage.uris import (
     SourceError,

@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from freelabels.pipeline.media.cuts import CONNECTED, match
 from freelabels.pipeline.sources.cameras.rig import Rig, read_camera, read_pose, rig
 from freelabels.pipeline.sources.cameras.told import Pose
 from freelabels.pipeline.sources.clip_specs import ASSUMED_FPS, GIVEN, ClipSpec, SourceOptions
@@ -16,7 +17,6 @@ from freelabels.pipeline.sources.depth_units import Depths, depth_of
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.layouts.series import MIN_SEQUENCE, PAUSE
-from freelabels.pipeline.sources.pixels.cuts import CONNECTED, match
 from freelabels.pipeline.sources.sampling import parts_of
 from freelabels.pipeline.sources.stills import Still
 from freelabels.pipeline.storage.uris import SourceError, sha256_of_all, why

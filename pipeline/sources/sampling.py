@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import pairwise
 
 UNEVEN, CONSTANT = 0.1, 0.9  # at a constant rate this share of steps differs by no more from the usual one
@@ -48,17 +48,24 @@ def stamps_that_fall(times: Sequence[float]) -> tuple[list[int], set[int]]:
     return falls, timeless
 
 
-def holes(times: Sequence[float], keys: Sequence[bool]) -> tuple[list[int], set[int], int]:
+def holes(
+    times: Sequence[float], keys: Sequence[bool], known: Container[int] = ()
+) -> tuple[list[int], set[int], int]:
     """Numbers of the frames after holes, of those made from missing ones, and how many are missing.
 
-    There are holes only in recordings of a constant rate. keys: which frames need no others.
+    There are holes only in recordings of a constant rate. keys: which frames need no others. known: frames after
+    gaps that are known without this.
     """
     steps = [later - earlier for earlier, later in pairwise(times)]
     rising = sorted(step for step in steps if step > 0)
     usual = rising[len(rising) // 2] if rising else 0.0
     if sum(abs(step - usual) <= UNEVEN * usual for step in rising) < CONSTANT * len(rising):
         return [], set(), 0
-    after = [number + 1 for number, step in enumerate(steps) if usual and step > HOLE * usual]
+    after = [
+        number + 1
+        for number, step in enumerate(steps)
+        if usual and step > HOLE * usual and number + 1 not in known
+    ]
     spoilt: set[int] = set()
     for number in after:
         while number < len(times) and not keys[number]:

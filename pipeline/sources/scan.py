@@ -12,14 +12,15 @@ from tempfile import TemporaryFile
 from typing import IO, TypeVar
 
 import numpy as np
-from freelabels.pipeline.sources.layouts.grouping import Item
 from numpy.typing import NDArray
 
+from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources import scan_cache
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions, joined_ranges
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
 from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
@@ -27,6 +28,7 @@ from freelabels.pipeline.work.runner import Cluster, run
 
 Said = TypeVar("Said", Refusal, Remark)
 PHOTOS_PER_TASK = 32
+SECONDS_A_VIDEO, SECONDS_OF_PHOTOS = 6 * 3600.0, 600.0  # that a task may take; photos usually take one or two
 ITEMS_AT_A_TIME = 4096  # looked up
 PART_ITEMS, PART_FRAMES = 1 << 14, 1 << 17  # a part of the cache ends with whichever comes first
 
@@ -57,22 +59,34 @@ def examine_items(work: ScanWork) -> list[Examined]:
     return [examine(item, work.options) for item in work.items]
 
 
+def limit(work: ScanWork) -> float:
+    """Seconds that a task may take: whole videos are decoded, which takes as long as they are large."""
+    moving = any(item.kind == "video" for item in work.items)
+    return SECONDS_A_VIDEO if moving else SECONDS_OF_PHOTOS
+
+
 def scan(
-    items: Iterable[Item], options: SourceOptions, dataset: Dataset, cluster: Cluster, reporter: Reporter
+    items: Iterable[Item],
+    options: SourceOptions,
+    dataset: Dataset,
+    cluster: Cluster,
+    reporter: Reporter,
+    owner: str = "",
 ) -> Scanned:
     """The clips of all items, each content once, and the files refused: broken ones and duplicates.
 
     items: ordered by the first of their files' names; no more is kept of one than a few numbers. What is
     remembered of files that have not changed is not examined again. One that kills its decoder costs only itself.
+    owner: names the sources and options of this run, which forgets nothing that runs of others have remembered.
     """
     parts = scan_cache.read_parts(dataset)
     with TemporaryFile() as unknown:
         listing = _list(items, options, parts, unknown)
         if listing.tasks:
-            _examine(unknown, listing, options, parts, dataset, cluster, reporter)
+            _examine(unknown, listing, options, parts, dataset, cluster, reporter, owner)
     scanned = _gather(listing, parts, dataset, reporter)
     if listing.tasks:
-        _forget(listing, parts, dataset)
+        _forget(listing, parts, dataset, owner)
     return scanned
 
 
@@ -141,6 +155,7 @@ def _examine(
     dataset: Dataset,
     cluster: Cluster,
     reporter: Reporter,
+    owner: str,
 ) -> None:
     """Probe the items in `unknown`; adds what came of them to the cache, part by part, and to `parts`."""
     fingerprint = scan_cache.fingerprinter(options)
@@ -150,7 +165,10 @@ def _examine(
 
     def remember() -> None:
         nonlocal known, frames
-        parts.append(scan_cache.write_part(dataset, [(item, fingerprint(item), p) for _, item, p in found]))
+        reached("scan cache: examined")
+        entries = [(item, fingerprint(item), p) for _, item, p in found]
+        parts.append(scan_cache.write_part(dataset, entries, owner))
+        reached("scan cache: remembered")
         for place, _, _ in found:
             listing.rows[place] = known
             known += 1
@@ -177,8 +195,16 @@ def _examined(
     while count:
         again: list[ScanWork] = []
         with reporter.stage("examine", count) as tick:
-            for outcome in run(examine_items, work, lambda w: f"examine {w.items[0].uris[0]}", cluster):
-                tick(failed=outcome.result is None)
+            outcomes = run(
+                examine_items,
+                work,
+                lambda w: f"examine {w.items[0].uris[0]}",
+                cluster,
+                seconds=limit,
+                notice=tick.notice,
+            )
+            for outcome in outcomes:
+                tick(failed=outcome.result is None, outcome=outcome)
                 places, items = outcome.work.places, outcome.work.items
                 if outcome.result is not None:
                     yield from zip(places, items, outcome.result, strict=True)
@@ -281,11 +307,13 @@ def _twins(keys: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
         yield from sorted(zip(order[~head].tolist(), firsts[~head].tolist(), strict=True))
 
 
-def _forget(listing: _Listing, parts: list[Part], dataset: Dataset) -> None:
-    """Drop the parts of the cache that none of the listed items is in: their files have changed or gone."""
+def _forget(listing: _Listing, parts: list[Part], dataset: Dataset, owner: str) -> None:
+    """Drop this owner's parts of the cache that none of the listed items is in: their files changed or went."""
     rows = np.sort(np.frombuffer(listing.rows, np.int64))
     begin = 0
     for part in parts:
-        if np.searchsorted(rows, begin) == np.searchsorted(rows, begin + len(part.items)):
+        unused = np.searchsorted(rows, begin) == np.searchsorted(rows, begin + len(part.items))
+        if unused and part.owner == owner:
             scan_cache.drop_part(dataset, part)
+            reached("scan cache: forgotten")
         begin += len(part.items)

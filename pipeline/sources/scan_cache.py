@@ -18,7 +18,6 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from freelabels.pipeline.sources.layouts.grouping import Item
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
@@ -26,6 +25,7 @@ from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
 from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
 
 VERSION = 3  # of what a part holds and of how files are examined; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
@@ -37,13 +37,14 @@ Fingerprints = NDArray[np.uint64]
 class Part:
     """What came of some items, one after the other.
 
-    name: of its file. items: (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each
-    clip, all (clips,): keys, frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which
-    of its item's files it begins with; noted: whether it has a note. refusals, remarks: (number of the item, what
-    is said).
+    name: of its file. owner: what names the sources and options of the run that wrote it; None: not known. items:
+    (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each clip, all (clips,): keys,
+    frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which of its item's files it
+    begins with; noted: whether it has a note. refusals, remarks: (number of the item, what is said).
     """
 
     name: str
+    owner: str | None
     items: Fingerprints
     counts: NDArray[np.int32]
     keys: NDArray[np.uint64]
@@ -104,11 +105,12 @@ def _parse(name: str, data: bytes) -> Part | None:
         refusals = tuple((item, Refusal(uri, reason)) for item, uri, reason in about["refusals"])
         remarks = tuple((item, Remark(uri, text)) for item, uri, text in about["remarks"])
         columns: dict[str, Any] = {column: stored[column] for column in COLUMNS}
-        return Part(name=name, kinds=kinds, refusals=refusals, remarks=remarks, **columns)
+        owner = about.get("owner")
+        return Part(name=name, owner=owner, kinds=kinds, refusals=refusals, remarks=remarks, **columns)
 
 
-def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) -> Part:
-    """Remember what came of some items, given with their fingerprints."""
+def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], owner: str) -> Part:
+    """Remember what came of some items, given with their fingerprints; owner: as in `Part`."""
     clips = ClipColumns.of([clip for _, _, examined in found for clip in examined.clips])
     specs = [clips.read(number) for number in range(len(clips))]
     lines = [json.dumps(spec.to_json()).encode() for spec in specs]
@@ -125,6 +127,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) 
     }
     about = {
         "version": VERSION,
+        "owner": owner,
         "kinds": [[kind, sorted(provides)] for kind, provides in clips.kinds],
         "refusals": [[k, *asdict(refusal).values()] for k, refusal in refusals],
         "remarks": [[k, *asdict(remark).values()] for k, remark in remarks],
@@ -140,9 +143,8 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]]) 
     data = stream.getvalue()
     name = _name(data)
     dataset.storage.write(f"{SCAN_CACHE}/{name}", data)
-    return Part(
-        name=name, kinds=tuple(clips.kinds), refusals=tuple(refusals), remarks=tuple(remarks), **columns
-    )
+    said: dict[str, Any] = {"refusals": tuple(refusals), "remarks": tuple(remarks)}
+    return Part(name=name, owner=owner, kinds=tuple(clips.kinds), **said, **columns)
 
 
 def drop_part(dataset: Dataset, part: Part) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.pipeline.media.cuts import thumb
+from freelabels.pipeline.media.images import DecodedImage, decode
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.layouts import words
-from freelabels.pipeline.sources.pixels.cuts import thumb
-from freelabels.pipeline.sources.pixels.images import DecodedImage, decode
 from freelabels.pipeline.storage.uris import SourceError, sha256_of
 
 PROBE_SIZE = (256, 256)  # a JPEG needn't be decoded finer than this to see that it is whole

@@ -1,1 +1,4 @@
-"""The stages that make data: label, render, calibrate, and how they plan."""
+"""The stages that make data: label, render, calibrate, and how they plan.
+
+Only the face and the command line import it.
+"""

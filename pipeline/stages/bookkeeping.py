@@ -8,9 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from freelabels.ground.errors import UserError
+from freelabels.ground.errors import Unwritable, UserError
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.work.runner import FATAL_ERRNOS, Outcome
+from freelabels.pipeline.work.runner import Outcome
+
+# What a place answers that takes nothing more, whatever is to be written.
+NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+LEAST_LIMIT = 600.0  # seconds
+SECONDS_A_FRAME = 60.0  # of 256 × 256 pixels: a hundred times what all labels of one take
+
+
+def time_limit(frames: int, size: tuple[int, int]) -> float:
+    """Seconds that a shard of so many frames of (height, width) may take, unless the user says otherwise."""
+    return max(LEAST_LIMIT, SECONDS_A_FRAME * frames * size[0] * size[1] / 256**2)
 
 
 @contextmanager
@@ -19,11 +31,25 @@ def writing_to(out: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, UserError) or errno.errorcode.get(error.errno or 0) not in FATAL_ERRNOS:
+        if isinstance(error, UserError) or error.errno not in NOT_WRITABLE:
             raise
         raise UserError(
             f"can't write to {out} ({error.strerror}); free it and run again, or name another place with --out"
         ) from error
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """In a worker, around what is written alone: an output that takes nothing more is no fault of the item's.
+
+    Sources are read outside of it: one that can't be read costs itself. Raises Unwritable.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise Unwritable(error.strerror or str(error)) from error
 
 
 def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
@@ -37,12 +63,20 @@ def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset
 
 def failure_entry(outcome: Outcome[Any, Any], shard: str, sources: Sequence[str]) -> dict[str, Any]:
     """A line of failures.jsonl."""
-    return {"shard": shard, "error": outcome.error, "sources": list(sources), "traceback": outcome.traceback}
+    return {
+        "shard": shard,
+        "error": outcome.error,
+        "sources": list(sources),
+        "node": outcome.node,
+        "seconds": round(outcome.seconds, 3),
+        "traceback": outcome.traceback,
+    }
 
 
 def write_failed(dataset: Dataset, error: str, made: int) -> UserError:
     """What to tell the user when the place of the dataset takes no more."""
+    why = error.removeprefix("Unwritable: ")
     return UserError(
-        f"can't write to {dataset.path} ({error}); {made} shards were made, free space or permissions and run "
+        f"can't write to {dataset.path} ({why}); {made} shards were made, free space or permissions and run "
         "again to go on"
     )

@@ -151,9 +151,7 @@ def _tallied(
     found: dict[int, dict[Key, Tally]] = {}
     with reporter.stage("calibrate " + ", ".join(sorted(work[0].judged)), len(work)) as tick:
         for outcome in run(tally_clip, work, lambda w: f"calibrate clip {w.clip}", cluster):
-            tick(outcome.work.options.frames, failed=outcome.result is None)
-            if outcome.fatal:
-                raise UserError(f"a clip can't be rendered ({outcome.error})")
+            tick(outcome.work.options.frames, failed=outcome.result is None, outcome=outcome)
             if outcome.result is None:
                 failed.add(outcome.work.clip)
                 reporter.say(f"clip {outcome.work.clip} failed: {outcome.error}", clip=outcome.work.clip)

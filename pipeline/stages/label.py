@@ -3,78 +3,46 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
-from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO, Clip
-from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
-from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.detector import Detector, label_names
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
-from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import Index, read_index
-from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
-from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
-from freelabels.pipeline.sources.decode import read
+from freelabels.pipeline.shards.index import read_index
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.shards.shard import MAX_ROWS
+from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
 from freelabels.pipeline.sources.find import Item, Passed, Refusal, find
 from freelabels.pipeline.sources.scan import scan
-from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
+from freelabels.pipeline.stages.bookkeeping import (
+    begin,
+    failure_entry,
+    time_limit,
+    write_failed,
+    writing_to,
+)
+from freelabels.pipeline.stages.label_plan import LabelPlan, plan_work
+from freelabels.pipeline.stages.label_shard import (
+    LabelledShard,
+    LabelOptions,
+    LabelWork,
+    Unreadable,
+    label_shard,
+)
 from freelabels.pipeline.stages.planning import (
     PlannedShards,
-    Recipe,
-    ShardPlan,
-    clip_seed,
-    clip_table,
-    out_of_date,
     pack,
-    recipes,
     uncovered,
 )
+from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.progress import Reporter
-from freelabels.pipeline.work.runner import Cluster, run
-
-NOT_THERE = -1  # instead of the number of what made a shard
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """What is made of clips, whatever they are cut from.
-
-    labels: names. detectors: instances that replace default parameters, by name. size: (height, width) of the
-    stored frames. shard_frames: most frames of a shard. Raises UserError for a label no detector makes.
-    """
-
-    labels: Sequence[str]
-    detectors: Mapping[str, Detector] = field(default_factory=dict)
-    size: tuple[int, int] = (256, 256)
-    shard_frames: int = MAX_ROWS
-    seed: int = 0
-    compression: str = "fast"
-
-    def __post_init__(self) -> None:
-        try:
-            plan(self.labels, frozenset(), self.detectors)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class LabelWork:
-    """One shard to make or to complete. Small: it crosses process boundaries, pixels don't."""
-
-    dataset: str
-    shard: ShardPlan
-    base: str | None
-    detectors: tuple[Detector, ...]
-    recipes: Mapping[str, Recipe]
-    options: LabelOptions
+from freelabels.pipeline.work.runner import Cluster, Outcome, run
 
 
 @dataclass(frozen=True)
@@ -83,7 +51,7 @@ class LabelSummary:
 
     shards: all shards of the plan; made: of these, made or completed now; failed: left undone, see failures.jsonl;
     refused: sources that were refused, see rejected.jsonl. skipped: labels that sources of a kind can't give,
-    with the reason, by kind.
+    with the reason, by kind. older: columns of shards that stay as older versions made them.
     """
 
     dataset: str
@@ -93,6 +61,7 @@ class LabelSummary:
     failed: int
     refused: int = 0
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    older: int = 0
 
     @property
     def complete(self) -> bool:
@@ -112,6 +81,7 @@ def label(
     detectors: Sequence[Detector] = (),
     compression: str = "fast",
     strict: bool = False,
+    update: Collection[str] | None = None,
     cluster: Cluster | None = None,
     reporter: Reporter | None = None,
 ) -> LabelSummary:
@@ -120,7 +90,8 @@ def label(
     sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
     detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
     detectors: instances that replace default parameters.
-    strict: a refused source ends the run before anything is labelled. Raises UserError for bad input.
+    strict: a refused source ends the run before anything is labelled. update: labels to make anew where an older
+    version made them, () for all; None: they stay, which is said. Raises UserError for bad input.
     """
     sources = path_list(sources)
     options = options or SourceOptions()
@@ -133,6 +104,7 @@ def label(
         shard_frames,
         seed,
         compression,
+        frozenset(["image", *label_names()] if update is not None and not update else update or ()),
     )
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
@@ -147,7 +119,8 @@ def label(
         )
     with writing_to(out):
         dataset = begin(out, {"size": list(size), "seed": seed})
-        scanned = scan(chain([first], items), options, dataset, cluster, reporter)
+        owner = digest([sorted(map(absolute, sources)), repr(options)])[:16]
+        scanned = scan(chain([first], items), options, dataset, cluster, reporter, owner)
         for one in passed:
             reporter.say(str(one), **asdict(one))
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
@@ -159,7 +132,11 @@ def label(
                 raise UserError(f"{files} refused and --strict is given; first: {refusals[0]}")
         if not len(scanned.clips):
             raise UserError(f"no source could be used; first: {refusals[0]}")
-        done = _label_clips(scanned.clips, dataset, wanted, cluster, reporter)
+        done, unreadable = _label_clips(scanned.clips, dataset, wanted, cluster, reporter)
+        if unreadable:
+            refusals = sorted({*refusals, *unreadable}, key=lambda r: r.uri)
+            dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
+            reporter.say(f"{len(unreadable)} more refused: {unreadable[0]}", refused=len(refusals))
         return replace(done, refused=len(refusals))
 
 
@@ -181,94 +158,65 @@ def items_of(
 
 def _label_clips(
     clips: ClipColumns, dataset: Dataset, options: LabelOptions, cluster: Cluster, reporter: Reporter
-) -> LabelSummary:
+) -> tuple[LabelSummary, list[Refusal]]:
+    """Make what is missing; returns what was done and the sources that turned out to be unreadable."""
     index = read_index(dataset, cluster, reporter)
     shards = uncovered(pack(clips, options.shard_frames), index)
     work, skipped = plan_work(shards, index, os.fspath(dataset.path), options)
     _announce(shards, skipped, len(work), reporter)
-    made, failures = 0, []
-    with reporter.stage("label", len(work)) as tick:
-        for outcome in run(label_shard, work, lambda w: f"label {w.shard.id}", cluster):
-            tick(outcome.work.shard.frames, failed=outcome.result is None)
+    if len(work.older):
+        reporter.say(
+            f"older versions made these, which stay ({work.older}); --update makes them anew",
+            event="older",
+            columns=len(work.older),
+            older=[
+                {"column": column, "made_by": version, "shards": count[0], "frames": count[1]}
+                for (column, version), count in sorted(work.older.counts.items())
+            ],
+        )
+    made, failures, refused = 0, [], list[Refusal]()
+    left: LabelPlan | list[LabelWork] = work
+    while left:
+        again = []
+        for outcome in _outcomes(left, options, cluster, reporter):
+            shard = outcome.work.shard
             if outcome.fatal:
                 raise write_failed(dataset, outcome.error, made)
-            if outcome.result is None:
-                sources = sorted({clip.uris[0] for clip in outcome.work.shard.clips})
-                failures.append(failure_entry(outcome, outcome.work.shard.id, sources))
+            if outcome.result is not None:
+                made += bool(outcome.result.name)
+                refused += outcome.result.refused
+            elif outcome.kind == Unreadable.__name__ and outcome.work.base is None:
+                again.append(replace(outcome.work, leave_out=True))
             else:
-                made += 1
+                sources = sorted({clip.uris[0] for clip in shard.clips})
+                failures.append(failure_entry(outcome, shard.id, sources))
+        left = again
     dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
-    return LabelSummary(
-        os.fspath(dataset.path), len(shards), shards.frames, made, len(failures), skipped=skipped
+    path = os.fspath(dataset.path)
+    done = LabelSummary(
+        path, len(shards), shards.frames, made, len(failures), skipped=skipped, older=len(work.older)
     )
+    return done, refused
 
 
-@dataclass(frozen=True)
-class Way:
-    """How shards are made or completed that offer the same and of which the same is there."""
-
-    needed: bool
-    detectors: tuple[Detector, ...]
-    recipes: Mapping[str, Recipe]
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """The work of a run; an item is made when its turn comes, with the whole of its clips."""
-
-    numbers: Sequence[int]
-    make: Callable[[int], LabelWork]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __iter__(self) -> Iterator[LabelWork]:
-        return map(self.make, self.numbers)
-
-
-def plan_work(
-    shards: PlannedShards, index: Index, path: str, options: LabelOptions
-) -> tuple[LabelPlan, dict[str, dict[str, str]]]:
-    """The shards that are missing or out of date, and what can't be had from sources of each kind, and why.
-
-    Shards of which the same columns were made in the same way are planned together: the index tells which.
-    """
-    committed, offers = index.by_id(), shards.offers.tolist()
-    bases = array("q", (committed.get(shard, NOT_THERE) for shard in shards.ids))
-    skipped: dict[str, dict[str, str]] = {}
-    ways: dict[tuple[int, int], Way] = {}
-
-    def key_of(number: int) -> tuple[int, int]:
-        base = bases[number]
-        return offers[number], NOT_THERE if base == NOT_THERE else int(index.made[base])
-
-    def way_of(offer: int, recipe: int) -> Way:
-        kind, provides = shards.clips.kinds[offer]
-        made = {} if recipe == NOT_THERE else index.recipes[recipe]
-        present = [name for name in label_names() if name in made and name not in options.labels]
-        chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors)
-        wanted = recipes(chosen, options.seed)
-        anew = made.get("image") != wanted["image"]  # decoded by another version: nothing is of use
-        stale = tuple(out_of_date(chosen, wanted, {} if anew else made))
-        skipped.setdefault(kind, dict(chosen.skipped))
-        return Way(anew or bool(stale), stale, wanted)
-
-    todo = array("q")
-    for number in range(len(shards)):
-        key = key_of(number)
-        if key not in ways:
-            ways[key] = way_of(*key)
-        if ways[key].needed:
-            todo.append(number)
-
-    def make(number: int) -> LabelWork:
-        way, base = ways[key_of(number)], bases[number]
-        name = None if base == NOT_THERE else index.names[base]
-        return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, options)
-
-    return LabelPlan(todo, make), skipped
+def _outcomes(
+    work: LabelPlan | list[LabelWork], options: LabelOptions, cluster: Cluster, reporter: Reporter
+) -> Iterator[Outcome[LabelWork, LabelledShard]]:
+    """What became of each shard, as they come, and said."""
+    with reporter.stage("label", len(work)) as tick:
+        outcomes = run(
+            label_shard,
+            work,
+            lambda w: f"label {w.shard.id}",
+            cluster,
+            seconds=lambda w: time_limit(w.shard.frames, options.size),
+            notice=tick.notice,
+        )
+        for outcome in outcomes:
+            tick(outcome.work.shard.frames, failed=outcome.result is None, outcome=outcome)
+            yield outcome
 
 
 def _announce(
@@ -287,69 +235,3 @@ def _announce(
             reporter.say(f"  no {name}: {reason}", kind=kind, label=name, reason=reason)
     state = f"{todo} to make or complete" if todo else "all up to date"
     reporter.say(f"{len(shards)} shards, {state}", shards=len(shards), to_do=todo)
-
-
-def label_shard(work: LabelWork) -> str:
-    """Make or complete one shard and commit it; returns its folder name. Runs in a worker."""
-    dataset = Dataset(work.dataset)
-    base = dataset.open(work.base) if work.base is not None else None
-    anew = base is None or base.made_by("image") != work.recipes["image"]
-    columns: dict[str, list[Array]] = {}
-    start = 0
-    for number, spec in enumerate(work.shard.clips):
-        rows = slice(start, start + spec.frames)
-        start += spec.frames
-        clip = _load(work, spec, None if anew else base, rows)
-        if anew:
-            for name, values in _frame_columns(number, spec, clip).items():
-                columns.setdefault(name, []).append(values)
-        for name, values in run_detectors(clip, work.detectors).items():
-            columns.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return commit_shard(
-        dataset,
-        work.shard.id,
-        joined,
-        clip_table(work.shard.clips),
-        {name: work.recipes[name] for name in joined},
-        base=base,
-        drop=base.fields if base is not None and anew else (),
-        compression=work.options.compression,
-    )
-
-
-def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
-    """A clip from its source, or, where the detectors need no more than pixels and labels, from its shard."""
-    seed = clip_seed(work.options.seed, spec)
-    makes = {name for detector in work.detectors for name in detector.makes}
-    wants = {need for detector in work.detectors for need in detector.needs}
-    stored: dict[str, Array] = {}
-    if base is not None:
-        used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
-        stored = {name: base.read_rows(name, rows.start, rows.stop) for name in sorted(used - makes)}
-    if base is None or wants & {STEREO, SENSOR_DEPTH}:
-        return replace(read(spec, work.options.size), seed=seed, labels=stored)
-    return Clip(
-        image=np.ascontiguousarray(base.read_rows("image", rows.start, rows.stop)),
-        time=base.read_rows("time", rows.start, rows.stop),
-        camera_K=base.read_rows("camera_K", rows.start, rows.start + 1)[0],
-        intrinsics=spec.intrinsics,
-        seed=seed,
-        labels=stored,
-    )
-
-
-def _frame_columns(number: int, spec: ClipSpec, clip: Clip) -> dict[str, Array]:
-    frames = len(clip)
-    pose = clip.camera_pose if clip.camera_pose is not None else np.full((frames, 4, 4), np.nan)
-    columns: dict[str, Array] = {
-        "image": clip.image,
-        "clip": np.full(frames, number, np.int32),
-        "frame_index": np.asarray(spec.indices, np.int32),
-        "time": np.asarray(clip.time, np.float64),
-        "domain": np.zeros(frames, np.uint8),
-        "camera_K": np.tile(clip.camera_K, (frames, 1, 1)),
-        "camera_pose": pose,
-    }
-    assert set(columns) == set(FRAME_FIELDS)
-    return columns

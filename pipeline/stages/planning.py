@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,11 @@ class ShardPlan:
         return sum(clip.frames for clip in self.clips)
 
 
+def shard_id(kind: str, keys: Sequence[str]) -> str:
+    """Name of a shard without its revision: a pure function of its clips' kind and keys."""
+    return f"{kind}-{digest(list(keys))[:16]}"
+
+
 @dataclass(frozen=True)
 class PlannedShards:
     """Many planned shards as columns: the k-th holds the clips `members[starts[k] : starts[k + 1]]`."""
@@ -58,7 +63,7 @@ class PlannedShards:
         keys, bounds = clips.keys[members].tolist(), starts.tolist()
         kinds = [kind for kind, _ in clips.kinds]
         ids = [
-            f"{kinds[offer]}-{digest([f'{key:016x}' for key in keys[start:stop]])[:16]}"
+            shard_id(kinds[offer], [f"{key:016x}" for key in keys[start:stop]])
             for offer, start, stop in zip(
                 clips.offers[members[starts[:-1]]].tolist(), bounds[:-1], bounds[1:], strict=True
             )
@@ -69,6 +74,11 @@ class PlannedShards:
     def frames(self) -> int:
         """How many rows all shards have."""
         return int(self.clips.frames[self.members].sum())
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(shards,) how many rows each has."""
+        return np.add.reduceat(self.clips.frames[self.members], self.starts[:-1], dtype=np.int64)
 
     @property
     def offers(self) -> NDArray[np.uint16]:
@@ -161,20 +171,89 @@ def clip_seed(seed: int, clip: ClipSpec) -> int:
     return int(sequence.generate_state(1, np.uint32)[0] >> 1)
 
 
-def recipes(plan: Plan, seed: int) -> dict[str, Recipe]:
-    """What makes each column of a plan: detector, version, parameters and digests of what goes in."""
-    made: dict[str, Recipe] = {name: dict(DECODE) for name in FRAME_FIELDS}
-    for detector in plan.detectors:
-        recipe = json.loads(json.dumps(provenance(detector)))  # as it will be read back
-        recipe["inputs"] = {name: digest(made[name])[:16] for name in ("image", *inputs(detector, made))}
-        if SEED in detector.needs:
-            recipe["seed"] = seed
-        made |= dict.fromkeys(detector.makes, recipe)
-    return made
+@dataclass(frozen=True)
+class Choice:
+    """What is made of a shard's columns: the detectors to run, and what made each column once they have.
+
+    anew: the frames are decoded again, so that nothing that is there is of use. older: columns that stay as
+    another version made them, and what made them.
+    """
+
+    anew: bool
+    detectors: tuple[Detector, ...]
+    recipes: Mapping[str, Recipe]
+    older: Mapping[str, str]
 
 
-def out_of_date(plan: Plan, wanted: Mapping[str, Recipe], made: Mapping[str, Recipe]) -> Iterator[Detector]:
-    """The detectors of a plan that must run, because a column of theirs was not `made`, or made otherwise."""
+def choose(
+    plan: Plan, seed: int, made: Mapping[str, Recipe], asked: Collection[str], update: frozenset[str]
+) -> Choice:
+    """Which detectors of a plan must run, given what `made` the columns that are there.
+
+    Those must whose column is missing, was made with other parameters or seed, or from columns that are no more.
+    A column that another version made stays, unless its detector is `asked` for with other parameters, or it is
+    among those to `update`. All of a detector's columns go together.
+    """
+    decode = dict(DECODE)
+    stored = made.get("image")
+    anew = stored is None or (stored != decode and "image" in update)
+    older: dict[str, str] = {}
+    if stored is not None and not anew:
+        if stored != decode:
+            older["image"] = release(stored)
+        decode = dict(stored)
+    effective: dict[str, Recipe] = dict.fromkeys(FRAME_FIELDS, decode)
+    stale: list[Detector] = []
     for detector in plan.detectors:
-        if any(made.get(name) != wanted[name] for name in detector.makes):
-            yield detector
+        wanted = _recipe(detector, seed, effective)
+        kept = None if anew else _kept(detector, wanted, made, effective, detector.name in asked)
+        if kept != wanted and update.intersection(detector.makes):
+            kept = None
+        if kept is None:
+            stale.append(detector)
+        elif kept != wanted:
+            older |= dict.fromkeys(detector.makes, release(kept))
+        effective |= dict.fromkeys(detector.makes, wanted if kept is None else kept)
+    return Choice(anew, tuple(stale), effective, older)
+
+
+def release(recipe: Recipe) -> str:
+    """Generator and version, for people."""
+    return f"{recipe.get('generator', '?')} {recipe.get('version', '?')}"
+
+
+def _recipe(detector: Detector, seed: int, effective: Mapping[str, Recipe]) -> Recipe:
+    """What makes a detector's columns: name, version, parameters and digests of what goes in."""
+    recipe: Recipe = json.loads(json.dumps(provenance(detector)))  # as it will be read back
+    recipe["inputs"] = {
+        name: digest(effective[name])[:16] for name in ("image", *inputs(detector, effective))
+    }
+    if SEED in detector.needs:
+        recipe["seed"] = seed
+    return recipe
+
+
+def _kept(
+    detector: Detector,
+    wanted: Recipe,
+    made: Mapping[str, Recipe],
+    effective: Mapping[str, Recipe],
+    asked: bool,
+) -> Recipe | None:
+    """What made the columns of a detector that stay; None: they are made now."""
+    recipe = made.get(detector.makes[0])
+    if recipe is None or any(made.get(name) != recipe for name in detector.makes):
+        return None
+    if recipe == wanted:
+        return recipe
+    same_version = recipe.get("version") == wanted["version"]
+    if recipe.get("generator") != wanted["generator"] or recipe.get("seed") != wanted.get("seed"):
+        return None
+    if recipe.get("parameters") != wanted["parameters"] and (same_version or asked):
+        return None
+    before = recipe.get("inputs", {})
+    if any(name not in effective or digest(effective[name])[:16] != was for name, was in before.items()):
+        return None
+    if same_version and before.keys() != wanted["inputs"].keys():
+        return None
+    return recipe

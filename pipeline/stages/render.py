@@ -22,19 +22,30 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, number_of, read_index
 from freelabels.pipeline.shards.record import canonical, digest
-from freelabels.pipeline.shards.shard import MAX_ROWS
-from freelabels.pipeline.stages.bookkeeping import begin, failure_entry, write_failed, writing_to
+from freelabels.pipeline.shards.shard import MAX_ROWS, revision_of
+from freelabels.pipeline.stages.bookkeeping import (
+    begin,
+    committing,
+    failure_entry,
+    time_limit,
+    write_failed,
+    writing_to,
+)
 from freelabels.pipeline.stages.planning import held_keys
+from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
+from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
+SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
+SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has objects, so padded in a shard
 
 
@@ -120,6 +131,11 @@ class RenderWork:
         """Name of the shard without its revision: a pure function of its clips."""
         return f"render-{digest([self.options.key(clip) for clip in self.clips])[:16]}"
 
+    @property
+    def frames(self) -> int:
+        """How many rows the shard has."""
+        return len(self.clips) * self.options.frames
+
 
 @dataclass(frozen=True)
 class RenderSummary:
@@ -152,6 +168,7 @@ def render(
     """
     options = options or RenderOptions()
     reporter, cluster = reporter or Reporter(), cluster or Cluster()
+    cluster = dataclasses.replace(cluster, memory=max(cluster.memory, memory_needed(options)))
     if clips < 1:
         raise UserError(f"--clips must be at least 1, not {clips}")
     _ = options.recipe  # bad folders are found before anything is written
@@ -159,12 +176,23 @@ def render(
         dataset = begin(out, {"size": list(options.size), "seed": options.seed})
         index = read_index(dataset, cluster, reporter)
         work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
+        remade = {item.base for item in work}
+        if kept := next((name for name in index.names if name not in remade), None):
+            _refuse_other_classes(dataset, kept, options.library.classes)
         reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
         made, failures = 0, []
         with reporter.stage("render", len(work)) as tick:
-            for outcome in run(render_shard, work, lambda w: f"render {w.id}", cluster):
+            outcomes = run(
+                render_shard,
+                work,
+                lambda w: f"render {w.id}",
+                cluster,
+                seconds=lambda w: time_limit(w.frames, options.size),
+                notice=tick.notice,
+            )
+            for outcome in outcomes:
                 failed = outcome.result is None
-                tick(0 if failed else len(outcome.work.clips) * options.frames, failed=failed)
+                tick(0 if failed else outcome.work.frames, failed=failed, outcome=outcome)
                 if outcome.fatal:
                     raise write_failed(dataset, outcome.error, made)
                 if outcome.result is None:
@@ -179,8 +207,16 @@ def render(
         return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
 
 
+def memory_needed(options: RenderOptions) -> int:
+    """Bytes a task needs: the software, a window's work, a frame's light, a shard's columns and their files."""
+    frame = options.size[0] * options.size[1]
+    rows = options.frames * _clips_per_shard(options)
+    return SOFTWARE + 700 * min(frame, windows.PIXELS) + frame * (60 + 140 * rows)
+
+
 def _clips_per_shard(options: RenderOptions) -> int:
-    return max(1, MAX_ROWS // options.frames)
+    pixels = int(options.frames * options.size[0] * options.size[1])
+    return max(1, min(MAX_ROWS // options.frames, SHARD_PIXELS // pixels))
 
 
 def plan_work(
@@ -206,43 +242,67 @@ def plan_work(
     return work
 
 
+def _refuse_other_classes(dataset: Dataset, name: str, classes: Sequence[str]) -> None:
+    """Raise UserError if a shard that stays numbers its classes otherwise, so that a dataset has one table."""
+    shard = dataset.newest(name.rpartition(".")[0], revision_of(name))
+    table = (
+        shard.attributes("semantic").get("names", ())
+        if shard is not None and "semantic" in shard.fields
+        else ()
+    )
+    for number, (there, here) in enumerate(zip(table, classes, strict=False)):
+        if there != here:
+            raise UserError(
+                f"{dataset.path} holds renders of other meshes: its class {number} is {there!r} and would be "
+                f"{here!r}; give the same --meshes, or another --out"
+            )
+
+
 def render_shard(work: RenderWork) -> str:
     """Render and commit one shard; returns its folder name. Runs in a worker."""
     options, assets = work.options, work.options.library
+    dataset = Dataset(work.dataset)
+    base = dataset.newest(work.id, revision_of(work.base)) if work.base is not None else None
+    if (
+        base is not None and base.made_by("image") == options.recipe
+    ):  # by another process, since it was planned
+        return base.name
     parts: list[dict[str, Array]] = []
     table: list[dict[str, Any]] = []
     start = 0
     for number, clip in enumerate(work.clips):
-        if options.scene is not None:
-            scene, simulation = scene_from_json(options.scene), None
-        else:
-            scene, simulation = find_scene(
-                options.seed, clip, options.ranges, assets, options.frames, options.size
-            )
+        with tally.part("simulate"):
+            if options.scene is not None:
+                scene, simulation = scene_from_json(options.scene), None
+            else:
+                scene, simulation = find_scene(
+                    options.seed, clip, options.ranges, assets, options.frames, options.size
+                )
         image: Any = options.image
-        rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
+        with tally.part("render"):
+            rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
         parts.append({**rendered.columns, "clip": np.full(options.frames, number, np.int32)})
         rows = {"rows": [start, start + options.frames], "key": options.key(clip)}
         table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})
         start += options.frames
     columns = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
-    dataset = Dataset(work.dataset)
-    base = dataset.open(work.base) if work.base is not None else None
-    return commit_shard(
-        dataset,
-        work.id,
-        columns,
-        table,
-        dict.fromkeys(columns, options.recipe),
-        attributes={"semantic": {"names": list(assets.classes)}},
-        base=base,
-        drop=base.fields if base is not None else (),
-        compression=work.compression,
-    )
+    with tally.part("commit"), committing():
+        return commit_shard(
+            dataset,
+            work.id,
+            columns,
+            table,
+            dict.fromkeys(columns, options.recipe),
+            attributes={"semantic": {"names": list(assets.classes)}},
+            base=base,
+            compression=work.compression,
+        )
 
 
 def _joined(name: str, clips: Sequence[Array]) -> Array:
     """Clips one after the other; axes over objects are filled up to the longest with "no such object"."""
+    if len(clips) == 1:
+        return clips[0]
     axes = ("frame", *field_named(name).axes)
     sizes = [max(values.shape[k] for values in clips) for k in range(len(axes))]
     padded = []

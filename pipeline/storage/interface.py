@@ -86,7 +86,20 @@ class Storage(Protocol):
         """Remove a committed folder; it vanishes from listings before its files do."""
 
     def sweep(self) -> int:
-        """Remove what killed writers left, never work in progress. Returns how many."""
+        """Remove what writers left that have been dead for long by the storage's own clock. Returns how many.
+
+        What is younger is not touched; an attempt that is swept all the same is never committed.
+        """
+
+    def quarantine(self, folder: str, note: bytes) -> None:
+        """Move a committed folder, as it is, to where no reader looks, with a note that says why.
+
+        It lies at `.quarantine/NAME` from then on, the note at `.quarantine/NAME.json`; the name begins with the
+        folder's and a hyphen.
+        """
+
+    def purge(self, name: str) -> None:
+        """Remove a folder from the quarantine, with its note."""
 
     def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Place and description of many committed folders, as fast as the storage can; None: it is gone."""

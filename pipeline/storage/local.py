@@ -1,24 +1,36 @@
-"""A dataset in a folder: a commit is a rename, which a kill at any instant can't cut in half."""
+"""A dataset in a folder: a commit is a rename, which a kill at any instant can't cut in half.
+
+No locks: network file systems keep them to one machine or refuse them. What an attempt writes lies under a name of
+its own, `.tmp-<folder>-<attempt>`, until it is renamed; and who clears away takes it by a rename too. Of these two
+renames one succeeds, so that a folder which was committed is never cleared away, and an attempt that was cleared
+away is never committed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.faults import reached
 
-try:
-    import fcntl
-except ModuleNotFoundError as error:
-    raise UserError("Freelabels needs Linux or macOS: on Windows, run it in WSL") from error
+if not hasattr(os, "pread"):
+    raise UserError("Freelabels needs Linux or macOS: on Windows, run it in WSL")
 
 STAGING = ".tmp-"
 RECORD = "zarr.json"  # the file that describes a folder
+QUARANTINE = ".quarantine"  # a folder; of each folder in it there is a note beside it, NAME.json
+# What has not changed for so long, between two time stamps of the file system, was left by a writer that is dead.
+# One that was paused for longer, between two of its writes, has to begin anew; nothing worse.
+ABANDONED = timedelta(hours=1)
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)  # how a rename onto a folder is refused
 
 
 @dataclass(frozen=True)
@@ -47,9 +59,10 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """`freelabels.pipeline.storage.interface.interface.Storage` in a folder."""
+    """`freelabels.pipeline.storage.interface.Storage` in a folder."""
 
     root: Path
+    abandoned: timedelta = field(default=ABANDONED, kw_only=True)
 
     def folders(self) -> list[str]:
         """Names of the committed folders, sorted."""
@@ -104,14 +117,26 @@ class LocalStorage:
 
     def write(self, key: str, data: bytes) -> None:
         """Put a file beside the folders, or replace it as a whole."""
-        scratch = self.root / f"{STAGING}{key.lstrip('.').replace('/', '-')}-{uuid4().hex[:12]}"
+        self.path(key).parent.mkdir(exist_ok=True)
         try:
-            scratch.write_bytes(data)
-            self.path(key).parent.mkdir(exist_ok=True)
+            self._replace(key, data)
+        except FileNotFoundError:  # paused for so long that its scratch file was cleared away
+            self._replace(key, data)
+
+    def _replace(self, key: str, data: bytes) -> None:
+        scratch = self._scratch(key.lstrip(".").replace("/", "-"))
+        try:
+            _write(scratch, data)
+            reached("small file: written")
             scratch.replace(self.path(key))
+            reached("small file: replaced")
         except OSError:
             scratch.unlink(missing_ok=True)
             raise
+
+    def _scratch(self, name: str) -> Path:
+        """A path that nobody else writes to, and that a sweep clears away."""
+        return self.root / f"{STAGING}{name}-{uuid4().hex[:12]}"
 
     def open(self, key: str, size: int, sha256: str) -> LocalFile:
         """A file for reading parts of it. Raises FileNotFoundError."""
@@ -133,15 +158,17 @@ class LocalStorage:
         """Make the folder with its first file unless another writer has; a failure leaves no folder behind."""
         new = not self.root.exists()
         self.root.mkdir(parents=True, exist_ok=True)
-        scratch = self.root / f"{STAGING}{key.lstrip('.')}-{uuid4().hex[:12]}"
+        scratch = self._scratch(key.lstrip("."))
         try:
-            scratch.write_bytes(data)
+            _write(scratch, data)
+            reached("begin: written")
             try:
                 os.link(scratch, self.path(key))
             except FileExistsError:
                 pass
             except OSError:  # a file system without hard links
                 scratch.replace(self.path(key))
+            reached("begin: linked")
             scratch.unlink(missing_ok=True)
         except OSError:
             scratch.unlink(missing_ok=True)
@@ -158,28 +185,33 @@ class LocalStorage:
         """
         if self.path(folder).exists():
             return False
-        staging = self.root / f"{STAGING}{folder}-{uuid4().hex[:12]}"
+        staging = self._scratch(folder)
         staging.mkdir()
+        reached("commit: begun")
         try:
-            with _locked(staging):
-                self._fill(staging, files, links)
-                staging.rename(self.path(folder))
-        except OSError:
+            self._fill(staging, files, links)
+            reached("commit: filled")
+            staging.rename(self.path(folder))
+        except OSError as error:
+            swept = not staging.exists()
             shutil.rmtree(staging, ignore_errors=True)
-            if self.path(folder).exists():  # another attempt won
+            if error.errno in TAKEN or self.path(folder).exists():  # another attempt won
                 return False
+            if swept:
+                raise OSError(errno.ETIMEDOUT, f"writing {folder} took too long") from error
             raise
+        reached("commit: renamed")
         _fsync(self.root)
         return True
 
     def _fill(self, staging: Path, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
-        for name in (*files, *links):
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        for below in sorted(
+            {parent for name in (*files, *links) for parent in Path(name).parents} - {Path()}
+        ):
+            (staging / below).mkdir()  # and never `staging` itself again: it may have been swept
         for name, data in files.items():
-            with (staging / name).open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            _write(staging / name, data)
+        reached("commit: written")
         for name, key in links.items():
             try:
                 os.link(self.path(key), staging / name)
@@ -188,42 +220,78 @@ class LocalStorage:
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(self.path(key), staging / name)
                 _fsync(staging / name)
-        for below, _, _ in os.walk(staging, topdown=False):
-            _fsync(Path(below))
+        for folder, _, _ in os.walk(staging, topdown=False):
+            _fsync(Path(folder))
 
     def drop(self, folder: str) -> None:
         """Remove a committed folder; it vanishes from listings before its files do."""
-        grave = self.root / f"{STAGING}drop-{folder}-{uuid4().hex[:12]}"
-        with contextlib.suppress(FileNotFoundError):
-            self.path(folder).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+        self._bury(self.path(folder))
+
+    def _bury(self, path: Path) -> bool:
+        """Remove a file or folder, out of sight first; False if it was not there, or taken by another."""
+        grave = self._scratch("drop")
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return False
+        reached("drop: hidden")
+        shutil.rmtree(grave, ignore_errors=True) if grave.is_dir() else grave.unlink(missing_ok=True)
+        return True
 
     def sweep(self) -> int:
-        """Remove what killed writers left; work in progress is locked and stays. Returns how many."""
-        swept = 0
+        """Remove what writers left that have been dead for long by the file system's clock. Returns how many."""
         with os.scandir(self.root) as entries:
-            leftovers = [Path(e.path) for e in entries if e.name.startswith(STAGING) and e.is_dir()]
+            leftovers = [Path(e.path) for e in entries if e.name.startswith(STAGING)]
+        if not leftovers:
+            return 0
+        reached("sweep: listed")
+        oldest, swept = self._now() - self.abandoned.total_seconds(), 0
         for leftover in leftovers:
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), _locked(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
-                swept += 1
+            with contextlib.suppress(FileNotFoundError):  # finished, or swept by another, meanwhile
+                if leftover.stat().st_mtime <= oldest:
+                    swept += self._bury(leftover)
         return swept
+
+    def _now(self) -> float:
+        """The time by the clock that stamps files here, which need not be this machine's."""
+        clock = self._scratch("clock")
+        clock.touch()
+        now = clock.stat().st_mtime
+        clock.unlink(missing_ok=True)
+        return now
+
+    def quarantine(self, folder: str, note: bytes) -> None:
+        """Move a committed folder, as it is, to where no reader looks, with a note that says why."""
+        name = f"{folder}-{uuid4().hex[:12]}"
+        self.write(f"{QUARANTINE}/{name}.json", note)
+        reached("repair: noted")
+        try:
+            self.path(folder).rename(self.path(f"{QUARANTINE}/{name}"))
+        except FileNotFoundError:
+            self.remove(f"{QUARANTINE}/{name}.json")
+            return
+        reached("repair: moved")
+        _fsync(self.path(QUARANTINE))
+        _fsync(self.root)
+
+    def purge(self, name: str) -> None:
+        """Remove a folder from the quarantine, with its note."""
+        self._bury(self.path(f"{QUARANTINE}/{name}"))
+        reached("prune: removed")
+        self.remove(f"{QUARANTINE}/{name}.json")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that stands on the disk when this returns."""
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which the system drops when its holder dies. Raises BlockingIOError if held."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     finally:
         os.close(handle)

@@ -22,9 +22,9 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.ground.errors import CorruptShard, MissingFile, UserError
 from freelabels.pipeline.storage.file_cache import FileCache
-from freelabels.pipeline.storage.local import RECORD, LocalFile
+from freelabels.pipeline.storage.local import QUARANTINE, RECORD, LocalFile
 from freelabels.pipeline.storage.uris import SourceError, file_system
 
 COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
@@ -53,7 +53,7 @@ class ObjectFile:
     _run: tuple[int, int] = (0, 0)  # where reading in order began, and where it has come to
 
     def fetch(self, start: int, stop: int) -> bytes:
-        """Bytes start … stop - 1, fewer if the object ends before. Raises CorruptShard if it is gone."""
+        """Bytes start … stop - 1, fewer if the object ends before. Raises MissingFile if it is gone."""
         offset, held = self._held
         if not offset <= start <= stop <= offset + len(held):
             began = self._run[0] if start == self._run[1] and start else start
@@ -61,7 +61,7 @@ class ObjectFile:
             try:
                 offset, held = start, self.get(start, ahead)
             except FileNotFoundError as error:
-                raise CorruptShard(f"{self.key}: its file is missing") from error
+                raise MissingFile(f"{self.key}: its file is missing") from error
             self._held = offset, held
             self._run = began, start + len(held)
         return held[start - offset : stop - offset]
@@ -264,8 +264,7 @@ class ObjectStorage:
         except FileNotFoundError:
             return
         except ValueError:  # its objects can't be told from those of other attempts: a sweep finds out
-            places = [name for name in self._names("") if name.rpartition("-")[0] == folder]
-            for place in places:
+            for place in self._attempts_at(folder):
                 self.write(f"{ATTEMPTS}/{place}", place.encode())
             self._forget(f"{COMMITS}/{folder}")
             return
@@ -274,8 +273,40 @@ class ObjectStorage:
         self._remove(place)
         self._forget(f"{ATTEMPTS}/{place}")
 
+    def _attempts_at(self, folder: str) -> list[str]:
+        """Places of all attempts to commit a folder, whichever won."""
+        return [name for name in self._names("") if name.rpartition("-")[0] == folder]
+
+    def quarantine(self, folder: str, note: bytes) -> None:
+        """Move a committed folder, as it is, to where no reader looks, with a note that says why.
+
+        Of a folder whose commit is damaged, the objects of all attempts go there.
+        """
+        try:
+            places = [self.record(folder)[0]]
+        except FileNotFoundError:
+            return
+        except ValueError:
+            places = self._attempts_at(folder)
+        for place in places:
+            with self._plainly():
+                sources = self._system.find(self._path(place))
+                if sources:
+                    names = [posixpath.relpath(_bare(path), _bare(self._path(place))) for path in sources]
+                    self._system.copy(sources, [self._path(f"{QUARANTINE}/{place}/{name}") for name in names])
+            self.write(f"{QUARANTINE}/{place}.json", note)
+        self.drop(folder)
+
+    def purge(self, name: str) -> None:
+        """Remove a folder from the quarantine, with its note."""
+        self._remove(f"{QUARANTINE}/{name}")
+        self._forget(f"{QUARANTINE}/{name}.json")
+
     def sweep(self) -> int:
-        """Remove the objects of attempts that began long ago by the store's clock and that no commit names."""
+        """Remove the objects of attempts that began long ago by the store's clock and that no commit names.
+
+        Returns of how many.
+        """
         attempts = self._names(ATTEMPTS)
         if not attempts:
             return 0

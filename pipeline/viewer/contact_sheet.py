@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 
 TILE, GAP, HEADER = 160, 4, 18
-INK, PAPER = (230, 230, 230), (24, 24, 28)
+INK, FAINT, PAPER = (230, 230, 230), (130, 130, 138), (24, 24, 28)
 
 
 def draw_contact_sheet(
@@ -29,8 +30,9 @@ def draw_contact_sheet(
 ) -> Path:
     """Write a PNG with every label beside its frame, for `frames` frames spread over the kinds of sources.
 
-    Colours fade to slate where the label is not trusted. fields: what to show, () for all that are there.
-    Raises UserError if there is nothing to show or the file can't be written.
+    Colours fade to slate where the label is not trusted; where a source has no such label, words say so. fields:
+    what to show, () for all that are there. Raises UserError if there is nothing to show or the file can't be
+    written.
     """
     target = Path(target)
     dataset = Dataset(path)
@@ -58,6 +60,14 @@ def draw_contact_sheet(
             if name in shard.fields:
                 tile = Image.fromarray(_tile(shard, name, row)).resize((width, height), Image.Resampling.BOX)
                 sheet.paste(tile, (GAP + k * (width + GAP), top))
+            else:
+                kind = next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])["kind"]
+                draw.text(
+                    (2 * GAP + k * (width + GAP), top + height // 2 - 14),
+                    f"none is made\nof a {kind}",
+                    FAINT,
+                    font,
+                )
         shard.close()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +117,12 @@ def _tile(shard: Shard, name: str, row: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture(name, values, confidence))
 
 
+def _clip_of(shard: Shard, row: int) -> Mapping[str, Any]:
+    return next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])
+
+
 def _caption(shard: Shard, row: int) -> str:
-    clip = next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])
+    clip = _clip_of(shard, row)
     domain = DOMAINS[int(shard.read("domain", row))]
     source = (clip.get("source") or ["?"])[0].rpartition("/")[2]
     return f"{clip['kind']} ({domain}) · {source} · {shard.name} row {row}"

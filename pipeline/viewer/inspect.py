@@ -177,6 +177,10 @@ def print_table(figures: Mapping[str, Any], console: Console) -> None:
             ", ".join(column["made_by"]),
         )
     console.print(table)
+    for name, column in figures["fields"].items():
+        if len(column["made_by"]) > 1 and not name.endswith("_confidence"):
+            rows = ", ".join(f"{count} rows by {version}" for version, count in column["made_by"].items())
+            console.print(f"{name} is of several versions: {rows}", markup=False, soft_wrap=True)
     for what, hint in (("refused", "rejected.jsonl"), ("failed", "failures.jsonl")):
         if figures[what]:
             console.print(f"{figures[what]} {what}, see {hint}", markup=False)

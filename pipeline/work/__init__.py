@@ -1,1 +1,4 @@
-"""Work items on Ray or in this process, and what is said meanwhile. The only room that knows Ray."""
+"""Work items on Ray or in this process, and what is said meanwhile. The only room that knows Ray.
+
+Imported by every later room that runs work.
+"""

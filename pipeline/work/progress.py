@@ -13,6 +13,9 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from freelabels.pipeline.work.attempt import Outcome
+from freelabels.pipeline.work.window import SLOW
+
 Mode = Literal["auto", "json", "quiet"]
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -66,8 +69,12 @@ class Tick:
     started: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
 
-    def __call__(self, frames: int = 0, failed: bool = False) -> None:
-        """One more item is finished, with so many frames."""
+    def __call__(
+        self, frames: int = 0, failed: bool = False, outcome: Outcome[Any, Any] | None = None
+    ) -> None:
+        """One more item is finished, with so many frames; its outcome is an event for machines."""
+        if outcome is not None and self.reporter.mode == "json":
+            print_json(event(self.name, outcome, frames))
         self.done += 1
         self.failed += failed
         self.frames += frames
@@ -75,6 +82,19 @@ class Tick:
             self.bar.update(self.task, completed=self.done, facts=self._facts())
         elif time.monotonic() - self.shown > SECONDS_BETWEEN_LINES:
             self.line()
+
+    def notice(self, items: list[str], limits: list[float], cpus: int) -> None:
+        """Say which items have not come back for long; `window.Notice`."""
+        names = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+        self.reporter.say(
+            f"{names}: not back after {SLOW / 60:g} min, on {cpus} CPUs; the limit is {max(limits) / 60:g} min",
+            event="slow",
+            stage=self.name,
+            items=items,
+            seconds=SLOW,
+            limit=max(limits),
+            cpus=cpus,
+        )
 
     def line(self, final: bool = False) -> None:
         """Print the state as a line of its own, where there is no live one."""
@@ -94,6 +114,23 @@ class Tick:
         rate = f"{self.frames / self._seconds():.1f} frames/s" if self.frames else ""
         failed = f"{self.failed} failed" if self.failed else ""
         return ", ".join(part for part in (failed, rate) if part)
+
+
+def event(stage: str, outcome: Outcome[Any, Any], frames: int) -> dict[str, Any]:
+    """What became of an item, for machines."""
+    failed = outcome.result is None
+    why = {"kind": outcome.kind, "error": outcome.error} if failed else {}
+    counts = {name: round(amount, 3) for name, amount in sorted(outcome.counts.items())}
+    return {
+        "event": "failed" if failed else "done",
+        "stage": stage,
+        "item": outcome.item,
+        "node": outcome.node,
+        "seconds": round(outcome.seconds, 3),
+        "frames": frames,
+        **counts,
+        **why,
+    }
 
 
 def print_json(document: Any) -> None:

@@ -1,1 +1,4 @@
-"""Seed → scene: what scenes are drawn from, and the drawing."""
+"""Seed → scene: what scenes are drawn from, and the drawing.
+
+Imported by `render`, `preview` and the stages.
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded, rounded_vector
-from freelabels.renderers.scene.assets import Asset, Group, Library
+from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.loading import Asset, Group
 from freelabels.renderers.scene.scene import Body, Camera, Drive, Physics, Scene, Vector, Wall
 from freelabels.renderers.simulate.world import material_roles
+from freelabels.renderers.surfaces.appearance import SKIN, Appearance
 
 _number, _vector = partial(rounded, digits=9), partial(rounded_vector, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
-COMPONENTS = ("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter")
+COMPONENTS = ("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins")
 BOLTED = ("arm",)  # classes made to be fixed to the floor
+SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
 GAP = 0.004  # metres between things at the start
 PLACEMENTS = 12  # tries before a thing is put on top of all others
 
@@ -54,6 +57,9 @@ def draw_scene(
     camera = _draw_camera(stream("camera", redraws["view"]), ranges)
     roles = material_roles(walls, clutter, bodies, assets)
     appearance = draw_appearance(stream("appearance"), roles, assets.photos, ranges.appearance)
+    things = (*clutter, *bodies)
+    kept = stream("skins").random(len(things)) < SKIN_SHARE
+    appearance = _with_skins(appearance, things, kept, assets)
     return Scene(
         seed=seed,
         clip=clip,
@@ -67,6 +73,22 @@ def draw_scene(
         redraws={**redraws, "overlap": overlaps},
         left_out=left_out,
     )
+
+
+def _with_skins(
+    appearance: Appearance, things: Sequence[Body], kept: NDArray[np.bool_], assets: Library
+) -> Appearance:
+    """The look of a scene in which some things, in the order of their materials, keep their texture maps."""
+    links = [
+        (link, keeps)
+        for body, keeps in zip(things, kept, strict=True)
+        for link in assets.load(body.asset).links
+    ]
+    materials = list(appearance.materials)
+    for number, (link, keeps) in enumerate(links, start=len(materials) - len(links)):
+        if keeps and link.mesh.skin is not None:
+            materials[number] = dataclasses.replace(materials[number], texture=SKIN, photo="", metal=False)
+    return dataclasses.replace(appearance, materials=tuple(materials))
 
 
 def _draw_walls(rng: np.random.Generator, ranges: SceneRanges) -> tuple[Wall, ...]:
@@ -262,7 +284,7 @@ def _half_height(asset: Asset, orientation: tuple[float, ...]) -> float:
     """How far the turned bounding box reaches below its middle, natural size."""
     x, y, z, w = orientation
     row = np.array([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)])
-    return float(np.abs(row) @ (asset.upper - asset.lower) / 2)
+    return float((np.abs(row) * (asset.upper - asset.lower)).sum() / 2)
 
 
 def _rotate(orientation: tuple[float, ...], vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
+from freelabels.generators.contract.products import times
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Surfaces, cast
 
@@ -25,14 +26,20 @@ class CoarseView:
     borders: float
 
 
-def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, int]) -> CoarseView:
-    """Cast a coarse grid of rays over the image of a camera of `fov` degrees at `pose` (4, 4)."""
+def look_roughly(
+    surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, int], bodies: int
+) -> CoarseView:
+    """Cast a coarse grid of rays over the image of a camera of `fov` degrees at `pose` (4, 4).
+
+    bodies: how many instance ids count, from 1 on; the others are clutter.
+    """
     height, width = (max(2, round(GRID * side / max(size))) for side in size)
     ray = rays(intrinsics_from_fov(fov, width, height), height, width).reshape(-1, 3)
-    hits = cast(surfaces, pose[:3, 3], ray @ pose[:3, :3].T)
+    hits = cast(surfaces, pose[:3, 3], times(ray, pose[:3, :3].T))
     seen = np.where(hits.geometry != NOTHING, surfaces.part_of_geometry.object[hits.geometry], 0)
-    entity = hits.geometry.reshape(height, width)
-    borders = (np.diff(entity, axis=0) != 0).mean() + (np.diff(entity, axis=1) != 0).mean()
+    seen[seen > bodies] = 0
+    surface = hits.geometry.reshape(height, width)
+    borders = (np.diff(surface, axis=0) != 0).mean() + (np.diff(surface, axis=1) != 0).mean()
     found, pixels = np.unique(seen[seen > 0], return_counts=True)
     return CoarseView(
         objects=int((pixels >= 3).sum()) if len(found) else 0,

@@ -1,1 +1,1 @@
-"""The two engines underneath: Embree's rays (Open3D) and Bullet's physics. The rooms beside it import it."""
+"""The two engines underneath: Embree's rays (Open3D) and Bullet's physics. Imported by every other room here."""

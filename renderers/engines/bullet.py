@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from freelabels.generators.contract.geometry import invert_pose
+from freelabels.generators.contract.products import product
 from freelabels.ground.errors import UserError
 
 
@@ -92,7 +93,8 @@ def load_urdf(path: str, number: int, scale: float = 1.0, fixed: bool = False, v
 
 def matrix(position: Sequence[float], orientation: Sequence[float]) -> NDArray[np.float64]:
     """(4, 4) rigid transform of a position and a quaternion (x, y, z, w)."""
-    x, y, z, w = np.asarray(orientation, np.float64) / np.linalg.norm(orientation)
+    four = np.asarray(orientation, np.float64)
+    x, y, z, w = four / np.sqrt((four * four).sum())
     out = np.eye(4)
     out[:3, :3] = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
@@ -121,8 +123,8 @@ def link_poses(body: int, number: int, offset: NDArray[np.float64] | None = None
     base = matrix(*pybullet.getBasePositionAndOrientation(body, physicsClientId=number))
     joints = pybullet.getNumJoints(body, physicsClientId=number)
     if not joints:
-        return (base @ invert_pose(offset))[None]
+        return product(base, invert_pose(offset))[None]
     states = pybullet.getLinkStates(
         body, range(joints), computeForwardKinematics=True, physicsClientId=number
     )
-    return np.stack([base @ invert_pose(offset), *(matrix(state[4], state[5]) for state in states)])
+    return np.stack([product(base, invert_pose(offset)), *(matrix(state[4], state[5]) for state in states)])

@@ -10,9 +10,20 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.products import times
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+GRAZING = 0.02  # cosine to the viewer below which a smooth normal gives way to the triangle's own
 NOTHING = -1  # the geometry id of a ray that hits nothing
+
+
+@dataclass(frozen=True)
+class Skin:
+    """A texture map: the path of its picture, and places in it (F, corner, 2), u to the right and v upwards."""
+
+    picture: str
+    uv: Floats
 
 
 @dataclass(frozen=True)
@@ -20,12 +31,20 @@ class Mesh:
     """Triangles of one rigid part in its own frame.
 
     vertices: (V, 3) float64 metres. triangles: (F, 3) uint32. patch: (F,) int32, faces that meet without a
-    crease share an id.
+    crease share an id. skin: the texture map it came with, if any.
     """
 
     vertices: Floats
     triangles: NDArray[np.uint32]
     patch: Ints
+    skin: Skin | None = None
+
+    @cached_property
+    def skin_maps(self) -> NDArray[np.float32] | None:
+        """(F, 2, 4): each face's places in the texture map are its matrix · (x, y, z, 1), in the part's frame."""
+        if self.skin is None:
+            return None
+        return affine_maps(self.vertices[self.triangles], self.skin.uv).astype(np.float32)
 
     @cached_property
     def planes(self) -> tuple[Floats, Floats]:
@@ -91,7 +110,7 @@ class Surfaces:
     first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit, world
     axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
     (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
-    curved: (G,) as `Mesh.curved`.
+    curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a texture map.
     """
 
     caster: o3d.t.geometry.RaycastingScene
@@ -107,6 +126,8 @@ class Surfaces:
     face_patch: Ints
     corner_normal: NDArray[np.float32]
     curved: NDArray[np.bool_]
+    skins: tuple[Skin | None, ...]
+    skin_maps: tuple[NDArray[np.float32] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,19 @@ class Hits:
     uv: NDArray[np.float32]
 
 
+def affine_maps(corner: Floats, values: Floats) -> Floats:
+    """(F, C, 4) matrices that take the corners (F, 3, 3) of triangles, as (x, y, z, 1), to values (F, 3, C)."""
+    one, other = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    normal = np.cross(one, other)
+    square = np.maximum((normal * normal).sum(axis=1, keepdims=True), 1e-300)
+    # The dual basis: 1 along one side, 0 along the other.
+    along, across = np.cross(other, normal) / square, np.cross(normal, one) / square
+    rise = values[:, 1:] - values[:, :1]
+    slope = rise[:, 0, :, None] * along[:, None] + rise[:, 1, :, None] * across[:, None]
+    level = values[:, 0] - (slope * corner[:, None, 0]).sum(axis=-1)
+    return np.concatenate([slope, level[..., None]], axis=-1)
+
+
 def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike) -> Surfaces:
     """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
     origin = np.asarray(origin, np.float64)
@@ -132,16 +166,16 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
     normals, offsets, extents, boxes = [], [], [], []
     for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
         turn, shift = pose[:3, :3], pose[:3, 3] - origin
-        vertices = mesh.vertices @ turn.T + shift
+        vertices = times(mesh.vertices, turn.T) + shift
         corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
         triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
         for scene in (caster, alone[owner]):
             scene.add_triangles(corners, triangles)
         normal, distance = mesh.planes
-        normals.append(normal @ turn.T)
-        offsets.append(distance + normals[-1] @ shift)
+        normals.append(times(normal, turn.T))
+        offsets.append(distance + times(normals[-1], shift[:, None])[:, 0])
         extents.append((mesh.box[-1] - mesh.box[0]).max())
-        boxes.append(mesh.box @ turn.T + pose[:3, 3])
+        boxes.append(times(mesh.box, turn.T) + pose[:3, 3])
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         caster=caster,
@@ -157,7 +191,19 @@ def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: A
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
         corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
         curved=np.array([mesh.curved for mesh in meshes]),
+        skins=tuple(mesh.skin for mesh in meshes),
+        skin_maps=tuple(mesh.skin_maps for mesh in meshes),
     )
+
+
+def world_rays(K: Floats, rotation: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+    """World directions (H·W, 3) of z-depth 1 through all pixel centres; rotation: (3, 3) camera → world."""
+    out = np.empty((*size, 3), np.float32)
+    x = (np.arange(size[1]) + 0.5 - K[0, 2]) / K[0, 0]
+    y = (np.arange(size[0]) + 0.5 - K[1, 2]) / K[1, 1]
+    for axis, (right, down, ahead) in enumerate(rotation):
+        out[..., axis] = x * right + (y * down + ahead)[:, None]
+    return out.reshape(-1, 3)
 
 
 def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
@@ -181,6 +227,28 @@ def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
         normal=hits["primitive_normals"].numpy(),
         uv=hits["primitive_uvs"].numpy(),
     )
+
+
+def smooth_normals(
+    surfaces: Surfaces,
+    geometry: NDArray[np.integer],
+    primitive: NDArray[np.integer],
+    uv: NDArray[np.floating],
+    flat: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Unit normals (N, 3) of the surfaces that triangles stand for, world axes, on the side of `flat` (N, 3).
+
+    geometry, primitive: (N,), uv: (N, 2) as in `Hits`. Interpolated between the corners' normals (Phong 1975).
+    """
+    corner = surfaces.corner_normal[surfaces.first_face[geometry] + primitive]
+    local = corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1]
+    local += (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
+    turn = surfaces.geometry_pose[:, :3, :3].astype(np.float32)[geometry]  # (N, world, part)
+    normal = turn[:, :, 0] * local[:, :1] + turn[:, :, 1] * local[:, 1:2] + turn[:, :, 2] * local[:, 2:]
+    length = np.sqrt(normal[:, 0] ** 2 + normal[:, 1] ** 2 + normal[:, 2] ** 2)
+    lean = normal[:, 0] * flat[:, 0] + normal[:, 1] * flat[:, 1] + normal[:, 2] * flat[:, 2]
+    sign = np.copysign(np.float32(1), lean)
+    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])
 
 
 def occluded(

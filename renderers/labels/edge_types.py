@@ -28,14 +28,14 @@ class Seen:
     """What each pixel's centre ray hits, (H, W) each.
 
     inverse_depth: 1 / z, 0 where nothing is hit. slope: (H, W, 2) its change per pixel along x and y over the
-    plane hit. entity, geometry, patch: ids, −1 where nothing is hit. lit: (H, W, L) whether light l is seen.
-    facing: (H, W, L) whether the surface is turned to light l. albedo, filtered: (H, W, 3) linear, at the point
-    and over the pixel, or None.
+    plane hit. thing, geometry, patch: ids, −1 where nothing is hit; a thing is an instance or the static
+    scene. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the surface is turned to light l.
+    albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
     """
 
     inverse_depth: NDArray[np.float64]
     slope: NDArray[np.float64]
-    entity: NDArray[np.int32]
+    thing: NDArray[np.int32]
     geometry: NDArray[np.int32]
     patch: NDArray[np.int32]
     lit: NDArray[np.bool_]
@@ -75,10 +75,10 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     """The type of boundary between each pair of neighbours, and whether it is marked on the first of them."""
     near, far = _sides(seen.inverse_depth, axis)
     slope_near, slope_far = _sides(seen.slope[..., 1 - axis], axis)
-    entity, other_entity = _sides(seen.entity, axis)
+    thing, other_thing = _sides(seen.thing, axis)
     geometry, other_geometry = _sides(seen.geometry, axis)
     patch, other_patch = _sides(seen.patch, axis)
-    one_thing = entity == other_entity
+    one_thing = thing == other_thing
     footprint = np.maximum(near, far) / focal  # one pixel's width, in inverse depth
     limit = np.where(one_thing, np.inf, STEEPEST * footprint)
     step = far - near
@@ -98,7 +98,7 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     kind[~one_thing] = CONTACT
     kind[~meets] = OCCLUDING
     kind[(geometry < 0) & (other_geometry < 0)] = 0
-    return kind, ((kind == OCCLUDING) & (near > far)) | ((kind == CONTACT) & (entity > other_entity))
+    return kind, ((kind == OCCLUDING) & (near > far)) | ((kind == CONTACT) & (thing > other_thing))
 
 
 def near_steps(albedo: NDArray[np.float32]) -> NDArray[np.bool_]:

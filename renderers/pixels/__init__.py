@@ -1,1 +1,4 @@
-"""Posed world → photograph: light, shading, background, the camera's sensor, and PyBullet's own renderers."""
+"""Posed world → photograph: light, shading, background, the camera's sensor, and PyBullet's own renderers.
+
+Imported by `labels` and `render`.
+"""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Background, Light
 from freelabels.renderers.surfaces.noise import layered_noise
 from freelabels.renderers.surfaces.palette import luminance
@@ -25,13 +27,21 @@ def radiance(background: Background, lights: tuple[Light, ...], towards: Floats,
     return _sky(background, lights, towards, spread)
 
 
+HILLS = 0.12  # sine of the elevation below which a sky may show hills and the horizon
+
+
+def without_edges(background: Background, towards: Floats) -> NDArray[np.bool_]:
+    """Whether a background shows no edge in directions `towards` (N, 3), unit: among the clouds of the sky."""
+    return np.asarray((background.kind == "sky") & (towards[:, 2] > HILLS))
+
+
 def irradiance(background: Background, lights: tuple[Light, ...], normals: Floats) -> Floats:
     """Irradiance (N, 3) from the whole background onto surfaces with unit normals (N, 3).
 
     Spherical harmonics of order 2, after Ramamoorthi & Hanrahan, "An Efficient Representation for Irradiance
     Environment Maps" (SIGGRAPH 2001).
     """
-    return np.maximum(_harmonics(normals) @ _coefficients(background, lights), 0)
+    return np.maximum(times(_harmonics(normals), _coefficients(background, lights)), 0)
 
 
 def mean_radiance(background: Background, lights: tuple[Light, ...]) -> Floats:
@@ -56,7 +66,8 @@ def _coefficients(background: Background, lights: tuple[Light, ...]) -> Floats:
     towards = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), z], 1).astype(np.float32)
     arriving = radiance(background, lights, towards, 0.05)
     lobe = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5, np.float32)
-    projected = _harmonics(towards).T @ arriving * np.float32(4 * np.pi / count)
+    weighted = _harmonics(towards)[:, :, None].astype(np.float64) * arriving[:, None]
+    projected = weighted.sum(axis=0) * (4 * np.pi / count)
     return np.asarray(projected * lobe[:, None], np.float32)
 
 
@@ -69,7 +80,7 @@ def _ramp(value: Floats, low: float, high: float) -> Floats:
 def _turned(background: Background, towards: Floats) -> Floats:
     cosine, sine = np.cos(background.turn), np.sin(background.turn)
     about = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], np.float32)
-    return towards @ about
+    return times(towards, about)
 
 
 def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spread: float) -> Floats:
@@ -84,7 +95,7 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
     sky = zenith + (horizon - zenith) * (np.square(np.square(low)) * low)
     for light in lights:
         if light.kind == "sun":  # the air scatters the sun's light forwards
-            facing = np.clip(towards @ np.asarray(light.place, np.float32), 0, 1)
+            facing = np.clip(times(towards, np.asarray(light.place)[:, None])[:, 0], 0, 1)
             wide = np.square(np.square(np.square(facing)))  # facing⁸
             narrow = np.square(np.square(np.square(wide)))  # facing⁶⁴
             sky = sky + horizon * (np.float32(0.4) * wide + np.float32(1.2) * narrow)

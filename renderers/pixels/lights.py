@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Light, Vector
 from freelabels.renderers.surfaces.surface_points import dot
 
@@ -21,7 +22,7 @@ def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tupl
     ``raycast.occluded`` takes it).
     """
     place = np.asarray(light.place, np.float32)
-    target = place if disc is None else place + disc @ (_face(light.place) * np.float32(light.size))
+    target = place if disc is None else place + times(disc, _face(light.place) * np.float32(light.size))
     if light.kind == "sun":
         return np.broadcast_to(target, points.shape), np.inf
     return target - points, 1.0
@@ -30,10 +31,14 @@ def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tupl
 @lru_cache(maxsize=64)
 def _face(place: Vector) -> Floats:
     """Two unit vectors (2, 3) across the direction of a light's place."""
-    axis = np.asarray(place) / np.linalg.norm(place)
+    axis = _unit(np.asarray(place))
     first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
-    first /= np.linalg.norm(first)
+    first = _unit(first)
     return np.stack([first, np.cross(axis, first)]).astype(np.float32)
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vector / np.sqrt((vector * vector).sum()))
 
 
 def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
@@ -53,7 +58,7 @@ def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
     towards = place - points
     square = np.maximum(dot(towards, towards), np.float32(light.size**2))
     distance = np.sqrt(square)
-    fall = np.float32(place @ place) / square
+    fall = np.float32((place * place).sum()) / square
     return towards / distance[:, None], given * fall[:, None], np.float32(light.size) / distance
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.geometry import invert_pose
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import Floats
 from freelabels.renderers.scene.scene import Scene
 from freelabels.renderers.simulate.world import World
-from freelabels.renderers.surfaces import meshes
+from freelabels.renderers.surfaces.cache import write_cached
 
 NEAR, FAR = 0.05, 60.0  # metres
 TINY_SHIFT = (-0.5, 0.5)  # pixels, from TinyRenderer's lattice to that of pixel centres
@@ -25,7 +26,8 @@ EGL_LARGEST = (768, 1024)  # EGL silently scales larger images up from this
 class PyBulletCamera:
     """A PyBullet client that shows a world's parts at given poses; a context manager.
 
-    Plain colours: the mean albedo of each material. Raises ValueError if `kind` can't be used here.
+    Plain colours, the mean albedo of each material, and no shadows, as labels of edges must know. Raises
+    ValueError if `kind` can't be used here.
     """
 
     def __init__(self, world: World, scene: Scene, kind: Literal["tiny", "egl"]) -> None:
@@ -62,7 +64,7 @@ class PyBulletCamera:
 
     def _load(self, mesh: trimesh.Trimesh, index: int) -> int:
         # From a file: meshes handed over as arrays are never freed.
-        file = meshes.write_cached("part.obj", mesh.export(file_type="obj").encode())
+        file = write_cached("part.obj", mesh.export(file_type="obj").encode())
         colours = np.array(self.scene.appearance.materials[index].colours).mean(axis=0)
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH,
@@ -99,28 +101,26 @@ class PyBulletCamera:
                 body, list(pose[:3, 3]), bullet.quaternion(pose), physicsClientId=self.number
             )
         sun = self.scene.appearance.lights[0] if self.scene.appearance.lights else None
-        shots = 2 if self.kind == "egl" else 1  # EGL's first picture lacks its shadows
         drawer = pybullet.ER_TINY_RENDERER if self.kind == "tiny" else pybullet.ER_BULLET_HARDWARE_OPENGL
-        for _ in range(shots):
-            with bullet.quiet():
-                _, _, colour, _, mask = pybullet.getCameraImage(
-                    width,
-                    height,
-                    viewMatrix=view_matrix(camera_pose),
-                    projectionMatrix=projection_matrix(K, size, self.kind),
-                    lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
-                    shadow=int(self.kind == "egl"),  # TinyRenderer's shadows are full of holes
-                    renderer=drawer,
-                    physicsClientId=self.number,
-                )
+        with bullet.quiet():
+            _, _, colour, _, mask = pybullet.getCameraImage(
+                width,
+                height,
+                viewMatrix=view_matrix(camera_pose),
+                projectionMatrix=projection_matrix(K, size, self.kind),
+                lightDirection=list(sun.place) if sun else [0.3, 0.2, 1.0],
+                shadow=0,  # TinyRenderer's are full of holes, EGL's end elsewhere than the light's do
+                renderer=drawer,
+                physicsClientId=self.number,
+            )
         picture = np.asarray(colour, np.uint8).reshape(height, width, 4)[..., :3]
         return np.ascontiguousarray(picture), np.asarray(mask, np.int64).reshape(height, width)
 
 
 def view_matrix(camera_pose: Floats) -> list[float]:
     """OpenGL view matrix (column by column) of a camera → world pose with OpenCV axes."""
-    flipped = np.asarray(camera_pose) @ np.diag([1.0, -1.0, -1.0, 1.0])
-    return [float(value) for value in np.linalg.inv(flipped).T.ravel()]
+    flipped = np.asarray(camera_pose) * (1.0, -1.0, -1.0, 1.0)
+    return [float(value) for value in invert_pose(flipped).T.ravel()]
 
 
 def projection_matrix(K: Floats, size: tuple[int, int], kind: str) -> list[float]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.geometry import Floats, rays
-from freelabels.renderers.engines.raycast import Hits, Surfaces, cast
+from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import times
+from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals, world_rays
+from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
-from freelabels.renderers.pixels.shading import shade
+from freelabels.renderers.pixels.shading import DOWN, shade
 from freelabels.renderers.surfaces.appearance import Appearance
-from freelabels.renderers.surfaces.surface_points import SurfacePoints, by_geometry, dot
+from freelabels.renderers.surfaces.surface_points import SurfacePoints, dot
 
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -52,11 +54,28 @@ def render_radiance(
     rng: np.random.Generator,
     centres: Hits | None = None,
 ) -> Floats:
-    """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`.
+    """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`."""
+    return radiance_window(
+        surfaces, appearance, camera_K, camera_pose, whole(size), float(rng.random()), centres
+    )
 
-    A pixel among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a
-    neighbour shows something else, four samples a pixel are.
+
+def radiance_window(
+    surfaces: Surfaces,
+    appearance: Appearance,
+    camera_K: NDArray[np.float64],
+    camera_pose: NDArray[np.float64],
+    window: Window,
+    dither: float,
+    centres: Hits | None = None,
+) -> Floats:
+    """Linear sRGB radiance float32 (H, W, 3) of a window; its margins lack what lies beyond them.
+
+    camera_K: (3, 3) of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
+    among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a neighbour
+    shows something else, four samples a pixel are.
     """
+    size = window.shape
     view = _View.of(camera_K, camera_pose, size)
     centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
@@ -65,17 +84,19 @@ def render_radiance(
     split = np.zeros(len(centre.pixel), bool)
     split[unsure[~same]] = True
 
-    whole = np.flatnonzero(~split & centre.met)
-    parts = [_points(surfaces, view, centre, whole)]
+    plain = np.flatnonzero(~split & centre.met)
+    parts = [_points(surfaces, view, centre, plain)]
     parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
-    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(whole), size, rng)
+    # The pattern of dither goes on from window to window.
+    turn = (dither + window.top * DOWN) % 1
+    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn)
 
     spread = float(1 / camera_K[0, 0])
     out = np.zeros((size[0] * size[1], 3), np.float32)
     empty = np.flatnonzero(~split & ~centre.met)
     out[empty] = _background(appearance, centre.towards[empty], spread)
-    out[whole] = colours[: len(whole)]
-    start = len(whole)
+    out[plain] = colours[: len(plain)]
+    start = len(plain)
     for sample, part in zip(samples, parts[1:], strict=True):
         out[part.pixel] += colours[start : start + len(part.pixel)] / len(SAMPLES)
         start += len(part.pixel)
@@ -100,14 +121,14 @@ class _View:
     @staticmethod
     def of(K: NDArray[np.float64], pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
         turn = pose[:3, :3]
-        middle = (rays(K, *size).reshape(-1, 3) @ turn.T).astype(np.float32)
+        middle = world_rays(K, turn, size)
         right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
         return _View(pose[:3, 3], middle, right, down)
 
     @property
     def step(self) -> float:
         """The distance between neighbouring pixels at depth 1."""
-        return float(np.linalg.norm(self.right))
+        return float(np.sqrt((self.right * self.right).sum()))
 
 
 @dataclass(frozen=True)
@@ -193,28 +214,18 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Surfa
     flat *= np.copysign(np.float32(1), facing)[:, None]
     normal = flat.copy()
     curved = np.flatnonzero(surfaces.curved[geometry])
-    smooth = _smooth_normals(surfaces, seen, chosen[curved], flat.take(curved, 0))
-    turned = dot(smooth, viewer.take(curved, 0)) > 0.02
+    these = chosen[curved]
+    smooth = smooth_normals(
+        surfaces, geometry[curved], seen.primitive[these], seen.uv[these], flat.take(curved, 0)
+    )
+    turned = dot(smooth, viewer.take(curved, 0)) > GRAZING
     normal[curved[turned]] = smooth[turned]
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
     across = [
-        step * depth[:, None] + viewer * ((flat @ step) * slope)[:, None] for step in (view.right, view.down)
+        step * depth[:, None] + viewer * (times(flat, step[:, None])[:, 0] * slope)[:, None]
+        for step in (view.right, view.down)
     ]
     at = sight + view.centre.astype(np.float32)
-    return SurfacePoints(seen.pixel[chosen], geometry, at, normal, flat, viewer, distance, np.stack(across))
-
-
-def _smooth_normals(surfaces: Surfaces, seen: _Seen, chosen: Ints, flat: Floats) -> Floats:
-    """Unit normals (N, 3), world, interpolated over the triangles of some hits, on the side of `flat` (N, 3)."""
-    geometry, uv = seen.geometry[chosen], seen.uv[chosen]
-    corner = surfaces.corner_normal[surfaces.first_face[geometry] + seen.primitive[chosen]]
-    local = (
-        corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1] + (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
-    )
-    normal = np.empty_like(local)
-    for number, those in by_geometry(geometry):
-        normal[those] = local[those] @ surfaces.geometry_pose[number, :3, :3].T.astype(np.float32)
-    length = np.sqrt(dot(normal, normal))
-    sign = np.copysign(np.float32(1), dot(normal, flat))
-    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])
+    pixel, primitive = seen.pixel[chosen], seen.primitive[chosen]
+    return SurfacePoints(pixel, geometry, primitive, at, normal, flat, viewer, distance, np.stack(across))

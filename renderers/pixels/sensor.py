@@ -46,14 +46,14 @@ def vignette(height: int, width: int, loss: float) -> Floats:
 SHOULDER = 0.4  # radiance from where highlights are compressed
 
 
-def tone_curve(light: Floats, contrast: float) -> Floats:
+def tone_curve(light: Floats, contrast: float) -> NDArray[np.float64]:
     """Linear light with contrast about mid grey (0.18) and a soft shoulder into white, in [0, 1]."""
-    light = np.maximum(light, 0)
+    light = np.maximum(np.asarray(light, np.float64), 0)
     if contrast != 1:
-        light = np.float32(0.18) * (light / np.float32(0.18)) ** np.float32(contrast)
-    head = np.float32(1 - SHOULDER)
-    over = np.maximum(light - np.float32(SHOULDER), 0)
-    return np.asarray(np.minimum(light, np.float32(SHOULDER)) + head * (1 - np.exp(-over / head)), np.float32)
+        light = np.asarray(0.18 * (np.asarray(light, np.float64) / 0.18) ** contrast)
+    head = 1 - SHOULDER
+    over = np.maximum(light - SHOULDER, 0)
+    return np.asarray(np.minimum(light, SHOULDER) + head * (1 - np.exp(-over / head)))
 
 
 _STEPS = 1 << 13  # entries of the table of bytes: at most half a byte apart
@@ -70,7 +70,7 @@ def _entries(light: Floats) -> NDArray[np.int16]:
 @lru_cache(maxsize=64)
 def _bytes(contrast: float) -> NDArray[np.uint8]:
     """The sRGB byte of each entry: tone curve and transfer function."""
-    light = (np.arange(_STEPS, dtype=np.float32) / np.float32(_STEPS - 1)) ** 2 * np.float32(_WHITEST)
+    light = (np.arange(_STEPS) / (_STEPS - 1)) ** 2 * _WHITEST
     return np.asarray(np.rint(linear_to_srgb(tone_curve(light, contrast)) * 255), np.uint8)
 
 

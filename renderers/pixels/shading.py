@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
-from freelabels.renderers.engines.raycast import Surfaces, cast, occluded
+from freelabels.generators.contract.products import times
+from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
 from freelabels.renderers.surfaces import textures
-from freelabels.renderers.surfaces.appearance import Appearance, Light
+from freelabels.renderers.surfaces.appearance import SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import Lattice, SurfacePoints, by_geometry, dot, largest
 
 Ints = NDArray[np.integer]
@@ -20,6 +21,7 @@ Mask = NDArray[np.bool_]
 SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
 FAINT = 0.03  # share of a mirror image that is not worth a ray
+ACROSS, DOWN = 0.7548776662, 0.5698402910  # steps of Roberts' R2 sequence
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -29,14 +31,17 @@ def shade(
     points: SurfacePoints,
     whole: int,
     size: tuple[int, int],
-    rng: np.random.Generator,
+    dither: float,
 ) -> Floats:
     """Linear sRGB radiance (N, 3) from points to the camera.
 
-    The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width).
+    The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width). dither:
+    in [0, 1), sets the noise of shadows and of indirect light.
     """
     materials = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
-    base = albedo(surfaces, appearance, points.geometry, points.at, points.flat, points.across)
+    base = albedo(
+        surfaces, appearance, points.geometry, points.primitive, points.at, points.flat, points.across
+    )
     roughness = np.array([m.roughness for m in materials], np.float32)[points.geometry]
     specular = np.array([m.specular for m in materials], np.float32)[points.geometry, None] * np.ones(
         3, np.float32
@@ -45,7 +50,7 @@ def shade(
     specular[metal] = base[metal]
     base[metal] = 0
 
-    turn = _dither(points.pixel, size[1], rng)
+    turn = _dither(points.pixel, size[1], dither)
     lattice = Lattice(points, whole, size)
     # Smoothly shaded facets must not shadow each other: shadow rays start where they have left the facets behind.
     lean = dot(points.normal, points.flat)
@@ -75,34 +80,50 @@ def albedo(
     surfaces: Surfaces,
     appearance: Appearance,
     geometry: Ints,
+    primitive: Ints,
     at: Floats,
     normal: Floats,
     across: Floats | None = None,
 ) -> Floats:
     """Linear albedo (N, 3) of surface points (N, 3), world metres, with unit normals (N, 3), world axes.
 
-    geometry: (N,) ids. across: (2, N, 3) world vectors between neighbouring pixels' points, over which the
-    texture is filtered; None gives it un-antialiased.
+    geometry, primitive: (N,) ids. across: (2, N, 3) world vectors between neighbouring pixels' points, over which
+    the texture is filtered; None gives it un-antialiased.
     """
     made = np.empty((len(at), 3), np.float32)
     for number, chosen in by_geometry(geometry):
         pose = surfaces.geometry_pose[number]
         turn = pose[:3, :3].astype(np.float32)
-        footprint = np.zeros((len(chosen), 3), np.float32)
+        steps = np.zeros((2, len(chosen), 3), np.float32)
         if across is not None:
-            right, down = across[0].take(chosen, 0) @ turn, across[1].take(chosen, 0) @ turn
-            footprint = np.sqrt(right * right + down * down)
+            for step, whole in zip(steps, across, strict=True):
+                step[:] = times(whole.take(chosen, 0), turn)
         material = appearance.materials[surfaces.part_of_geometry.material[number]]
-        local = (at.take(chosen, 0) - pose[:3, 3].astype(np.float32)) @ turn
+        local = times(at.take(chosen, 0) - pose[:3, 3].astype(np.float32), turn)
+        skin, maps = surfaces.skins[number], surfaces.skin_maps[number]
+        if material.texture == SKIN and skin is not None and maps is not None:
+            made[chosen] = _skinned(skin, maps[primitive[chosen]], local, steps)
+            continue
+        right, down = steps
+        footprint = np.sqrt(right * right + down * down)
         extent = float(surfaces.geometry_extent[number])
-        made[chosen] = textures.albedo(material, local, normal.take(chosen, 0) @ turn, footprint, extent)
+        made[chosen] = textures.albedo(
+            material, local, times(normal.take(chosen, 0), turn), footprint, extent
+        )
     return made
 
 
-def _dither(pixel: Ints, width: int, rng: np.random.Generator) -> Floats:
+def _skinned(skin: Skin, maps: Floats, local: Floats, steps: Floats) -> Floats:
+    """Colours (N, 3) of a texture map at places (N, 3) of faces whose maps are (N, 2, 4); steps: (2, N, 3)."""
+    place = np.stack([dot(maps[:, k, :3], local) + maps[:, k, 3] for k in (0, 1)], axis=1)
+    spread = np.stack([np.stack([dot(maps[:, k, :3], step) for k in (0, 1)], axis=1) for step in steps], 1)
+    return textures.skin_colours(skin, place, spread)
+
+
+def _dither(pixel: Ints, width: int, start: float) -> Floats:
     """A number in [0, 1) per pixel, far from its neighbours' (Roberts' R2 sequence)."""
     row, column = np.divmod(pixel, width)
-    return np.asarray((column * 0.7548776662 + row * 0.5698402910 + rng.random()) % 1, np.float32)
+    return np.asarray((column * ACROSS + row * DOWN + start) % 1, np.float32)
 
 
 def visibility(
@@ -177,8 +198,14 @@ class _Bounce:
 
     def __init__(self, surfaces: Surfaces, appearance: Appearance) -> None:
         self.surfaces, self.appearance = surfaces, appearance
-        mean = [textures.mean_albedo(material) for material in appearance.materials]
-        self.albedo = np.array(mean, np.float32)[surfaces.part_of_geometry.material]
+        looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
+        mean = [
+            textures.mean_photo(skin.picture)
+            if look.texture == SKIN and skin is not None
+            else textures.mean_albedo(look)
+            for look, skin in zip(looks, surfaces.skins, strict=True)
+        ]
+        self.albedo = np.array(mean, np.float32)
 
     def along(self, start: Floats, towards: Floats, disc: Floats) -> tuple[NDArray[np.bool_], Floats]:
         """Whether each ray meets a surface, and the radiance (M, 3) of those surfaces."""

@@ -1,1 +1,1 @@
-"""A scene as pure data, and the assets it may name."""
+"""A scene as pure data, and the assets it may name. Imported by every later room here and the stages."""

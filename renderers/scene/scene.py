@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.surfaces.appearance import Appearance
 
 Vector = tuple[float, float, float]
@@ -19,7 +20,7 @@ Quaternion = tuple[float, float, float, float]
 Path = Literal["static", "orbit", "dolly", "handheld"]
 Behaviour = Literal["drop", "throw", "roll", "rest", "stand"]
 PROBLEMS = 5  # of a stored scene that are said at a time
-SCENE_VERSION = 1  # raised whenever the same scene would give another clip
+SCENE_VERSION = 2  # raised whenever the same scene would give another clip
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Camera:
 class Scene:
     """All of a clip but its length and size; the same scene gives the same bytes.
 
-    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: static bodies, part
-    of the background. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
+    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: things
+    that never move. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
     view was not worth having ("view") before this one. left_out: assets that could not be used, and why.
     """
 
@@ -182,7 +183,7 @@ def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     rotation = np.stack([right, np.cross(forward, right), forward], axis=-1)  # columns: x, y, z of the camera
     poses = np.tile(np.eye(4), (len(t), 1, 1))
-    poses[:, :3, :3] = rotation @ _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5])
+    poses[:, :3, :3] = product(rotation, _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5]))
     poses[:, :3, 3] = position + wobble[:, :3]
     return poses
 
@@ -200,4 +201,4 @@ def _turn(
         out[:, i, j] = -np.sin(angle)
         return out
 
-    return about(1, yaw) @ about(0, pitch) @ about(2, roll)
+    return product(about(1, yaw), about(0, pitch), about(2, roll))

@@ -1,1 +1,1 @@
-"""Scene → recorded motion of every geometry."""
+"""Scene → recorded motion of every geometry. Imported by `draw`, `pixels` and `render`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.scene.scene import Body, Scene
@@ -25,8 +26,9 @@ class Simulation:
     """Recorded states at frames −1, 0, …, T (row k holds frame k − 1).
 
     geometry_pose: (T + 2, G, 4, 4) part → world. body_pose: (T + 2, N, 4, 4) base frame → world. velocity:
-    (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, N + 1, N + 1) bool, 0 is
-    the static scene. problems: what makes the run useless, by the index of the body to blame.
+    (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, M + 1, M + 1) bool by
+    instance id, clutter included; 0 is the static scene. problems: what makes the run useless, by the index of
+    the body to blame.
     """
 
     geometry_pose: NDArray[np.float64]
@@ -118,7 +120,7 @@ def _load_static(scene: Scene, world: World, engine: int) -> list[int]:
 
 def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool = False) -> int:
     number = bullet.load_urdf(urdf, engine, scale, body.fixed, visuals)
-    start = bullet.matrix(body.position, body.orientation) @ bullet.inertial_offset(number, engine)
+    start = product(bullet.matrix(body.position, body.orientation), bullet.inertial_offset(number, engine))
     pybullet.resetBasePositionAndOrientation(
         number, list(start[:3, 3]), bullet.quaternion(start), physicsClientId=engine
     )
@@ -178,21 +180,38 @@ class _Recorder:
     ) -> None:
         self.scene, self.world, self.engine = scene, world, engine
         self.bodies, self.offsets = bodies, offsets
-        self.object_of = dict.fromkeys(static, 0) | {b: i + 1 for i, b in enumerate(bodies)}
+        ground, clutter = (
+            static[: len(static) - len(world.clutter)],
+            static[len(static) - len(world.clutter) :],
+        )
+        things = [*bodies, *clutter]
+        self.object_of = dict.fromkeys(ground, 0) | {b: i + 1 for i, b in enumerate(things)}
+        self.resting = self._touching(clutter, ground)
         self.geometry: list[NDArray[np.float64]] = []
         self.base: list[NDArray[np.float64]] = []
         self.velocity: list[NDArray[np.float64]] = []
         self.contact: list[NDArray[np.bool_]] = []
 
+    def _touching(self, clutter: list[int], ground: list[int]) -> list[tuple[int, int]]:
+        """Pairs of instance ids of what never moves and touches; Bullet tells no contacts of these."""
+        return [
+            (self.object_of[one], self.object_of[other])
+            for index, one in enumerate(clutter)
+            for other in (*ground, *clutter[:index])
+            if pybullet.getClosestPoints(one, other, TOUCH, physicsClientId=self.engine)
+        ]
+
     def overlaps(self) -> dict[int, str]:
-        """Things that stand inside one another at the start."""
+        """Bodies that stand inside something at the start."""
         pybullet.performCollisionDetection(physicsClientId=self.engine)
+        names = ["the static scene", *(thing.asset for thing in (*self.scene.bodies, *self.scene.clutter))]
         found = {}
         for point in pybullet.getContactPoints(physicsClientId=self.engine) or ():
             one, other = sorted((self.object_of[point[1]], self.object_of[point[2]]))
             if point[8] < -SUNK and one != other:
-                met = self.scene.bodies[one - 1].asset if one else "the static scene"
-                found[other - 1] = f"starts {-point[8]:.3f} m inside {met}"
+                if other > len(self.bodies):  # clutter stays, whatever stands in it goes
+                    one, other = other, one
+                found[other - 1] = f"starts {-point[8]:.3f} m inside {names[one]}"
         return found
 
     def record(self) -> None:
@@ -206,7 +225,9 @@ class _Recorder:
             base[index] = links[0]
             linear, angular = pybullet.getBaseVelocity(number, physicsClientId=self.engine)
             velocity[index] = (*linear, *angular)
-        contact = np.zeros((len(self.bodies) + 1,) * 2, bool)
+        contact = np.zeros((len(self.world.things) + 1,) * 2, bool)
+        for one, other in self.resting:
+            contact[one, other] = contact[other, one] = True
         for point in pybullet.getContactPoints(physicsClientId=self.engine) or ():
             if point[8] < TOUCH:
                 one, other = self.object_of[point[1]], self.object_of[point[2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Mesh, Parts
-from freelabels.renderers.scene.assets import Asset, Library, Link
+from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.loading import Asset, Link
 from freelabels.renderers.scene.scene import Body, Scene, Wall
 from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.appearance import Role
@@ -25,9 +28,9 @@ MARGIN = 1e-3  # an object's box is larger by this share, so that no point of it
 class World:
     """A scene's meshes at their size, and what each of them is.
 
-    meshes: one per geometry. parts: what they are. body: (G,) index into the scene's bodies, −1 for the static
-    scene. link: (G,) PyBullet link index. static_pose: (G, 4, 4) part → world, identity for what moves. entity:
-    (G,) which thing it belongs to: 0 for floor and walls, then one for each piece of clutter and each body.
+    meshes: one per geometry. parts: what they are; instance ids are 0 for floor and walls, then one for each body
+    and after them one for each piece of clutter. body: (G,) index into the scene's bodies, −1 for what never
+    moves. link: (G,) PyBullet link index. static_pose: (G, 4, 4) part → world, identity for what may move.
     canonical: (G, 4, 4) part → its object's bounding box, scaled into (0, 1), all joints at zero. assets,
     clutter: of the bodies and of the clutter.
     """
@@ -37,10 +40,14 @@ class World:
     body: NDArray[np.int32]
     link: NDArray[np.int32]
     static_pose: NDArray[np.float64]
-    entity: NDArray[np.int32]
     canonical: NDArray[np.float64]
     assets: tuple[Asset, ...]
     clutter: tuple[Asset, ...]
+
+    @property
+    def things(self) -> tuple[Asset, ...]:
+        """The asset of every instance id from 1 on."""
+        return (*self.assets, *self.clutter)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class _Part:
     mesh: Mesh
     cls: str
     pose: NDArray[np.float64]
-    entity: int = 0
+    object: int = 0
     body: int = -1
     link: int = -1
     part: int = 0
@@ -86,47 +93,52 @@ def build_world(scene: Scene, assets: Library) -> World:
         rows.append(_Part(meshes.as_mesh(trimesh.creation.box(sides)), "wall", pose))
     clutter = tuple(assets.load(body.asset) for body in scene.clutter)
     loaded = tuple(assets.load(body.asset) for body in scene.bodies)
-    for entity, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=1):
+    for number, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=len(loaded) + 1):
         pose = bullet.matrix(body.position, body.orientation)
-        scale = body.size / asset.extent
-        rows += [_Part(_scaled(link.mesh, scale), "clutter", pose, entity) for link in asset.links]
-    for index, (body, asset) in enumerate(zip(scene.bodies, loaded, strict=True)):
-        scale, entity = body.size / asset.extent, 1 + len(clutter) + index
         rows += [
-            _Part(
-                mesh=_scaled(link.mesh, scale),
-                cls=asset.cls,
-                pose=np.eye(4),
-                entity=entity,
-                body=index,
-                link=link.index,
-                part=part,
-                canonical=_canonical(asset, link, scale),
-            )
-            for part, link in enumerate(asset.links, start=1)
+            dataclasses.replace(row, pose=product(pose, link.rest), object=number)
+            for row, link in zip(_parts(asset, body.size / asset.extent), asset.links, strict=True)
         ]
-    number = {name: index for index, name in enumerate(assets.classes)}
-    bodies = np.array([row.body for row in rows], np.int32)
+    for index, (body, asset) in enumerate(zip(scene.bodies, loaded, strict=True)):
+        rows += [
+            dataclasses.replace(row, object=index + 1, body=index)
+            for row in _parts(asset, body.size / asset.extent)
+        ]
+    class_of = {name: index for index, name in enumerate(assets.classes)}
     return World(
         meshes=tuple(row.mesh for row in rows),
         parts=Parts(
-            object=bodies + np.int32(1),
+            object=np.array([row.object for row in rows], np.int32),
             part=np.array([row.part for row in rows], np.int32),
-            semantic=np.array([number[row.cls] for row in rows], np.int32),
+            semantic=np.array([class_of[row.cls] for row in rows], np.int32),
             material=np.arange(len(rows), dtype=np.int32),
         ),
-        body=bodies,
+        body=np.array([row.body for row in rows], np.int32),
         link=np.array([row.link for row in rows], np.int32),
         static_pose=np.array([row.pose for row in rows]),
-        entity=np.array([row.entity for row in rows], np.int32),
         canonical=np.array([np.eye(4) if row.canonical is None else row.canonical for row in rows]),
         assets=loaded,
         clutter=clutter,
     )
 
 
+def _parts(asset: Asset, scale: float) -> list[_Part]:
+    """The rows of an asset's links at a scale."""
+    return [
+        _Part(
+            mesh=_scaled(link.mesh, scale),
+            cls=asset.cls,
+            pose=np.eye(4),
+            link=link.index,
+            part=part,
+            canonical=_canonical(asset, link, scale),
+        )
+        for part, link in enumerate(asset.links, start=1)
+    ]
+
+
 def _scaled(mesh: Mesh, scale: float) -> Mesh:
-    return Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch)
+    return Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch, mesh.skin)
 
 
 def _canonical(asset: Asset, link: Link, scale: float) -> NDArray[np.float64]:
@@ -134,5 +146,5 @@ def _canonical(asset: Asset, link: Link, scale: float) -> NDArray[np.float64]:
     sides = (asset.upper - asset.lower) * (1 + MARGIN)
     natural, box = np.diag([1 / scale, 1 / scale, 1 / scale, 1]), np.diag([*(1 / sides), 1.0])
     box[:3, 3] = 0.5 - (asset.lower + asset.upper) / 2 / sides
-    affine: NDArray[np.float64] = box @ link.rest @ natural
+    affine: NDArray[np.float64] = product(box, link.rest, natural)
     return affine

@@ -11,6 +11,7 @@ Vector = tuple[float, float, float]
 Role = Literal["floor", "wall", "object"]
 
 PHOTO = "photo"
+SKIN = "skin"  # the texture map that a part's mesh brings along
 TEXTURES = (
     "plain",
     "worn",
@@ -32,11 +33,11 @@ TEXTURES = (
 class Material:
     """How one surface reflects light.
 
-    texture: one of `TEXTURES`, evaluated in the part's own frame. colours: three linear sRGB albedos in
-    [0, 1], what each means is the texture's business. scale: size of the pattern's feature (a tile, a
-    stripe, a photo) in metres, or as a share of the part's extent, as `scale_in` says. turn:
-    rotation vector, radians, of the pattern. seed: which of all such patterns. roughness: 0 mirror to 1 matt
-    (GGX alpha = roughness²). specular: reflectance at normal incidence. metal: no diffuse, the
+    texture: one of `TEXTURES`, evaluated in the part's own frame, or `SKIN`, plain on a part without one.
+    colours: three linear sRGB albedos in [0, 1], what each means is the texture's business. scale: size of the
+    pattern's feature (a tile, a stripe, a photo) in metres, or as a share of the part's extent, as `scale_in`
+    says. turn: rotation vector, radians, of the pattern. seed: which of all such patterns. roughness: 0 mirror
+    to 1 matt (GGX alpha = roughness²). specular: reflectance at normal incidence. metal: no diffuse, the
     reflection has the albedo's colour. photo: path of the picture of a photo texture.
     """
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,39 +12,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Floats, Mesh
+from freelabels.renderers.surfaces import skins
 
 CREASE_DEGREES = 35.0  # faces that meet at a sharper angle belong to different smooth patches
 FACES = 1500  # of a part; a bigger mesh is thinned, so that posing it anew each frame stays cheap
+SKINNED = 10_000  # of a part with a texture map
 HUGE = 100_000  # faces beyond which a mesh is first clustered on a grid
 SUFFIXES = (".obj", ".glb", ".ply", ".stl")
-
-
-def cache_folder() -> Path:
-    """Where thinned meshes and physics files are kept between runs: $FREELABELS_CACHE or the user's cache."""
-    root = os.environ.get("FREELABELS_CACHE")
-    if root is None:
-        root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        root = str(Path(root) / "freelabels")
-    folder = Path(root) / "assets"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def write_cached(name: str, content: bytes) -> Path:
-    """Path of a cache file with this content; its name carries the content's hash, so it is written once."""
-    plain = Path(name)
-    path = cache_folder() / f"{plain.stem}-{hashlib.sha256(content).hexdigest()[:16]}{plain.suffix}"
-    if not path.exists():
-        write(path, content)
-    return path
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file at once: other processes see all of it or none."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:
@@ -60,7 +33,9 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
         raise ValueError(f"{path}: not a readable mesh ({type(error).__name__}: {error})") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise ValueError(f"{path}: has no triangles")
-    return checked(mesh, str(path))
+    if path.suffix.lower() == ".glb":  # glTF says that y is up; here it is z
+        mesh.vertices = np.asarray(mesh.vertices)[:, [0, 2, 1]] * (1, -1, 1)
+    return checked(skins.with_skin(mesh), str(path))
 
 
 def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
@@ -68,9 +43,14 @@ def checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
     vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces)
     if not np.isfinite(vertices[faces.ravel()]).all():
         raise ValueError(f"{name}: has vertices that are not numbers (NaN or infinite)")
+    skin = skins.skin_of(mesh)
+    whole = trimesh.Trimesh(vertices, faces, process=False)
     if len(faces) > HUGE:
-        vertices, faces = _clustered(vertices, faces)
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
+        whole = trimesh.Trimesh(*_clustered(vertices, faces), process=False)
+        skin = None if skin is None else skins.transferred(skin, mesh, whole)
+    mesh = skins.put(whole, skin)
+    mesh.remove_unreferenced_vertices()
+    mesh.vertices = vertices = snapped(mesh.vertices)
     mesh.merge_vertices(merge_tex=True, merge_norm=True)
     smallest = 1e-12 * float(np.ptp(vertices, axis=0).max()) ** 2
     mesh.update_faces(mesh.area_faces > smallest)
@@ -94,12 +74,35 @@ def _open3d(vertices: Floats, faces: NDArray[np.int64]) -> o3d.geometry.Triangle
 
 
 def thinned(mesh: trimesh.Trimesh, faces: int = FACES) -> trimesh.Trimesh:
-    """The mesh with at most about `faces` triangles, by quadric edge collapse (Garland & Heckbert 1997)."""
-    if len(mesh.faces) <= faces:
+    """The mesh with at most about `faces` triangles, by quadric edge collapse (Garland & Heckbert 1997).
+
+    A mesh with a texture map keeps up to `SKINNED`: the map hardly survives the collapse of its seams.
+    """
+    skin = skins.skin_of(mesh)
+    if len(mesh.faces) <= (faces if skin is None else max(faces, SKINNED)):
         return mesh
     few = _open3d(np.array(mesh.vertices), np.array(mesh.faces)).simplify_quadric_decimation(faces)
     made = trimesh.Trimesh(np.array(few.vertices), np.array(few.triangles), process=False)
-    return checked(made, "the thinned mesh")
+    return checked(
+        made if skin is None else skins.put(made, skins.transferred(skin, mesh, made)), "the thinned mesh"
+    )
+
+
+def moved(points: Floats, pose: Floats) -> Floats:
+    """Points (N, 3) under a rigid transform (4, 4), the same bits on every processor."""
+    return times(np.asarray(points, np.float64), pose[:3, :3].T) + pose[:3, 3]
+
+
+def snapped(vertices: Floats) -> Floats:
+    """Vertices (V, 3) on a grid of about a hundred-millionth of their extent.
+
+    Sines and square roots may differ in their last bit from one processor to the next; what shapes are made of
+    must not.
+    """
+    extent = float(np.ptp(vertices, axis=0).max())
+    # The factor keeps common sizes off the powers of two, at which the grid changes.
+    grid = 2.0 ** (np.frexp(1.37 * extent)[1] - 27)
+    return np.asarray(np.rint(np.asarray(vertices, np.float64) / grid) * grid)
 
 
 def smooth_patches(mesh: trimesh.Trimesh, degrees: float = CREASE_DEGREES) -> NDArray[np.int32]:
@@ -112,7 +115,8 @@ def smooth_patches(mesh: trimesh.Trimesh, degrees: float = CREASE_DEGREES) -> ND
 
 def as_mesh(mesh: trimesh.Trimesh) -> Mesh:
     """A checked triangle mesh in the form rays need."""
-    return Mesh(np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.uint32), smooth_patches(mesh))
+    vertices, triangles = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.uint32)
+    return Mesh(vertices, triangles, smooth_patches(mesh), skins.skin_of(mesh))
 
 
 def hull(meshes: Sequence[trimesh.Trimesh], name: str) -> trimesh.Trimesh:

@@ -12,19 +12,20 @@ RGB = tuple[float, float, float]
 
 def srgb_to_linear(encoded: ArrayLike) -> NDArray[np.float32]:
     """Decode linear light in [0, 1] from sRGB values in [0, 1] (IEC 61966-2-1)."""
-    value = np.asarray(encoded, np.float32)
+    # In float64, whose powers agree on all processors to more digits than are kept.
+    value = np.asarray(encoded, np.float64)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def linear_to_srgb(linear: ArrayLike) -> NDArray[np.float32]:
     """Encode linear light as sRGB in [0, 1], clipped to [0, 1] (IEC 61966-2-1)."""
-    value = np.clip(np.asarray(linear, np.float32), 0, 1)
+    value = np.clip(np.asarray(linear, np.float64), 0, 1)
     return np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def luminance(colour: ArrayLike) -> float:
     """Luminance Y of a linear sRGB colour (Rec. 709 primaries)."""
-    return float(np.dot(np.asarray(colour, float), (0.2126, 0.7152, 0.0722)))
+    return float((np.asarray(colour, float) * (0.2126, 0.7152, 0.0722)).sum())
 
 
 def shade(colour: ArrayLike, gain: float) -> RGB:

@@ -23,13 +23,15 @@ Mask = NDArray[np.bool_]
 class SurfacePoints:
     """N places on surfaces.
 
-    pixel: (N,) row-major index. geometry: (N,). at: (N, 3) world, metres. normal: (N, 3) unit, for shading;
-    flat: (N, 3) the triangle's own; both face the camera. viewer: (N, 3) unit, towards the camera. distance:
-    (N,) metres from it. across: (2, N, 3) world vectors to what the next pixel right and down sees.
+    pixel: (N,) row-major index. geometry, primitive: (N,) as in `Hits`. at: (N, 3) world, metres. normal: (N, 3)
+    unit, for shading; flat: (N, 3) the triangle's own; both face the camera. viewer: (N, 3) unit, towards the
+    camera. distance: (N,) metres from it. across: (2, N, 3) world vectors to what the next pixel right and down
+    sees.
     """
 
     pixel: Ints
     geometry: Ints
+    primitive: Ints
     at: Floats
     normal: Floats
     flat: Floats

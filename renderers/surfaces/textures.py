@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
-from freelabels.renderers.surfaces.appearance import Material
+from freelabels.generators.contract.products import times
+from freelabels.renderers.engines.raycast import Skin
+from freelabels.renderers.surfaces.appearance import SKIN, Material
 from freelabels.renderers.surfaces.noise import kept, layered_noise, stones
 from freelabels.renderers.surfaces.palette import srgb_to_linear
 from freelabels.renderers.surfaces.surface_points import largest
@@ -57,12 +59,27 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
     shift = np.random.Generator(np.random.PCG64(material.seed)).uniform(0, 16, 3)
     frame = np.asarray(turn.T, np.float32)
     where = TexturePoints(
-        at=points @ frame + shift.astype(np.float32),
-        normal=normals @ np.asarray(turn.T * size, np.float32),
-        footprint=footprint @ np.abs(frame),
+        at=times(points, frame) + shift.astype(np.float32),
+        normal=times(normals, turn.T * size),
+        footprint=times(footprint, np.abs(frame)),
     )
-    colours: Floats = np.clip(_PATTERNS[material.texture](material, where), 0, 1)
+    pattern = _plain if material.texture == SKIN else _PATTERNS[material.texture]
+    colours: Floats = np.clip(pattern(material, where), 0, 1)
     return colours
+
+
+def skin_colours(skin: Skin, place: Floats, spread: Floats) -> Floats:
+    """Linear colours (N, 3) of a texture map at places (N, 2), u to the right and v upwards; it repeats.
+
+    spread: (N, 2, 2) by how much u and v (last axis) differ at the next pixel right and down, 0 for no filtering.
+    Raises ValueError for a picture that can't be read.
+    """
+    height, width = _pyramid(skin.picture)[0].shape[:2]
+    texels = spread * np.asarray((width, height), np.float32)
+    right, down = (texels[:, k, 0] ** 2 + texels[:, k, 1] ** 2 for k in (0, 1))
+    at = place - np.floor(place)
+    at[:, 1] = 1 - at[:, 1]
+    return _filtered(skin.picture, at, np.sqrt(np.maximum(right, down)))
 
 
 def mean_albedo(material: Material) -> Floats:
@@ -344,11 +361,16 @@ def photo_colours(path: str, place: Floats, spread: Floats) -> Floats:
 
     place: (N, 2), its shorter side is 1 long. spread: (N,) distance between neighbouring pixels.
     """
+    height, width = _pyramid(path)[0].shape[:2]
+    short = np.float32(min(height, width))
+    at = place * (short / np.array([width, height], np.float32))
+    return _filtered(path, np.float32(1) - np.abs(at - 2 * np.floor(at / 2) - np.float32(1)), spread * short)
+
+
+def _filtered(path: str, place: Floats, texels: Floats) -> Floats:
+    """Colours (N, 3) at places (N, 2) from 0 to 1 over a picture, where pixels are so many of its texels apart."""
     levels = _pyramid(path)
-    short = min(levels[0].shape[:2])
-    level = np.clip(np.log2(np.maximum(spread * short, np.float32(1e-6))), 0, len(levels) - 1).astype(
-        np.float32
-    )
+    level = np.clip(np.log2(np.maximum(texels, np.float32(1e-6))), 0, len(levels) - 1).astype(np.float32)
     found = np.zeros((len(place), 3), np.float32)
     for k in range(int(level.min()), int(level.max()) + 2) if len(place) else ():
         share = 1 - np.abs(level - k)
@@ -360,12 +382,9 @@ def photo_colours(path: str, place: Floats, spread: Floats) -> Floats:
 
 def _lookup(picture: Floats, place: Floats) -> Floats:
     height, width = picture.shape[:2]
-    size = np.array([width, height], np.float32)
-    at = place * (np.float32(min(height, width)) / size)
-    mirrored = np.float32(1) - np.abs(at - 2 * np.floor(at / 2) - np.float32(1))
     rows = -(-len(place) // 4096)
     maps = np.zeros((2, rows * 4096), np.float32)
-    maps[:, : len(place)] = (mirrored * size - np.float32(0.5)).T
+    maps[:, : len(place)] = (place * np.array([width, height], np.float32) - np.float32(0.5)).T
     found = cv2.remap(
         picture,
         maps[0].reshape(rows, -1),

@@ -109,16 +109,19 @@ def test_a_dataset_is_looked_at_checked_and_described(real: Path) -> None:
     assert freelabels.Dataset(real).open(name).rows == 4
 
 
+@pytest.mark.renders
 def test_confidence_is_calibrated(tmp_path: Path) -> None:
     done = freelabels.calibrate(tmp_path, 2, frames=1, size=(64, 64), cluster=HERE)
     assert done.complete and (tmp_path / "calibration.json").exists()
 
 
+@pytest.mark.renders
 def test_the_domain_of_a_dataset_is_read_from_its_shards(real: Path, synthetic: Path, run: Path) -> None:
     written = (run / "train.toml").read_text()
     assert f'real = ["{real}"]' in written and f'synthetic = ["{synthetic}"]' in written
 
 
+@pytest.mark.renders
 def test_a_run_that_is_done_goes_on_to_nothing_and_is_not_begun_anew(
     real: Path, synthetic: Path, run: Path
 ) -> None:
@@ -128,11 +131,13 @@ def test_a_run_that_is_done_goes_on_to_nothing_and_is_not_begun_anew(
         freelabels.fit([real, synthetic], run, config(), quiet=True)
 
 
+@pytest.mark.renders
 def test_domains_may_be_named(real: Path, synthetic: Path, tmp_path: Path) -> None:
     ended = freelabels.fit((), tmp_path / "run", config(), real=real, synthetic=[synthetic], quiet=True)
     assert ended.finished
 
 
+@pytest.mark.renders
 def test_features_are_exported_and_probed(run: Path, tmp_path: Path) -> None:
     weights = freelabels.export(run, tmp_path / "backbone")
     assert weights.is_file() and weights.parent == tmp_path / "backbone"

@@ -100,6 +100,13 @@ class Forgetful(LocalStorage):
         (self.path(folder) / "zarr.json").unlink(missing_ok=True)
 
 
+class Careless(LocalStorage):
+    """Deletes what it should set aside."""
+
+    def quarantine(self, folder: str, note: bytes) -> None:
+        self.drop(folder)
+
+
 class Late(LocalStorage):
     """The second beginner counts."""
 
@@ -155,6 +162,7 @@ class Broken:
         Broken(Moving, "don't outlive the folder that they were copied from"),
         Broken(Greedy, "work in progress"),
         Broken(Forgetful, "a dropped folder is still there"),
+        Broken(Careless, "quarantine: of one folder, the quarantine holds"),
         Broken(Late, "who begins second changes the first file"),
         Broken(Silent, "reading notes.json, which is not there, raises no FileNotFoundError"),
         Broken(Ambiguous, "the record or the stamp of the one before"),

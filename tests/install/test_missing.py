@@ -52,8 +52,8 @@ def test_what_renders_says_what_to_do_without_pybullet(command: str, tmp_path: P
     assert not any(tmp_path.iterdir())
 
 
-def test_where_files_have_no_locks_it_says_so(tmp_path: Path) -> None:
-    script = "from freelabels.cli.main import main; main()"
-    done = run_without({"fcntl"}, script, "verify", str(tmp_path))
+def test_where_files_cant_be_read_by_position_it_says_so(tmp_path: Path) -> None:
+    script = "import os; del os.pread; from freelabels.cli.main import main; main()"
+    done = run_without(set(), script, "verify", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == "freelabels: Freelabels needs Linux or macOS: on Windows, run it in WSL\n"

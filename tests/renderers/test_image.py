@@ -218,7 +218,9 @@ def test_albedo_at_labelled_points_is_not_filtered() -> None:
     towards = rays(intrinsics_from_fov(60, *SIZE), *SIZE).reshape(-1, 3) @ camera[:3, :3].T
     hits = cast(surfaces, camera[:3, 3], towards)
     points = camera[:3, 3] + towards * hits.t[:, None]
-    colours = albedo(surfaces, Appearance((checker,), (), NIGHT), hits.geometry, points, hits.normal)
+    colours = albedo(
+        surfaces, Appearance((checker,), (), NIGHT), hits.geometry, hits.primitive, points, hits.normal
+    )
     values = np.unique(colours.round(5))
     assert values == pytest.approx([0.1, 0.9])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from freelabels.generators.contract.geometry import (
     transform,
 )
 from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
-from freelabels.renderers.labels.label_frame import Instant, Known, label_frame, look
+from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
+from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Light, Material
 from freelabels.renderers.surfaces.meshes import as_mesh
@@ -32,6 +35,8 @@ EDGE = {name: number for number, name in enumerate(EDGE_TYPES)}
 SEEN = {name: number for number, name in enumerate(VISIBILITY)}
 BOX = np.array([0.6, 0.4, 0.5])
 FLOOR = as_mesh(trimesh.Trimesh([(-9, -9, 0), (9, -9, 0), (9, 9, 0), (-9, 9, 0)], [(0, 1, 2), (0, 2, 3)]))
+ALL = Drawn()
+SKY = Background("sky", *((0.5, 0.5, 0.5),) * 3)
 WORLD_AXES = np.array([(1.0, 0, 0), (0, 0, 1), (0, -1, 0)]).T  # a level camera that looks along world y
 
 
@@ -66,6 +71,8 @@ def labels(
     cameras: list[Floats],
     static: int = 1,
     lights: tuple[Light, ...] = (),
+    background: Background = SKY,
+    drawn: Drawn = ALL,
     parts: list[tuple[int, int]] | None = None,
 ) -> dict[str, NDArray]:
     """Labels of the middle of three instants; the first `static` meshes are the static scene."""
@@ -80,8 +87,8 @@ def labels(
     canonical[:, :3, :3] /= BOX[:, None]
     canonical[:, :3, 3] = 0.5
     materials = (Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0),) * len(meshes)
-    appearance = Appearance(materials, lights, Background("sky", *((0.5, 0.5, 0.5),) * 3))
-    known = Known(int(objects.max()) + 1, objects, canonical, appearance)
+    appearance = Appearance(materials, lights, background)
+    known = Known(int(objects.max()) + 1, canonical, appearance, drawn)
     made = label_frame(*instants, look(instants[1], K, SIZE), K, SIZE, known)
     for name, values in made.items():
         field(name).check(values[None])
@@ -161,6 +168,41 @@ def test_sphere_depth_and_normals() -> None:
     cosine = (normal * made["normals"].astype(float)).sum(axis=-1)[where]
     cosine /= np.linalg.norm(made["normals"].astype(float), axis=-1)[where]
     assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 0.5
+
+
+def sphere_normals(at: Floats, centre: Floats, radius: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """A sphere's normals, camera axes, and the pixels well within its outline, in closed form."""
+    middle, direction = transform(invert_pose(at), centre), rays(K, *SIZE)
+    square, along = (direction**2).sum(axis=-1), direction @ middle
+    inside = along**2 - square * (middle @ middle - radius**2)
+    depth = (along - np.sqrt(np.maximum(inside, 0))) / square
+    return (direction * depth[..., None] - middle) / radius, inside > 0.5 * radius**2
+
+
+def degrees_between(one: Floats, other: Floats) -> Floats:
+    return np.degrees(np.arccos(np.clip((one.astype(float) * other.astype(float)).sum(axis=-1), -1, 1)))
+
+
+def test_normals_are_the_curved_surfaces_and_not_its_triangles() -> None:
+    """As the picture shades it: a ball of 320 triangles, whose own normals are up to 9 degrees off."""
+    at, centre = camera(), np.array([0.1, 0.2, 0.6])
+    made = still([FLOOR, sphere(0.5, 2)], [np.eye(4), pose(tuple(centre))], at)
+    truth, inside = sphere_normals(at, centre, 0.5)
+    assert inside.sum() > 300
+    assert degrees_between(made["normals"], truth)[inside].max() < 2
+    assert (made["normals_confidence"][inside] == 255).all()
+
+
+def test_normals_of_a_mesh_too_coarse_to_tell_are_not_trusted() -> None:
+    """Eleven sides bend by 33 degrees: near their edges the smooth normal and the side's own are 16 apart."""
+    tube = as_mesh(trimesh.creation.cylinder(0.4, 1.0, sections=11))
+    made = still([FLOOR, tube], [np.eye(4), pose((0, 0, 0.6))], camera())
+    on_tube = made["instance"] == 1
+    doubted = on_tube & (made["normals_confidence"] == 0)
+    assert 0.01 < doubted.sum() / on_tube.sum() < 0.3
+    assert (np.abs(np.linalg.norm(made["normals"].astype(float), axis=-1) - 1)[on_tube] < 2e-3).all()
+    facing = (made["normals"].astype(float) * rays(K, *SIZE)).sum(axis=-1)
+    assert (facing[on_tube] < 0).all()
 
 
 @pytest.mark.parametrize("turn", [(0, 0, 0), (10, 40, -25)])
@@ -250,11 +292,66 @@ def test_a_still_view_sees_itself() -> None:
 
 def test_motion_is_the_objects_not_the_cameras() -> None:
     cameras = [camera((0.5 * d, -3, 1.2), (-18, 3 * d, 0)) for d in (-1, 0, 1)]
-    boxes = [pose((-0.5 + 0.002 * d, 0, 0.5)) for d in (-1, 0, 1)]
+    boxes = [pose((-0.5 + 0.05 * d, 0, 0.5)) for d in (-1, 0, 1)]
     rests = pose((0.5, 0, 0.5))
     made = labels([FLOOR, box(), box()], [[np.eye(4), b, rests] for b in boxes], cameras)
     assert ((made["motion"] == 255) == (made["instance"] == 1)).all()
     assert (made["motion_confidence"] == 255).all()
+
+
+def test_motion_is_told_in_pixels_and_not_told_where_it_is_too_small_to_see() -> None:
+    for pixels, moves, sure in ((0.05, 0, True), (0.3, 0, False), (0.7, 255, True)):
+        boxes = [pose((0.0, 0.0, 0.9)) for _ in range(3)]
+        front = 3 - BOX[1] / 2  # metres from the camera, which looks along y
+        boxes[2] = pose((pixels * front / K[0, 0], 0.0, 0.9))
+        made = labels([FLOOR, box()], [[np.eye(4), b] for b in boxes], [camera((0, -3, 0.9), (0, 0, 0))] * 3)
+        on_front = (made["instance"] == 1) & (made["depth"] < front + 1e-3)
+        assert on_front.sum() > 100
+        assert (made["motion"][on_front] == moves).all(), pixels
+        assert ((made["motion_confidence"][on_front] > 0) == sure).all(), pixels
+
+
+def test_what_comes_straight_at_the_camera_is_not_called_still() -> None:
+    boxes = [pose((0.0, -0.4 * d, 0.9)) for d in (-1, 0, 1)]
+    made = labels([FLOOR, box()], [[np.eye(4), b] for b in boxes], [camera((0, -3, 0.9), (0, 0, 0))] * 3)
+    row, column = SIZE[0] // 2, SIZE[1] // 2  # it does not move across the image here
+    assert made["instance"][row, column] == 1 and made["motion_confidence"][row, column] == 0
+    on_box = made["instance"] == 1
+    assert (made["motion"][on_box & (made["motion_confidence"] > 0)] == 255).all()
+    assert (made["motion"][on_box] == 255).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "things", "edges"), [("sky", True, True), ("room", True, False), ("photo", False, False)]
+)
+def test_what_a_background_shows_is_not_denied(
+    kind: Literal["sky", "room", "photo"], things: bool, edges: bool
+) -> None:
+    """Nothing is hit, but a photo shows things and edges, a room its walls and window, a sky nothing up high."""
+    behind = dataclasses.replace(SKY, kind=kind)
+    up = camera((0, -3, 1.2), (40, 0, 0))
+    made = still([FLOOR, box()], [np.eye(4), pose((0, 0, 2.4))], up, background=behind)
+    nothing, hit = np.isinf(made["depth"]), made["instance"] == 1
+    assert nothing.sum() > 1000 and hit.sum() > 100
+    for name in ("foreground", "instance", "part", "semantic"):
+        assert ((made[name + "_confidence"][nothing] > 0) == things).all(), name
+        assert (made[name + "_confidence"][hit] == 255).all()
+    for name in ("edges", "edge_type"):
+        assert ((made[name + "_confidence"][nothing] > 0) == edges).all(), name
+        assert (made[name + "_confidence"][hit] == 255).all()
+    level = still([FLOOR], [np.eye(4)], camera((0, -3, 1.2), (0, 0, 0)), background=behind)
+    low = np.isinf(level["depth"]) & (rays(K, *SIZE)[..., 1] > -0.05)  # hills and the horizon
+    assert low.any() and not level["edges_confidence"][low].any()
+
+
+def test_edges_are_only_those_that_the_picture_has() -> None:
+    sun = Light("sun", (0.0, 0.0, 1.0), 0.005, (3.0, 3.0, 3.0))
+    view: dict[str, Any] = {"lights": (sun,), "background": dataclasses.replace(SKY, kind="photo")}
+    arguments = [FLOOR, box()], [np.eye(4), pose((0.1, 0.2, 0.95), (0, 0, 40))], camera()
+    plain = still(*arguments, **view, drawn=Drawn(textures=False, shadows=False, background=False))
+    assert set(np.unique(plain["edge_type"])) == {0, EDGE["occluding"], EDGE["crease"]}
+    assert plain["edges_confidence"].all() and plain["foreground_confidence"].all()
+    assert (still(*arguments, **view)["edge_type"] == EDGE["shadow"]).any()
 
 
 def test_points_behind_the_next_camera_are_out_of_view_without_flow() -> None:
@@ -413,7 +510,7 @@ def test_tiny_images(size: tuple[int, int]) -> None:
     tables = Parts(*(np.array(column, np.int32) for column in ([0, 1], [0, 1], [1, 2], [0, 1])))
     surfaces = pose_surfaces([FLOOR, box()], np.array([np.eye(4), pose((0, 0, 0.5))]), tables, at[:3, 3])
     now = Instant(surfaces, at)
-    known = Known(2, np.array([0, 1], np.int32), np.tile(np.eye(4), (2, 1, 1)))
+    known = Known(2, np.tile(np.eye(4), (2, 1, 1)))
     K = intrinsics(10.0, size[1], size[0])
     made = label_frame(now, now, now, look(now, K, size), K, size, known)
     assert made["depth"].shape == size

@@ -11,7 +11,8 @@ import pytest
 
 from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
 from freelabels.renderers.draw.scenes import draw_scene
-from freelabels.renderers.scene.assets import Entry, Library, library
+from freelabels.renderers.scene.assets import Library, library
+from freelabels.renderers.scene.loading import Entry
 from freelabels.renderers.scene.scene import Camera, Scene, camera_poses, scene_from_json, scene_to_json
 
 pytestmark = pytest.mark.renders

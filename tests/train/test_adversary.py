@@ -71,6 +71,7 @@ def test_multilevel_reaches_every_stage() -> None:
     assert all(f.grad is not None and f.grad.abs().sum() > 0 for f in features)
 
 
+@pytest.mark.slow
 def test_the_least_squares_judge_learns_and_the_trunk_cannot_move_it() -> None:
     judge = made("lsgan", weight=1.0, pool=64)
     solver = torch.optim.Adam(judge.parameters(), 1e-2)
@@ -85,6 +86,23 @@ def test_the_least_squares_judge_learns_and_the_trunk_cannot_move_it() -> None:
     judge.ramp.fill_(0)
     judge(trunk, PREDICTIONS, DOMAIN).backward()
     assert trunk[-1].grad is None or trunk[-1].grad.abs().sum() == 0
+
+
+def test_the_trunks_loss_does_not_train_the_least_squares_judge() -> None:
+    found = []
+    for ramp in (0.0, 1.0):
+        judge = made("lsgan", weight=10.0)
+        judge.ramp.fill_(ramp)
+        features = stages(2.0)
+        judge(features, PREDICTIONS, DOMAIN).backward()
+        trunk = features[-1].grad
+        assert (trunk is not None and bool(trunk.abs().sum() > 0)) == (ramp > 0)
+        norms = {name: b.clone() for name, b in judge.named_buffers() if "running" in name}
+        found.append(({name: p.grad for name, p in judge.named_parameters()}, norms))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    # Seen twice, by the judge and by the trunk's loss, a batch counts once in the judge's statistics.
+    mean = stages(2.0)[-1].detach().mean((0, 2, 3))
+    torch.testing.assert_close(found[1][1]["judge.0.running_mean"], mean / 10)
 
 
 def test_against_the_solved_judge_what_gives_the_domain_away_is_cancelled() -> None:

@@ -61,3 +61,5 @@ def test_the_first_difference_is_named() -> None:
     changed = replace(CONFIG, loader=replace(CONFIG.loader, batch=5))
     assert difference(CONFIG, changed) == "loader.batch was 16 and is now 5"
     assert difference(CONFIG, replace(CONFIG)) == ""
+    assert difference(CONFIG, changed, free=("loader.batch",)) == ""
+    assert difference(CONFIG, changed, free=("batch", "loader")) != ""

@@ -1,16 +1,19 @@
-"""Two gloo processes: the gradient is that of one process, though ranks differ in what is labelled."""
+"""Two gloo processes: the gradient is that of one process, and a run that stopped goes on exactly."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.shapes import write_dataset
 from freelabels.train.config import (
+    AdversaryConfig,
     BalanceConfig,
     LoaderConfig,
     ModelConfig,
@@ -18,11 +21,13 @@ from freelabels.train.config import (
 )
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model import ranks
+from freelabels.train.objective.adversary import ADVERSARIES
 from freelabels.train.objective.learner import Inputs, Learner
 from freelabels.train.run import checkpoint
 from freelabels.train.run.step import backward
 from freelabels.train.run.trainer import fit
 from freelabels.train.tasks.tasks import tasks
+from tests.train.test_trainer import assert_bits_equal
 
 SIZE = 32
 NAMES = ("edges", "depth", "normals", "disparity")
@@ -37,6 +42,7 @@ CONFIG = TrainConfig(
     loader=LoaderConfig(size=SIZE, batch=2),
     model=ModelConfig("test_convnext", width=16),  # no batch norm, whose statistics would differ by design
 )
+NORMED = replace(CONFIG, steps=2, device="auto", evaluate=2, model=ModelConfig("test_resnet", width=16))
 
 
 def learner(balance: str) -> Learner:
@@ -73,13 +79,30 @@ def gradients(balance: str, parts: list[torch.Tensor], parallelised: bool = Fals
 def work(out: str, real: str, synthetic: str) -> None:
     """What each rank of the test does."""
     torch.set_num_threads(1)
-    with ranks.group(torch.device("cpu")):
+    with ranks.group("cpu"):
         mine = torch.nonzero(ranks.rank() == RANK_OF)[:, 0]
         found = {balance: gradients(balance, [mine], True) for balance in ("fixed", "pcgrad", "uncertainty")}
         found["accumulated"] = gradients("fixed", [mine[:1], mine[1:]], True)
         if ranks.rank() == 0:
             torch.save(found, out)
         fit([real], [synthetic], f"{out}.run", CONFIG, quiet=True)
+        for name in ADVERSARIES:
+            whole_and_resumed(out, real, synthetic, name)
+
+
+def whole_and_resumed(out: str, real: str, synthetic: str, adversary: str) -> None:
+    """A run with batch norm to its end, and one that stops half-way and goes on."""
+    config = replace(NORMED, adversary=AdversaryConfig(adversary, pool=8))
+
+    def interrupt(step: int, learner: object) -> None:
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    fit([real], [synthetic], f"{out}.{adversary}.whole", config, quiet=True)
+    fit([real], [synthetic], f"{out}.{adversary}.resumed", config, quiet=True, on_step=interrupt)
+    asked = ranks.rank() == 0  # rank 0 decides whether to resume, as one that sees the folder later can't
+    again = replace(config, device="cpu", log_every=5)
+    fit([real], [synthetic], f"{out}.{adversary}.resumed", again, resume=asked, quiet=True)
 
 
 def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
@@ -90,7 +113,9 @@ def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
         assert (gradient != 0).any() or name.endswith("bias"), name
 
 
-def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two processes make twenty small runs
+def test_two_ranks_train_as_one_and_resume_exactly(tmp_path: Path) -> None:
     real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
     synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)
     root = Path(__file__).parents[2]
@@ -102,7 +127,7 @@ def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> No
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         check=True,
-        timeout=240,
+        timeout=900,
     )
     found = torch.load(tmp_path / "grads.pt", weights_only=True)
     everything = torch.arange(len(RANK_OF))
@@ -123,3 +148,16 @@ def test_gradients_do_not_depend_on_how_the_batch_is_split(tmp_path: Path) -> No
     assert a["step"] == b["step"] == 3 and len(b["random"]) == 2
     for name, weight in a["learner"].items():
         torch.testing.assert_close(b["learner"][name], weight, rtol=1e-3, atol=2e-4)
+
+    # With batch norm and any adversary a run that stopped goes on as if it had not, on both ranks.
+    for adversary in ADVERSARIES:
+        whole, resumed = (
+            checkpoint.load(tmp_path / f"grads.pt.{adversary}.{name}" / checkpoint.CHECKPOINT)
+            for name in ("whole", "resumed")
+        )
+        assert whole["step"] == resumed["step"] == 2 and len(whole["buffers"]) == 2
+        assert_bits_equal(whole, resumed, adversary)
+        first, second = (
+            torch.cat([t.double().flatten() for t in b["learner"].values()]) for b in whole["buffers"]
+        )
+        assert not torch.equal(first, second)  # each rank's own

@@ -69,6 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in ("test_resnet", "test_vit")}
 
 
+@pytest.mark.slow
 def test_plain_timm_gives_the_same_features_in_a_fresh_process(runs: dict[str, Path], tmp_path: Path) -> None:
     image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
     torch.save(image, tmp_path / "image.pt")

@@ -1,6 +1,10 @@
 """Batches are a pure function of seed and position: any number of threads, any interruption, any split."""
 
+import contextlib
+import os
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +13,14 @@ import torch
 
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.train.config import AugmentConfig, LoaderConfig
+from freelabels.train.data.catalogue import Catalogue, group_of, read_catalogue
+from freelabels.train.data.held_out import held_out, held_out_groups
 from freelabels.train.data.loader import Batch, Loader
-from freelabels.train.data.windows import (
-    REAL,
-    SYNTHETIC,
-    Catalogue,
-    Window,
-    group_of,
-    held_out_groups,
-    read_catalogue,
-)
+from freelabels.train.data.order import SAMPLING, ShuffledBlocks
+from freelabels.train.data.windows import REAL, SYNTHETIC, Builder, Window, Windows
 
 FIELDS = ("edges", "depth", "normals", "flow", "camera_K")
 CONFIG = LoaderConfig(size=32, batch=6, held_out=0.25, buffer=2)
@@ -39,6 +40,13 @@ def catalogue(data: tuple[str, str]) -> Catalogue:
 
 def take(loader: Loader, count: int, start: int = 0) -> list[Batch]:
     return list(loader.batches(start, start + count))
+
+
+def built(windows: Sequence[Window]) -> Windows:
+    builder = Builder()
+    for (dataset, shard, domain), some in groupby(windows, lambda w: (w.dataset, w.shard, w.domain)):
+        builder.add(dataset, shard, domain, [(w.kind, w.start, 1, w.group) for w in some])
+    return builder.build()
 
 
 def assert_same(a: Batch, b: Batch) -> None:
@@ -86,13 +94,16 @@ def test_the_stated_share_is_synthetic(catalogue: Catalogue, share: float) -> No
     assert len(drawn) == 200 and sum(drawn) == round(200 * share)
 
 
-def test_an_epoch_shows_every_window_of_a_domain_once_and_in_another_order(catalogue: Catalogue) -> None:
-    loader = Loader(catalogue, (), CONFIG, 0)
+@pytest.mark.parametrize("sampling", [1, SAMPLING])
+def test_an_epoch_shows_every_window_of_a_domain_once_and_in_another_order(
+    catalogue: Catalogue, sampling: int
+) -> None:
+    loader = Loader(replace(catalogue, sampling=sampling), (), CONFIG, 0)
     seen: dict[tuple[int, int], list[int]] = {}
     for number in range(60):
         for epoch, window in loader.plan(number):
             seen.setdefault((catalogue.windows[window].domain, epoch), []).append(window)
-    held = {w.group for w in loader.held_out}
+    held = held_out_groups(catalogue.windows, CONFIG.held_out)
     for domain in (REAL, SYNTHETIC):
         kept = [n for n, w in enumerate(catalogue.windows) if w.domain == domain and w.group not in held]
         assert sorted(seen[domain, 0]) == sorted(seen[domain, 1]) == kept
@@ -108,30 +119,146 @@ def test_ranks_share_a_batch_without_overlap(catalogue: Catalogue) -> None:
         assert {catalogue.windows[n].domain for _, n in parts[0]} == {REAL, SYNTHETIC}
 
 
+def test_windows_of_a_few_shards_are_mixed_and_no_others() -> None:
+    shards = [Window("data", f"{n // 4:02d}", n % 4, REAL, n // 2, "video") for n in range(60)]
+    windows = built(shards)
+    held = windows.group % 5 == 0
+    order = ShuffledBlocks(windows, held, REAL, 3, 0)
+    kept = [n for n, w in enumerate(shards) if w.group % 5]
+    assert len(order) == len(kept)
+    epochs, numbers = order.at(np.arange(2 * len(kept)))
+    assert epochs.tolist() == [0] * len(kept) + [1] * len(kept)
+    drawn = [shards[n].shard for n in numbers[: len(kept)]]
+    seen = list(dict.fromkeys(drawn))
+    for first in range(0, len(seen), 3):  # all that a buffer of three shards holds comes before the next
+        assert max(len(drawn) - 1 - drawn[::-1].index(s) for s in seen[first : first + 3]) < min(
+            (drawn.index(s) for s in seen[first + 3 :]), default=len(drawn)
+        )
+    assert seen != sorted(seen) and len(set(drawn[:6])) > 1
+    one_by_one = np.concatenate([order.at(np.array([k]))[1] for k in range(len(kept))])
+    assert one_by_one.tolist() == numbers[: len(kept)].tolist()
+
+
+def test_columns_hold_what_windows_are() -> None:
+    given = [
+        Window(
+            f"data {n % 2}", f"shard {n // 3}", 100 * (n % 3), n % 2, n << 40, "photo" if n % 2 else "video"
+        )
+        for n in range(12)
+    ]
+    windows = built(given)
+    assert list(windows) == given and windows[2:4] == given[2:4]
+    with pytest.raises(IndexError, match="there is no window 12"):
+        windows[12]
+    marked = np.arange(len(windows.row)) % 3 == 1
+    assert windows.numbers(marked).tolist() == np.flatnonzero(marked).tolist()
+    assert windows.counts(marked).sum() == marked.sum()
+    runs = Builder()
+    runs.add("data", "shard", REAL, [("video", 3, 5, 1), ("video", 20, 2, 2)])
+    assert [w.start for w in runs.build()] == [3, 4, 5, 6, 7, 20, 21]
+    assert runs.build().numbers(np.array([False, True])).tolist() == [5, 6]
+
+
+def open_files(folder: str) -> int:
+    """How many files below a folder this process holds open."""
+    found = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{entry}").startswith(folder)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts open files as Linux lists them")
+def test_many_threads_over_many_shards_hold_few_files_and_none_when_done(tmp_path: Path) -> None:
+    path = str(write_dataset(tmp_path / "many", SYNTHETIC, 60, 32, frames=1, confidence=9))
+    fields = ("edges", "motion", "disparity", "depth", "normals", "flow", "instance")
+    loader = Loader(
+        read_catalogue([], [path], 1),
+        fields,
+        replace(CONFIG, batch=30, workers=8, buffer=15, held_out=0.2),
+        0,
+    )
+    most = 0
+    for _ in loader.batches(0, 6):
+        most = max(most, open_files(path))
+    assert 0 < most < 200  # of the 256 that macOS gives a process, some are others'
+    assert open_files(path) == 0
+    for _ in loader.evaluation(8):
+        assert open_files(path) == 0
+
+
+def write_classes(path: Path, shards: Sequence[tuple[Sequence[str], Sequence[int]]]) -> str:
+    """Shards of one class a frame: (table of names, ids of its frames)."""
+    dataset = Dataset.create(path, {"size": [32, 32]})
+    for number, (names, ids) in enumerate(shards):
+        shape = (len(ids), 32, 32)
+        columns = {
+            "image": np.zeros((*shape, 3), np.uint8),
+            "semantic": np.broadcast_to(np.array(ids, np.uint8)[:, None, None], shape).copy(),
+            "domain": np.ones(len(ids), np.uint8),
+        }
+        clips = [
+            {"rows": [k, k + 1], "kind": "render", "key": f"{path.name} {number} {k}"}
+            for k in range(len(ids))
+        ]
+        made_by = {name: {"generator": "test", "version": 1} for name in columns}
+        attributes = {"semantic": {"names": list(names)}}
+        commit_shard(dataset, f"render-{number}", columns, clips, made_by, attributes=attributes)
+    return str(path)
+
+
+def test_classes_are_the_same_by_name_whatever_their_ids(tmp_path: Path) -> None:
+    one = write_classes(tmp_path / "one", [(("floor", "cup", "duck"), (0, 1, 2, 255))])
+    two = write_classes(
+        tmp_path / "two",
+        [(("floor", "duck"), (0, 1)), (("floor", "duck", "lamp", "cup"), (1, 2, 3, 255)), (("cup",), (0,))],
+    )
+    catalogue = read_catalogue([], [one, two], 1)
+    assert catalogue.names["semantic"] == ("floor", "cup", "duck", "lamp")
+    loader = Loader(catalogue, ("semantic",), replace(CONFIG, held_out=0), 0)
+    batch = loader.centred(list(catalogue.windows))
+    seen = batch["semantic"][:, 0, 0, 0, 0].int().tolist()
+    assert seen == [0, 1, 2, 0, 0, 2, 2, 3, 1, 0, 1]  # 0 where there is no label
+    known = batch["semantic_weight"][:, 0, 0, 0] > 0
+    assert known.tolist() == [True] * 3 + [False] + [True] * 5 + [False] + [True]
+
+
 def test_held_out_clips_are_never_drawn_and_do_not_depend_on_the_rest(catalogue: Catalogue) -> None:
     loader = Loader(catalogue, (), CONFIG, 0)
     drawn = {catalogue.windows[n].group for k in range(100) for _, n in loader.plan(k)}
-    held = {w.group for w in loader.held_out}
-    assert held and not held & drawn
-    assert {w.domain for w in loader.held_out} == {REAL, SYNTHETIC}
+    kept_out = [catalogue.windows[n] for n in loader.held_out]
+    held = {w.group for w in kept_out}
+    assert held and not held & drawn and held == held_out_groups(catalogue.windows, 0.25)
+    assert len(kept_out) == sum(w.group in held for w in catalogue.windows)
+    assert {w.domain for w in kept_out} == {REAL, SYNTHETIC}
     assert held_out_groups(catalogue.windows, 0) == frozenset()
     few = [w for w in catalogue.windows if w.domain == REAL]
-    assert held_out_groups(few, 0.25) == {g for g in held if any(w.group == g for w in few)}
-    assert len(held_out_groups([w for w in few if w.group == few[0].group], 0.5)) == 0
+    assert held_out_groups(built(few), 0.25) == {g for g in held if any(w.group == g for w in few)}
+    assert len(held_out_groups(built([w for w in few if w.group == few[0].group]), 0.5)) == 0
 
 
 def test_every_kind_of_source_has_a_clip_held_out() -> None:
     kinds = {"photo": 9, "video": 2, "stereo": 1}
     windows = [
-        Window("data", "shard", k, REAL, f"{kind} {k}", kind) for kind in kinds for k in range(kinds[kind])
+        Window("data", "shard", k, REAL, ((k + 2) << 58) + ord(kind[0]), kind)
+        for kind in kinds
+        for k in range(kinds[kind])
     ]
-    held = held_out_groups(windows, 0.01)
-    assert sorted(group.split()[0] for group in held) == ["photo", "video"]
+    held = held_out(built(windows), 0.01)
+    assert [windows[n].kind for n in np.flatnonzero(held)] == ["photo", "video"]
+    # One is left to train on where all would be held out; held out of one kind, a group is held out of all.
+    assert held_out(built(windows), 0.9999).sum() == 8 + 1
+    mixed = built([Window("data", "shard", k, k // 2, g, "video") for k, g in enumerate((1, 9, 9, 10))])
+    assert held_out(mixed, 0.5).tolist() == [True, True, True, False]
 
 
 def test_a_clip_belongs_with_its_source() -> None:
     cut = [{"kind": "video", "sha256": "a", "key": str(k), "source": ["x"]} for k in (1, 2)]
     assert group_of(cut[0]) == group_of(cut[1])
+    shot = {"kind": "sequence", "spec": {"shot": "0123456789ab"}}
+    parts = [{**shot, "sha256": sha} for sha in ("0123456789abcdef", "b")]  # each part's own
+    assert group_of(parts[0]) == group_of(parts[1])
+    assert group_of(parts[0], sampling=1) != group_of(parts[1], sampling=1)  # as runs of that time had it
     renders = [{"kind": "render", "key": str(k), "source": [f"seed:0/clip:{k}"]} for k in (1, 2)]
     assert group_of(renders[0]) != group_of(renders[1])
 
@@ -173,3 +300,38 @@ def test_a_corrupt_column_is_named(tmp_path: Path) -> None:
     loader = Loader(read_catalogue([], [str(path)], 1), ("edges",), replace(CONFIG, size=32), 0)
     with pytest.raises(CorruptShard, match=r"shapes-0000\.0/edges"):
         take(loader, 4)
+
+
+def test_a_shard_that_is_relabelled_is_read_on_in_its_next_revision(tmp_path: Path) -> None:
+    """Between batches, more than once, with shards open already: each window from one revision, and it is said."""
+    path = write_dataset(tmp_path / "data", SYNTHETIC, 4, 32, labels=("edges",))
+    dataset, said = Dataset(path), list[str]()
+    [name] = dataset.shards()
+    config = replace(CONFIG, size=32, batch=2, held_out=0, workers=3, ahead=1)
+    loader = Loader(read_catalogue([], [str(path)], 1), ("edges", "depth"), config, 0)
+    whole = take(loader, 8)
+
+    def relabel(value: int) -> None:
+        base = dataset.open(dataset.shards()[0])
+        edges = {"edges": np.full_like(base.read_rows("edges"), value)}
+        commit_shard(dataset, base.id, edges, base.clips, {"edges": {"value": value}}, base=base)
+
+    batches = Loader(loader.catalogue, ("edges", "depth"), config, 0).batches(0, 8)
+    seen = [next(batches)]
+    for value in (255, 51, 255):
+        relabel(value)
+    seen += list(batches)  # what is open may be read on to its end
+    for old, new in zip(whole, seen, strict=True):
+        assert torch.equal(old["image"], new["image"]) and torch.equal(old["depth"], new["depth"])
+
+    later = Loader(loader.catalogue, ("edges", "depth"), config, 0)
+    later.say = said.append
+    for old, new in zip(whole, take(later, 8), strict=True):
+        assert torch.equal(old["image"], new["image"])
+        assert (new["edges"].transpose(1, 2)[:, 0][new["edges_weight"] > 0] == 1).all()
+    [last] = dataset.shards()
+    assert said == [f"{path}: {name} was replaced while it was read; going on with {last}"]
+
+    dataset.storage.drop(dataset.shards()[0])  # nothing to go on with
+    with pytest.raises(CorruptShard, match="no record"):
+        take(Loader(loader.catalogue, ("edges",), config, 0), 1)

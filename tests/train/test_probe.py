@@ -14,7 +14,9 @@ from torch import Tensor
 from benchmarks.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
-from freelabels.train.data.windows import REAL, SYNTHETIC, held_out_groups, read_catalogue
+from freelabels.train.data.catalogue import read_catalogue
+from freelabels.train.data.held_out import held_out_groups
+from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
@@ -475,6 +477,7 @@ def test_files_of_a_report(report: tuple[ProbeReport, Path]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_report(run: Path, tmp_path: Path) -> None:
     data = [str(write_classes(tmp_path / "shapes", 6))]
     a, b = (probe(str(run), data, str(tmp_path / name), QUICK) for name in "ab")
@@ -483,6 +486,7 @@ def test_a_seed_gives_the_same_report(run: Path, tmp_path: Path) -> None:
     assert a.tables != other.tables
 
 
+@pytest.mark.slow
 def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     """With other classes on the test images, all fitted settings stay as they were: only scores change."""
     for name, order in (("a", CLASSES), ("b", (*CLASSES[1:], CLASSES[0]))):
@@ -499,6 +503,7 @@ def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     assert a.tables[0].rows["run"] != b.tables[0].rows["run"]
 
 
+@pytest.mark.slow
 def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     root = tmp_path / "voc"
@@ -518,6 +523,7 @@ def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_
         assert max(f.mean for f in table.rows["run"] if f is not None) > 1.2 * table.constant
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_and_leaves_the_backbone_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     number = torch.arange(96) % 2

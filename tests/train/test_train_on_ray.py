@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.shapes import write_dataset
 from freelabels.cli.main import main
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.exclusions import exclusions_json
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG
@@ -23,6 +24,17 @@ def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the workers
     yield
     ray.shutdown()
+
+
+@pytest.mark.ray
+def test_a_worker_without_a_gpu_is_an_error_and_not_a_cpu() -> None:
+    from freelabels.train.run.cluster import on_gpus
+
+    assert [on_gpus("auto", 2, gpus) for gpus in (0, 2, 3)] == [False, True, True]
+    assert not on_gpus("cpu", 2, 8) and on_gpus("cuda", 1, 1)
+    for device, gpus in (("auto", 1), ("cuda", 1), ("cuda", 0)):
+        with pytest.raises(UserError, match=f"the Ray cluster has {gpus} GPUs, and each worker needs one"):
+            on_gpus(device, 2, gpus)
 
 
 @pytest.mark.ray

@@ -28,6 +28,7 @@ from freelabels.train.config import (
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import trained_backbone
 from freelabels.train.run import checkpoint
+from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.run.trainer import TrainSummary, fit
 
 SMALL = TrainConfig(
@@ -125,6 +126,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[str]], tmp_path: Path) -> None:
     config = replace(SMALL, steps=60, lr=3e-3, ema=0.9, tasks=("edges", "depth", "normals"))
     summary = run(data, tmp_path / "run", config)
@@ -143,6 +145,7 @@ def test_a_short_run_learns_and_leaves_its_record(data: tuple[list[str], list[st
     assert torch.isfinite(feature).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversary", ["reversal", "multilevel", "cdan", "ridge", "coral", "mmd", "fourier"])
 def test_every_adversary_trains_and_reports(
     data: tuple[list[str], list[str]], tmp_path: Path, adversary: str
@@ -187,6 +190,22 @@ def test_a_stopped_run_saves_and_goes_on(data: tuple[list[str], list[str]], tmp_
     summary = run(data, tmp_path / "run", SMALL, on_step=interrupt)
     assert not summary.finished and summary.steps == 2
     assert run(data, tmp_path / "run", SMALL, resume=True).finished
+
+
+def test_a_run_goes_on_with_more_steps_and_whatever_cannot_matter(
+    data: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    run(data, tmp_path / "run", replace(SMALL, steps=2, tasks=("edges",)))
+    loader = replace(SMALL.loader, workers=2, ahead=1, cache=str(tmp_path / "cache"), cache_gib=1.0)
+    other = replace(SMALL, steps=4, tasks=("edges",), device="auto", log_every=1, save_every=7, loader=loader)
+    summary = run(data, tmp_path / "run", other, resume=True)
+    assert summary.finished and summary.steps == 4
+    assert read_config(tmp_path / "run" / CONFIG)[0] == other  # what it goes on with is written down
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "losses" in line] == [2, 3, 4]
+    with pytest.raises(UserError, match="has taken 4 steps already; give --steps 4 or more"):
+        run(data, tmp_path / "run", replace(other, steps=3), resume=True)
+    assert read_config(tmp_path / "run" / CONFIG)[0] == other
 
 
 def test_a_loss_that_is_not_finite_stops_and_the_checkpoint_stands(
@@ -289,7 +308,12 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
     run(data, tmp_path / "run", config)
     with pytest.raises(UserError, match="holds a run already"):
         run(data, tmp_path / "run", config)
-    with pytest.raises(UserError, match="another configuration: steps was 1 and is now 2"):
-        run(data, tmp_path / "run", replace(config, steps=2), resume=True)
+    with pytest.raises(UserError, match="another configuration: seed was 0 and is now 2"):
+        run(data, tmp_path / "run", replace(config, seed=2), resume=True)
+    with pytest.raises(UserError, match=r"--precision bf61: .*bf16"):
+        run(data, tmp_path / "bad", replace(config, precision="bf61"))
+    with pytest.raises(UserError, match=r"--out s3://bucket/run: a run writes into a folder"):
+        fit(*data, "s3://bucket/run", config, quiet=True)
+    assert not Path("s3:").exists()
     with pytest.raises(UserError, match=r"data of .* has changed"):
         run((real, []), tmp_path / "run", config, resume=True)

@@ -6,42 +6,40 @@ run resumes at the exact batch by its number alone.
 
 from __future__ import annotations
 
+import errno
 import time
 import zlib
-from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import local
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_of
-from freelabels.ground.errors import UserError
+from freelabels.ground.errors import MissingFile, UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.train.config import LoaderConfig
 from freelabels.train.data.augment import Resampler, centre_view, change_light, random_view
-from freelabels.train.data.windows import (
-    DOMAINS,
-    SYNTHETIC,
-    Catalogue,
-    Order,
-    Window,
-    held_out_groups,
-    spread,
-)
+from freelabels.train.data.catalogue import Catalogue, class_names, renumbering
+from freelabels.train.data.held_out import held_out
+from freelabels.train.data.open_shards import OpenShards
+from freelabels.train.data.order import Order, order_of
+from freelabels.train.data.windows import DOMAINS, SYNTHETIC, Window, evenly
 
 Batch = dict[str, Tensor]
 WEIGHT_SUFFIX = "_weight"
 CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 GIB = 1 << 30
-OPEN_SHARDS = 24  # per thread; each holds a file open for every field
+OPEN_FILES = 128  # of all threads together, a file a column; besides those being read at the moment
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
 
 
@@ -52,6 +50,9 @@ class Loader:
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
     and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window`` and ``seed`` (B,) int64.
     `waited` counts the seconds the caller spent waiting for data.
+
+    A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
+    is told a sentence, once a revision.
     """
 
     def __init__(
@@ -66,20 +67,18 @@ class Loader:
         self.catalogue, self.fields, self.config, self.seed = catalogue, tuple(fields), config, seed
         self.rank, self.world = rank, world
         self.waited = 0.0
-        self._thread = local()
-        self._cache = FileCache(Path(config.cache), int(config.cache_gib * GIB)) if config.cache else None
-        held = held_out_groups(catalogue.windows, config.held_out)
-        self.held_out = tuple(w for w in catalogue.windows if w.group in held)
+        self.say: Callable[[str], None] = lambda sentence: None
+        self._moving, self._moved = Lock(), dict[tuple[str, str], str]()  # dataset, shard → revision now read
+        cache = FileCache(Path(config.cache), int(config.cache_gib * GIB)) if config.cache else None
+        self._shards = OpenShards(max(1, OPEN_FILES // (1 + 2 * len(self.fields))), cache)
+        windows = catalogue.windows
+        self.held = held_out(windows, config.held_out)
+        self.held_out = windows.numbers(self.held)
         self._orders: dict[int, Order] = {}
         for domain in DOMAINS:
-            chosen = [
-                (n, w.dataset + "/" + w.shard)
-                for n, w in enumerate(catalogue.windows)
-                if w.domain == domain and w.group not in held
-            ]
-            if chosen:
-                numbers, shards = zip(*chosen, strict=True)
-                self._orders[domain] = Order(numbers, shards, config.buffer, seed, domain)
+            order = order_of(catalogue.sampling, windows, self.held, domain, config.buffer, seed)
+            if len(order):
+                self._orders[domain] = order
         if not self._orders:
             raise UserError("there is nothing to train on: give real or synthetic datasets")
         self.share = config.synthetic if len(self._orders) == 2 else float(SYNTHETIC in self._orders)
@@ -89,12 +88,16 @@ class Loader:
         total = self.config.batch * self.world
         synthetic = [int(np.floor(k * total * self.share + 1e-9)) for k in (number, number + 1)]
         real = [k * total - s for k, s in zip((number, number + 1), synthetic, strict=True)]
-        drawn = [
-            self._orders[domain][position]
-            for domain, (start, stop) in zip(DOMAINS, (real, synthetic), strict=True)
-            for position in range(start, stop)
-        ]
-        return drawn[self.rank :: self.world]
+        mine = np.arange(self.rank, total, self.world)
+        drawn: list[tuple[int, int]] = []
+        begun = 0
+        for domain, (start, stop) in zip(DOMAINS, (real, synthetic), strict=True):
+            some = mine[(mine >= begun) & (mine < begun + stop - start)]
+            if len(some):
+                epochs, numbers = self._orders[domain].at(start + some - begun)
+                drawn += zip(epochs.tolist(), numbers.tolist(), strict=True)
+            begun += stop - start
+        return drawn
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Batches `start` … `stop` - 1, in order."""
@@ -114,6 +117,7 @@ class Loader:
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            self._shards.close()
 
     def sample(self, epoch: int, number: int) -> dict[str, Array]:
         """One augmented window; a pure function of the seed, the epoch and the window."""
@@ -122,36 +126,62 @@ class Loader:
         out = self._read(self.catalogue.windows[number], rng)
         return out | _numbers(epoch=epoch, window=number, seed=int(rng.integers(2**31)))
 
+    def some(self, runs: NDArray[np.bool_], most: int) -> list[Window]:
+        """Up to `most` windows of each domain from the marked runs, spread evenly, real ones first."""
+        windows = self.catalogue.windows
+        of_domain = windows.per_run(windows.domain)
+        sides = [evenly(windows.numbers(runs & (of_domain == domain)), most) for domain in DOMAINS]
+        return [windows[number] for side in sides for number in side]
+
     def evaluation(self, most: int) -> Iterator[Batch]:
         """Centre views of up to `most` held-out windows, spread evenly, in batches; this rank's share."""
-        chosen = spread(self.held_out, most)[self.rank :: self.world]
+        chosen = [self.catalogue.windows[number] for number in evenly(self.held_out, most)]
+        chosen = chosen[self.rank :: self.world]
         for k in range(0, len(chosen), self.config.batch):
             yield self.centred(chosen[k : k + self.config.batch])
 
     def centred(self, windows: Sequence[Window]) -> Batch:
         """Centre views of given windows as one batch; their seeds are any, but always the same."""
         samples = [self._read(window, None) for window in windows]
+        self._shards.close()
         seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
         return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
 
-    def _shard(self, window: Window) -> Shard:
-        """The window's shard, opened by this thread, among the last few that it used."""
-        if not hasattr(self._thread, "shards"):
-            self._thread.shards = OrderedDict()
-        shards: OrderedDict[tuple[str, str], Shard] = self._thread.shards
-        key = (window.dataset, window.shard)
-        if key not in shards:
-            shards[key] = Dataset(window.dataset, self._cache).open(window.shard)
-            if len(shards) > OPEN_SHARDS:
-                shards.popitem(last=False)[1].close()
-        shards.move_to_end(key)
-        return shards[key]
+    def _revision(self, window: Window) -> str:
+        """Folder name of the revision that the window's shard is read in."""
+        return self._moved.get((window.dataset, window.shard), window.shard)
+
+    def _stored(self, window: Window) -> tuple[dict[str, Array], dict[str, NDArray[np.int64] | None]]:
+        """A window's columns and its classes' new ids, from one revision of its shard. Raises CorruptShard."""
+        rows = (window.start, window.start + self.config.frames)
+        while True:
+            revision = self._revision(window)
+            try:
+                with self._shards.opened(window.dataset, revision) as shard:
+                    stored = {name: shard.read_rows(name, *rows) for name in self._columns(shard)}
+                    return stored, {n: self._renumbering(shard, n) for n in self.fields if n in shard.fields}
+            except (MissingFile, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.ESTALE:  # gone, as NFS says it
+                    raise
+                if not self._move(window, revision):
+                    raise
+
+    def _move(self, window: Window, gone: str) -> bool:
+        """Go on with the next revision of a shard, where one is `gone`; whether there is one."""
+        with self._moving:
+            if self._revision(window) != gone:  # another thread was faster
+                return True
+            shard, _, number = gone.rpartition(".")
+            newer = Dataset(window.dataset).newest(shard, int(number) + 1)
+            if newer is None:
+                return False
+            self._moved[window.dataset, window.shard] = newer.name
+            self.say(f"{window.dataset}: {gone} was replaced while it was read; going on with {newer.name}")
+            return True
 
     def _read(self, window: Window, rng: np.random.Generator | None) -> dict[str, Array]:
         """A window in a random view, or in the centre view."""
-        shard = self._shard(window)
-        rows = (window.start, window.start + self.config.frames)
-        stored = {name: shard.read_rows(name, *rows) for name in self._columns(shard)}
+        stored, ids = self._stored(window)
         image = stored.pop("image")
         height, width = image.shape[1:3]
         view = (
@@ -167,9 +197,16 @@ class Loader:
             seen = change_light(self.config.augment, seen, rng)
         out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2), **_numbers(domain=window.domain)}
         for name in self.fields:
-            read = self._table if name in CAMERA else self._label
-            out |= read(name, stored, resampler)
+            if name in CAMERA:
+                out |= self._table(name, stored, resampler)
+            else:
+                out |= self._label(name, stored, resampler, ids.get(name))
         return out
+
+    def _renumbering(self, shard: Shard, name: str) -> NDArray[np.int64] | None:
+        """The ids that a shard's classes have in all the data; None where they are its own."""
+        table = class_names(shard, name)
+        return renumbering(self.catalogue.names[name], table) if table else None
 
     def _columns(self, shard: Shard) -> list[str]:
         wanted = ["image", *self.fields, *(confidence_name(name) for name in self.fields)]
@@ -182,8 +219,10 @@ class Loader:
         carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
         return {name: carried(stored[name])}
 
-    def _label(self, name: str, stored: dict[str, Array], resampler: Resampler) -> dict[str, Array]:
-        """A label as float32 (T, C, H, W) and its weight (T, H, W)."""
+    def _label(
+        self, name: str, stored: dict[str, Array], resampler: Resampler, ids: NDArray[np.int64] | None
+    ) -> dict[str, Array]:
+        """A label as float32 (T, C, H, W) and its weight (T, H, W); ids: the classes' new ones, by old one."""
         spec = field_of(name)
         shape = (self.config.frames, self.config.size, self.config.size)
         if name not in stored:
@@ -193,6 +232,8 @@ class Loader:
         weight = (spec.valid(values) & resampler.inside).astype(np.float32)
         if confidence_name(name) in stored:
             weight *= resampler.map(confidence_name(name), stored[confidence_name(name)]) / np.float32(255)
+        if ids is not None:
+            values = ids[values]
         planes = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
         planes = planes.astype(np.float32)
         if spec.kind is Kind.PROBABILITY:

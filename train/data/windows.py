@@ -1,202 +1,177 @@
-"""Which windows of frames there are, which of them are held out, and in what order they are drawn.
-
-Everything here is a pure function of the data and the seed: the position of a batch is one number.
-"""
+"""Which windows of frames there are, in columns: some bytes a window, however many there are."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import field
-from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import (
-    excluded_rows,
-    exclusions_json,
-    exclusions_of,
-    read_exclusions,
-)
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
 DOMAIN_NAMES = field("domain").names
+CHUNK = 1 << 22  # runs looked at together, where temporary arrays would take as much as the columns
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Window:
     """Consecutive frames of one clip: rows start … start + frames - 1 of a shard.
 
-    group: what must not be split from it. kind: photo, video, stereo, render …, what decides on its labels.
+    group: what must not be split from it, as a number of 64 bits. kind: photo, video, stereo, render …, what
+    decides on its labels.
     """
 
     dataset: str
     shard: str
     start: int
     domain: int
-    group: str
+    group: int
     kind: str
 
 
-@dataclass(frozen=True)
-class Catalogue:
-    """What the given datasets hold.
+@dataclass(frozen=True, eq=False)
+class Windows(Sequence[Window]):
+    """Many windows as columns, made by `Builder`.
 
-    windows: all of them, real ones first, shards in order. fields: (domain, name) of every column of any shard.
-    names: by category, its table of names. digest: identifies the data, so that a resumed run can tell.
-    excluded: how many frames exclusion lists keep out of it.
+    Windows that follow each other in one clip are a run, runs of one shard and kind a block. By block: dataset
+    (in `datasets`), shard (bytes), domain, kind (in `kinds`) and, with one entry more, first_run. By run: row and
+    group and, with one entry more, first, the number of its first window.
     """
 
-    windows: tuple[Window, ...]
-    fields: frozenset[tuple[int, str]]
-    names: Mapping[str, tuple[str, ...]]
-    digest: str
-    excluded: int = 0
+    datasets: tuple[str, ...]
+    kinds: tuple[str, ...]
+    dataset: NDArray[np.uint16]
+    shard: NDArray[np.bytes_]
+    domain: NDArray[np.uint8]
+    kind: NDArray[np.uint8]
+    first_run: NDArray[np.int64]
+    first: NDArray[Any]
+    row: NDArray[Any]
+    group: NDArray[np.uint64]
 
-    def has(self, name: str) -> bool:
-        """Whether any shard holds the field."""
-        return any((domain, name) in self.fields for domain in DOMAINS)
+    def __len__(self) -> int:
+        return int(self.first[-1])
 
+    @overload
+    def __getitem__(self, number: int) -> Window: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Window]: ...
+    def __getitem__(self, number: int | slice) -> Window | Sequence[Window]:
+        if isinstance(number, slice):
+            return [self[k] for k in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(f"there are {len(self)} windows, there is no window {number}")
+        [run] = self.run_of(np.array([number]))
+        block = int(np.searchsorted(self.first_run, run, side="right")) - 1
+        return Window(
+            self.datasets[self.dataset[block]],
+            self.shard[block].decode(),
+            int(self.row[run]) + number - int(self.first[run]),
+            int(self.domain[block]),
+            int(self.group[run]),
+            self.kinds[self.kind[block]],
+        )
 
-def read_catalogue(
-    real: Sequence[str], synthetic: Sequence[str], frames: int, exclude: Sequence[str] = ()
-) -> Catalogue:
-    """List the windows of `frames` frames in all shards; clips shorter than that are left out.
+    def run_of(self, numbers: NDArray[Any]) -> NDArray[np.int64]:
+        """The run that each window lies in."""
+        # In the column's own type, or searching would copy the whole of it into another.
+        return np.searchsorted(self.first, numbers.astype(self.first.dtype), side="right") - 1
 
-    Windows that hold a frame on a dataset's own exclusion list, or on a list in one of the files `exclude`, are
-    left out too. Raises UserError if a given folder is no dataset or has no clip that is long enough.
-    """
-    listed = frozenset(frame for path in exclude for frame in read_exclusions(path))
-    excluded = 0
-    windows: list[Window] = []
-    columns: set[tuple[int, str]] = set()
-    names: dict[str, tuple[str, ...]] = {}
-    everything = hashlib.sha256()
-    for domain, paths in ((REAL, real), (SYNTHETIC, synthetic)):
-        for path in paths:
-            dataset = Dataset(path)
-            _ = dataset.attributes  # raises NotADataset
-            found = len(windows)
-            unwanted = listed | exclusions_of(dataset)
-            if unwanted:
-                everything.update(exclusions_json(unwanted).encode())
-            for shard in dataset.open_all(dataset.shards()):
-                columns |= {(domain, column) for column in shard.fields}
-                everything.update(
-                    json.dumps([domain, shard.name, shard.record.get("sha256", shard.rows)]).encode()
-                )
-                for column in shard.fields:
-                    table = shard.attributes(column).get("names")
-                    if table and len(table) > len(names.get(column, ())):
-                        names[column] = tuple(_names(table))
-                out = excluded_rows(shard, unwanted)
-                excluded += int(out.sum())
-                shard.close()
-                for clip in shard.clips:
-                    start, stop = clip["rows"]
-                    group = group_of(clip) or f"{shard.id}/{start}"
-                    windows += [
-                        Window(str(path), shard.name, row, domain, group, clip.get("kind", ""))
-                        for row in range(start, stop - frames + 1)
-                        if not out[row : row + frames].any()
-                    ]
-            if len(windows) == found and unwanted:
-                raise UserError(
-                    f"{path} has no frames left to train on: its exclusion list leaves out too many"
-                )
-            if len(windows) == found:
-                few = f" with clips of {frames} frames or more" if frames > 1 else ""
-                raise UserError(f"{path} holds no shards{few}: label or render into it first")
-    return Catalogue(tuple(windows), frozenset(columns), names, everything.hexdigest(), excluded)
+    def per_run(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values by block, by run."""
+        return np.repeat(values, np.diff(self.first_run))
 
+    def numbers(self, runs: NDArray[np.bool_]) -> NDArray[Any]:
+        """Numbers of the windows in the marked runs."""
+        marked = np.flatnonzero(runs)
+        starts = self.first[marked]
+        counts = self.first[marked + 1] - starts
+        before = np.cumsum(counts, dtype=self.first.dtype) - counts
+        return np.asarray(np.repeat(starts - before, counts) + np.arange(counts.sum(), dtype=starts.dtype))
 
-def _names(table: Any) -> list[str]:
-    """A table of names as the array's attributes hold it: a list, or a mapping from id to name."""
-    if isinstance(table, Mapping):
-        return [str(table.get(str(k), table.get(k, ""))) for k in range(1 + max(int(k) for k in table))]
-    return [str(name) for name in table]
+    def counts(self, runs: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(blocks,) how many windows of the marked runs each block has."""
+        found = np.zeros(len(self.domain), np.int64)
+        for blocks in self.chunks():
+            start, stop = self.first_run[blocks.start], self.first_run[blocks.stop]
+            lengths = np.diff(self.first[start : stop + 1]) * runs[start:stop]
+            found[blocks] = np.add.reduceat(
+                lengths, self.first_run[blocks.start : blocks.stop] - start, dtype=np.int64
+            )
+        return found
 
-
-def group_of(clip: Mapping[str, Any]) -> str:
-    """What a clip shares with others that must not be split from it: its source file, or its scene."""
-    for name in ("sha256", "source", "key"):
-        if clip.get(name) not in (None, "", []):
-            return json.dumps([name, clip[name]], sort_keys=True)
-    return ""
+    def chunks(self) -> Iterator[slice]:
+        """Slices of blocks with about `CHUNK` runs each."""
+        block = 0
+        while block < len(self.domain):
+            stop = int(np.searchsorted(self.first_run, self.first_run[block] + CHUNK, side="right")) - 1
+            yield slice(block, max(stop, block + 1))
+            block = max(stop, block + 1)
 
 
-def held_out_groups(windows: Sequence[Window], share: float) -> frozenset[str]:
-    """Groups of clips that training never sees: those whose name hashes below `share`, in each domain and kind.
+class Builder:
+    """Collects windows, shard by shard, into columns."""
 
-    A group's fate doesn't depend on what else is there, except that one is held out of a kind where none fell
-    below (photos can't stand in for videos, they have no motion), and one is kept where all did; a kind with a
-    single group has none held out.
-    """
-    chosen: set[str] = set()
-    for part in sorted({(w.domain, w.kind) for w in windows}):
-        groups = sorted({w.group for w in windows if (w.domain, w.kind) == part}, key=_uniform)
-        if share > 0 and len(groups) > 1:
-            below = sum(_uniform(group) < share for group in groups)
-            chosen |= set(groups[: min(max(below, 1), len(groups) - 1)])
-    return frozenset(chosen)
+    def __init__(self) -> None:
+        self._datasets: dict[str, int] = {}
+        self._kinds: dict[str, int] = {}
+        self._shards: list[bytes] = []
+        self._dataset, self._domain, self._kind = array("H"), array("B"), array("B")
+        self._first_run, self._first = array("q", [0]), array("Q", [0])
+        self._row, self._group = array("H"), array("Q")
 
+    def __len__(self) -> int:
+        return int(self._first[-1])
 
-def _uniform(group: str) -> float:
-    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+    def add(self, dataset: str, shard: str, domain: int, runs: Iterable[tuple[str, int, int, int]]) -> None:
+        """A shard's runs: (kind, first row, number of windows, group) of each."""
+        last: str | None = None
+        for kind, row, count, group in runs:
+            if kind != last:
+                self._shards.append(shard.encode())
+                self._dataset.append(self._datasets.setdefault(dataset, len(self._datasets)))
+                self._domain.append(domain)
+                self._kind.append(self._kinds.setdefault(kind, len(self._kinds)))
+                self._first_run.append(self._first_run[-1])
+                last = kind
+            self._row.append(row)
+            self._group.append(group)
+            self._first.append(self._first[-1] + count)
+            self._first_run[-1] += 1
 
-
-@dataclass(frozen=True)
-class Order:
-    """The endless, shuffled sequence of one domain's windows: shards in random order, mixed within a buffer.
-
-    numbers: the windows' numbers in the catalogue; shards: the shard each of them lies in; buffer: how many
-    shards are mixed at a time, so that only these are read from at once.
-    """
-
-    numbers: tuple[int, ...]
-    shards: tuple[str, ...]
-    buffer: int
-    seed: int
-    domain: int
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        """(epoch, number of the window) at a position counted from the start of training."""
-        epoch, index = divmod(position, len(self.numbers))
-        return epoch, int(_shuffled(self, epoch)[index])
-
-
-@lru_cache(maxsize=8)
-def _shuffled(order: Order, epoch: int) -> NDArray[np.int64]:
-    rng = np.random.default_rng(np.random.SeedSequence(order.seed, spawn_key=(order.domain, epoch)))
-    names, shard = np.unique(order.shards, return_inverse=True)
-    members = [np.flatnonzero(shard == k) for k in rng.permutation(len(names))]
-    buffers = [np.concatenate(members[k : k + order.buffer]) for k in range(0, len(members), order.buffer)]
-    mixed = np.concatenate([rng.permutation(buffer) for buffer in buffers])
-    return np.asarray(np.asarray(order.numbers)[mixed])
+    def build(self) -> Windows:
+        """What was added."""
+        return Windows(
+            tuple(self._datasets),
+            tuple(self._kinds),
+            np.array(self._dataset, np.uint16),
+            np.array(self._shards, np.bytes_),
+            np.array(self._domain, np.uint8),
+            np.array(self._kind, np.uint8),
+            np.array(self._first_run, np.int64),
+            narrowed(np.array(self._first, np.uint64), np.uint32),
+            narrowed(np.array(self._row, np.uint16), np.uint8),
+            np.array(self._group, np.uint64),
+        )
 
 
-def spread(items: Sequence[Window], most: int) -> list[Window]:
+def narrowed(values: NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+    """Unsigned values as `dtype` if that holds them all."""
+    fits = not len(values) or int(values.max()) <= np.iinfo(dtype).max
+    return values.astype(dtype) if fits else values
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
     """Up to `most` items, evenly spread over the sequence."""
     return [items[k * len(items) // most] for k in range(most)] if len(items) > most else list(items)
 
 
-def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Datasets of real frames and those of rendered ones. Raises UserError for one with neither, or both."""
-    real: list[str] = []
-    synthetic: list[str] = []
-    for path in datasets:
-        dataset = Dataset(path)
-        shards = dataset.open_all(dataset.shards())
-        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
-        if not kinds:
-            raise UserError(f"{path} holds no shards yet; label or render into it first")
-        if len(kinds) == 2:
-            raise UserError(f"{path} holds real and rendered frames; give each domain a dataset of its own")
-        (synthetic if True in kinds else real).append(path)
-    return real, synthetic
+def evenly(numbers: NDArray[Any], most: int) -> list[int]:
+    """As `spread`, of an array."""
+    return [int(numbers[k]) for k in spread(range(len(numbers)), most)]

@@ -1,1 +1,1 @@
-"""The network, and the ranks it runs on."""
+"""The network, and the ranks it runs on. Imported by objective, run and probing."""

@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from freelabels.ground.errors import UserError
+
+T = TypeVar("T")
+# Of this process on its machine, as torchrun and Ray Train tell them: its number, and how many there are.
+LOCAL = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 
 
 def rank() -> int:
@@ -54,25 +63,58 @@ def barrier() -> None:
         dist.barrier()
 
 
+def of_first(x: T) -> T:
+    """What rank 0 has, whatever this rank has."""
+    if world() == 1:
+        return x
+    held: list[T] = [x]
+    dist.broadcast_object_list(held, src=0)
+    return held[0]
+
+
 def device_of(name: str) -> torch.device:
-    """The device called `name`; auto: this rank's GPU if there is one, else the CPU."""
-    if name != "auto":
+    """The device called `name` (auto: the GPU if there is one, else the CPU), of GPUs this rank's own.
+
+    Raises UserError if there is no GPU for this rank.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cuda":
         return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no GPU here; give --device cpu, or look at nvidia-smi")
+    number, processes = (int(os.environ.get(key, default)) for key, default in LOCAL)
+    if processes > (gpus := torch.cuda.device_count()):
+        raise UserError(
+            f"{processes} processes on this machine, but {gpus} GPUs: start one a GPU, or give --device cpu"
+        )
+    return torch.device("cuda", number)
 
 
 @contextmanager
-def group(device: torch.device) -> Iterator[None]:
-    """Join torchrun's process group for the duration, unless there is none or somebody has joined already."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+def group(name: str) -> Iterator[torch.device]:
+    """Join torchrun's process group for the duration, unless there is none or somebody has joined already.
+
+    name: of the device, see `device_of`. Yields this rank's; what auto means is decided on rank 0. Raises
+    UserError if this rank lacks such a device.
+    """
     if dist.is_initialized() or "WORLD_SIZE" not in os.environ or not dist.is_torchelastic_launched():
-        yield
+        yield _used(device_of(of_first(device_of(name).type) if name == "auto" else name))
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, number, processes = next(iter(rendezvous("env://")))
+    if name == "auto":  # asked for before the group is there, because its backend depends on the answer
+        store.set(f"device of {number}", device_of(name).type)
+        name = store.get("device of 0").decode()
+    device = _used(device_of(name))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=PrefixStore("group", store), rank=number, world_size=processes)
     try:
-        yield
+        yield device
     finally:
         dist.destroy_process_group()
+
+
+def _used(device: torch.device) -> torch.device:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

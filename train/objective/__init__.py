@@ -1,1 +1,4 @@
-"""From many tasks to one scalar: balance, domain adversaries, and the module that holds all that learns."""
+"""From many tasks to one scalar: balance, domain adversaries, and the module that holds all that learns.
+
+Only run imports it.
+"""

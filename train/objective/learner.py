@@ -20,11 +20,14 @@ from freelabels.train.tasks.task import Labels, Task, loss
 TEACHER_OFF: Mapping[str, Tensor] = {}
 
 
+FRAMES = "frames"  # the stream of images as they are
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A batch as the learner takes it: labels made, streams of images named.
 
-    images: by stream, (N, 3, H, W): "frames", and one for each pretext. labels: by task. domain: (B,).
+    images: by stream, (N, 3, H, W): `FRAMES` first, and one for each pretext. labels: by task. domain: (B,).
     """
 
     images: dict[str, Tensor]
@@ -39,11 +42,10 @@ class Inputs:
 
 def prepare(tasks: Mapping[str, Task], batch: Batch) -> Inputs:
     """Make the tasks' labels, and the images that pretexts change, from a batch."""
-    images: dict[str, Tensor] = {}
+    images = {FRAMES: batch["image"].flatten(0, 1)}
     labels: dict[str, Labels] = {}
     for name, task in tasks.items():
         if task.pretext is None:
-            images.setdefault("frames", batch["image"].flatten(0, 1))
             labels[name] = task.labels(batch)
         else:
             images[name], classes = task.pretext(batch["image"][:, 0], batch["seed"])
@@ -82,22 +84,29 @@ class Learner(nn.Module):
         return torch.autocast(device.type, self.precision) if self.precision else nullcontext()
 
     def predict(self, inputs: Inputs) -> tuple[dict[str, Tensor], Features, int]:
-        """Heads' outputs by task; the trunk's features of all streams; how many of their images are frames."""
-        streams = list(inputs.images)
-        frames = inputs.images[streams[0]]
-        domain = inputs.domain.repeat_interleave(len(frames) // len(inputs.domain))
-        parts = [self.adversary.images(frames, domain), *(inputs.images[s] for s in streams[1:])]
-        dtype = torch.float32 if any(part.is_floating_point() for part in parts) else torch.uint8
-        image = torch.cat([part.to(dtype) for part in parts])
+        """Heads' outputs by task; the trunk's features of all streams; how many of their images are frames.
+
+        The trunk runs in the learner's precision; heads in float32, as bfloat16 has eight bits for an answer.
+        Frames that neither a task nor the adversary looks at are left out.
+        """
+        wanted = self.adversary.needs_both_domains or not all(task.pretext for task in self.tasks.values())
+        images = {name: image for name, image in inputs.images.items() if wanted or name != FRAMES}
+        if wanted:
+            domain = inputs.domain.repeat_interleave(len(images[FRAMES]) // len(inputs.domain))
+            images[FRAMES] = self.adversary.images(images[FRAMES], domain)
+        sizes = [len(image) for image in images.values()]
+        dtype = torch.float32 if any(image.is_floating_point() for image in images.values()) else torch.uint8
+        image = torch.cat([image.to(dtype) for image in images.values()])
         with self.autocast(image.device):
             features = self.model.features(image)
-            sizes = [len(inputs.images[s]) for s in streams]
-            shared = dict(zip(streams, torch.split(features.shared, sizes), strict=True))
+        with torch.autocast(image.device.type, enabled=False):
+            features = Features(features.stages, features.shared.float())
+            shared = dict(zip(images, torch.split(features.shared, sizes), strict=True))
             outputs = {}
             for name, task in self.tasks.items():
-                seen = shared[name] if task.pretext else shared["frames"]
+                seen = shared[name] if task.pretext else shared[FRAMES]
                 outputs[name] = self.model.heads[name](paired(seen, inputs.frames, task.pair))
-        return outputs, features, sizes[0]
+        return outputs, features, sizes[0] if wanted else 0
 
     def forward(
         self,

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.sources.pixels.images import decode
+from freelabels.pipeline.media.images import decode
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, why
 from freelabels.train.data.augment import Resampler, centre_view
 

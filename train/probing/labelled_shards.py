@@ -15,8 +15,10 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.config import LoaderConfig
+from freelabels.train.data.catalogue import read_catalogue
+from freelabels.train.data.held_out import held_out_groups
 from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader
-from freelabels.train.data.windows import Window, held_out_groups, read_catalogue, spread
+from freelabels.train.data.windows import Window, spread
 from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, DenseImages
 
 
@@ -38,7 +40,8 @@ def read_shards(
     trained_on: the run's record of its data, so that the clips it held out (by `config`) are the ones tested
     on. Raises UserError if the dataset holds none of the fields, or clips of one source alone.
     """
-    catalogue = read_catalogue([path], [], 1)
+    sampling = int(trained_on.get("sampling", 1))  # how the run grouped its clips
+    catalogue = read_catalogue([path], [], 1, sampling=sampling)
     fields = [name for name in wanted if name in FIELDS and catalogue.has(name)]
     if not fields:
         raise UserError(f"--data {path}: holds none of the labels to probe: {', '.join(wanted)}")
@@ -75,11 +78,11 @@ def read_shards(
     return found
 
 
-def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) -> frozenset[str]:
+def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) -> frozenset[int]:
     """The groups of clips that the run held out, if it was trained on this dataset; else none."""
     sides = [list(trained_on.get(side, ())) for side in ("real", "synthetic")]
     if absolute(path) not in {absolute(p) for side in sides for p in side}:
         return frozenset()
-    return held_out_groups(
-        read_catalogue(sides[0], sides[1], config.frames, config.exclude).windows, config.held_out
-    )
+    sampling = int(trained_on.get("sampling", 1))
+    catalogue = read_catalogue(sides[0], sides[1], config.frames, config.exclude, sampling)
+    return held_out_groups(catalogue.windows, config.held_out)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.faults import reached
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -30,7 +31,9 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         torch.load(scratch, map_location="cpu", weights_only=True, mmap=True)
+        reached("checkpoint: written")
         scratch.replace(path)
+        reached("checkpoint: replaced")
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -7,13 +7,33 @@ from pathlib import Path
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.windows import SYNTHETIC, Catalogue, read_catalogue
+from freelabels.train.data.catalogue import Catalogue, read_catalogue
+from freelabels.train.data.order import SAMPLING
+from freelabels.train.data.windows import SYNTHETIC
+from freelabels.train.model import ranks
 from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.config_file import CONFIG, difference, read_config
+from freelabels.train.run.precision import PRECISIONS
 from freelabels.train.tasks.task import ROBUST, Task
 from freelabels.train.tasks.tasks import choose
+
+# Options that a run may be gone on with otherwise: where and how fast it is computed, what it says, when it ends.
+FREE = (
+    *("device", "steps", "save_every", "log_every", "picture_every", "evaluate"),
+    *("loader.workers", "loader.ahead", "loader.cache", "loader.cache_gib"),
+)
+
+
+def run_folder(out: str) -> Path:
+    """The folder of a run. Raises UserError for a place in an object store, where no run can write."""
+    if is_remote(out):
+        raise UserError(
+            f"--out {out}: a run writes into a folder; name one, and copy it to the store when it has ended"
+        )
+    return Path(out)
 
 
 def check(
@@ -21,10 +41,18 @@ def check(
 ) -> tuple[Catalogue, dict[str, Task]]:
     """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
     _check_options(config)
-    _check_folder(folder, config, resume)
-    catalogue = read_catalogue(real, synthetic, config.loader.frames, config.loader.exclude)
+    sampling = SAMPLING
+    if ranks.rank() == 0:  # others may see the folder later
+        sampling = _check_folder(folder, config, resume)
+    loader = config.loader
+    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, ranks.of_first(sampling))
+    if ranks.of_first(catalogue.digest) != catalogue.digest:
+        raise UserError(
+            f"rank {ranks.rank()} finds other data than rank 0: do all machines see the same datasets, and does "
+            "nothing write to them now?"
+        )
     tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
-    domains = {window.domain for window in catalogue.windows}
+    domains = set(catalogue.windows.domain.tolist())
     name = config.adversary.name
     if len(domains) < 2 and adversary_called(name).needs_both_domains:
         missing = "synthetic" if SYNTHETIC not in domains else "real"
@@ -35,6 +63,8 @@ def check(
 def _check_options(config: TrainConfig) -> None:
     if config.robust.choice not in ROBUST:
         raise UserError(f"--robust.choice {config.robust.choice}: {nearest(config.robust.choice, ROBUST)}")
+    if config.precision not in PRECISIONS:
+        raise UserError(f"--precision {config.precision}: {nearest(config.precision, PRECISIONS)}")
     if config.loader.size % 32:
         raise UserError(f"--loader.size {config.loader.size}: give a multiple of 32")
     for name in ("steps", "accumulate", "save_every", "log_every", "picture_every"):
@@ -42,17 +72,20 @@ def _check_options(config: TrainConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
 
 
-def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
+def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> int:
+    """Also tells how the run samples its windows: as it began."""
     has = (folder / CHECKPOINT).exists()
     if resume and not has:
         raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")
     if resume:
-        old, _ = read_config(folder / CONFIG)
-        if clause := difference(old, config):
+        old, data = read_config(folder / CONFIG)
+        if clause := difference(old, config, FREE):
             raise UserError(
                 f"{folder} was begun with another configuration: {clause}; resume with the old one"
             )
-    elif has:
+        return int(data.get("sampling", 1))
+    if has:
         raise UserError(
             f"{folder} holds a run already; go on with --resume, or name another folder with --out"
         )
+    return SAMPLING

@@ -16,10 +16,11 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import absolute
-from freelabels.pipeline.work.runner import Cluster, connect
+from freelabels.pipeline.work.ray_executor import connect
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import TrainConfig
 from freelabels.train.run import checkpoint
-from freelabels.train.run.checks import check
+from freelabels.train.run.checks import check, run_folder
 from freelabels.train.run.trainer import SUMMARY, TrainSummary, fit
 
 RAY_STATE = "ray"  # Ray Train's own records, in the run's folder
@@ -35,7 +36,7 @@ def train_on_cluster(
     workers: int = 1,
     address: str | None = None,
 ) -> TrainSummary:
-    """As `train`, by `workers` processes of Ray Train, a GPU each if the cluster has that many.
+    """As `train`, by `workers` processes of Ray Train, a GPU each unless the cluster has none or `device` is cpu.
 
     address: a running Ray cluster, else one of its own. Datasets and `out` must lie where every node reaches
     them. When a worker is lost, all begin again at the last checkpoint. Raises UserError as `train` does.
@@ -49,7 +50,7 @@ def train_on_cluster(
     real, synthetic, run = (
         [absolute(p) for p in real],
         [absolute(p) for p in synthetic],
-        Path(out).resolve(),
+        run_folder(out).resolve(),
     )
     check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
     connect(Cluster(workers, address))
@@ -60,7 +61,7 @@ def train_on_cluster(
     trainer = TorchTrainer(
         _work,
         train_loop_config={"real": real, "synthetic": synthetic, "out": str(run), "config": config},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus >= workers),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpus(config.device, workers, gpus)),
         run_config=RunConfig(
             name=RAY_STATE, storage_path=str(run), failure_config=FailureConfig(max_failures=RESTARTS)
         ),
@@ -71,6 +72,18 @@ def train_on_cluster(
         raise UserError(f"training on the cluster failed: {_reason(error)}") from error
     summary = json.loads((run / SUMMARY).read_text())
     return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
+
+
+def on_gpus(device: str, workers: int, gpus: int) -> bool:
+    """Whether each worker gets a GPU of the cluster's. Raises UserError if there are too few."""
+    if device == "cpu" or (device == "auto" and not gpus):
+        return False
+    if gpus < workers:
+        raise UserError(
+            f"--workers {workers}: the Ray cluster has {gpus} GPUs, and each worker needs one; "
+            "lower --workers, or give --device cpu"
+        )
+    return True
 
 
 def _reason(error: TrainingFailedError) -> str:

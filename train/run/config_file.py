@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -44,13 +44,16 @@ def _built(kind: Any, values: Mapping[str, Any]) -> Any:
     return kind(**made)
 
 
-def difference(old: Any, new: Any, path: str = "") -> str:
-    """The first option in which two configurations of one kind differ, as a clause; empty if none."""
+def difference(old: Any, new: Any, free: Collection[str] = (), path: str = "") -> str:
+    """The first option in which two configurations of one kind differ, as a clause; empty if none.
+
+    free: options in which they may, with dots where they are nested.
+    """
     for item in dataclasses.fields(old):
-        a, b = getattr(old, item.name), getattr(new, item.name)
+        a, b, name = getattr(old, item.name), getattr(new, item.name), path + item.name
         if dataclasses.is_dataclass(a):
-            if clause := difference(a, b, f"{path}{item.name}."):
+            if clause := difference(a, b, free, f"{name}."):
                 return clause
-        elif a != b:
-            return f"{path}{item.name} was {a!r} and is now {b!r}"
+        elif a != b and name not in free:
+            return f"{name} was {a!r} and is now {b!r}"
     return ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.windows import by_domain
+from freelabels.train.data.catalogue import by_domain
 from freelabels.train.run import trainer
 from freelabels.train.run.trainer import TrainSummary
 

@@ -7,17 +7,16 @@ from statistics import median
 
 import torch
 
-from freelabels.ground.errors import UserError
 from freelabels.train.objective.learner import Learner
+
+PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose_precision(name: str, learner: Learner, size: int, device: torch.device) -> torch.dtype | None:
-    """bfloat16, or None for float32.
+    """bfloat16, or None for float32; name: one of `PRECISIONS`.
 
     auto: bfloat16 on GPUs that have it, and on CPUs with AVX512-BF16 or AMX where it is measured to be faster.
     """
-    if name not in ("auto", "bf16", "fp32"):
-        raise UserError(f"--precision {name}: there are auto, bf16, fp32")
     if name != "auto":
         return torch.bfloat16 if name == "bf16" else None
     if device.type == "cuda":

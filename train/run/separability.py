@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import DOMAINS, Window, spread
+from freelabels.train.data.windows import Window
 from freelabels.train.model.network import Backbone
 from freelabels.train.objective.adversaries.base import accuracy, pooled_statistics
 from freelabels.train.tasks.losses import EPSILON
@@ -19,15 +19,12 @@ WINDOWS = 256  # of each split
 
 def separability(backbone: Backbone, loader: Loader, stage: int, device: torch.device) -> float | None:
     """Balanced accuracy on held-out clips of a probe trained on the others; None if a domain has none."""
-    held = {window.group for window in loader.held_out}
     splits = []
-    for out in (False, True):
-        pool = [window for window in loader.catalogue.windows if (window.group in held) == out]
-        sides = [spread([window for window in pool if window.domain == d], WINDOWS // 2) for d in DOMAINS]
-        if not all(sides):
-            return None
-        windows = [*sides[0], *sides[1]]
+    for runs in (~loader.held, loader.held):
+        windows = loader.some(runs, WINDOWS // 2)
         domain = torch.tensor([window.domain for window in windows])
+        if len(set(domain.tolist())) < 2:
+            return None
         splits.append((pooled(backbone, loader, windows, stage, device), domain))
     return domain_probe(*splits[0], *splits[1])
 

@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from freelabels.ground.errors import UserError
 from freelabels.train.config import TrainConfig
+from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import Catalogue
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run import checkpoint
@@ -57,8 +57,9 @@ class RunState:
             self.learner.train()
 
     def save(self) -> None:
-        """Write the checkpoint: rank 0's weights and every rank's random numbers."""
+        """Write the checkpoint: rank 0's weights, and of every rank its random numbers and buffers."""
         randoms = ranks.gather(checkpoint.random_state(self.device))
+        buffers = ranks.gather(self._buffers()) if ranks.world() > 1 else []
         if ranks.rank() == 0:
             state = {
                 "step": self.step,
@@ -66,6 +67,7 @@ class RunState:
                 "ema": self.ema.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "random": randoms,
+                "buffers": buffers,
                 "precision": "bf16" if self.learner.precision else "fp32",
                 "digest": self.catalogue.digest,
             }
@@ -73,7 +75,7 @@ class RunState:
         ranks.barrier()
 
     def restore(self) -> None:
-        """Take up the checkpoint. Raises UserError if data or ranks are not those it was made with."""
+        """Take up the checkpoint. Raises UserError if data or ranks aren't those it was made with."""
         state = checkpoint.load(self.folder / checkpoint.CHECKPOINT)
         if state["digest"] != self.catalogue.digest:
             raise UserError(f"the data of {self.folder} has changed since its checkpoint; start a new run")
@@ -81,12 +83,36 @@ class RunState:
         if len(randoms) != ranks.world():
             raise UserError(f"{self.folder} was trained by {len(randoms)} processes, not {ranks.world()}")
         self.step = int(state["step"])
-        self.learner.load_state_dict(state["learner"])
-        self.ema.module.load_state_dict(state["ema"])
+        if ranks.of_first(self.step) != self.step:
+            raise UserError(
+                f"rank {ranks.rank()} reads another checkpoint in {self.folder} than rank 0 does: give --out a "
+                "folder that all machines share"
+            )
+        if self.config.steps < self.step:
+            raise UserError(
+                f"{self.folder} has taken {self.step} steps already; give --steps {self.step} or more"
+            )
+        # Those made before buffers were kept for every rank have rank 0's for all.
+        own = state["buffers"][ranks.rank()] if state.get("buffers") else {"learner": {}, "ema": {}}
+        self.learner.load_state_dict(state["learner"] | own["learner"])
+        self.ema.module.load_state_dict(state["ema"] | own["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.step(self.step)
         self.learner.precision = torch.bfloat16 if state["precision"] == "bf16" else None
         checkpoint.set_random_state(randoms[ranks.rank()], self.device)
+
+    def _buffers(self) -> dict[str, dict[str, torch.Tensor]]:
+        """What ranks don't share: running statistics of their own batches, past features that a judge is shown."""
+        return {
+            "learner": _without_parameters(self.learner),
+            "ema": _without_parameters(self.ema.module),
+        }
+
+
+def _without_parameters(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a module but for its parameters, on the CPU."""
+    learned = {name for name, _ in module.named_parameters()}
+    return {name: value.cpu() for name, value in module.state_dict().items() if name not in learned}
 
 
 def begin(
@@ -129,11 +155,14 @@ def begin(
     if resume:
         state.restore()
     else:
-        if rank == 0:
-            data = {"real": list(real), "synthetic": list(synthetic), "digest": catalogue.digest}
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                write_config(folder / CONFIG, config, data)
-        learner.precision = choose_precision(config.precision, learner, config.loader.size, device)
+        first = rank == 0  # whose machine decides for all
+        chosen = choose_precision(config.precision, learner, config.loader.size, device) if first else None
+        learner.precision = ranks.of_first(chosen)
+    if rank == 0:
+        data: dict[str, Any] = {"real": list(real), "synthetic": list(synthetic)}
+        data |= {"digest": catalogue.digest, "sampling": catalogue.sampling}
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_config(folder / CONFIG, config, data)
     ranks.barrier()
     return state

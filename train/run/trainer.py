@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.windows import DOMAINS, spread
+from freelabels.train.data.windows import DOMAINS
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
+from freelabels.train.run.checks import run_folder
 from freelabels.train.run.evaluate import Score, draw, evaluate
 from freelabels.train.run.logs import Log, writing
 from freelabels.train.run.separability import separability
@@ -55,12 +56,11 @@ def fit(
     Called by every rank. on_step is called after each step, with its number and the learner. Raises UserError
     for bad input, and for a loss that isn't finite, after which the last checkpoint stands.
     """
-    config = config or TrainConfig()
-    device = ranks.device_of(config.device)
-    with ranks.group(device):
-        state = begin(real, synthetic, Path(out), config, resume, device)
+    config, folder = config or TrainConfig(), run_folder(out)
+    with ranks.group(config.device) as device:
+        state = begin(real, synthetic, folder, config, ranks.of_first(resume), device)
         active = ranks.rank() == 0
-        with Log(Path(out), config.steps, state.step, active, quiet) as log, _interrupts() as stop:
+        with Log(folder, config.steps, state.step, active, quiet) as log, _interrupts() as stop:
             _introduce(state, log)
             speed = _loop(state, log, stop, on_step)
             return _conclude(state, log, speed)
@@ -68,8 +68,10 @@ def fit(
 
 def _introduce(state: RunState, log: Log) -> None:
     """Say what is trained on what."""
+    state.loader.say = log.say
     windows = state.catalogue.windows
-    real, synthetic = (sum(window.domain == d for window in windows) for d in DOMAINS)
+    counts = windows.counts(np.ones(len(windows.row), bool))
+    real, synthetic = (int(counts[windows.domain == d].sum()) for d in DOMAINS)
     excluded = f", {state.catalogue.excluded} frames excluded" if state.catalogue.excluded else ""
     log.say(
         f"{', '.join(state.learner.tasks)} from {real} real and {synthetic} synthetic windows, "
@@ -133,14 +135,13 @@ def _conclude(state: RunState, log: Log, speed: Mapping[str, float]) -> TrainSum
 def _show(state: RunState, log: Log) -> list[Score]:
     """Score the averaged model on held-out windows and draw its predictions."""
     loader, learner = state.loader, state.learner
-    if not loader.held_out:
+    if not len(loader.held_out):
         log.say("nothing is held out: each domain has a single source, so there are no scores")
     with state.averaged(), torch.random.fork_rng(devices=[]):
         scores = evaluate(learner, loader, state.device, state.config.evaluate)
         log.scores(state.step, scores)
         if ranks.rank() == 0:
-            pool = loader.held_out or state.catalogue.windows
-            shown = [w for d in DOMAINS for w in spread([w for w in pool if w.domain == d], 3)]
+            shown = loader.some(loader.held if loader.held.any() else ~loader.held, 3)
             log.pictures(state.step, draw(learner, loader.centred(shown), state.device))
     ranks.barrier()
     return scores

@@ -36,11 +36,12 @@ def _edges(batch: Batch) -> Labels:
 
 
 def _contours(batch: Batch) -> Labels:
-    """Pixels whose right or lower neighbour belongs to another object."""
+    """Pixels whose right or lower neighbour belongs to another object; not told where that is out of sight."""
     ids, weight = frames_of("instance")(batch)
-    padded = F.pad(ids, (0, 1, 0, 1), mode="replicate")
-    border = (padded[..., :-1, 1:] != ids) | (padded[..., 1:, :-1] != ids)
-    return border.float(), weight
+    beside, known = F.pad(ids, (0, 1, 0, 1)), F.pad((weight > 0)[:, None], (0, 1, 0, 1))
+    right, lower = known[..., :-1, 1:], known[..., 1:, :-1]
+    border = (right & (beside[..., :-1, 1:] != ids)) | (lower & (beside[..., 1:, :-1] != ids))
+    return border.float(), weight.masked_fill(~(border | (right & lower))[:, 0], 0)
 
 
 def _ego_motion(batch: Batch) -> Labels:

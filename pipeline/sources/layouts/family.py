@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.layouts import words
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.layouts.notes import is_text
 
 NUMBERS = (".npy", ".npz")  # arrays: never photos, but they may be depth

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.layouts import words
 from freelabels.pipeline.sources.layouts.family import Family, Picture
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.layouts.notes import MOST, is_note, places
 from freelabels.pipeline.sources.layouts.pairs import Pair, coloured_depth, stereo_pairs
 from freelabels.pipeline.sources.layouts.series import MIN_SEQUENCE, Run, runs

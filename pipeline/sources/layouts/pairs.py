@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES
 from freelabels.pipeline.sources.layouts.family import NUMBERS, Family, Picture
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES
 from freelabels.pipeline.sources.layouts.series import stamp
 from freelabels.pipeline.sources.layouts.sides import SINGLES, right_paths, right_stems
 

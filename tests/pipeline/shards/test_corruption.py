@@ -22,8 +22,8 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.train.config import LoaderConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from tests.pipeline.stages.test_label import contents, without_revision
 from tests.sources import moving_frames, write_photos, write_video
 
@@ -197,6 +197,7 @@ def reads_right_or_raises(whole: Made, before: Changes) -> None:
         shard.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_named_and_never_read_as_a_value(whole: Made, kind: Callable[..., Changes]) -> None:
     rng = random.Random(kind.__name__)
@@ -225,6 +226,7 @@ def test_the_loader_raises(whole: Made, kind: Callable[..., Changes], column: st
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_repair_and_a_rerun_restore_the_bytes(
     whole: Made, tmp_path: Path, kind: Callable[..., Changes]

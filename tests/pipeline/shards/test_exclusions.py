@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
@@ -13,6 +14,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     FILE,
     FrameIdentity,
+    clip_identity,
     excluded_rows,
     exclusions_json,
     exclusions_of,
@@ -20,10 +22,14 @@ from freelabels.pipeline.shards.exclusions import (
     parse_exclusions,
     write_exclusions,
 )
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, TrainConfig
+from freelabels.train.data.catalogue import group_of, read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from freelabels.train.run.trainer import fit
+from tests.sources import moving_frames
 
 LISTED = frozenset({FrameIdentity("aa", 3), FrameIdentity("bb", 0)})
 
@@ -81,6 +87,58 @@ def test_a_list_holds_for_other_sizes_rates_and_clip_lengths(tmp_path: Path) -> 
         assert found == LISTED
 
 
+def test_numbered_images_are_excluded_however_their_shot_is_cut(tmp_path: Path) -> None:
+    for number, frame in enumerate(moving_frames(7)):
+        Image.fromarray(frame).save(tmp_path / f"frame-{number:03d}.png")
+    found: dict[int, list[list[dict[str, Any]]]] = {}
+    for length in (64, 3):
+        out = tmp_path / f"cut at {length}"
+        label(
+            str(tmp_path / "*.png"),
+            out,
+            labels=["edges"],
+            size=(32, 32),
+            shard_frames=length,
+            options=SourceOptions(clip_length=length),
+            cluster=Cluster(0),
+        )
+        opened = [Dataset(out).open(name) for name in Dataset(out).shards()]
+        found[length] = [list(shard.clips) for shard in opened]
+        every = {frame for shard in opened for frame in identities_of(shard)}
+        assert len({frame.clip for frame in every}) == 1 and {frame.index for frame in every} == set(range(7))
+        assert len({group_of(clip) for shard in opened for clip in shard.clips}) == 1
+    [whole], parts = found[64], found[3]
+    assert len(parts) == 3 and len({clip["sha256"] for [clip] in parts}) == 3
+    # Lists as the page writes them, and as it wrote them when a clip was called by its own hash.
+    lists = {
+        "today's": [FrameIdentity(clip_identity(whole[0]), 4), FrameIdentity(clip_identity(whole[0]), 5)],
+        "of the whole shot": [FrameIdentity(whole[0]["sha256"], 4), FrameIdentity(whole[0]["sha256"], 5)],
+        "of a part": [
+            FrameIdentity(clip["sha256"], index)
+            for [clip] in parts
+            for index in (4, 5)
+            if index in clip["spec"]["indices"]
+        ],
+    }
+    for name, listed in lists.items():
+        assert _excluded(tmp_path / "cut at 3", listed) == [4, 5], name
+    for name in ("today's", "of the whole shot"):
+        assert _excluded(tmp_path / "cut at 64", lists[name]) == [4, 5], name
+
+
+def _excluded(path: Path, listed: list[FrameIdentity]) -> list[int]:
+    """Which frames of a shot are left out."""
+    dataset, found = Dataset(path), []
+    for name in dataset.shards():
+        shard = dataset.open(name)
+        found += [
+            frame.index
+            for frame, out in zip(identities_of(shard), excluded_rows(shard, frozenset(listed)), strict=True)
+            if out
+        ]
+    return sorted(found)
+
+
 def test_the_loader_never_reads_an_excluded_frame(tmp_path: Path) -> None:
     path = str(tmp_path / "d")
     dataset = write(tmp_path / "d", {"aa": [0, 1, 2, 3, 4, 5], "bb": [0, 1]})
@@ -108,6 +166,7 @@ def test_a_named_list_counts_too_and_an_empty_one_changes_nothing(tmp_path: Path
     assert read_catalogue([path], [], 1).digest == before.digest
 
 
+@pytest.mark.slow
 def test_training_says_how_many_frames_are_excluded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

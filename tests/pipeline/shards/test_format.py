@@ -258,6 +258,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "real", folder / "synthetic"]
 
 
+@pytest.mark.renders
 def test_the_reader_reads_what_the_stages_make(made: list[Path]) -> None:
     for path in made:
         dataset, where = Dataset(path), Folder(path)
@@ -447,6 +448,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         assert re.search(r",\s+".join(f"{number} {name}" for number, name in enumerate(names)), FORMAT), names
 
 
+@pytest.mark.renders
 def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> None:
     shared, of_sources, of_renders = (
         keys(words) for words in ("Common to all", "Of labelled sources", "Of renders besides")
@@ -497,6 +499,7 @@ def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> 
     assert seen == (statistics | made_by) - {"seed"}  # no built-in detector of these labels draws numbers
 
 
+@pytest.mark.renders
 def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) -> None:
     real = made[0]
     with np.load(real / ".index.npz", allow_pickle=False) as index:
@@ -515,4 +518,5 @@ def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) ->
     with np.load(part, allow_pickle=False) as stored:
         columns = {"items", "counts", "keys", "frames", "offers", "first", "noted"}
         assert set(stored.files) == {"about", "specs", "ends"} | columns
-        assert set(json.loads(stored["about"].tobytes())) == {"version", "kinds", "refusals", "remarks"}
+        about = {"version", "owner", "kinds", "refusals", "remarks"}
+        assert set(json.loads(stored["about"].tobytes())) == about

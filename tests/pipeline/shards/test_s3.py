@@ -43,8 +43,8 @@ from freelabels.pipeline.viewer.serve import make_server
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import read_catalogue
 from freelabels.train.run.trainer import fit
 from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
@@ -455,6 +455,7 @@ def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
 # --- failures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
     sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +498,7 @@ def test_a_prefix_with_something_else_is_not_touched(root: str) -> None:
     assert [path.rpartition("/")[2] for path in objects(root)] == ["thesis.txt"]
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damage_is_found_named_and_repaired(
     labelled: tuple[Path, str], sources: Path, root: str, damage: str

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from freelabels.generators.contract.fields import fields
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset, NotADataset
+from freelabels.pipeline.storage.local import ABANDONED, STAGING, LocalStorage
 
 ROWS, HEIGHT, WIDTH = 5, 24, 32
 
@@ -193,6 +197,7 @@ def test_a_dataset_keeps_the_size_it_began_with(dataset: Dataset) -> None:
         Dataset.create(dataset.path, {"size": [64, 64]})
 
 
+@pytest.mark.kill
 def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) -> None:
     script = textwrap.dedent(
         """
@@ -233,17 +238,53 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
             shard.close()
     assert survivors
     dataset.storage.sweep()
+    assert set(dataset.shards()) == survivors
+    LocalStorage(Path(dataset.path), abandoned=timedelta(0)).sweep()
     assert [p.name for p in Path(dataset.path).iterdir() if p.name.startswith(".")] == []
 
 
-def test_work_in_progress_is_not_swept(dataset: Dataset) -> None:
-    from freelabels.pipeline.storage.local import STAGING, _locked
+def test_what_is_young_is_not_swept_and_what_is_old_is(dataset: Dataset) -> None:
+    """A file as well as a folder; young and old by the time stamps of the file system alone."""
+    left = [
+        Path(dataset.path) / f"{STAGING}video-9.0-abc",
+        Path(dataset.path) / f"{STAGING}exclusions.json-abc",
+    ]
+    left[0].mkdir()
+    left[1].touch()
+    assert dataset.storage.sweep() == 0 and all(path.exists() for path in left)
+    now = left[0].stat().st_mtime
+    for path in left:
+        os.utime(path, (0, now - ABANDONED.total_seconds() - 1))
+    with pytest.MonkeyPatch.context() as patch:  # a wrong clock here changes nothing
+        patch.setattr(time, "time", lambda: 0.0)
+        assert dataset.storage.sweep() == 2 and not any(path.exists() for path in left)
 
-    staging = Path(dataset.path) / f"{STAGING}video-9.0-abc"
-    staging.mkdir()
-    with _locked(staging):
-        assert dataset.storage.sweep() == 0 and staging.exists()
-    assert dataset.storage.sweep() == 1 and not staging.exists()
+
+class Paused(dict[str, bytes]):
+    """Files to commit; before the one called `at` is written, the attempt is swept."""
+
+    def __init__(self, files: dict[str, bytes], storage: LocalStorage, at: str) -> None:
+        super().__init__(files)
+        self.storage, self.at = storage, at
+
+    def items(self) -> Any:
+        for name, data in super().items():
+            if name == self.at:
+                assert self.storage.sweep() == 1
+            yield name, data
+
+
+def test_an_attempt_that_was_swept_is_never_committed_and_can_be_made_again(dataset: Dataset) -> None:
+    """A writer that is paused for long, at whichever file: what it had written is gone, and it is told."""
+    columns = some_columns()
+    storage = LocalStorage(Path(dataset.path), abandoned=timedelta(0))
+    files = {"a/b": b"1", "c": b"2", "d/e/f": b"3", "zarr.json": b"{}"}
+    for paused in files:
+        with pytest.raises(OSError, match="took too long"):
+            storage.commit("video-7.0", Paused(files, storage, paused), {})
+        assert storage.folders() == []
+    assert storage.commit("video-7.0", files, {}) and commit(dataset, columns)
+    assert sorted(path.name for path in Path(dataset.path).glob(".*")) == []
 
 
 def test_of_two_drivers_that_begin_a_dataset_the_first_decides(tmp_path: Path) -> None:

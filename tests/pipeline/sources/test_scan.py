@@ -11,6 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import freelabels.pipeline.sources.scan
+from freelabels.generators.contract.clip import INTRINSICS, STEREO
+from freelabels.generators.contract.detector import label_names
+from freelabels.ground.errors import UserError
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
+from freelabels.pipeline.shards.index import EMPTY, Index
+from freelabels.pipeline.shards.record import digest
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
+from freelabels.pipeline.sources.examine import Examined
+from freelabels.pipeline.sources.find import Refusal, find
 from freelabels.pipeline.sources.layouts.grouping import (
     Folders,
     Item,
@@ -18,20 +30,9 @@ from freelabels.pipeline.sources.layouts.grouping import (
     notes_of,
     suffix_of,
 )
-
-import freelabels.pipeline.sources.scan
-from freelabels.generators.contract.clip import INTRINSICS, STEREO
-from freelabels.generators.contract.detector import label_names
-from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
-from freelabels.pipeline.shards.index import EMPTY, Index
-from freelabels.pipeline.shards.record import digest
-from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
-from freelabels.pipeline.sources.examine import Examined
-from freelabels.pipeline.sources.find import Refusal, find
-from freelabels.pipeline.sources.layouts.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.scan import Scanned, scan
-from freelabels.pipeline.stages.label import LabelOptions, plan_work
+from freelabels.pipeline.stages.label_plan import plan_work
+from freelabels.pipeline.stages.label_shard import LabelOptions
 from freelabels.pipeline.stages.planning import pack, uncovered
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster

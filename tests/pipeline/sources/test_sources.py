@@ -22,13 +22,14 @@ from PIL import Image
 
 from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.media import images
+from freelabels.pipeline.media.cuts import CutFinder, match, thumb
+from freelabels.pipeline.media.videos import DecodedFrame, opened
 from freelabels.pipeline.sources import find as sources
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import crop_resize, read, window
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Item, Refusal
-from freelabels.pipeline.sources.pixels.cuts import CutFinder, match, thumb
-from freelabels.pipeline.sources.pixels.videos import DecodedFrame, opened
 from freelabels.pipeline.sources.sampling import parts_of, sample
 
 RGB = NDArray[np.uint8]
@@ -550,6 +551,18 @@ def test_animated_images_are_videos(tmp_path: Path, suffix: str) -> None:
     assert lowest_error(read(spec, (96, 128)).image[7], pan(1, 8)[7]) < 20
     images[0].save(tmp_path / f"still.{suffix}")
     assert one(str(tmp_path / f"still.{suffix}")).clips[0].kind == "photo"
+
+
+def test_an_animation_of_huge_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may claim frames of which each takes seconds."""
+    monkeypatch.setattr(images, "MAX_FRAME_PIXELS", 1000)
+    first, *rest = [Image.fromarray(picture) for picture in pan(1, 3)]
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest)
+    assert reason(str(tmp_path / "a.webp")).startswith(
+        "has 128 × 96 pixels a frame, the limit of an animation is"
+    )
+    first.save(tmp_path / "still.webp")
+    assert one(str(tmp_path / "still.webp")).clips
 
 
 # Shots

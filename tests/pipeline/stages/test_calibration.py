@@ -105,19 +105,19 @@ def test_provenance_tells_one_map_from_another() -> None:
     assert digests[0] is None and len(set(digests)) == len(maps)
 
 
-def test_a_refit_makes_stored_columns_out_of_date(tmp_path: Path) -> None:
+def test_a_refit_leaves_stored_columns_until_an_update(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 2)
 
-    def made() -> int:
+    def made(update: tuple[str, ...] | None = None) -> int:
         summary = label(
             [str(tmp_path / "photos")], tmp_path / "out", labels=["regions"], size=(64, 64), cluster=IN_PROCESS,
-            reporter=QUIET,
+            reporter=QUIET, update=update,
         )  # fmt: skip
         return summary.made
 
     assert (made(), made()) == (1, 0)
     with using({Superpixels.name: ConfidenceMap((0.0, 1.0), (0.0, 0.5))}):
-        assert (made(), made()) == (1, 0)
+        assert (made(), made(()), made(())) == (0, 1, 0)
 
 
 def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
@@ -130,6 +130,7 @@ def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
         assert known.score[0] == known.confidence[0] == 0 and known.confidence[-1] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
     texts = []
@@ -144,6 +145,7 @@ def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Pat
     assert (tmp_path / "a" / "reliability-edges.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_confidence_holds_on_fresh_clips() -> None:
     plain, crowded = calibration_options(seed=77, frames=5, size=(128, 128))

@@ -185,6 +185,7 @@ def test_strict_ends_before_any_labelling(sources: Path, tmp_path: Path) -> None
     assert Dataset(tmp_path / "out").shards() == []
 
 
+@pytest.mark.slow
 def test_a_detector_that_fails_is_recorded_and_the_rest_goes_on(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

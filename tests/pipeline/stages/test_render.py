@@ -11,6 +11,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.stages import render as stage
 from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
 from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter
@@ -56,6 +57,28 @@ def test_clips_added_later_leave_those_before_as_they_are(rendered: Path, tmp_pa
     assert run(out, 4).made == 0
 
 
+@pytest.mark.parametrize("place", [3, None])
+def test_a_dataset_has_one_table_of_classes(tmp_path: Path, place: int | None) -> None:
+    out, classes = tmp_path / "out", OPTIONS.library.classes
+    # As meshes of a class between the third and fourth of today's would have it; or the first three alone.
+    table = list(classes[:3]) if place is None else [*classes[:place], "anvil", *classes[place:]]
+    commit_shard(
+        Dataset.create(out, {"size": [32, 40], "seed": 0}),
+        "render-0123456789abcdef",
+        {"semantic": np.zeros((1, 32, 40), np.uint8)},
+        [{"rows": [0, 1], "kind": "render", "key": "0" * 16}],
+        {"semantic": {"generator": "render", "version": 1}},
+        attributes={"semantic": {"names": table}},
+    )
+    if place is None:  # the ids they share mean the same
+        assert run(out, 1).made == 1
+        return
+    sentence = f"its class 3 is 'anvil' and would be '{classes[3]}'; give the same --meshes"
+    with pytest.raises(UserError, match=sentence):
+        run(out, 1)
+    assert Dataset(out).shards() == ["render-0123456789abcdef.0"]
+
+
 def test_another_seed_gives_another_clip(rendered: Path, tmp_path: Path) -> None:
     other = RenderOptions(seed=1, frames=32, size=(32, 40), ranges=SMALL)
     run(tmp_path / "out", 2, other)
@@ -89,6 +112,22 @@ def test_labels_that_disagree_fail_verification(rendered: Path, tmp_path: Path) 
     problems = verify(dataset.path, reporter=QUIET).problems
     assert problems and {p.column for p in problems} == {"flow"}
     assert "disagrees" in problems[0].reason
+
+
+def test_memory_is_asked_for_by_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ray is told follows what a task needs, and never falls below what the user said."""
+    asked: dict[tuple[int, int], int] = {}
+
+    def watch(make: Any, work: Any, name: Any, cluster: Cluster, **more: Any) -> Any:
+        asked[work[0].options.size] = cluster.memory
+        return iter(())
+
+    monkeypatch.setattr(stage, "run", watch)
+    for size in ((64, 64), (1080, 1920), (2160, 3840)):
+        run(tmp_path / str(size), 4, RenderOptions(frames=1, size=size, ranges=SMALL))
+    assert asked[64, 64] == Cluster().memory < asked[1080, 1920] < asked[2160, 3840] < 4 << 30
+    clips = [stage._clips_per_shard(RenderOptions(frames=1, size=size)) for size in asked]
+    assert clips == [64, 2, 1]
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:

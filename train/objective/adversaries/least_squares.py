@@ -47,6 +47,7 @@ class LeastSquares(Adversary):
         if self.training:
             self._remember(feature.detach(), domain)
         fixed = {name: p.detach() for name, p in self.judge.named_parameters()}
+        fixed |= {name: b.clone() for name, b in self.judge.named_buffers()}  # the norm's running statistics
         shown = torch.func.functional_call(self.judge, fixed, (feature,)).float()
         trunk_loss = balanced((shown - 0.5).square(), domain)
         return judge_loss + self.ramp * self.config.weight * trunk_loss

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from freelabels.pipeline.sources.pixels.images import check_size, decode_depth
+from freelabels.pipeline.media.images import check_size, decode_depth
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
 
 FLOATING = (".exr", ".pfm", ".npy", ".npz", ".hdr")  # stored in metres

@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from freelabels.pipeline.media.colour import BT709, Colour, of_codes, to_srgb
+from freelabels.pipeline.media.images import decode
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.pixels.colour import BT709, Colour, of_codes, to_srgb
-from freelabels.pipeline.sources.pixels.images import decode
 from tests.pipeline.sources.test_sources import lowest_error, one, scene
 
 Floats = NDArray[np.float64]

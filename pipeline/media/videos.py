@@ -16,11 +16,11 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from freelabels.pipeline.sources.pixels import colour
-from freelabels.pipeline.sources.pixels.cuts import THUMB
-from freelabels.pipeline.sources.pixels.images import TRANSPOSED, upright
-from freelabels.pipeline.sources.pixels.interlace import PARITY, Deinterlacer
-from freelabels.pipeline.sources.pixels.pictures import Gap, pictures_of, sentence
+from freelabels.pipeline.media import colour
+from freelabels.pipeline.media.cuts import THUMB
+from freelabels.pipeline.media.images import TRANSPOSED, upright
+from freelabels.pipeline.media.interlace import PARITY, Deinterlacer
+from freelabels.pipeline.media.pictures import Gap, pictures_of, sentence
 from freelabels.pipeline.storage.uris import SourceError, is_remote, open_file, plain_errors
 
 RGB = NDArray[np.uint8]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from freelabels.cli.main import main
+from freelabels.pipeline.media.images import decode
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.sources.pixels.images import decode
 from tests.pipeline.sources.test_sources import film, find, one, pan, scene
 
 RGB = NDArray[np.uint8]

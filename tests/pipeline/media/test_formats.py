@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from freelabels.pipeline.media import formats
 from freelabels.pipeline.sources.decode import read
-from freelabels.pipeline.sources.layouts import formats
 from tests.pipeline.sources.test_sources import film, find, one, pan, scene
 
 

@@ -11,7 +11,7 @@ import pytest
 from av.video.reformatter import Colorspace
 
 from freelabels.pipeline.sources.decode import read
-from tests.pipeline.sources.test_colour import (
+from tests.pipeline.media.test_colour import (
     RGB,
     SRGB_TO_BT2020,
     SRGB_TO_P3,

@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from freelabels.pipeline.sources.pixels import metadata
-from freelabels.pipeline.sources.pixels.colour import LINEAR, Colour, to_srgb
-from freelabels.pipeline.sources.pixels.deep import BIT_RANGES, decode_deep, is_deep
-from freelabels.pipeline.sources.pixels.metadata import ORIENTATION
+from freelabels.pipeline.media import metadata
+from freelabels.pipeline.media.colour import LINEAR, Colour, to_srgb
+from freelabels.pipeline.media.deep import BIT_RANGES, decode_deep, is_deep
+from freelabels.pipeline.media.metadata import ORIENTATION
 from freelabels.pipeline.storage.uris import SourceError
 
 RGB = NDArray[np.uint8]
 
 MIN_SIDE = 16  # pixels; smaller images hold nothing to label
 MAX_PIXELS = 1 << 27  # 134 megapixels, about 400 MB decoded; beyond is refused before any pixel is decoded
+MAX_FRAME_PIXELS = 1 << 25  # of an animation, whose frames come by the dozen: 8K has 33 million
 BACKGROUND = (128, 128, 128)  # what shows through where an image is transparent
 ANIMATED = (
     "GIF",
@@ -93,6 +94,9 @@ def _decode_plain(data: bytes, at_least: tuple[int, int] | None) -> DecodedImage
             file.draft(file.mode, (2 * at_least[not turned], 2 * at_least[turned]))
         reduced = round(width / file.size[0])
         frames = getattr(file, "n_frames", 1) if file.format in ANIMATED else 1
+        if frames > 1 and width * height > MAX_FRAME_PIXELS:
+            limit = f"the limit of an animation is {MAX_FRAME_PIXELS / 1e6:.0f} million"
+            raise SourceError(f"has {width} × {height} pixels a frame, {limit}")
         grey = file.mode not in ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "P", "PA")
         meant = about.colour(_profile_mode(file.mode))
         image = upright(_to_rgb(file, meant), orientation)

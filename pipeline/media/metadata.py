@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from freelabels.pipeline.sources.pixels import colour
-from freelabels.pipeline.sources.pixels.colour import Chromaticities, Colour
+from freelabels.pipeline.media import colour
+from freelabels.pipeline.media.colour import Chromaticities, Colour
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PNG_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # chunks beyond the critical ones that pixels depend on

@@ -1,0 +1,109 @@
+"""Where surface points go from one frame to the next: flow, visibility and motion of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.fields import VISIBILITY
+from freelabels.generators.contract.geometry import invert_pose, pixel_centres
+from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.raycast import Floats, Ints, occluded
+from freelabels.renderers.engines.windows import Window
+from freelabels.renderers.labels.looks import Instant, PixelHits
+from freelabels.renderers.surfaces.surface_points import dot
+
+MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
+STILL = 0.1  # pixels that are too few to see, whatever the direction
+SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
+INFINITY = 1e4  # metres: farther than anything in a scene
+FAR = 6e4  # pixels: a displacement beyond float16
+VISIBLE, OCCLUDED, OUT_OF_VIEW = (VISIBILITY.index(v) for v in ("visible", "occluded", "out of view"))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How points in the camera frame of one instant come to lie in that of another.
+
+    camera: (3, 4) what stands still. parts: (G + 1, 3, 4) what each geometry's points do, the last row what lies
+    at infinity, which only turns. moves: (G + 1,) where that differs from `camera`.
+    """
+
+    camera: Floats
+    parts: Floats
+    moves: NDArray[np.bool_]
+
+    def __call__(self, geometry: Ints, point: Floats) -> Floats:
+        """PixelHits (N, 3) of geometries (N,), moved."""
+        out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
+        apart = np.flatnonzero(self.moves[geometry])
+        out[apart] = placed(self.parts, geometry[apart], point[apart])
+        return out
+
+
+def _step(one: Instant, other: Instant) -> _Step:
+    to_world, from_world = one.camera_pose, invert_pose(other.camera_pose)
+    before, after = one.surfaces.geometry_pose, other.surfaces.geometry_pose
+    camera = product(from_world, to_world)[:3]
+    at_infinity = np.concatenate([camera[:, :3], np.zeros((3, 1))], axis=1)[None]
+    parts = np.concatenate([product(from_world, after, invert_pose(before), to_world)[:, :3], at_infinity])
+    return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
+
+
+def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
+    """PixelHits (N, 3) under transforms (G, 3, 4), each by the one its index names."""
+    chosen = transforms[index]
+    out: Floats = np.einsum("nij,nj->ni", chosen[:, :, :3], point) + chosen[:, :, 3]
+    return out
+
+
+def flow_to(
+    seen: PixelHits, point: Floats, now: Instant, other: Instant, K: Floats, window: Window
+) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
+    there = _step(now, other)(seen.geometry, point)
+    start = pixel_centres(*window.shape).reshape(-1, 2)
+    in_front = there[:, 2] > 1e-6
+    z = np.where(in_front, there[:, 2], 1.0)
+    x, y = K[0, 0] * there[:, 0] / z + K[0, 2], K[1, 1] * there[:, 1] / z + K[1, 2]
+    flow = np.empty((len(point), 2))
+    flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
+    known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
+    flow[~known] = np.nan
+    height, width = window.size
+    inside = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
+    inside = np.flatnonzero(inside)
+    turn = other.camera_pose[:3, :3].astype(np.float32)
+    towards = times(there.astype(np.float32).take(inside, 0), turn.T)
+    towards[~seen.hit[inside]] *= INFINITY
+    hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
+    visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
+    visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
+    return flow.astype(np.float16), visibility, known
+
+
+def own_motion(
+    seen: PixelHits, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """255 where the surface point itself moves, whatever the camera does, and where that is beyond doubt.
+
+    It moves if that alone takes it `MOVING` pixels or more across the image to one of the neighbouring frames; it
+    is still if it could not look `STILL` pixels far from any side. What lies between is for nobody to tell.
+    """
+    moving, still = np.zeros(len(point), bool), np.ones(len(point), bool)
+    for other in others:
+        step = _step(now, Instant(other.surfaces, now.camera_pose))
+        index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
+        start = point.take(index, 0)
+        there = step(seen.geometry[index], start)
+        z = there[:, 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = K[0, 0] * (there[:, 0] / z - start[:, 0] / start[:, 2])
+            y = K[1, 1] * (there[:, 1] / z - start[:, 1] / start[:, 2])
+            moving[index] |= (z <= 0) | (x * x + y * y >= MOVING**2)
+        shift = (there - start) * (K[0, 0] / start[:, 2:])
+        still[index] &= dot(shift, shift) < STILL**2
+    return np.where(moving, 255, 0).astype(np.uint8), moving | still

@@ -1,0 +1,63 @@
+"""How far each object reaches in the image: amodal masks, the share that is seen, boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.products import product
+from freelabels.renderers.engines.raycast import Floats, Ints, covers
+from freelabels.renderers.labels.looks import Instant, PixelHits
+
+
+def amodal_masks(
+    seen: PixelHits, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
+) -> NDArray[np.bool_]:
+    """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
+    masks = np.zeros((objects, len(instance)), bool)
+    masks[instance, np.arange(len(instance))] = True
+    masks[0] &= seen.hit
+    for thing in range(objects):
+        region = _region(thing, now, K, size) if thing else np.ones(size, bool)
+        index = np.flatnonzero(region.ravel() & ~masks[thing])
+        masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
+    return masks
+
+
+def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
+    region = np.zeros(size, bool)
+    surfaces = now.surfaces
+    mine = surfaces.part_of_geometry.object == thing
+    for corners in product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3]):
+        z = corners[:, 2]
+        if z.max() <= 0:
+            continue
+        if z.min() <= 1e-3:
+            region[:] = True
+            continue
+        x, y = K[0, 0] * corners[:, 0] / z + K[0, 2], K[1, 1] * corners[:, 1] / z + K[1, 2]
+        left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, size[1]).astype(int)
+        top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, size[0]).astype(int)
+        region[top:bottom, left:right] = True
+    return region
+
+
+def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:
+    """Visible share of each amodal mask (0 for what is not in the image), and visible boxes (NaN unseen).
+
+    instance: (H, W). amodal: (objects, H, bytes) as stored. The result by field name.
+    """
+    objects = len(amodal)
+    visible = np.bincount(instance.ravel(), minlength=objects)
+    full = np.array([np.bitwise_count(mask).sum(dtype=np.int64) for mask in amodal])
+    share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
+    share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
+    boxes = np.full((objects, 4), np.nan, np.float32)
+    for index, found in enumerate(find_objects(instance.astype(np.int32) + 1)):
+        if found is not None:
+            rows, columns = found
+            boxes[index] = columns.start, rows.start, columns.stop, rows.stop
+    return {"object_visible": share.astype(np.float32), "object_box": boxes}

@@ -1,0 +1,55 @@
+"""The same seed gives the same bytes whatever instructions the processor has and whichever kernels BLAS picks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+SCRIPT = """
+import dataclasses, hashlib, json, sys
+import cv2
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import library
+from freelabels.renderers.scene.scene import scene_to_json
+
+cv2.setNumThreads(1)
+groups = dict(primitive=1, random=1, household=2, articulated=1)
+ranges = dataclasses.replace(SceneRanges(), objects=(5, 5), groups=groups, attempts=2)
+assets, found = library(), {}
+for clip in range(3):
+    scene, motion = find_scene(4, clip, ranges, assets, 2, 40)
+    made = render_clip(scene, assets, 2, 40, simulation=motion).columns
+    made = {name: values.tobytes() for name, values in made.items()}
+    made["scene"] = json.dumps(scene_to_json(scene)).encode()
+    found |= {f"{name} of clip {clip}": hashlib.sha256(data).hexdigest() for name, data in made.items()}
+print(json.dumps(found))
+"""
+# What NumPy has beyond the x86-64 of 2009 and this processor offers; BLAS and OpenCV as on a machine of that time.
+NEWER = [name for name in __cpu_dispatch__ if __cpu_features__.get(name)]
+OLD_MACHINE = {
+    "NPY_DISABLE_CPU_FEATURES": " ".join(NEWER),
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "OPENCV_CPU_DISABLE": "AVX512_SKX,AVX512_CNL,AVX512_CLX,AVX512_ICL,AVX2,FP16,AVX",
+}
+
+
+def digests(cache: Path, **environment: str) -> dict[str, str]:
+    """sha256 of the scene and of every column of a few clips, by a process of its own that has nothing cached."""
+    whole = {**os.environ, "FREELABELS_CACHE": str(cache), "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=whole, capture_output=True, text=True, check=True
+    )
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_an_older_processor_makes_the_same_bytes(tmp_path: Path) -> None:
+    new, old = digests(tmp_path / "new"), digests(tmp_path / "old", **OLD_MACHINE)
+    assert len(new) > 3 * 30
+    assert [name for name, digest in new.items() if digest != old[name]] == []

@@ -1,0 +1,115 @@
+"""A batch in, a scalar out: what the adversary is shown, in which format heads run, what a border tells."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import Batch
+from freelabels.train.objective.learner import FRAMES, Learner, prepare
+from freelabels.train.run.step import backward
+from freelabels.train.tasks.tasks import tasks
+
+SIZE, WINDOWS, LENGTH = 32, 4, 2
+CONFIG = TrainConfig(
+    loader=LoaderConfig(size=SIZE, frames=LENGTH),
+    model=ModelConfig("test_convnext", width=16),  # no batch norm: a stream doesn't depend on the others
+    adversary=AdversaryConfig("reversal", weight=1.0),
+)
+
+
+def batch() -> Batch:
+    g = torch.Generator().manual_seed(0)
+    shape = (WINDOWS, LENGTH)
+    image = torch.randint(0, 256, (*shape, 3, SIZE, SIZE), generator=g, dtype=torch.uint8)
+    fields: Batch = {"image": image, "domain": torch.tensor([0, 1, 1, 0]), "seed": torch.arange(WINDOWS) + 1}
+    for name, values in (("edges", 1), ("depth", 1)):
+        fields[name] = torch.rand(*shape, values, SIZE, SIZE, generator=g) + 0.1
+        fields[f"{name}_weight"] = torch.ones(*shape, SIZE, SIZE)
+    return fields
+
+
+def learner(names: Sequence[str], config: TrainConfig = CONFIG) -> Learner:
+    torch.manual_seed(0)
+    made = Learner({name: tasks()[name] for name in names}, config)
+    made.adversary.advance(1.0)
+    return made
+
+
+@pytest.mark.parametrize(
+    "names", [("edges", "rotation"), ("rotation", "edges"), ("jigsaw", "rotation", "edges"), ("rotation",)]
+)
+def test_the_adversary_is_shown_the_frames_whatever_the_order_of_tasks(names: tuple[str, ...]) -> None:
+    made = learner(names)
+    shown: list[tuple[Tensor, Tensor]] = []
+    made.adversary.register_forward_hook(lambda _, args, out: shown.append((args[0][-1], args[2])))
+    inputs = prepare(made.tasks, batch())
+    assert inputs.images[FRAMES].shape == (WINDOWS * LENGTH, 3, SIZE, SIZE)
+    made(inputs, inputs.counts())
+    [(stage, domain)] = shown
+    with torch.no_grad():
+        wanted = made.model.features(batch()["image"].flatten(0, 1)).stages[-1]
+    torch.testing.assert_close(stage, wanted, rtol=1e-4, atol=1e-4)
+    assert domain.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+
+
+def test_frames_that_nobody_looks_at_cost_nothing() -> None:
+    made = learner(("rotation",), replace(CONFIG, adversary=AdversaryConfig()))
+    seen: list[int] = []
+    made.model.backbone.register_forward_hook(lambda _, args, out: seen.append(len(args[0])))
+    inputs = prepare(made.tasks, batch())
+    made(inputs, inputs.counts()).backward()
+    assert seen == [WINDOWS]
+
+
+@pytest.mark.parametrize("names", [("edges", "depth"), ("rotation", "depth")])
+def test_heads_answer_in_float32_whatever_the_trunk_runs_in(names: tuple[str, ...]) -> None:
+    made = learner(names)
+    made.precision = torch.bfloat16
+    trunk: list[Tensor] = []
+    made.model.pyramid.smooth[0].register_forward_hook(lambda _, args, out: trunk.append(out))
+    inputs = prepare(made.tasks, batch())
+    with torch.no_grad():
+        outputs, _, _ = made.predict(inputs)
+    assert trunk[0].dtype is torch.bfloat16
+    for name, output in outputs.items():
+        rounded = output.bfloat16().float()
+        assert output.dtype is torch.float32, name
+        assert (output != rounded).float().mean() > 0.9, name  # answers lie between bfloat16's numbers
+    objective = made(inputs, inputs.counts())
+    assert objective.dtype is made.losses.dtype is torch.float32
+
+
+@pytest.mark.parametrize("name", ["reversal", "multilevel", "cdan", "ridge", "coral", "mmd", "lsgan"])
+def test_the_adversary_counts_once_however_many_parts_a_step_has(name: str) -> None:
+    gradients = []
+    for parts in (1, 3):
+        made = learner(("edges", "depth"), replace(CONFIG, adversary=AdversaryConfig(name, weight=1.0)))
+        made.adversary._remember = lambda *_: None  # type: ignore[assignment]  # no part sees those before
+        _, adversarial = backward(made, made, [prepare(made.tasks, batch())] * parts)
+        found = {n: p.grad for n, p in made.named_parameters() if p.grad is not None}
+        gradients.append({"adversarial": adversarial, **found})
+    assert gradients[0]["adversarial"].abs() > 0
+    for key, gradient in gradients[0].items():
+        assert (gradients[1][key] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-6, key
+
+
+def test_where_an_object_is_cut_off_there_is_no_contour() -> None:
+    ids = torch.zeros(1, 1, 1, 6, 6)
+    ids[..., 1:4, 1:3] = 7
+    weight = torch.ones(1, 1, 6, 6)
+    weight[..., 3:, :] = 0  # what a rotated view sees outside of the frame; ids read 0 there
+    ids[..., 3:, :] = 0
+    ids[..., :3, 5] = 8  # cut off by the border of the view as well
+    target, told = tasks()["contours"].labels({"instance": ids, "instance_weight": weight})
+    wanted = torch.zeros(6, 6)
+    wanted[0, 1:3] = wanted[1:3, 0] = wanted[1:3, 2] = wanted[:3, 4] = 1
+    assert torch.equal(target[0, 0] * told[0], wanted)
+    # Where the neighbour isn't seen, nothing is told, except that a contour which is seen on the other side is.
+    known = torch.zeros(6, 6)
+    known[:2, :5] = 1
+    known[2, [0, 2, 4]] = 1
+    assert torch.equal(told[0], known)

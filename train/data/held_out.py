@@ -1,0 +1,48 @@
+"""Which clips training never sees."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.train.data.windows import Windows
+
+SPAN = 2**64  # of the groups' numbers
+
+
+def held_out(windows: Windows, share: float) -> NDArray[np.bool_]:
+    """(runs,) whether each is kept from training: its group's number lies below `share` of them all.
+
+    Its fate doesn't depend on what else is there, except that in each domain one is held out of a kind where
+    none of a kind fell below (photos can't stand in for videos, they have no motion), and one is kept where all
+    did; a kind with a single group has none held out. Held out of one kind, a group is held out of all.
+    """
+    held = np.zeros(len(windows.row), bool)
+    if share <= 0:
+        return held
+    limit = np.uint64(min(round(share * SPAN), SPAN - 1))
+    parts = windows.domain.astype(np.int64) * len(windows.kinds) + windows.kind
+    lowest, highest = (np.full(int(parts.max(initial=-1)) + 1, edge, np.uint64) for edge in (SPAN - 1, 0))
+    for blocks in windows.chunks():
+        start, stop = windows.first_run[blocks.start], windows.first_run[blocks.stop]
+        part = np.repeat(parts[blocks], np.diff(windows.first_run[blocks.start : blocks.stop + 1]))
+        groups = windows.group[start:stop]
+        held[start:stop] = groups < limit
+        np.minimum.at(lowest, part, groups)
+        np.maximum.at(highest, part, groups)
+    odd = []
+    for number, (low, high) in enumerate(zip(lowest.tolist(), highest.tolist(), strict=True)):
+        if low <= high and (low >= limit or high < limit):  # there are such, and all share one fate
+            runs = windows.per_run(parts == number)
+            chosen = low if low >= limit else high
+            held[runs & (windows.group == chosen)] = low >= limit and low < high
+            odd.append(chosen)
+    for group in odd:
+        same = windows.group == group
+        held[same] = held[same].any()
+    return held
+
+
+def held_out_groups(windows: Windows, share: float) -> frozenset[int]:
+    """The groups of `held_out`, as a set; for few windows."""
+    return frozenset(windows.group[held_out(windows, share)].tolist())
