@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 SCRIPT = """
@@ -49,6 +50,7 @@ def digests(cache: Path, **environment: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.renders
 def test_an_older_processor_makes_the_same_bytes(tmp_path: Path) -> None:
     new, old = digests(tmp_path / "new"), digests(tmp_path / "old", **OLD_MACHINE)
     assert len(new) > 3 * 30
