@@ -150,9 +150,12 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
 ) -> None:
     before = shard_files("labelled")
     summary = label(capsys, version, "labelled")
-    assert (summary["shards"], summary["made"], summary["failed"]) == (4, 0, 0)
+    # But for the stereo shard, whose baseline is known: it is given the depth that no detector made of it then.
+    assert (summary["shards"], summary["made"], summary["failed"]) == (4, 1, 0)
     assert bool(summary["older"]) == bool(OUT_OF_DATE[version])
-    assert shard_files("labelled") == before
+    after = shard_files("labelled")
+    assert {name for name in after.keys() ^ before.keys() if "stereo" not in name} == set()
+    assert all(after[name] == before[name] for name in before if "stereo" not in name)
 
 
 def test_updated_it_is_made_anew_and_then_left_alone(
