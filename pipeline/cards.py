@@ -138,7 +138,7 @@ CONTEXT: dict[str, Any] = {
     "recordSet": "cr:recordSet",
     "source": "cr:source",
 }
-OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clips of a shard have objects
+OBJECT_AXES = frozenset({"object", "other", "link", "part"})  # as long as the clips of a shard have objects
 SHARDS = {
     "@type": "cr:FileSet",
     "@id": "shards",

@@ -25,6 +25,7 @@ def label(
     shard_frames: int = 64,
     camera: tuple[float, float, float, float] | None = None,
     fov: float | None = None,
+    depth_unit: float | None = None,
     stream: int = 0,
     seed: int = 0,
     set: tuple[str, ...] = (),
@@ -46,6 +47,7 @@ def label(
         shard_frames: Most frames of a shard, 1 to 64; clips are no longer than that.
         camera: Intrinsics fx fy cx cy in pixels of the full-size image, for all sources.
         fov: Field of view across the longer side in degrees, for all sources; instead of --camera.
+        depth_unit: Metres that one count of stored depth is (0.001: millimetres); default: as layouts tell.
         stream: Which of the videos in a file with several, counted from 0; covers don't count.
         seed: Seed of detectors that draw random numbers.
         set: Parameters of detectors, as NAME.PARAMETER=VALUE.
@@ -57,9 +59,7 @@ def label(
     """
     if not 1 <= shard_frames <= 64:
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
-    options = freelabels.SourceOptions(
-        fps=fps, clip_length=clip_length, camera=camera, fov=fov, stream=stream
-    )
+    options = freelabels.SourceOptions(fps, clip_length, camera, fov, stream, depth_unit)
     options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     summary = freelabels.label(
         sources,

@@ -20,6 +20,7 @@ from freelabels.ground.versions import __version__
 COMMANDS = {
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
+    "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "verify": "Read a dataset again and check every byte and every rule of the contract.",
     "prune": "Remove what dead writers left; show, put back or remove what verify --repair set aside.",

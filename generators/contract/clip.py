@@ -15,6 +15,7 @@ CONSECUTIVE = "consecutive frames"
 STEREO = "a rectified stereo pair"
 SENSOR_DEPTH = "sensor depth"
 INTRINSICS = "known intrinsics"
+BASELINE = "a known baseline"  # of a stereo pair, with known intrinsics: then disparity is metric
 SEED = "a seed"  # every clip has one; whoever draws random numbers names it, so that labels are traced to it
 
 
@@ -24,9 +25,10 @@ class Clip:
 
     image: (T, H, W, 3) uint8 sRGB. time: (T,) float64 seconds. camera_K: (3, 3) float64 pixels, pixel centres
     at +0.5; `intrinsics` says where it came from: "given", "exif" or "assumed". right: the rectified right
-    view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth
-    in metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw
-    random numbers. labels: fields made so far.
+    view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth in
+    metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw random
+    numbers. labels: fields made so far. doffs: pixels that the right views' principal point lies further right
+    than the left ones'. depth_trust: how far the unit of sensor_depth is to be believed, 0..1.
     """
 
     image: NDArray[np.uint8]
@@ -39,6 +41,8 @@ class Clip:
     camera_pose: NDArray[np.float64] | None = None
     seed: int = 0
     labels: Mapping[str, Array] = field(default_factory=dict)
+    doffs: float = 0.0
+    depth_trust: float = 1.0
 
     def __len__(self) -> int:
         return len(self.image)

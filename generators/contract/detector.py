@@ -21,8 +21,8 @@ class Detector(Protocol):
 
     Calling it with a clip returns arrays by field name, in the contract's dtypes, the first axis the clip's
     frames: every field in `makes` and, for each label among them, its confidence. `needs` names what it must
-    have: field names (labels made before), or `CONSECUTIVE`, `STEREO`, `SENSOR_DEPTH`, `INTRINSICS` from
-    `clip`. An optional class variable `uses` names labels that help where they are made too; no
+    have: field names (labels made before), or `CONSECUTIVE`, `STEREO`, `SENSOR_DEPTH`, `INTRINSICS`,
+    `BASELINE` from `clip`. An optional class variable `uses` names labels that help where they are made too; no
     other labels are on the clip it is called with. `version` is raised whenever the same parameters would give
     other labels.
     """
@@ -47,6 +47,7 @@ MODULES: tuple[str, ...] = (
     "freelabels.generators.motion",
     "freelabels.generators.depth.sensor_depth",
     "freelabels.generators.depth.stereo",
+    "freelabels.generators.depth.stereo_depth",
     "freelabels.generators.depth.video_disparity",
     "freelabels.generators.normals",
     "freelabels.generators.edges",

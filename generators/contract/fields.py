@@ -233,7 +233,7 @@ BUILT_IN = (
         "part_pose",
         Kind.TABLE,
         "float64",
-        ("object", "part", "row", "column"),
+        ("object", "link", "row", "column"),
         (None, None, 4, 4),
         "part → world, indexed by part id; NaN: no such part",
         frame="world (z up, metres)",

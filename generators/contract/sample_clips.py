@@ -8,7 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SEED, SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.clip import (
+    BASELINE,
+    CONSECUTIVE,
+    INTRINSICS,
+    SEED,
+    SENSOR_DEPTH,
+    STEREO,
+    Clip,
+)
 from freelabels.generators.contract.detector import (
     Detector,
     inputs,
@@ -20,7 +28,7 @@ from freelabels.generators.contract.detector import (
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 
-SOURCE_NEEDS = frozenset({CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, SEED})
+SOURCE_NEEDS = frozenset({CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, BASELINE, SEED})
 SIZE = (48, 64)  # (height, width) of ordinary ones; the smallest size that the project labels is 16 × 16
 STEP = 0.03  # metres that the camera moves to the right in a frame
 AHEAD = 3  # frames by which the right camera is ahead of the left one
@@ -34,6 +42,7 @@ def provided(clip: Clip) -> frozenset[str]:
         STEREO: clip.right is not None,
         SENSOR_DEPTH: clip.sensor_depth is not None,
         INTRINSICS: clip.intrinsics != "assumed",
+        BASELINE: clip.baseline is not None and clip.intrinsics != "assumed",
         SEED: True,
     }
     return frozenset(name for name, present in has.items() if present)
@@ -49,7 +58,8 @@ def ready_for(detector: Detector, clip: Clip) -> Clip | None:
     helpful = optional_inputs(detector).intersection(label_names())
     lacking = sorted((needed | helpful) - set(clip.labels))
     try:
-        before = plan(lacking, gives, {}).detectors
+        # What asks for a pair reads labels that were made from the pair.
+        before = plan(lacking, gives - {SENSOR_DEPTH} if STEREO in detector.needs else gives, {}).detectors
     except ValueError:  # no detector makes it
         return None
     labels = {**clip.labels, **run_detectors(clip, before)}

@@ -43,9 +43,10 @@ class SensorDepth:
         depth = np.where((depth > 0) & np.isfinite(depth), depth, np.float32(np.nan))
         score = np.stack([self._score(frame) for frame in depth])
         confidence = calibrated(self.name, score)
+        believed = np.rint(confidence * np.clip(clip.depth_trust, 0, 1)).astype(confidence.dtype)
         return {
             "depth": as_stored("depth", depth),
-            "depth_confidence": confidence,
+            "depth_confidence": believed,  # of metres; the order of inverse depth needs no unit
             "disparity": as_stored("disparity", 1 / depth),
             "disparity_confidence": confidence.copy(),
         }

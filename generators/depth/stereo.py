@@ -52,14 +52,15 @@ ASTRAY = 1.0  # pixels by which a match at a rim may differ from the median
 class Stereo:
     """Disparity of the left view: semi-global matching, left-right check, what is hidden continued by planes.
 
-    Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the principal points of the two
-    views are taken to be equal) and its confidence, from left-right consistency and the likeness (normalised
-    cross-correlation) of the matched windows. Where the images hold a match loosely and the matches of its colour
-    segment lie closely around a plane, it is drawn to that. Matches at rims that differ from the median of what
-    hangs together with them by colour are dropped; they and pixels seen by one camera only get the plane of their
-    segment, or, if it has none, the disparity of the farther of the surfaces beside them in their row, at low
-    confidence, lower where the two differ and where little of their colour is matched nearby. A pair whose views
-    don't match, are equal or without texture is NaN at confidence 0.
+    Makes `disparity` (f16, pixels, larger is nearer, zero is infinitely far: the clip's `doffs`, by which the
+    principal points of the two views differ, is added) and its confidence, from left-right consistency and
+    the likeness (normalised cross-correlation) of the matched windows. Where the images hold a match loosely
+    and the matches of its colour segment lie closely around a plane, it is drawn to that. Matches at rims
+    that differ from the median of what hangs together with them by colour are dropped; they and pixels seen
+    by one camera only get the plane of their segment, or, if it has none, the disparity of the farther of the
+    surfaces beside them in their row, at low confidence, lower where the two differ and where little of their
+    colour is matched nearby. A pair whose views don't match, are equal or without texture is NaN at
+    confidence 0.
     Sources: those of `depth.semi_global` and `tools.segment_planes`; Z. Ma et al., Constant time
     weighted median filtering for stereo matching and beyond, ICCV 2013; B. Lucas and T. Kanade, An iterative
     image registration technique, 1981.
@@ -83,8 +84,9 @@ class Stereo:
         if clip.right is None or clip.right.shape != clip.image.shape:
             raise ValueError("stereo needs a right view of the left view's shape in every frame")
         pairs = [self._frame(left, right) for left, right in zip(clip.image, clip.right, strict=True)]
+        disparity = np.stack([disparity for disparity, _ in pairs]) + np.float32(clip.doffs)
         return {
-            "disparity": as_stored("disparity", np.stack([disparity for disparity, _ in pairs])),
+            "disparity": as_stored("disparity", disparity),
             "disparity_confidence": calibrated(self.name, np.stack([score for _, score in pairs])),
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.index import number_of
@@ -34,8 +34,8 @@ class SourceOptions:
     every frame. Numbered images and RGB-D sequences keep all frames. clip_length: most frames of a clip,
     2..64; a longer shot becomes several parts of nearly equal length. camera: (fx, fy, cx, cy) of all sources
     in pixels of the upright full-size image, pixel centres at +0.5; or fov: degrees across the longer side.
-    stream: which of a file's videos, counted from 0; covers don't count. Raises UserError for what
-    can't be.
+    stream: which of a file's videos, counted from 0; covers don't count. depth_unit: metres that one count of all
+    stored depth is; None: as layouts and files beside it tell. Raises UserError for what can't be.
     """
 
     fps: float | None = DEFAULT_FPS
@@ -43,6 +43,7 @@ class SourceOptions:
     camera: tuple[float, float, float, float] | None = None
     fov: float | None = None
     stream: int = 0
+    depth_unit: float | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < 1e4:
@@ -51,6 +52,8 @@ class SourceOptions:
             raise UserError(f"--clip-length must lie in 2..{MAX_CLIP}, not {self.clip_length}")
         if self.stream < 0:
             raise UserError(f"--stream counts a file's videos from 0, so it can't be {self.stream}")
+        if self.depth_unit is not None and not 0 < self.depth_unit < 1e3:
+            raise UserError(f"--depth-unit is metres a count, such as 0.001, not {self.depth_unit}")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise UserError(f"--fov must lie in 1..170 degrees, not {self.fov}")
         if self.fov is not None and self.camera is not None:
@@ -89,7 +92,10 @@ class ClipSpec:
     they come from. rate: frames a second; rate_assumed: whether the source said nothing of it. shot, part,
     parts: clips of the same shot share `shot` and follow each other in `part` of `parts`. note: one
     sentence about what is odd, "". colour: what its numbers were taken to mean, and what of that was
-    assumed. stream: which of the videos in a file, counted from 0.
+    assumed. stream: which of the videos in a file, counted from 0. depth_unit: metres a count of stored depth
+    is; depth_trust: how far that is to be believed, 0..1. track: of each frame the first three rows of its pose,
+    row by row, where a file about all frames tells them. doffs: pixels of `size` that the right view's principal
+    point lies further right than the left one's. origins: (what, which file or layout told it), for people.
     """
 
     kind: str
@@ -114,6 +120,10 @@ class ClipSpec:
     note: str = ""
     colour: str = ""
     stream: int = 0
+    depth_trust: float = 1.0
+    track: tuple[tuple[float, ...], ...] = ()
+    doffs: float = 0.0
+    origins: tuple[tuple[str, str], ...] = ()
 
     @property
     def frames(self) -> int:
@@ -134,6 +144,7 @@ class ClipSpec:
             STEREO: self.kind == "stereo",
             SENSOR_DEPTH: bool(self.depth),
             INTRINSICS: self.intrinsics != ASSUMED,
+            BASELINE: self.baseline is not None and self.intrinsics != ASSUMED,
         }
         return frozenset(name for name, present in has.items() if present)
 
@@ -142,9 +153,10 @@ class ClipSpec:
         """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
         identity = {f.name: getattr(self, f.name) for f in fields(self)}
         identity |= {"uris": (), "note": "", "checksum": 0}
-        del identity["colour"]
-        if not self.stream:
-            del identity["stream"]  # clips of before it was known keep their keys
+        del identity["colour"], identity["origins"]
+        for name, plain in NOT_OF_OLD.items():  # clips of before these were known keep their keys
+            if identity[name] == plain:
+                del identity[name]
         identity |= {"depth": len(self.depth), "poses": len(self.poses)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -155,8 +167,20 @@ class ClipSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ClipSpec:
         """The inverse of `to_json`; unknown names raise TypeError."""
-        arguments: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        return cls(**arguments)
+        return cls(**{name: _frozen(value) for name, value in values.items()})
+
+
+NOT_OF_OLD = {
+    "stream": 0,
+    "depth_trust": 1.0,
+    "track": (),
+    "doffs": 0.0,
+}  # fields added to identity, their defaults
+
+
+def _frozen(value: Any) -> Any:
+    """JSON lists as tuples, those inside too."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

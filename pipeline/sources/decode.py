@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
+from freelabels.pipeline.media.depth_maps import read_depth
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES
-from freelabels.pipeline.media.images import animation, decode, decode_depth
+from freelabels.pipeline.media.images import animation, decode
 from freelabels.pipeline.media.videos import pick
-from freelabels.pipeline.sources.cameras import read_pose
+from freelabels.pipeline.sources.cameras.rig import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.grouping import suffix_of
+from freelabels.pipeline.sources.layouts.grouping import suffix_of
 from freelabels.pipeline.storage.uris import SourceError, read_bytes
 
 RGB = NDArray[np.uint8]
-NO_DEPTH = (0, 65535)  # what depth cameras store where they saw nothing
 
 
 def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
@@ -32,15 +32,21 @@ def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
     """
     left = spec.uris[: spec.frames] if spec.kind != "video" else spec.uris
     image, K = _images(spec, left, size)
+    right, doffs = None, 0.0
+    if spec.kind == "stereo":
+        right = _images(spec, spec.uris[spec.frames :], size)[0]
+        right, doffs = shifted(right, spec.doffs * K[0, 0] / spec.camera[0])
     return Clip(
         image=image,
         time=np.array(spec.times, np.float64),
         camera_K=K,
         intrinsics=spec.intrinsics,
-        right=_images(spec, spec.uris[spec.frames :], size)[0] if spec.kind == "stereo" else None,
+        right=right,
+        doffs=doffs,
         baseline=spec.baseline,
         sensor_depth=np.stack([_depth(uri, spec, size) for uri in spec.depth]) if spec.depth else None,
-        camera_pose=np.stack([_pose(uri) for uri in spec.poses]) if spec.poses else None,
+        depth_trust=spec.depth_trust,
+        camera_pose=_poses(spec),
     )
 
 
@@ -49,6 +55,16 @@ def window(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int
     scale = min(frame[0] / size[0], frame[1] / size[1])
     height, width = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return (frame[1] - width) // 2, (frame[0] - height) // 2, width, height
+
+
+def shifted(right: RGB, doffs: float) -> tuple[RGB, float]:
+    """Right views (t, h, w, 3) moved left by whole pixels: nothing then lies further right than in left ones.
+
+    doffs: pixels that their principal points lie further right than the left ones'; returned is the rest of it.
+    """
+    whole = math.ceil(doffs)
+    columns = np.clip(np.arange(right.shape[2]) + whole, 0, right.shape[2] - 1)
+    return (np.ascontiguousarray(right[:, :, columns]) if whole else right), doffs - whole
 
 
 def crop_resize(image: RGB, size: tuple[int, int]) -> RGB:
@@ -98,14 +114,22 @@ def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float3
     """Sensor depth (h, w) in metres at `size`, NaN where there is none; uri "": there is none at all."""
     if not uri:
         return np.full(size, np.nan, np.float32)
-    values = decode_depth(read_bytes(uri))
+    values, _ = read_depth(uri)
     x, y, width, height = window((values.shape[0], values.shape[1]), size)
     rows = y + ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
     columns = x + ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
     nearest = values[np.ix_(rows, columns)]
-    metres: NDArray[np.float32] = (nearest * spec.depth_unit).astype(np.float32)
-    metres[np.isin(nearest, NO_DEPTH)] = np.nan
-    return metres
+    return np.asarray(nearest.astype(np.float64) * spec.depth_unit, np.float32)
+
+
+def _poses(spec: ClipSpec) -> NDArray[np.float64] | None:
+    """Camera → world (frames, 4, 4), NaN where unknown; None if nothing is told of them."""
+    if spec.track:
+        poses = np.tile(np.eye(4), (spec.frames, 1, 1))
+        poses[:, :3] = np.array(spec.track, np.float64).reshape(-1, 3, 4)
+        poses[np.isnan(poses).any(axis=(1, 2))] = np.nan
+        return poses
+    return np.stack([_pose(uri) for uri in spec.poses]) if spec.poses else None
 
 
 def _pose(uri: str) -> NDArray[np.float64]:

@@ -12,10 +12,11 @@ from freelabels.pipeline.media.images import animation, check_size
 from freelabels.pipeline.media.pictures import Gap
 from freelabels.pipeline.media.videos import checksum_of, opened
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
-from freelabels.pipeline.sources.find import Refusal
-from freelabels.pipeline.sources.grouping import Item
+from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
+from freelabels.pipeline.sources.pairing import clips_of, with_camera
 from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
-from freelabels.pipeline.sources.stills import Still, load, rgbd, sequence, stereo
+from freelabels.pipeline.sources.stills import Still, load
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
@@ -23,10 +24,11 @@ SHORT = 0.9  # a video that ends before this share of its promised duration was 
 
 @dataclass(frozen=True)
 class Examined:
-    """What came of an item: its clips in order, and the files of it that can't be used."""
+    """What came of an item: its clips in order, the files of it that can't be used, what is worth a line."""
 
     clips: tuple[ClipSpec, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def examine(item: Item, options: SourceOptions) -> Examined:
@@ -38,7 +40,7 @@ def examine(item: Item, options: SourceOptions) -> Examined:
     if item.kind == "video":
         return _each(item.uris, lambda uri: _video(uri, options))
     if item.kind == "image":
-        return _each(item.uris, lambda uri: _image(uri, options))
+        return _each(item.uris, lambda uri: _image(uri, item.beside, options))
     stills: list[Still | None] = []
     refused: list[Refusal] = []
     for uri in item.uris:
@@ -48,9 +50,9 @@ def examine(item: Item, options: SourceOptions) -> Examined:
             stills.append(None)
             refused.append(Refusal(uri, why(error)))
     if any(still and still.animated for still in stills):
-        return _each(item.uris, lambda uri: _image(uri, options))
-    make = {"sequence": sequence, "stereo": stereo, "rgbd": rgbd}[item.kind]
-    return Examined(tuple(make(item, stills, options, refused)), tuple(refused))
+        return _each(item.uris, lambda uri: _image(uri, item.beside, options))
+    found = clips_of(item, stills, options)
+    return Examined(tuple(found.clips), (*refused, *found.refused), tuple(found.remarks))
 
 
 def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Examined:
@@ -64,13 +66,13 @@ def _each(uris: Iterable[str], clips_of: Callable[[str], list[ClipSpec]]) -> Exa
     return Examined(tuple(clips), tuple(refused))
 
 
-def _image(uri: str, options: SourceOptions) -> list[ClipSpec]:
+def _image(uri: str, beside: Sequence[str], options: SourceOptions) -> list[ClipSpec]:
     data = read_bytes(uri)
     still = load(uri, data)
     return (
         _clips(uri, still.sha256, _scan_animation(data), options)
         if still.animated
-        else [still.photo(options)]
+        else [with_camera(still.photo(options), uri, beside, options)]
     )
 
 

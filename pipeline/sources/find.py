@@ -5,22 +5,17 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from freelabels.pipeline.sources.grouping import (
-    CALIBRATIONS,
-    NOTE_SUFFIX,
-    Folders,
-    Item,
-    bases,
-    group,
-    related,
-    suffix_of,
-)
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
+from freelabels.pipeline.sources.layouts import words
+from freelabels.pipeline.sources.layouts.family import NUMBERS
+from freelabels.pipeline.sources.layouts.grouping import Folders, Item, Passed, group, notes_of, suffix_of
+from freelabels.pipeline.sources.layouts.notes import FOLDERS, LEVELS, is_text
 from freelabels.pipeline.storage.uris import (
     SourceError,
     file_system,
@@ -31,9 +26,15 @@ from freelabels.pipeline.storage.uris import (
     why,
 )
 
-__all__ = ["Item", "Refusal", "find"]
+__all__ = ["Item", "Passed", "Refusal", "Remark", "find"]
 
 LIST_SUFFIX = ".txt"
+# A folder with one of these was made by this package, or holds arrays: not pictures to label.
+OUTPUTS = {
+    "zarr.json": "is a zarr store",
+    ".zgroup": "is a zarr store",
+    "train.toml": "is a run of freelabels train",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What is worth a line about a source that is used."""
+
+    uri: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.uri}: {self.text}"
+
+
+@dataclass(frozen=True)
 class _File:
     uri: str
     stamp: str
@@ -55,68 +67,145 @@ class _File:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder whose files are to be listed."""
+    """A folder whose files are to be listed. top: whether the user named it."""
 
     path: str
+    top: bool = False
 
 
-Found = Iterator[_File | _Folder | Refusal]
+Found = Iterator[_File | _Folder | Refusal | Passed]
 
 
-def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Refusal]:
+class Uncounted:
+    """Files of kinds that nothing here reads, counted by suffix."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, path: str) -> None:
+        """Count a file."""
+        suffix = suffix_of(path)
+        self._counts[suffix] += 1
+        self._first.setdefault(suffix, path)
+
+    def passed(self) -> Iterator[Passed]:
+        """One line for each suffix that could be read with another package, and one for all others."""
+        others = []
+        for suffix, count in sorted(self._counts.items()):
+            folder, _, name = self._first[suffix].rpartition("/")
+            package = missing(suffix)
+            if package:
+                yield Passed(
+                    folder, f"{suffix} is read by another package: pip install {package}", count, name
+                )
+            else:
+                others.append((count, suffix or "no suffix", folder, name))
+        if others:
+            kinds = ", ".join(f"{count} {suffix}" for count, suffix, _, _ in sorted(others, reverse=True))
+            _, _, folder, name = others[0]
+            yield Passed(folder, f"no picture or video by suffix: {kinds}", sum(n for n, *_ in others), name)
+
+
+def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Refusal | Passed]:
     """The items in files, folders (recursively), globs, lists (.txt, one source a line) and URIs, and refusals.
 
     Items come ordered by the first of their files' names. Only names of folders are kept, and the files of one
-    folder (and of those that belong to it) at a time; of an object store, all that it lists. A refusal may come
-    more than once. skip: folders not to look into, such as the output. Files of unknown kinds inside a folder are
-    passed over; named by themselves they are refused. No media file is opened: whether one is what its name says
-    is for `pipeline.sources.examine.examine` to find out.
+    family of folders (`words.family`) at a time; of an object store, all that it lists. A refusal may come
+    more than once. What is passed over comes in one line a folder and reason. skip: folders not to look into, such
+    as the output. Files of unknown kinds inside a folder are passed over; named by themselves they are refused. No
+    media file is opened: whether one is what its name says is for `pipeline.sources.examine.examine` to find out.
     """
     seen = {os.path.realpath(folder) for folder in skip}
     named: Folders = {}  # files that are known by name already, in folders that are there
     unlisted: set[str] = set()
+    roots: list[str] = []
     for source in sources:
         for found in _expand(source, seen):
-            if isinstance(found, Refusal):
+            if isinstance(found, Refusal | Passed):
                 yield found
             elif isinstance(found, _Folder):
                 unlisted.add(found.path)
                 named.setdefault(found.path, {})
+                if found.top:
+                    roots.append(found.path)
             else:
                 folder, _, name = found.uri.rpartition("/")
                 named.setdefault(folder, {})[name] = found.stamp
-    yield from _grouped(named, unlisted)
+    yield from _grouped(named, unlisted, roots)
 
 
-def _grouped(named: Folders, unlisted: set[str]) -> Iterator[Item | Refusal]:
+def _grouped(named: Folders, unlisted: set[str], roots: Sequence[str]) -> Iterator[Item | Refusal | Passed]:
     """The items of all folders: what lies in those that come later is named behind what lies in this one."""
     waiting: list[tuple[str, tuple[str, ...], str, Item]] = []
     done: set[str] = set()
-    around: Folders = {}
+    uncounted = Uncounted()
+    notes: Folders = {}  # of every folder looked into, those of its files that tell of pictures around
+    families: dict[str, list[str]] = {}
+    for folder in named:
+        families.setdefault(words.family(folder), []).append(folder)
+
+    def listed(folder: str) -> Iterator[Refusal]:
+        """List the files of a folder into `named`, and note what tells of others."""
+        unlisted.discard(folder)
+        for found in _files(folder, uncounted):
+            if isinstance(found, Refusal):
+                yield found
+            else:
+                named[folder][found.uri.rpartition("/")[2]] = found.stamp
+
     for folder in sorted(named, key=lambda folder: f"{folder}/"):
         while waiting and waiting[0][0] < f"{folder}/":
             yield heappop(waiting)[-1]
         if folder in done:
             done.remove(folder)
             continue
-        together = related(folder, named)
+        together = families.pop(words.family(folder))
         done.update(together)
         done.remove(folder)
-        for base in (base for one in together for base in bases(one)):
-            if base in named and base not in around:
-                around[base] = _calibrations(base) if base in unlisted else _only_calibrations(named[base])
-        listed: Folders = {}
         for one in together:
-            listed[one], named[one] = named[one], _only_calibrations(named[one])
-            for found in _files(one) if one in unlisted else ():
-                if isinstance(found, Refusal):
-                    yield found
+            if one in unlisted:
+                yield from listed(one)
+        files = {one: named[one] for one in together}
+        for one in together:
+            for place in _places(one, named):
+                if place in notes:
+                    continue
+                if place in unlisted and place not in files:
+                    notes[place] = notes_of(_text_files(place))
                 else:
-                    listed[one][found.uri.rpartition("/")[2]] = found.stamp
-        for item in group(listed, around):
-            heappush(waiting, (min(item.uris), item.uris, item.kind, item))
+                    notes[place] = notes_of(named[place])
+            named[one] = {}
+        for found in group(files, notes, roots):
+            if isinstance(found, Passed):
+                yield found
+            else:
+                heappush(waiting, (min(found.uris), found.uris, found.kind, found))
     for *_, item in sorted(waiting):
         yield item
+    yield from uncounted.passed()
+
+
+def _places(folder: str, named: Folders) -> Iterator[str]:
+    """Where notes about the pictures in a folder may lie."""
+    for _ in range(LEVELS):
+        if folder in named:
+            yield folder
+            yield from (f"{folder}/{below}" for below in FOLDERS if f"{folder}/{below}" in named)
+        folder = folder.rpartition("/")[0]
+
+
+def _text_files(folder: str) -> dict[str, str]:
+    """Names and stamps of the text files in a folder that is listed later."""
+    try:
+        with os.scandir(folder or "/") as entries:
+            return {
+                entry.name: _stamp(entry.stat())
+                for entry in entries
+                if is_text(entry.name) and entry.is_file()
+            }
+    except OSError:  # said when its turn comes
+        return {}
 
 
 def _expand(source: str, seen: set[str]) -> Found:
@@ -143,7 +232,7 @@ def _local(path: str, seen: set[str]) -> Found:
             yield from _expand(match, seen)
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _walk(path, seen)
+        yield from _walk(path, seen, top=True)
     elif suffix_of(path) == LIST_SUFFIX:
         yield from _lines(path, str(Path(path).parent), seen)
     elif _known(path):
@@ -152,7 +241,7 @@ def _local(path: str, seen: set[str]) -> Found:
         yield Refusal(path, _unknown(path))
 
 
-def _walk(path: str, seen: set[str]) -> Found:
+def _walk(path: str, seen: set[str], top: bool = False) -> Found:
     """A folder and all below it, real ones before linked ones."""
     real = os.path.realpath(path)
     if real in seen:
@@ -163,12 +252,15 @@ def _walk(path: str, seen: set[str]) -> Found:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
+                if entry.name in OUTPUTS:
+                    yield Passed(path, f"the folder {OUTPUTS[entry.name]}, not pictures", 1, entry.name)
+                    return
                 if not entry.name.startswith(".") and _is_folder(entry):
                     inner.append((entry.is_symlink(), entry.path))
     except OSError as error:
         yield Refusal(path, why(error))
         return
-    yield _Folder(path.rstrip("/"))
+    yield _Folder(path.rstrip("/"), top)
     for _, folder in sorted(inner):
         yield from _walk(folder, seen)
 
@@ -180,35 +272,32 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _files(folder: str) -> Iterator[_File | Refusal]:
+def _files(folder: str, uncounted: Uncounted) -> Iterator[_File | Refusal]:
     """All media files and notes in a folder."""
     try:
         with os.scandir(folder or "/") as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
-                    yield from _file(entry)
+                    yield from _file(entry, uncounted)
     except OSError as error:
         yield Refusal(folder, why(error))
 
 
-def _calibrations(folder: str) -> dict[str, str]:
-    """Names and stamps of the calibrations in a folder."""
-    there = [name for name in CALIBRATIONS if Path(f"{folder}/{name}").is_file()]
-    return {name: _stamp(Path(f"{folder}/{name}").stat()) for name in there}
-
-
-def _only_calibrations(files: dict[str, str]) -> dict[str, str]:
-    return {name: files[name] for name in CALIBRATIONS if name in files}
-
-
-def _file(entry: os.DirEntry[str]) -> Iterator[_File | Refusal]:
+def _file(entry: os.DirEntry[str], uncounted: Uncounted) -> Iterator[_File | Refusal]:
     try:
         if entry.is_dir():
             return
-        if _known(entry.name) or suffix_of(entry.name) == NOTE_SUFFIX or _leads_nowhere(entry):
+        if _listed(entry.name) or _leads_nowhere(entry):
             yield _File(entry.path, _stamp(entry.stat()))
+        else:
+            uncounted.add(entry.path)
     except OSError as error:
         yield Refusal(entry.path, why(error))
+
+
+def _listed(name: str) -> bool:
+    """Whether a file is a picture, a video, an array or a text beside them, by its suffix."""
+    return _known(name) or is_text(name) or suffix_of(name) in NUMBERS
 
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
@@ -225,7 +314,7 @@ def _remote(uri: str, seen: set[str]) -> Found:
     else:
         listing = system.glob(path, detail=True) if glob.has_magic(path) else system.find(path, detail=True)
         names = {system.unstrip_protocol(name): info for name, info in listing.items()}
-        media = {name: info for name, info in names.items() if _known(name) or suffix_of(name) == NOTE_SUFFIX}
+        media = {name: info for name, info in names.items() if _listed(name)}
         if not names:
             raise SourceError("does not exist, or is an empty folder")
         if not media and len(names) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import islice
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.sources import scan_cache
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions, joined_ranges
 from freelabels.pipeline.sources.examine import Examined, examine
-from freelabels.pipeline.sources.find import Refusal
-from freelabels.pipeline.sources.grouping import Item
+from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
 from freelabels.pipeline.sources.scan_cache import Part
 from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
+Said = TypeVar("Said", Refusal, Remark)
 PHOTOS_PER_TASK = 32
 SECONDS_A_VIDEO, SECONDS_OF_PHOTOS = 6 * 3600.0, 600.0  # that a task may take; photos usually take one or two
 ITEMS_AT_A_TIME = 4096  # looked up
@@ -34,10 +35,14 @@ PART_ITEMS, PART_FRAMES = 1 << 14, 1 << 17  # a part of the cache ends with whic
 
 @dataclass(frozen=True)
 class Scanned:
-    """What came of all items: the clips, each content once, ordered by place; the files that can't be used."""
+    """What came of all items: the clips, each content once, ordered by place; the files that can't be used.
+
+    remarks: what is worth a line.
+    """
 
     clips: ClipColumns
     refusals: list[Refusal]
+    remarks: list[Remark]
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,8 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
     keys = np.concatenate([part.keys for part in parts])[numbers]
     read = scan_cache.spec_reader(dataset, parts)
 
-    refusals = {refusal.uri: refusal for refusal in _refused(listing, parts)}
+    refused = _of_listed(listing, parts, [part.refusals for part in parts])
+    refusals = {refusal.uri: refusal for refusal in refused}
     kept = np.ones(len(keys), bool)
     for again, twin in _twins(keys):
         kept[again] = False
@@ -263,8 +269,10 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
     numbers, keys = numbers[kept], keys[kept]
 
     noted = numbers[np.concatenate([part.noted for part in parts])[numbers]].tolist()
-    for note in sorted({f"{clip.uris[0]}: {clip.note}" for clip in map(read, noted)}):
-        reporter.say(shown(note))
+    remarks = sorted({Remark(clip.uris[0], clip.note) for clip in map(read, noted)}, key=str)
+    remarks += sorted(set(_of_listed(listing, parts, [part.remarks for part in parts])), key=str)
+    for remark in remarks:
+        reporter.say(shown(str(remark)))
     kinds: dict[tuple[str, frozenset[str]], int] = {}
     offers = [
         np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint16)[part.offers]
@@ -274,16 +282,18 @@ def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Re
     clips = ClipColumns(
         keys, frames, np.concatenate(offers)[numbers], tuple(kinds), lambda k: read(int(numbers[k]))
     )
-    return Scanned(clips, [refusals[uri] for uri in sorted(refusals)])
+    return Scanned(clips, [refusals[uri] for uri in sorted(refusals)], remarks)
 
 
-def _refused(listing: _Listing, parts: list[Part]) -> Iterator[Refusal]:
-    """What was refused of the listed items."""
+def _of_listed(
+    listing: _Listing, parts: list[Part], said: Sequence[Sequence[tuple[int, Said]]]
+) -> Iterator[Said]:
+    """What was said, part by part, of the listed items."""
     listed = np.zeros(sum(len(part.items) for part in parts), bool)
     listed[np.frombuffer(listing.rows, np.int64)] = True
     begin = 0
-    for part in parts:
-        yield from (refusal for item, refusal in part.refusals if listed[begin + item])
+    for part, lines in zip(parts, said, strict=True):
+        yield from (line for item, line in lines if listed[begin + item])
         begin += len(part.items)
 
 

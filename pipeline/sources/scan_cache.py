@@ -24,10 +24,10 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
 from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Examined
-from freelabels.pipeline.sources.find import Refusal
-from freelabels.pipeline.sources.grouping import Item
+from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts.grouping import Item
 
-VERSION = 2  # of what a part holds and of how files are examined; parts of another are not read
+VERSION = 3  # of what a part holds and of how files are examined; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
 
 Fingerprints = NDArray[np.uint64]
@@ -40,7 +40,7 @@ class Part:
     name: of its file. owner: what names the sources and options of the run that wrote it; None: not known. items:
     (items, 2) their fingerprints. counts: (items,) how many clips each gave. Of each clip, all (clips,): keys,
     frames and offers as `ClipColumns` has them, offers counting `kinds`; first: which of its item's files it
-    begins with; noted: whether it has a note. refusals: (number of the item, refusal).
+    begins with; noted: whether it has a note. refusals, remarks: (number of the item, what is said).
     """
 
     name: str
@@ -54,6 +54,7 @@ class Part:
     noted: NDArray[np.bool_]
     kinds: tuple[tuple[str, frozenset[str]], ...]
     refusals: tuple[tuple[int, Refusal], ...]
+    remarks: tuple[tuple[int, Remark], ...]
 
 
 COLUMNS = ("items", "counts", "keys", "frames", "offers", "first", "noted")
@@ -64,7 +65,8 @@ def fingerprinter(options: SourceOptions) -> Callable[[Item], bytes]:
     begun = hashlib.blake2b(repr(options).encode(), digest_size=16)
 
     def fingerprint(item: Item) -> bytes:
-        names = ("", item.kind, item.stamp, item.calibration, *item.uris, "", *item.depth, "", *item.poses)
+        named = (item.uris, item.depth, item.poses, item.cameras, item.beside, map(repr, item.times))
+        names = ("", item.kind, item.stamp, str(item.least), *(name for one in named for name in (*one, "")))
         digest = begun.copy()
         digest.update("\0".join(names).encode(errors="surrogatepass"))
         return digest.digest()
@@ -101,8 +103,10 @@ def _parse(name: str, data: bytes) -> Part | None:
             return None
         kinds = tuple((kind, frozenset(provides)) for kind, provides in about["kinds"])
         refusals = tuple((item, Refusal(uri, reason)) for item, uri, reason in about["refusals"])
+        remarks = tuple((item, Remark(uri, text)) for item, uri, text in about["remarks"])
         columns: dict[str, Any] = {column: stored[column] for column in COLUMNS}
-        return Part(name=name, owner=about.get("owner"), kinds=kinds, refusals=refusals, **columns)
+        owner = about.get("owner")
+        return Part(name=name, owner=owner, kinds=kinds, refusals=refusals, remarks=remarks, **columns)
 
 
 def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], owner: str) -> Part:
@@ -111,6 +115,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], 
     specs = [clips.read(number) for number in range(len(clips))]
     lines = [json.dumps(spec.to_json()).encode() for spec in specs]
     refusals = [(k, refusal) for k, (_, _, examined) in enumerate(found) for refusal in examined.refusals]
+    remarks = [(k, remark) for k, (_, _, examined) in enumerate(found) for remark in examined.remarks]
     columns: dict[str, Any] = {
         "items": fingerprints_of([prints for _, prints, _ in found]),
         "counts": np.array([len(examined.clips) for _, _, examined in found], np.int32),
@@ -125,6 +130,7 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], 
         "owner": owner,
         "kinds": [[kind, sorted(provides)] for kind, provides in clips.kinds],
         "refusals": [[k, *asdict(refusal).values()] for k, refusal in refusals],
+        "remarks": [[k, *asdict(remark).values()] for k, remark in remarks],
     }
     stream = io.BytesIO()
     np.savez_compressed(
@@ -137,7 +143,8 @@ def write_part(dataset: Dataset, found: Sequence[tuple[Item, bytes, Examined]], 
     data = stream.getvalue()
     name = _name(data)
     dataset.storage.write(f"{SCAN_CACHE}/{name}", data)
-    return Part(name=name, owner=owner, kinds=tuple(clips.kinds), refusals=tuple(refusals), **columns)
+    said: dict[str, Any] = {"refusals": tuple(refusals), "remarks": tuple(remarks)}
+    return Part(name=name, owner=owner, kinds=tuple(clips.kinds), **said, **columns)
 
 
 def drop_part(dataset: Dataset, part: Part) -> None:

@@ -18,7 +18,7 @@ from freelabels.pipeline.shards.index import read_index
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
-from freelabels.pipeline.sources.find import Item, Refusal, find
+from freelabels.pipeline.sources.find import Item, Passed, Refusal, find
 from freelabels.pipeline.sources.scan import scan
 from freelabels.pipeline.stages.bookkeeping import (
     begin,
@@ -109,10 +109,11 @@ def label(
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
     refused: dict[str, Refusal] = {}
-    items = _items(find(sources, skip=[os.fspath(out)]), refused)
+    passed: list[Passed] = []
+    items = items_of(find(sources, skip=[os.fspath(out)]), refused, passed)
     first = next(items, None)
     if first is None:
-        reasons = "; ".join(str(refused[uri]) for uri in sorted(refused)[:3])
+        reasons = "; ".join([*(str(refused[uri]) for uri in sorted(refused)[:3]), *map(str, passed[:3])])
         raise UserError(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
@@ -120,6 +121,8 @@ def label(
         dataset = begin(out, {"size": list(size), "seed": seed})
         owner = digest([sorted(map(absolute, sources)), repr(options)])[:16]
         scanned = scan(chain([first], items), options, dataset, cluster, reporter, owner)
+        for one in passed:
+            reporter.say(str(one), **asdict(one))
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
         dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
         if refusals:
@@ -137,11 +140,15 @@ def label(
         return replace(done, refused=len(refusals))
 
 
-def _items(found: Iterable[Item | Refusal], refused: dict[str, Refusal]) -> Iterator[Item]:
-    """What was found, the refusals put aside."""
+def items_of(
+    found: Iterable[Item | Refusal | Passed], refused: dict[str, Refusal], passed: list[Passed]
+) -> Iterator[Item]:
+    """What was found, the refusals and what is passed over put aside."""
     for one in found:
         if isinstance(one, Refusal):
             refused[one.uri] = one
+        elif isinstance(one, Passed):
+            passed.append(one)
         else:
             yield one
 

@@ -46,7 +46,7 @@ from freelabels.renderers.scene.scene import scene_from_json
 RENDER_VERSION = 2
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
-OBJECT_AXES = frozenset({"object", "other", "part"})  # as long as the clip has objects, so padded in a shard
+OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has objects, so padded in a shard
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ class Library:
 def library(own: Path | None = None, photos: Path | None = None, split: Split = "all") -> Library:
     """Everything that ships, the meshes under folder `own` and the pictures under folder `photos`.
 
-    An own mesh's class is the folder it lies in, or its file's stem directly under `own`. split: "train" and
-    "test" share primitives, household and articulated assets and part the others by a hash of their names.
+    An own mesh's class is the first folder on its path, or the stem of a file directly under `own`. split: "train"
+    and "test" share primitives, household and articulated assets and part the others by a hash of their names.
     Raises ValueError for a missing or empty folder and for more classes than a byte holds, UserError without
     PyBullet.
     """
@@ -139,7 +139,7 @@ def _own_entries(folder: Path) -> list[Entry]:
     return [
         Entry(
             f"own/{path.relative_to(folder).as_posix()}",
-            path.stem if path.parent == folder else path.parent.name,
+            path.stem if path.parent == folder else path.relative_to(folder).parts[0],
             "own",
             str(path.resolve()),
         )

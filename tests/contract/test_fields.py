@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from freelabels.generators.contract.fields import Field, Kind, field, fields
+from freelabels.generators.contract.fields import BUILT_IN, Field, Kind, field, fields
 from freelabels.testing import ContractBroken, check_field
 
 DEPTH = replace(field("depth"), name="thickness")
@@ -63,3 +63,9 @@ def test_the_contract_tests_import_no_heavy_library() -> None:
         check=True,
     )
     assert done.stdout.strip() == "none"
+
+
+def test_no_field_has_the_name_of_an_axis() -> None:
+    """Of such a field xarray makes a coordinate, so that it is missing among the data."""
+    axes = {"frame", *(axis for one in BUILT_IN for axis in one.axes)}
+    assert not axes & {one.name for one in BUILT_IN}

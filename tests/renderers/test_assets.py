@@ -234,3 +234,27 @@ def test_articulated_assets_know_links_joints_and_rest_pose() -> None:
         points = trimesh.transform_points(link.mesh.vertices, link.rest)
         assert (points >= droid.lower - 1e-9).all() and (points <= droid.upper + 1e-9).all()
     assert all(joint.lower < joint.upper for joint in droid.joints)
+
+
+def test_the_class_of_a_mesh_is_the_first_folder_however_deep_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ShapeNet, Google Scanned Objects and YCB nest theirs."""
+    for path in (
+        "02691156/1a04/models/model_normalized.obj",
+        "02958343/1a0b/models/model_normalized.obj",
+        "shoe/meshes/model.obj",
+        "mug/google_16k/textured.obj",
+        "alone.obj",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        trimesh.creation.box().export(tmp_path / path)
+    own = [entry for entry in library(tmp_path).entries if entry.group == "own"]
+    found = {entry.name.removeprefix("own/"): entry.cls for entry in own}
+    assert found == {
+        "02691156/1a04/models/model_normalized.obj": "02691156",
+        "02958343/1a0b/models/model_normalized.obj": "02958343",
+        "shoe/meshes/model.obj": "shoe",
+        "mug/google_16k/textured.obj": "mug",
+        "alone.obj": "alone",
+    }

@@ -171,7 +171,7 @@ CLIPS = [
 def columns_of_every_field(seed: int = 0) -> dict[str, np.ndarray]:
     """A column of every field there is, invalid values among them, and a confidence for every label."""
     rng = np.random.default_rng(seed)
-    lengths = {"y": HEIGHT, "x": WIDTH, "object": 3, "other": 3, "part": 2, "x_byte": (WIDTH + 7) // 8}
+    lengths = {"y": HEIGHT, "x": WIDTH, "object": 3, "other": 3, "link": 2, "x_byte": (WIDTH + 7) // 8}
     columns = {}
     for spec in BUILT_IN:
         fixed = zip(spec.axes, spec.sizes, strict=True)
@@ -518,4 +518,5 @@ def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) ->
     with np.load(part, allow_pickle=False) as stored:
         columns = {"items", "counts", "keys", "frames", "offers", "first", "noted"}
         assert set(stored.files) == {"about", "specs", "ends"} | columns
-        assert set(json.loads(stored["about"].tobytes())) == {"version", "owner", "kinds", "refusals"}
+        about = {"version", "owner", "kinds", "refusals", "remarks"}
+        assert set(json.loads(stored["about"].tobytes())) == about

@@ -16,18 +16,18 @@ import freelabels.pipeline.sources.scan
 from freelabels.generators.contract.clip import INTRINSICS, STEREO
 from freelabels.generators.contract.detector import label_names
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
 from freelabels.pipeline.shards.index import EMPTY, Index
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Refusal, find
-from freelabels.pipeline.sources.grouping import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
+from freelabels.pipeline.sources.layouts.grouping import (
     Folders,
     Item,
     group,
+    notes_of,
     suffix_of,
 )
 from freelabels.pipeline.sources.scan import Scanned, scan
@@ -89,7 +89,7 @@ def made_up(item: Item, options: SourceOptions) -> Examined:
 
     def spec(uris: Sequence[str], kind: str, frames: int = 1, **more: object) -> ClipSpec:
         content = "same" if "same" in uris[0] else "|".join(uris)
-        known = "given" if item.calibration else "assumed"
+        known = "given" if item.beside else "assumed"
         sha = hashlib.sha256(content.encode()).hexdigest()
         base = ClipSpec(
             kind, tuple(uris), sha, (9, 9), tuple(range(frames)), (0.0,) * frames, (1,) * 4, known
@@ -167,9 +167,11 @@ def test_a_folder_at_a_time_gives_the_items_of_all_at_once(tree: Path) -> None:
             if suffix_of(name) in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".txt"):
                 status = (Path(folder) / name).stat()
                 folders.setdefault(folder, {})[name] = f"{status.st_size}-{status.st_mtime_ns}"
-    expected = set(group(folders, {folder: dict(files) for folder, files in folders.items()}))
-    found = items_in(tree)
+    notes = {folder: notes_of(files) for folder, files in folders.items()}
+    expected = set(group(folders, notes, [str(tree)]))
+    found = [one for one in find([str(tree)]) if not isinstance(one, Refusal)]
     assert len(found) == len(set(found)) and set(found) == expected
+    found = [one for one in found if isinstance(one, Item)]
     assert [min(item.uris) for item in found] == sorted(min(item.uris) for item in found)
     assert {item.kind for item in found} == {"image", "video", "sequence", "stereo", "rgbd"}
     assert find([str(tree / "x"), str(tree / "x" / "*.png")])  # named twice

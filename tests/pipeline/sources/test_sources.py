@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from freelabels.generators.contract.clip import CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.media import images
 from freelabels.pipeline.media.cuts import CutFinder, match, thumb
@@ -201,7 +201,7 @@ def test_an_unreadable_file_or_folder_is_refused(tmp_path: Path, monkeypatch: py
 
 def test_many_files_are_found_fast_and_unopened(tmp_path: Path) -> None:
     for number in range(2000):
-        (tmp_path / f"{number * 7:06d}.jpg").touch()
+        (tmp_path / f"{number * number:07d}.jpg").touch()
     items, refused = find([str(tmp_path)])
     assert len(items) == 2000 and not refused
 
@@ -671,7 +671,7 @@ def test_stereo_pairs_by_name_and_pixels(tmp_path: Path, left: str, right: str) 
         "cam0=[200 0 80; 0 200 60; 0 0 1]\ncam1=[200 0 80; 0 200 60; 0 0 1]\nbaseline=120\n"
     )
     (clip,) = one(str(tmp_path)).clips
-    assert clip.kind == "stereo" and clip.provides == {STEREO, INTRINSICS}
+    assert clip.kind == "stereo" and clip.provides == {STEREO, INTRINSICS, BASELINE}
     made = read(clip, (120, 160))
     assert made.right is not None and np.array_equal(made.image[0], a) and np.array_equal(made.right[0], b)
     assert made.baseline == pytest.approx(0.12)

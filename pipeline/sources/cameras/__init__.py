@@ -1,0 +1,1 @@
+"""Files beside pictures → what they tell of cameras: intrinsics, baselines, poses, units of depth, times."""

@@ -1,0 +1,1 @@
+"""What names of files and folders tell: which view, which map, which number, which public layout."""
