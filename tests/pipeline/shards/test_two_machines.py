@@ -32,7 +32,7 @@ DRIVER = """
     from tests.pipeline.shards.test_shards import CLIPS, some_columns
 
     path, role, shards = sys.argv[2], sys.argv[3], int(sys.argv[4])
-    dataset = Dataset.create(path, {"size": [24, 32]})
+    dataset = Dataset(path)
     done = Path(path) / ".done"
     if role == "sweeps":
         eager, swept = LocalStorage(Path(path), abandoned=timedelta(0)), 0
@@ -63,17 +63,19 @@ def test_a_sweep_never_takes_from_what_is_committed(tmp_path: Path) -> None:
         pytest.skip("no right to make namespaces here")
     script, data = tmp_path / "driver.py", tmp_path / "data"
     script.write_text(textwrap.dedent(DRIVER))
+    Dataset.create(data, {"size": [24, 32]})  # before there is a sweeper that takes even what is a moment old
     command = [*OWN_WORLD, sys.executable, script, ROOT, data]
     drivers = [
         subprocess.Popen([*command, role, str(SHARDS)], stdout=subprocess.PIPE, text=True)
         for role in ("writes", "sweeps")
     ]
     try:
-        lost, swept = (int(driver.communicate(timeout=200)[0]) for driver in drivers)
+        printed = [driver.communicate(timeout=200)[0] for driver in drivers]
     finally:
         for driver in drivers:  # ends its namespace too
             driver.kill()
     assert [driver.returncode for driver in drivers] == [0, 0]
+    lost, swept = map(int, printed)
     assert swept >= lost > 0  # it was tried
     assert len(Dataset(data).shards()) == SHARDS
     assert verify(data, reporter=Reporter("quiet")).problems == ()
