@@ -1,6 +1,7 @@
-"""What all tests share: those that render are skipped, and counted as such, where PyBullet has no wheel."""
+"""What all tests share: no Ray outlives a file of tests; those that render are skipped without PyBullet."""
 
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +12,14 @@ from freelabels.ground.errors import UserError
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
 detectors()  # registered now, so that none registers while a test has put another registry in its place
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_ray_is_left() -> Iterator[None]:
+    """What a file's tests have begun in this process would be what the next file's are given."""
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -151,6 +151,7 @@ def test_every_column_reads_as_it_was_written(version: str) -> None:
         assert digests(dataset) == columns
 
 
+@pytest.mark.slow
 def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
     version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
     assert all(after[name] == before[name] for name in before if "stereo" not in name)
 
 
+@pytest.mark.slow
 def test_updated_it_is_made_anew_and_then_left_alone(
     version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +192,7 @@ def test_updated_it_is_made_anew_and_then_left_alone(
     assert label(capsys, version, "labelled", "--update")["made"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_rendered_again_it_is_made_anew_once(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = shard_files("rendered")
@@ -246,6 +249,7 @@ def test_a_stored_run_gives_its_backbone_away(tmp_path: Path, monkeypatch: pytes
     assert list(Path("backbone").glob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_a_dataset_in_an_object_store_is_whole_and_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

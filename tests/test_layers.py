@@ -74,14 +74,17 @@ def installed() -> Sources:
     return found
 
 
-def imports(source: str) -> Iterator[tuple[str, str]]:
+@cache
+def imports(source: str) -> list[tuple[str, str]]:
     """(module, name) of all that a source imports wherever it stands; name is empty for `import module`."""
+    found: list[tuple[str, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports say freelabels.…, not dots"
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            found += [(node.module or "", alias.name) for alias in node.names]
+    return found
 
 
 def edges(modules: Sources) -> Iterator[tuple[str, str]]:

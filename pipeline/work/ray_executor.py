@@ -147,11 +147,12 @@ def connect(cluster: Cluster) -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
     import ray
 
-    if ray.is_initialized():
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is not None:
         _knock(cluster.address)
+    if ray.is_initialized():
+        return _joined_already(cluster.address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if cluster.address is not None:
         options |= {"address": cluster.address, "runtime_env": {"env_vars": SINGLE_THREADED}}
     else:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
@@ -161,6 +162,18 @@ def connect(cluster: Cluster) -> None:
         ray.init(**options)
     except Exception as error:  # Ray has no type of its own for this
         raise UserError(_why_not(cluster.address, error)) from error
+
+
+def _joined_already(address: str | None) -> None:
+    """Raise UserError if this process has joined another Ray cluster than the one it is asked to join."""
+    import ray
+
+    here = ray.get_runtime_context().gcs_address
+    if address is not None and ":" in address and "://" not in address and address != here:
+        raise UserError(
+            f"this process works on the Ray cluster at {here} already, not on {address}; "
+            f"call ray.shutdown() first, or leave out the address"
+        )
 
 
 def _why_not(address: str | None, error: Exception) -> str:

@@ -126,6 +126,7 @@ def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
         main(["verify", "somewhere"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_costs_one_sentence_and_what_is_done_stays(
     number: signal.Signals, tmp_path: Path

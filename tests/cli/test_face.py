@@ -110,6 +110,7 @@ def test_a_dataset_is_looked_at_checked_and_described(real: Path) -> None:
     assert freelabels.Dataset(real).open(name).rows == 4
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_confidence_is_calibrated(tmp_path: Path) -> None:
     done = freelabels.calibrate(tmp_path, 2, frames=1, size=(64, 64), cluster=HERE)

@@ -41,6 +41,7 @@ def test_the_package_alone_imports_none() -> None:
     assert imported("import freelabels") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_none(arguments: list[str]) -> None:
     assert imported(f"from freelabels.cli.main import main; main({arguments!r})") == set()

@@ -14,6 +14,7 @@ from freelabels.testing import ContractBroken, check_detector
 from tests.contract.broken_detectors import BROKEN, Clever, Darkness, Demanding, Facing, Still
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(detectors()))
 def test_a_built_in_detector(name: str) -> None:
     check_detector(detectors()[name]())
@@ -24,6 +25,7 @@ def test_others_may_do_it_in_other_ways(detector: Darkness) -> None:
     check_detector(detector)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", list(BROKEN), ids=lambda cls: cls.__name__)
 def test_what_breaks_it_is_told_in_a_sentence(broken: type) -> None:
     with pytest.raises(ContractBroken) as raised:

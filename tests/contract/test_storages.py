@@ -25,10 +25,12 @@ def test_a_folder(tmp_path: Path) -> None:
     check_storage(lambda: open_storage(tmp_path / "new" / "data"))
 
 
+@pytest.mark.slow
 def test_an_object_store(bucket: str) -> None:
     check_storage(lambda: open_storage(f"{bucket}/plain"))
 
 
+@pytest.mark.slow
 def test_an_object_store_through_a_cache(bucket: str, tmp_path: Path) -> None:
     check_storage(lambda: open_storage(f"{bucket}/cached", FileCache(tmp_path, 1 << 30)))
 

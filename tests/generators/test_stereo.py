@@ -123,6 +123,7 @@ def test_views_that_say_nothing_are_not_labelled(case, room):
     assert not made["disparity_confidence"].any()
 
 
+@pytest.mark.slow
 def test_large_disparities_of_wide_images_are_found_and_scaled():
     rows = cv2.resize(texture(1), (1500, 200), interpolation=cv2.INTER_LINEAR)
     left, right = (np.repeat(rows[:, x : x + 1200, None], 3, axis=2) for x in (0, 150))

@@ -50,6 +50,7 @@ def digests(cache: Path, **environment: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_an_older_processor_makes_the_same_bytes(tmp_path: Path) -> None:
     new, old = digests(tmp_path / "new"), digests(tmp_path / "old", **OLD_MACHINE)

@@ -150,6 +150,7 @@ def test_plane_depth_is_z_not_distance_and_its_normal_is_exact() -> None:
     assert not made["disparity"][~on_floor].any()
 
 
+@pytest.mark.slow
 def test_sphere_depth_and_normals() -> None:
     at, centre, radius = camera(), np.array([0.1, 0.2, 0.5]), 0.5
     made = still([FLOOR, sphere(radius)], [np.eye(4), pose(tuple(centre))], at)

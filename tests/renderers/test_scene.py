@@ -36,6 +36,7 @@ def test_a_scene_survives_json_exactly(scene: Scene) -> None:
     assert json.dumps(scene_to_json(scene_from_json(json.loads(text)))) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
 def test_the_same_seed_draws_the_same_scene(seed: int, assets: Library) -> None:
     assert draw_scene(seed, 7, RANGES, assets) == draw_scene(seed, 7, RANGES, assets)

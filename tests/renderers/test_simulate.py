@@ -169,6 +169,7 @@ def test_a_body_that_starts_within_clutter_is_to_blame(assets: Library) -> None:
     assert list(problems) == [0] and "inside primitive/cube" in problems[0]
 
 
+@pytest.mark.slow
 def test_links_of_articulated_bodies_move(assets: Library) -> None:
     scene = find_scene(0, 0, dataclasses.replace(SceneRanges(), groups={"articulated": 1.0}), assets, 1)[0]
     world = build_world(scene, assets)
@@ -317,6 +318,7 @@ def test_rays_and_tiny_renderer_see_the_same_parts(assets: Library) -> None:
     assert wrong / total < 1e-3
 
 
+@pytest.mark.slow
 def test_pybullets_own_bodies_stand_where_the_labels_say(assets: Library) -> None:
     """PyBullet loads the files' visual shapes itself: frames, offsets of mass and links are its own business."""
     names = [

@@ -39,6 +39,7 @@ def learner(names: Sequence[str], config: TrainConfig = CONFIG) -> Learner:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [("edges", "rotation"), ("rotation", "edges"), ("jigsaw", "rotation", "edges"), ("rotation",)]
 )
@@ -65,6 +66,7 @@ def test_frames_that_nobody_looks_at_cost_nothing() -> None:
     assert seen == [WINDOWS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("edges", "depth"), ("rotation", "depth")])
 def test_heads_answer_in_float32_whatever_the_trunk_runs_in(names: tuple[str, ...]) -> None:
     made = learner(names)
@@ -83,6 +85,7 @@ def test_heads_answer_in_float32_whatever_the_trunk_runs_in(names: tuple[str, ..
     assert objective.dtype is made.losses.dtype is torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reversal", "multilevel", "cdan", "ridge", "coral", "mmd", "lsgan"])
 def test_the_adversary_counts_once_however_many_parts_a_step_has(name: str) -> None:
     gradients = []

@@ -168,6 +168,7 @@ def open_files(folder: str) -> int:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts open files as Linux lists them")
 def test_many_threads_over_many_shards_hold_few_files_and_none_when_done(tmp_path: Path) -> None:
     path = str(write_dataset(tmp_path / "many", SYNTHETIC, 60, 32, frames=1, confidence=9))

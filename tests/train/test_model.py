@@ -17,6 +17,7 @@ SIZE = 64
 OUTPUTS = {"edges": (1, 1, False), "flow": (2, 2, False), "rotation": (4, 1, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "strides"),
     [

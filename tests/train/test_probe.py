@@ -442,6 +442,7 @@ def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ProbeRe
     return probe(str(run), data, str(root / "out"), config), root / "out"
 
 
+@pytest.mark.slow
 def test_rows_stages_and_measures(report: tuple[ProbeReport, Path]) -> None:
     found, _ = report
     assert list(found.rows) == ["random", "rotation", "run"] and found.rows["run"] == "edges, normals"
@@ -539,6 +540,7 @@ def test_fine_tuning_learns_and_leaves_the_backbone_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
+@pytest.mark.slow
 def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     def refused(data: Path, match: str, given: Path = run, **options: object) -> None:
         with pytest.raises(UserError, match=match) as error:

@@ -251,6 +251,7 @@ def test_a_good_checkpoint_is_never_overwritten_by_a_bad_one(
         checkpoint.load(path)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_is_named(
     data: tuple[list[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +285,7 @@ def test_what_is_wrong_with_the_data_ends_a_run_with_a_sentence(tmp_path: Path) 
         fit([], [str(tmp_path / "few")], str(tmp_path / "run"), config, quiet=True)
 
 
+@pytest.mark.slow
 def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_path: Path) -> None:
     real, synthetic = data
     for sentence, options in (

@@ -147,6 +147,7 @@ def by_time(path: Path) -> dict[float, RGB]:
     return {time: image for clip in clips for time, image in zip(clip.times, frames_of([clip]), strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [("mkv", "libx264"), ("avi", "mpeg4"), ("mpg", "mpeg2video"), ("ts", "libx264"), ("mp4", "libx264")],
@@ -176,6 +177,7 @@ def check_damaged(path: Path, expected: dict[float, RGB]) -> None:
             assert min(lowest_error(image, true) for true in expected.values()) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
 def test_packets_lost_on_the_air(tmp_path: Path, codec: str) -> None:
     options = (
@@ -189,6 +191,7 @@ def test_packets_lost_on_the_air(tmp_path: Path, codec: str) -> None:
     check_damaged(path, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"), [("mpg", "mpeg2video"), ("ts", "libx264"), ("vob", "mpeg2video")]
 )

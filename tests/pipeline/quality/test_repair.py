@@ -181,6 +181,7 @@ def test_what_nfs_keeps_of_a_removed_file_is_no_problem(folder: Dataset) -> None
 # --- the quarantine ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["flow/c/0/0/0/0", "image/c/0/0/0/0", "zarr.json"])
 def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
     """A column, a shard that can't stand without it, a shard's record: set aside with the reason, and put back."""
@@ -205,6 +206,7 @@ def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
     assert {key.replace("video-1.2", "video-1.0"): v for key, v in everything(dataset).items()} == before
 
 
+@pytest.mark.slow
 def test_a_shard_whose_commit_is_damaged_goes_into_the_quarantine(root: str) -> None:  # noqa: F811
     dataset = Dataset.create(root, {"size": [24, 32]})
     name = make(dataset, "video-1")
@@ -216,6 +218,7 @@ def test_a_shard_whose_commit_is_damaged_goes_into_the_quarantine(root: str) -> 
     assert restore(dataset, aside.name) == name and everything(dataset) == before
 
 
+@pytest.mark.slow
 def test_two_repairs_of_one_shard_are_both_kept(dataset: Dataset) -> None:
     for _ in range(2):
         damage(dataset, dataset.shards()[0], "image/c/0/0/0/0")

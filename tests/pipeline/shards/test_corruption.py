@@ -212,6 +212,7 @@ def test_damage_is_named_and_never_read_as_a_value(whole: Made, kind: Callable[.
     assert verify(whole.path, reporter=QUIET).problems == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("column", ["image", "edges", "flow"])
 def test_the_loader_raises(whole: Made, kind: Callable[..., Changes], column: str) -> None:

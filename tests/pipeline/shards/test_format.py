@@ -258,6 +258,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "real", folder / "synthetic"]
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_reader_reads_what_the_stages_make(made: list[Path]) -> None:
     for path in made:

@@ -40,6 +40,7 @@ def bucket() -> Iterator[str]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_label_verify_and_again_as_in_a_folder(bucket: str, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 3)
     here, there = tmp_path / "out", f"{bucket}/out"
@@ -68,6 +69,7 @@ def test_a_source_in_the_store(bucket: str, tmp_path: Path) -> None:
     assert (summary.made, summary.frames, summary.refused) == (1, 2, 0)
 
 
+@pytest.mark.slow
 def test_who_comes_second_changes_nothing(bucket: str) -> None:
     dataset = Dataset.create(f"{bucket}/second", {})
     columns = some_columns()

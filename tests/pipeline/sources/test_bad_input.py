@@ -165,6 +165,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "hint"),
     [(o, v, hint) for o, values in MISTAKES.items() for v, hint in values.items()],

@@ -360,6 +360,7 @@ def small_or_long(item: Item, options: SourceOptions) -> Examined:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count", "most"), [("image", 8000, 500), ("video", 3000, 700)])
 def test_planning_keeps_little_of_a_clip(
     tmp_path: Path, kind: str, count: int, most: int, monkeypatch: pytest.MonkeyPatch

@@ -199,6 +199,7 @@ def test_an_unreadable_file_or_folder_is_refused(tmp_path: Path, monkeypatch: py
     assert examine(items[0], EVERY).refusals[0].reason == "can't be read (Permission denied)"
 
 
+@pytest.mark.slow
 def test_many_files_are_found_fast_and_unopened(tmp_path: Path) -> None:
     for number in range(2000):
         (tmp_path / f"{number * number:07d}.jpg").touch()
@@ -339,6 +340,7 @@ def test_shrinking_averages_areas() -> None:
     assert window((100, 300), (50, 50)) == (100, 0, 100, 100)
 
 
+@pytest.mark.slow
 def test_a_large_jpeg_read_coarsely_is_what_it_is_read_finely(tmp_path: Path) -> None:
     (spec,) = one(save(tmp_path / "a.jpg", scene(1, 1600, 1800), quality=95)).clips
     coarse = read(spec, (128, 128))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,6 +127,22 @@ def test_who_is_not_let_in_is_told_of_the_token(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(UserError, match=r"^[^\n]*token[^\n]*RAY_AUTH_MODE=token and RAY_AUTH_TOKEN[^\n]*$"):
         connect(Cluster(address="auto"))
+
+
+def test_a_process_works_on_one_cluster_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address was passed over in silence where Ray had been started before, as in a notebook."""
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        monkeypatch.setattr(ray, "is_initialized", lambda: True)
+        context = SimpleNamespace(gcs_address=address)
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        for same in (None, "auto", address):
+            connect(Cluster(address=same))
+        context.gcs_address = "192.0.2.2:6379"
+        with pytest.raises(
+            UserError, match=rf"cluster at 192.0.2.2:6379 already, not on {address}; call ray"
+        ):
+            connect(Cluster(address=address))
 
 
 def started(line: str, home: Path, port: int, *options: str) -> subprocess.Popen[str]:

@@ -103,6 +103,7 @@ def test_from_no_machine_at_all_a_hundred_are_filled(monkeypatch: pytest.MonkeyP
     assert cluster.now < busy + 4 * 60 + SECONDS_A_TASK  # it grows in a few steps of a minute
 
 
+@pytest.mark.slow
 def test_the_window_shrinks_with_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     of = window_of(monkeypatch, ON_A_CLUSTER)
     cluster = GrowingCluster(machines=100, window_of=of, leave=(100.0, 1))
