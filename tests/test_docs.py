@@ -27,6 +27,8 @@ SHOWN = ("text", "json", "toml", "yaml", "console", "mermaid")  # languages of f
 LESS = {
     "--clips 1000 --frames 16": "--clips 6 --frames 2 --size 64",
     "freelabels label ": "freelabels label --size 96 ",
+    "photos/ holiday.mp4 --out": "photos/ holiday.mp4 --workers 0 --out",  # the label before it starts Ray
+    "freelabels render --": "freelabels render --workers 0 --",
     "--model.backbone resnet50": "--model.backbone test_resnet --steps 2 --loader.batch 4 --loader.size 64",
     "freelabels probe runs/first": "freelabels probe runs/first --rotation skip --seeds 1 --draws 1 --shots 1 "
     "--frames 8 --fields depth normals",
