@@ -37,7 +37,7 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
-TINY = SceneRanges(objects=(1, 2), clutter=(0, 0), groups={"primitive": 1}, attempts=1)
+TINY = SceneRanges(families={"table": 1}, objects=(1, 2), clutter=(0, 0), groups={"primitive": 1}, attempts=1)
 RENDERED = 33  # frames of a clip: more than half a shard, so that each clip is one
 NODES = 3
 NODE_SHARE = 0.3  # of the kills

@@ -11,12 +11,14 @@ import numpy as np
 
 from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
+from freelabels.generators.contract.products import times as product_of
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
+from freelabels.renderers.draw.values import rounded
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
-from freelabels.renderers.engines.raycast import Floats, pose_surfaces
-from freelabels.renderers.engines.windows import windows
+from freelabels.renderers.engines.raycast import Floats, Surfaces, pose_surfaces
+from freelabels.renderers.engines.windows import whole, windows
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
@@ -31,6 +33,11 @@ from freelabels.renderers.simulate.world import World, build_world
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
 MOVED = 1e-3  # metres a part of an object travels in a clip for the object to count as moving
+METERED = (48, 36)  # pixels of the picture by which exposure is set
+METERING = 0.85  # of the stops by which that picture is off: dark places stay darker than bright ones
+MIDDLE = 0.2  # the radiance that half of the pixels should exceed
+BRIGHT = (0.88, 1.2)  # share of the pixels that are to be darker than that radiance
+LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]], np.float32)
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
 
 
@@ -68,15 +75,29 @@ def find_scene(
         redraws = {**scene.redraws, "view": attempt}
         camera = draw_scene(seed, clip, ranges, assets, redraws).camera if attempt else scene.camera
         views = [
-            look_roughly(surfaces, camera.fov, pose, (height, width), len(scene.bodies))
+            look_roughly(surfaces, camera.fov, pose, (height, width))
             for surfaces, pose in zip(instants, camera_poses(camera, times), strict=True)
         ]
-        score = shortfall(views, len(scene.bodies), ranges)
+        score = shortfall(views, len(world.things), ranges)
         if score < best:
             best, chosen = score, dataclasses.replace(scene, camera=camera, redraws=redraws)
         if not score:
             break
-    return chosen, motion
+    return _metered(chosen, instants[0]), motion
+
+
+def _metered(scene: Scene, surfaces: Surfaces) -> Scene:
+    """The scene with its exposure set by what the camera sees first, as far as cameras do."""
+    width, height = METERED
+    (pose,) = camera_poses(scene.camera, [0.0])
+    K = intrinsics_from_fov(scene.camera.fov, width, height)
+    look = scene.appearance
+    light = radiance_window(surfaces, look, K, pose, whole((height, width)), 0.0)
+    luminance = np.sort(product_of(light.reshape(-1, 3), LUMINANCE)[:, 0])
+    middle, bright = (max(float(luminance[int(len(luminance) * share)]), 1e-3) for share in (0.5, BRIGHT[0]))
+    stops = min(METERING * float(np.log2(MIDDLE / middle)), float(np.log2(BRIGHT[1] / bright)))
+    sensor = dataclasses.replace(look.sensor, exposure=rounded(look.sensor.exposure + stops, 3))
+    return dataclasses.replace(scene, appearance=dataclasses.replace(look, sensor=sensor))
 
 
 def _working_scene(

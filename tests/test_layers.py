@@ -16,7 +16,7 @@ PACKAGE = "freelabels"
 LAYERS = {
     "ground": [],
     "generators": ["contract", "tools", "depth"],
-    "renderers": ["engines", "surfaces", "scene", "simulate", "draw", "pixels", "labels"],
+    "renderers": ["engines", "surfaces", "objects", "scene", "simulate", "draw", "pixels", "labels"],
     "pipeline": [
         "storage",
         "media",

@@ -14,7 +14,9 @@ from freelabels.renderers.draw.ranges import SceneRanges
 
 QUIET = Reporter("quiet")
 HERE = Cluster(workers=0)
-SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)
+SMALL = SceneRanges(
+    families={"table": 1}, objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2
+)
 EXAMPLE_RECORD = canonical({"attributes": {"freelabels": {"a record of": "a few hundred bytes " * 10}}})
 
 

@@ -18,6 +18,7 @@ def render(
     frames: int = 16,
     size: str = "256",
     seed: int = 0,
+    families: tuple[str, ...] = (),
     ranges: str | None = None,
     meshes: str | None = None,
     photos: str | None = None,
@@ -37,6 +38,7 @@ def render(
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
         seed: Seed of everything random; 0 is a seed like any other.
+        families: Sorts of places: room, street, table; one more often than another by room=2. All unless told.
         ranges: A TOML file that overrides what scenes are drawn from.
         meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
         photos: A folder of your own photos, for textures and backgrounds.
@@ -51,7 +53,7 @@ def render(
     from freelabels.pipeline.stages.render import draw_preview, load_ranges, load_scene
 
     options = freelabels.RenderOptions(
-        seed, frames, size_of(size, smallest=1), image, load_ranges(ranges), meshes, photos, split
+        seed, frames, size_of(size, smallest=1), image, load_ranges(ranges, families), meshes, photos, split
     )
     if scene is not None:
         stored, beside = load_scene(scene)

@@ -39,7 +39,9 @@ from freelabels.renderers.simulate.world import build_world
 
 SEED_OF_MAPS = 20
 # Every other clip is a close look at a crowded room: real footage is less tidy than a few things on a floor.
+TIDY = SceneRanges(families={"table": 1.0})
 CROWDED = SceneRanges(
+    families={"table": 1.0},
     objects=(8, 16),
     clutter=(4, 10),
     walls=(1, 3),
@@ -140,7 +142,7 @@ def calibration_options(seed: int, frames: int, size: tuple[int, int]) -> tuple[
     Photos as textures have what procedural ones lack: edges that are no boundary, at every contrast and scale.
     """
     photos = str(Path(skimage.data.__file__).parent)
-    plain = RenderOptions(seed=seed, frames=frames, size=size, photos=photos)
+    plain = RenderOptions(seed=seed, frames=frames, size=size, photos=photos, ranges=TIDY)
     return plain, dataclasses.replace(plain, ranges=CROWDED)
 
 

@@ -35,7 +35,7 @@ from freelabels.pipeline.stages.planning import held_keys
 from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
-from freelabels.renderers.draw.ranges import SceneRanges, ranges_from_toml
+from freelabels.renderers.draw.ranges import SceneRanges, identity, ranges_from_toml
 from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
 from freelabels.renderers.render import find_scene, render_clip
@@ -43,7 +43,7 @@ from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has objects, so padded in a shard
@@ -79,7 +79,9 @@ class RenderOptions:
         assets = self.library
         files = sorted({entry.path for entry in assets.entries if entry.path} | set(assets.photos))
         sizes = [Path(path).stat().st_size for path in files]
-        names = sorted(entry.name for entry in assets.entries)
+        names = sorted(
+            entry.name for entry in assets.entries if entry.group != "made"
+        )  # the version says these
         parameters = dataclasses.asdict(self) | {
             "assets": digest([names, [Path(path).name for path in files], sizes])[:16]
         }
@@ -88,14 +90,18 @@ class RenderOptions:
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
     def key(self, clip: int) -> str:
-        """Identity of a clip, 16 hexadecimal digits: `digest` of the parameters and its number."""
+        """Identity of a clip, 16 hexadecimal digits: `digest` of the parameters and its number.
+
+        It does not change with defaults (`ranges.identity`): the version says what they are.
+        """
         whole = self._hashed_parameters.copy()
         whole.update(f",{clip}]".encode())
         return whole.hexdigest()[:16]
 
     @cached_property
     def _hashed_parameters(self) -> hashlib._Hash:
-        return hashlib.sha256(b"[" + canonical(self.recipe["parameters"]))
+        parameters = self.recipe["parameters"] | {"ranges": json.loads(json.dumps(identity(self.ranges)))}
+        return hashlib.sha256(b"[" + canonical(parameters))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the hash in progress, which can't travel."""
@@ -337,12 +343,22 @@ def load_scene(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     return scene, document if scene is not document else {}
 
 
-def load_ranges(path: str | None) -> SceneRanges:
-    """The default ranges with what a TOML file overrides. Raises UserError."""
+def load_ranges(path: str | None, families: Sequence[str] = ()) -> SceneRanges:
+    """The default ranges with what a TOML file and a list of families override. Raises UserError.
+
+    families: names, or names and weights as in "room=2".
+    """
     try:
-        return ranges_from_toml(Path(path)) if path is not None else SceneRanges()
+        ranges = ranges_from_toml(Path(path)) if path is not None else SceneRanges()
     except (ValueError, OSError) as error:
         raise UserError(f"--ranges {error}") from error
+    if not families:
+        return ranges
+    try:
+        weights = {name: float(weight or 1) for name, _, weight in (each.partition("=") for each in families)}
+        return dataclasses.replace(ranges, families=weights)
+    except ValueError as error:
+        raise UserError(f"--families {' '.join(families)}: {error}") from error
 
 
 def draw_preview(path: str | os.PathLike[str], options: RenderOptions) -> Path:

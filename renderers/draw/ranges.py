@@ -17,8 +17,14 @@ LIGHTINGS = ("sun", "overcast", "lamps")
 Ranges = TypeVar("Ranges", "SceneRanges", "AppearanceRanges")
 
 
-def _weights(**weights: float) -> Any:
-    return field(default_factory=lambda: dict(weights))
+ABSENT = object()
+NEW = {"was": ABSENT}  # says of a range that version 2 did not have it
+
+
+def _weights(later: Mapping[str, float] | None = None, **weights: float) -> Any:
+    """Default weights; later: those that version 2 did not have."""
+    default = {**weights, **(later or {})}
+    return field(default_factory=lambda: dict(default), metadata={"was": weights or ABSENT} if later else {})
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,19 @@ class AppearanceRanges:
     """
 
     floor_textures: Mapping[str, float] = _weights(
+        later={"parquet": 1.5, "carpet": 1.5},
         plain=0.2, worn=1, checker=0.6, wood=0.3, marble=0.7, noise=0.7, brick=0.5, tiles=1.5, planks=2.5,
         terrazzo=1, fabric=1.2, photo=1.5,
     )  # fmt: skip
-    ground_textures: Mapping[str, float] = _weights(  # floors under the open sky
-        worn=1, checker=0.2, noise=4, brick=1.5, tiles=1, planks=0.8, terrazzo=1.5, photo=1.5
-    )
+    ground_textures: Mapping[str, float] = _weights(
+        later={"asphalt": 1, "foliage": 0.3},
+        worn=1, checker=0.2, noise=4, brick=1.5, tiles=1, planks=0.8, terrazzo=1.5, photo=1.5,
+    )  # fmt: skip
     wall_textures: Mapping[str, float] = _weights(
-        plain=0.5, worn=2, stripes=0.7, noise=1, brick=1, tiles=0.7, planks=0.7, fabric=0.5, photo=1
-    )
+        later={"plaster": 4, "wallpaper": 1.5},
+        plain=0.5, worn=2, stripes=0.7, noise=1, brick=1, tiles=0.7, planks=0.7, fabric=0.5,
+        photo=1,
+    )  # fmt: skip
     object_textures: Mapping[str, float] = _weights(
         plain=2, worn=1.5, checker=0.6, stripes=0.8, wood=1.5, marble=0.8, noise=1, brick=0.2, terrazzo=0.6,
         fabric=1, photo=2,
@@ -58,6 +68,7 @@ class AppearanceRanges:
     lamps: tuple[int, int] = (1, 3)
     lamp_distance: Interval = (0.2, 1.6)  # metres from the world's vertical axis
     lamp_height: Interval = (1.5, 2.7)  # metres
+    sunny: float = field(default=0.5, metadata=NEW)  # of rooms by day, into which the sun shines
     lamp_radius: Interval = (0.05, 0.4)  # metres
     lamp_temperature: Interval = (2700, 5500)
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
@@ -103,9 +114,30 @@ class SceneRanges:
     Lengths in metres, angles in degrees, times in seconds. Raises ValueError for an impossible range.
     """
 
+    families: Mapping[str, float] = _weights(
+        later={"room": 1.0, "street": 1.0, "table": 1.0}
+    )  # the sort of place
+    # Rooms and streets
+    room_sides: Interval = field(default=(3.0, 6.5), metadata=NEW)
+    room_height: Interval = field(default=(2.4, 3.0), metadata=NEW)
+    furniture: tuple[int, int] = field(default=(3, 7), metadata=NEW)  # along the walls of a room
+    small_things: tuple[int, int] = field(default=(4, 12), metadata=NEW)  # on furniture
+    falling: tuple[int, int] = field(
+        default=(1, 4), metadata=NEW
+    )  # things that drop, fly or roll about in a room or street
+    road_width: Interval = field(default=(5.5, 9.0), metadata=NEW)
+    pavement_width: Interval = field(default=(2.0, 4.0), metadata=NEW)
+    parked: tuple[int, int] = field(default=(1, 6), metadata=NEW)  # cars along the kerb
+    driving: tuple[int, int] = field(default=(0, 2), metadata=NEW)  # cars in their lanes
+    driving_speed: Interval = field(default=(2.0, 11.0), metadata=NEW)  # m/s
+    street_things: tuple[int, int] = field(default=(6, 16), metadata=NEW)  # trees, lamps, people and the like
+    eye_height: Interval = field(default=(0.9, 1.9), metadata=NEW)  # of the camera in a room or street
     # Objects
     objects: tuple[int, int] = (4, 10)
-    groups: Mapping[str, float] = _weights(primitive=2, random=3, household=2.5, articulated=0.5, own=4)
+    groups: Mapping[str, float] = _weights(
+        later={"made": 4},
+        primitive=2, random=3, household=2.5, articulated=0.5, own=4,
+    )  # fmt: skip
     size: Interval = (0.12, 0.5)  # longest side
     articulated_size: Interval = (0.5, 1.1)
     arena: Interval = (0.45, 0.9)  # radius of the disc in which objects start
@@ -156,18 +188,20 @@ class SceneRanges:
         for entry in dataclasses.fields(self):
             _check(entry.name, getattr(self, entry.name))
         for name in (
-            "objects",
-            "walls",
-            "clutter",
-            "size",
-            "articulated_size",
-            "arena",
-            "density",
-            "distance",
+            *("objects", "walls", "clutter", "size", "articulated_size", "arena", "density", "distance"),
+            *("furniture", "small_things", "falling", "parked", "driving", "street_things"),
         ):
             if getattr(self, name)[0] < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} reaches below 0")
-        for name in ("size", "articulated_size", "clutter_size", "density", "distance"):
+        for name in (
+            "size",
+            "articulated_size",
+            "clutter_size",
+            "density",
+            "distance",
+            "road_width",
+            "eye_height",
+        ):
             if getattr(self, name)[0] <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} should lie above 0")
         if not 1 <= self.fov[0] <= self.fov[1] <= 150:
@@ -176,6 +210,8 @@ class SceneRanges:
             raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
         if not 0 <= self.bolted_share <= 1:
             raise ValueError(f"bolted_share: {self.bolted_share} is no share; give a number from 0 to 1")
+        if self.room_sides[0] < 2 or self.room_height[0] < 2:
+            raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:
             raise ValueError(f"attempts: {self.attempts} leaves no view to choose; give 1 or more")
         if self.walls[1] > 4:
@@ -186,7 +222,8 @@ class SceneRanges:
 
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "groups": ("primitive", "random", "household", "articulated", "own"),
+    "families": ("room", "street", "table"),
+    "groups": ("primitive", "random", "household", "articulated", "made", "own"),
     "behaviours": ("drop", "throw", "roll", "rest"),
     "paths": ("static", "orbit", "dolly", "handheld"),
 }
@@ -205,6 +242,28 @@ def _check(name: str, value: Any) -> None:
             raise ValueError("fps: give at least one rate")
     elif isinstance(value, tuple) and (len(value) != 2 or not value[0] <= value[1]):
         raise ValueError(f"{name}: {value} is no interval; give (low, high) with low not above high")
+
+
+def identity(ranges: SceneRanges | AppearanceRanges) -> dict[str, Any]:
+    """The ranges as clips are identified by: a default stands for whatever it was in version 2.
+
+    So the same order makes a clip anew where defaults have changed, rather than another one beside it.
+    """
+    found: dict[str, Any] = {}
+    for entry in dataclasses.fields(ranges):
+        value = getattr(ranges, entry.name)
+        if isinstance(value, AppearanceRanges):
+            value = identity(value)
+        elif "was" in entry.metadata and value == _default(entry):
+            value = entry.metadata["was"]
+        if value is not ABSENT:
+            found[entry.name] = value
+    return found
+
+
+def _default(entry: dataclasses.Field[Any]) -> Any:
+    made = entry.default_factory
+    return made() if made is not dataclasses.MISSING else entry.default
 
 
 def ranges_from_toml(path: Path) -> SceneRanges:

@@ -27,7 +27,19 @@ SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no borde
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
 PATTERNED = frozenset(
-    ("checker", "stripes", "brick", "tiles", "planks", "terrazzo", PHOTO, SKIN)
+    (
+        "checker",
+        "stripes",
+        "brick",
+        "tiles",
+        "planks",
+        "terrazzo",
+        "wallpaper",
+        "parquet",
+        "foliage",
+        PHOTO,
+        SKIN,
+    )
 )  # with borders
 
 

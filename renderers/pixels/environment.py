@@ -12,7 +12,7 @@ from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Background, Light
 from freelabels.renderers.surfaces.noise import layered_noise
 from freelabels.renderers.surfaces.palette import luminance
-from freelabels.renderers.surfaces.textures import mean_photo, photo_colours, photo_sides
+from freelabels.renderers.surfaces.pictures import mean_photo, photo_colours, photo_sides
 
 
 def radiance(background: Background, lights: tuple[Light, ...], towards: Floats, spread: float) -> Floats:

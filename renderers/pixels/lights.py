@@ -22,16 +22,17 @@ def light_rays(light: Light, points: Floats, disc: Floats | None = None) -> tupl
     ``raycast.occluded`` takes it).
     """
     place = np.asarray(light.place, np.float32)
-    target = place if disc is None else place + times(disc, _face(light.place) * np.float32(light.size))
+    face = _face(light.facing if light.kind == "panel" else light.place)
+    target = place if disc is None else place + times(disc, face * np.float32(light.size))
     if light.kind == "sun":
         return np.broadcast_to(target, points.shape), np.inf
     return target - points, 1.0
 
 
 @lru_cache(maxsize=64)
-def _face(place: Vector) -> Floats:
-    """Two unit vectors (2, 3) across the direction of a light's place."""
-    axis = _unit(np.asarray(place))
+def _face(direction: Vector) -> Floats:
+    """Two unit vectors (2, 3) across a direction."""
+    axis = _unit(np.asarray(direction))
     first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
     first = _unit(first)
     return np.stack([first, np.cross(axis, first)]).astype(np.float32)
@@ -59,6 +60,11 @@ def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
     square = np.maximum(dot(towards, towards), np.float32(light.size**2))
     distance = np.sqrt(square)
     fall = np.float32((place * place).sum()) / square
+    if light.kind == "panel":
+        shines = np.asarray(light.facing, np.float32)
+        straight = max(-float((shines * place).sum() / np.sqrt((place * place).sum())), 0.2)
+        ahead: Floats = dot(towards, np.broadcast_to(-shines, towards.shape))
+        fall *= np.maximum(ahead / distance, 0) / np.float32(straight)
     return towards / distance[:, None], given * fall[:, None], np.float32(light.size) / distance
 
 

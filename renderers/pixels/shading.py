@@ -11,7 +11,7 @@ from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
-from freelabels.renderers.surfaces import textures
+from freelabels.renderers.surfaces import pictures, textures
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import Lattice, SurfacePoints, by_geometry, dot, largest
 
@@ -22,6 +22,7 @@ SHADOW_RAYS = 8  # a light and pixel, where a shadow's edge is near
 GLOSSY = 0.45  # smoother surfaces mirror the scene itself, rougher ones only how bright it is that way
 FAINT = 0.03  # share of a mirror image that is not worth a ray
 ACROSS, DOWN = 0.7548776662, 0.5698402910  # steps of Roberts' R2 sequence
+PRIOR = 3.0  # rays of indirect light that the wider surroundings count as
 TILE = 8  # the directions of indirect light repeat after this many pixels both ways
 
 
@@ -117,7 +118,7 @@ def _skinned(skin: Skin, maps: Floats, local: Floats, steps: Floats) -> Floats:
     """Colours (N, 3) of a texture map at places (N, 3) of faces whose maps are (N, 2, 4); steps: (2, N, 3)."""
     place = np.stack([dot(maps[:, k, :3], local) + maps[:, k, 3] for k in (0, 1)], axis=1)
     spread = np.stack([np.stack([dot(maps[:, k, :3], step) for k in (0, 1)], axis=1) for step in steps], 1)
-    return textures.skin_colours(skin, place, spread)
+    return pictures.skin_colours(skin, place, spread)
 
 
 def _dither(pixel: Ints, width: int, start: float) -> Floats:
@@ -200,7 +201,7 @@ class _Bounce:
         self.surfaces, self.appearance = surfaces, appearance
         looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
         mean = [
-            textures.mean_photo(skin.picture)
+            pictures.mean_photo(skin.picture)
             if look.texture == SKIN and skin is not None
             else textures.mean_albedo(look)
             for look, skin in zip(looks, surfaces.skins, strict=True)
@@ -219,7 +220,13 @@ class _Bounce:
         # Two surfaces close to each other hide each other's sky.
         extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[index]]
         near = hits.t[index] / (hits.t[index] + np.float32(0.3) * np.minimum(extent, 1))
-        arrived = environment.irradiance(look.background, look.lights, normal) * near[:, None]
+        fill = look.background.fill
+        around = (
+            environment.irradiance(look.background, look.lights, normal)
+            if fill is None
+            else np.asarray(fill, np.float32) * np.float32(np.pi)
+        )
+        arrived = around * near[:, None]
         for light in look.lights:
             where, given, _ = arriving(light, at)
             cosine = dot(normal, where)
@@ -249,7 +256,7 @@ def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     towards -= flat * (np.minimum(dot(towards, flat), 0) * np.float32(2))[:, None]
     met, bounced = scene.along(points.above.take(black, 0), towards, disc_sample(0, 1, turn[black]))
     arrived[black[met]] = bounced * np.float32(np.pi)
-    return lattice.mean(arrived, black, TILE)
+    return lattice.mean(arrived, black, TILE, PRIOR)
 
 
 def _hemisphere_tile() -> Floats:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import cv2
 
 from freelabels.renderers.engines import bullet
+from freelabels.renderers.objects import catalogue
 from freelabels.renderers.scene.loading import Asset, Entry, Group, load_asset
 from freelabels.renderers.surfaces import meshes
 
 Split = Literal["all", "train", "test"]
-TEST_SHARE = 0.2  # of the assets of the random and own groups
+TEST_SHARE = 0.2  # of the assets of the random, made and own groups
 STATIC_CLASSES = ("background", "floor", "wall")
+# Came later, so they stand at the end of the table: class ids of older datasets mean what they meant.
+PLACE_CLASSES = ("ceiling", "ground", "road", "pavement", "building", "roof", "window", "door")
 MOST_CLASSES = 255  # semantic ids are bytes, 255 is invalid
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -69,16 +73,27 @@ class Library:
     photos: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
 
-    def names(self, group: Group) -> list[str]:
-        """Names of the assets of a group, sorted."""
-        return sorted(entry.name for entry in self.entries if entry.group == group)
+    def names(self, group: Group, cls: str = "") -> list[str]:
+        """Names of the assets of a group, or of one class of it, sorted."""
+        return self._names.get((group, cls), [])
 
     def load(self, name: str) -> Asset:
         """The asset of that name. Raises ValueError saying why it can't be used."""
-        for entry in self.entries:
-            if entry.name == name:
-                return load_asset(entry)
-        raise ValueError(f"there is no asset called {name!r} in this library")
+        if name not in self._by_name:
+            raise ValueError(f"there is no asset called {name!r} in this library")
+        return load_asset(self._by_name[name])
+
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self.entries}
+
+    @cached_property
+    def _names(self) -> dict[tuple[Group, str], list[str]]:
+        found: dict[tuple[Group, str], list[str]] = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.name):
+            found.setdefault((entry.group, ""), []).append(entry.name)
+            found.setdefault((entry.group, entry.cls), []).append(entry.name)
+        return found
 
 
 def library(own: Path | None = None, photos: Path | None = None, split: Split = "all") -> Library:
@@ -103,6 +118,8 @@ def library(own: Path | None = None, photos: Path | None = None, split: Split = 
     if own is not None:
         entries += _own_entries(own)
     classes = (*STATIC_CLASSES, *sorted({entry.cls for entry in entries} - set(STATIC_CLASSES)))
+    classes += tuple(cls for cls in (*PLACE_CLASSES, *catalogue.MAKERS) if cls not in classes)
+    entries += [Entry(name, cls, "made", "") for cls in catalogue.MAKERS for name in catalogue.variants(cls)]
     if len(classes) > MOST_CLASSES:
         raise ValueError(
             f"{own}: its folders make {len(classes)} classes, a semantic id can tell {MOST_CLASSES} apart; "
@@ -124,7 +141,7 @@ def faults(assets: Library, names: Sequence[str] | None = None) -> dict[str, str
 
 
 def _split(entry: Entry) -> str:
-    if entry.group not in ("random", "own"):
+    if entry.group not in ("random", "made", "own"):
         return "both"
     share = int.from_bytes(hashlib.sha256(entry.name.encode()).digest()[:4]) / 2**32
     return "test" if share < TEST_SHARE else "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from collections.abc import Sequence
@@ -19,16 +20,19 @@ from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import Mesh, Skin
+from freelabels.renderers.objects import catalogue
+from freelabels.renderers.objects.solids import HULL, Support, rpy
 from freelabels.renderers.surfaces import meshes, skins
+from freelabels.renderers.surfaces.appearance import Substance, Vector
 from freelabels.renderers.surfaces.cache import cache_folder, write, write_cached
 from freelabels.renderers.surfaces.collisions import convex_pieces
 
-Group = Literal["primitive", "random", "household", "articulated", "own"]
+Group = Literal["primitive", "random", "household", "articulated", "made", "own"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One asset before it is loaded. path: its file, "" for a primitive."""
+    """One asset before it is loaded. path: its file, "" for what code makes."""
 
     name: str
     cls: str
@@ -41,13 +45,14 @@ class Link:
     """One rigid part with something to see.
 
     index: PyBullet's link index, −1 = base. mesh: in the link's frame. rest: (4, 4) link → base frame with
-    all joints at zero.
+    all joints at zero. substance: what its material is drawn from.
     """
 
     index: int
     name: str
     mesh: Mesh
     rest: NDArray[np.float64]
+    substance: Substance = "object"
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Asset:
     """A loaded asset at its natural size.
 
     urdf: the file physics loads. lower, upper: (3,) corners of its bounding box in the base link's frame with
-    all joints at zero, metres.
+    all joints at zero, metres. supports: where other things can stand on it, in that frame.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Asset:
     joints: tuple[Joint, ...]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
+    supports: tuple[Support, ...] = ()
 
     @property
     def extent(self) -> float:
@@ -82,9 +88,11 @@ class Asset:
         return float((self.upper - self.lower).max())
 
 
-@lru_cache(maxsize=400)
+@lru_cache(maxsize=1200)
 def load_asset(entry: Entry) -> Asset:
     """The asset of an entry. Raises ValueError saying why it can't be used."""
+    if entry.group == "made":
+        return _made(entry)
     if entry.group == "primitive":
         kind = entry.name.removeprefix("primitive/")
         return _single(entry, _primitive(kind), _primitive_collision(kind))
@@ -115,6 +123,54 @@ def _thinned(path: Path) -> trimesh.Trimesh:
         np.savez(data, vertices=mesh.vertices, faces=mesh.faces, picture=skin.picture, uv=skin.uv)
         write(kept, data.getvalue())
     return mesh
+
+
+def _made(entry: Entry) -> Asset:
+    """A rigid asset of a made thing's parts, moved so that its bounding box is centred."""
+    thing = catalogue.make(entry.name)
+    solids = [solid for part in thing.parts for solid in part.solids]
+    corners = np.concatenate([solid.mesh.vertices for solid in solids])
+    lower, upper = corners.min(axis=0), corners.max(axis=0)
+    middle = (lower + upper) / 2
+    links = []
+    for part in thing.parts:
+        whole = trimesh.util.concatenate([solid.mesh for solid in part.solids])
+        mesh = trimesh.Trimesh(meshes.snapped(whole.vertices - middle), whole.faces, process=False)
+        links.append(Link(-1, part.name, meshes.as_mesh(mesh), np.eye(4), part.substance))
+    stem = entry.name.removeprefix("made/").replace(" ", "-").replace("/", "-")
+    collisions, weights, centres = [], [], []
+    for solid in solids:
+        if not solid.collides:
+            continue
+        mesh = trimesh.Trimesh(meshes.snapped(solid.mesh.vertices - middle), solid.mesh.faces, process=False)
+        piece = meshes.hull([mesh], entry.name)
+        weights.append(float(piece.volume))
+        centres.append(piece.center_mass)
+        shape, origin = solid.collides, ""
+        if shape == HULL:
+            shape = _as_shape(piece, stem)
+        else:
+            place = " ".join(f"{x:.9g}" for x in np.asarray(solid.at) - middle)
+            origin = f'<origin xyz="{place}" rpy="{rpy(solid.turn)}"/>'
+        collisions.append(f"<collision>{origin}<geometry>{shape}</geometry></collision>")
+    share = np.array(weights)[:, None] / sum(weights)
+    centre = " ".join(f"{x:.9g}" for x in (np.array(centres) * share).sum(axis=0))
+    seen = trimesh.util.concatenate(
+        [trimesh.Trimesh(link.mesh.vertices, link.mesh.triangles, process=False) for link in links]
+    )
+    visual = write_cached(f"{stem}.obj", seen.export(file_type="obj").encode())
+    urdf = _URDF.format(centre=centre, visual=visual, collisions="\n".join(collisions))
+    path = write_cached(f"{stem}.urdf", urdf.encode())
+    half = (upper - lower) / 2
+    supports = tuple(
+        dataclasses.replace(place, at=_three(np.asarray(place.at) - middle)) for place in thing.supports
+    )
+    return Asset(entry.name, entry.cls, str(path), tuple(links), (), -half, half, supports)
+
+
+def _three(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def _single(entry: Entry, mesh: trimesh.Trimesh, collision: str | None) -> Asset:

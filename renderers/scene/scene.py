@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freelabels.generators.contract.products import product
-from freelabels.renderers.surfaces.appearance import Appearance
+from freelabels.renderers.surfaces.appearance import Appearance, Substance
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 Path = Literal["static", "orbit", "dolly", "handheld"]
-Behaviour = Literal["drop", "throw", "roll", "rest", "stand"]
+Behaviour = Literal["drop", "throw", "roll", "rest", "stand", "drive"]
+Structure = Literal[
+    "floor", "wall", "ceiling", "ground", "road", "pavement", "building", "roof", "window", "door"
+]
 PROBLEMS = 5  # of a stored scene that are said at a time
-SCENE_VERSION = 2  # raised whenever the same scene would give another clip
+SCENE_VERSION = 3  # raised whenever the same scene would give another clip
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,23 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Wall:
-    """An upright slab: the nearest point of its inner face lies `distance` from the world's axis at `azimuth`."""
+class Block:
+    """A box of the place itself, which never moves: a wall or a piece of one, a pavement, a window's frame.
 
-    azimuth: float  # radians
-    distance: float  # metres
-    width: float
-    height: float
+    kind: its class. sides: metres along x, y, z; the ground is a plane, 0 high. position: of its middle, world.
+    yaw: radians about z. surface: blocks of one number are one surface with one material and one yaw; the first
+    block has number 0, each new one the next. substance: what that material is drawn from. solid: things can't
+    pass. shape: a "gable" has the ridge of a roof along x in place of its upper side.
+    """
+
+    kind: Structure
+    sides: Vector
+    position: Vector
+    yaw: float = 0.0
+    surface: int = 0
+    substance: Substance = "floor"
+    solid: bool = True
+    shape: Literal["box", "gable"] = "box"
 
 
 @dataclass(frozen=True)
@@ -103,20 +116,22 @@ class Camera:
 class Scene:
     """All of a clip but its length and size; the same scene gives the same bytes.
 
-    seed, clip: what it was drawn from. fps: frames per second, a divisor of 240. clutter: things
-    that never move. redraws: how often placements overlapped ("overlap"), physics failed ("physics") and a
-    view was not worth having ("view") before this one. left_out: assets that could not be used, and why.
+    seed, clip: what it was drawn from; family: the sort of place. fps: frames per second, a divisor of 240.
+    structure: the place itself, the ground first. clutter: things that never move. redraws: how often placements
+    overlapped ("overlap"), physics failed ("physics") and a view was not worth having ("view") before this one.
+    left_out: assets that could not be used, and why.
     """
 
     seed: int
     clip: int
     fps: int
     physics: Physics
-    walls: tuple[Wall, ...]
+    structure: tuple[Block, ...]
     clutter: tuple[Body, ...]
     bodies: tuple[Body, ...]
     camera: Camera
     appearance: Appearance
+    family: str = "table"
     redraws: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     version: int = SCENE_VERSION

@@ -12,12 +12,12 @@ from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.scene.scene import Body, Scene
-from freelabels.renderers.simulate.world import World, wall_box
+from freelabels.renderers.simulate.world import World, upright
 
 STEPS = 240  # a second
 TOUCH = 1e-3  # metres: closer things are in contact
 SUNK = 0.02  # metres two things may sink into one another before the placement counts as impossible
-REACH = 25.0  # metres from the world's axis beyond which a body has escaped
+REACH = 70.0  # metres from the world's axis beyond which a body has escaped
 SPEED = 40.0  # m/s no body reaches by falling or being thrown indoors: the solver has failed
 
 
@@ -90,19 +90,20 @@ def _settings(scene: Scene, engine: int) -> None:
 
 
 def _load_static(scene: Scene, world: World, engine: int) -> list[int]:
-    """Floor, walls and clutter as bodies without mass."""
+    """The plane z = 0, the place's solid blocks and clutter as bodies without mass."""
     _settings(scene, engine)
     shape = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=engine)
     found = [pybullet.createMultiBody(0, shape, physicsClientId=engine)]
-    for wall in scene.walls:
-        sides, pose = wall_box(wall)
+    for block in scene.structure:
+        if not (block.solid and block.sides[2]):
+            continue
         shape = pybullet.createCollisionShape(
-            pybullet.GEOM_BOX, halfExtents=list(sides / 2), physicsClientId=engine
+            pybullet.GEOM_BOX, halfExtents=[side / 2 for side in block.sides], physicsClientId=engine
         )
-        turn = (0.0, 0.0, float(np.sin(wall.azimuth / 2)), float(np.cos(wall.azimuth / 2)))
+        turn = upright(block.yaw)
         found.append(
             pybullet.createMultiBody(
-                0, shape, basePosition=list(pose[:3, 3]), baseOrientation=turn, physicsClientId=engine
+                0, shape, basePosition=block.position, baseOrientation=turn, physicsClientId=engine
             )
         )
     for body, asset in zip(scene.clutter, world.clutter, strict=True):

@@ -1,10 +1,11 @@
-"""The geometries of a scene, in the order of their ids: floor, walls, clutter, then each body link by link."""
+"""The geometries of a scene, in the order of their ids: the place, clutter, then each body link by link."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import trimesh
@@ -15,12 +16,10 @@ from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.raycast import Mesh, Parts
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.loading import Asset, Link
-from freelabels.renderers.scene.scene import Body, Scene, Wall
+from freelabels.renderers.scene.scene import Block, Body, Scene
 from freelabels.renderers.surfaces import meshes
-from freelabels.renderers.surfaces.appearance import Role
+from freelabels.renderers.surfaces.appearance import Substance
 
-FLOOR_REACH = 30.0  # metres from the middle to a side of the floor
-WALL_THICKNESS = 0.2
 MARGIN = 1e-3  # an object's box is larger by this share, so that no point of it lies at the invalid (0, 0, 0)
 
 
@@ -28,7 +27,7 @@ MARGIN = 1e-3  # an object's box is larger by this share, so that no point of it
 class World:
     """A scene's meshes at their size, and what each of them is.
 
-    meshes: one per geometry. parts: what they are; instance ids are 0 for floor and walls, then one for each body
+    meshes: one per geometry. parts: what they are; instance ids are 0 for the place itself, then one for each body
     and after them one for each piece of clutter. body: (G,) index into the scene's bodies, −1 for what never
     moves. link: (G,) PyBullet link index. static_pose: (G, 4, 4) part → world, identity for what may move.
     canonical: (G, 4, 4) part → its object's bounding box, scaled into (0, 1), all joints at zero. assets,
@@ -64,33 +63,72 @@ class _Part:
     canonical: NDArray[np.float64] | None = None
 
 
-def material_roles(
-    walls: Sequence[Wall], clutter: Sequence[Body], bodies: Sequence[Body], assets: Library
-) -> list[Role]:
-    """The role of each geometry's material, in the order of geometry ids."""
-    links = sum(len(assets.load(body.asset).links) for body in (*clutter, *bodies))
-    roles: list[Role] = ["floor"]
-    roles += ["wall"] * len(walls)
-    roles += ["object"] * links
-    return roles
+def substances(
+    structure: Sequence[Block], clutter: Sequence[Body], bodies: Sequence[Body], assets: Library
+) -> list[Substance]:
+    """What each geometry's material is drawn from, in the order of geometry ids."""
+    found: list[Substance] = [blocks[0].substance for blocks in surfaces_of(structure)]
+    for body in (*clutter, *bodies):
+        found += [link.substance for link in assets.load(body.asset).links]
+    return found
 
 
-def wall_box(wall: Wall) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sides (3,) and pose (4, 4) of a wall's slab."""
-    away = wall.distance + WALL_THICKNESS / 2
-    position = (away * np.cos(wall.azimuth), away * np.sin(wall.azimuth), wall.height / 2)
-    turn = (0.0, 0.0, np.sin(wall.azimuth / 2), np.cos(wall.azimuth / 2))
-    return np.array([WALL_THICKNESS, wall.width, wall.height]), bullet.matrix(position, turn)
+def surfaces_of(structure: Sequence[Block]) -> list[list[Block]]:
+    """The blocks of each surface, in the order of their numbers."""
+    ordered = sorted(structure, key=lambda block: block.surface)
+    return [list(blocks) for _, blocks in groupby(ordered, key=lambda block: block.surface)]
+
+
+def upright(yaw: float) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w) of a turn about z by `yaw` radians."""
+    return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
+
+
+def _surface(blocks: Sequence[Block]) -> _Part:
+    """The blocks of one surface as one mesh, in a frame that is turned as they are."""
+    turn = bullet.matrix((0.0, 0.0, 0.0), upright(blocks[0].yaw))
+    vertices: list[NDArray[np.float64]] = []
+    triangles: list[NDArray[np.int64]] = []
+    count = 0
+    for block in blocks:
+        corners, faces = _SHAPES["plane" if not block.sides[2] else block.shape]
+        middle = product([block.position], turn[:3, :3])
+        vertices.append(meshes.snapped(corners * block.sides + middle))
+        triangles.append(faces + count)
+        count += len(corners)
+    corner, face = np.concatenate(vertices), np.concatenate(triangles).astype(np.uint32)
+    mesh = Mesh(corner, face, _planes_of(corner[face]))
+    return _Part(mesh, blocks[0].kind, turn)
+
+
+def _planes_of(corner: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(F,) the number of the plane in which each triangle (F, corner, 3) lies: a wall in pieces has no creases."""
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normal /= np.sqrt((normal * normal).sum(axis=1, keepdims=True))
+    distance = (normal * corner[:, 0]).sum(axis=1, keepdims=True)
+    plane = np.rint(np.concatenate([normal, distance], axis=1) * 1e4)
+    return np.asarray(np.unique(plane, axis=0, return_inverse=True)[1].reshape(-1), np.int32)
+
+
+def _shapes() -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Corners and triangles of blocks of sides 1 about the origin."""
+    box = trimesh.creation.box((1.0, 1.0, 1.0))
+    plane = np.array([(-0.5, -0.5, 0), (0.5, -0.5, 0), (0.5, 0.5, 0), (-0.5, 0.5, 0)])
+    roof = [(x, y, -0.5) for x in (-0.5, 0.5) for y in (-0.5, 0.5)] + [(-0.5, 0.0, 0.5), (0.5, 0.0, 0.5)]
+    sides = [(0, 1, 3), (0, 3, 2), (0, 2, 5), (0, 5, 4), (1, 4, 5), (1, 5, 3), (0, 4, 1), (2, 3, 5)]
+    return {
+        "box": (np.array(box.vertices), np.array(box.faces, np.int64)),
+        "plane": (plane, np.array([(0, 1, 2), (0, 2, 3)], np.int64)),
+        "gable": (np.array(roof), np.array(sides, np.int64)),
+    }
+
+
+_SHAPES = _shapes()
 
 
 def build_world(scene: Scene, assets: Library) -> World:
     """Load and scale what stands in a scene. Raises ValueError for an asset that can't be used."""
-    corners = FLOOR_REACH * np.array([(-1.0, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)])
-    floor = trimesh.Trimesh(corners, [(0, 1, 2), (0, 2, 3)])
-    rows = [_Part(meshes.as_mesh(floor), "floor", np.eye(4))]
-    for wall in scene.walls:
-        sides, pose = wall_box(wall)
-        rows.append(_Part(meshes.as_mesh(trimesh.creation.box(sides)), "wall", pose))
+    rows = [_surface(blocks) for blocks in surfaces_of(scene.structure)]
     clutter = tuple(assets.load(body.asset) for body in scene.clutter)
     loaded = tuple(assets.load(body.asset) for body in scene.bodies)
     for number, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=len(loaded) + 1):
@@ -138,7 +176,10 @@ def _parts(asset: Asset, scale: float) -> list[_Part]:
 
 
 def _scaled(mesh: Mesh, scale: float) -> Mesh:
-    return Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch, mesh.skin)
+    made = Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch, mesh.skin)
+    # Directions stay as they are; they take longer to find than all the rest.
+    vars(made).update(corner_normal=mesh.corner_normal, curved=mesh.curved)
+    return made
 
 
 def _canonical(asset: Asset, link: Link, scale: float) -> NDArray[np.float64]:

@@ -8,7 +8,12 @@ from typing import Any, Literal
 
 RGB = tuple[float, float, float]
 Vector = tuple[float, float, float]
-Role = Literal["floor", "wall", "object"]
+# What a material is drawn from: a floor, a wall or an object of any kind, or what a part is made of.
+Substance = Literal[
+    "floor", "ground", "wall", "object", "ceiling", "trim", "pane", "door", "road", "pavement", "facade", "roof",
+    "wood", "cloth", "metal", "plastic", "ceramic", "glass", "leaf", "bark", "paper", "print", "rubber", "paint",
+    "soil", "flesh", "fruit", "screen",
+]  # fmt: skip
 
 PHOTO = "photo"
 SKIN = "skin"  # the texture map that a part's mesh brings along
@@ -25,6 +30,13 @@ TEXTURES = (
     "planks",
     "terrazzo",
     "fabric",
+    "plaster",
+    "wallpaper",
+    "parquet",
+    "carpet",
+    "asphalt",
+    "foliage",
+    "bark",
     PHOTO,
 )
 
@@ -58,15 +70,16 @@ class Light:
     """A light other than the background.
 
     kind "sun": at infinity, place = unit vector towards it, size = angular radius in radians; kind "area": a
-    glowing ball, place = its centre in the world, size = its radius, metres. irradiance: linear sRGB, what a
-    surface at the world's origin that faces it receives unoccluded (a white diffuse surface under irradiance
-    π has radiance 1).
+    glowing ball, place = its centre in the world, size = its radius, metres; kind "panel": a glowing disc that
+    shines along `facing`, unit. irradiance: linear sRGB, what a surface at the world's origin that faces it
+    receives unoccluded (a white diffuse surface under irradiance π has radiance 1).
     """
 
-    kind: Literal["sun", "area"]
+    kind: Literal["sun", "area", "panel"]
     place: Vector
     size: float
     irradiance: RGB
+    facing: Vector = (0.0, 0.0, -1.0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Background:
 
     kind "sky": zenith over horizon with clouds, ground below; "room": blurred walls and ceiling with a bright
     window; "photo": a picture wrapped around the scene. zenith, horizon, ground: linear sRGB radiance (of a
-    photo, their mean is the radiance of its white). clouds: share of sky covered. turn: azimuth, radians.
+    photo, their mean is the radiance of its white). clouds: share of sky covered. turn: azimuth, radians. fill:
+    radiance that surfaces around see from everywhere, where they don't see the background itself, as in rooms.
     """
 
     kind: Literal["sky", "room", "photo"]
@@ -86,6 +100,7 @@ class Background:
     turn: float = 0.0
     seed: int = 0
     photo: str = ""
+    fill: RGB | None = None
 
 
 @dataclass(frozen=True)

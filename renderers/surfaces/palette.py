@@ -58,6 +58,22 @@ PALETTES: Mapping[str, tuple[RGB, ...]] = {
         "8a4f6d", "b97f86", "c9c3b5", "8d8577", "4d4a48", "2e2e31", "a1653f", "d9d5cb", "6e8ea0", "93a37c",
         "c0472f", "d8a23a", "2f6fa3", "3b8a54",
     ),
+    "white": _linear("e8e4dc", "e2ded6", "dcd9d4", "ebe9e4", "d6d2c8", "e4dccb"),
+    "asphalt": _linear("4a4a4c", "565656", "626160", "6e6c6a", "504e4d", "787673"),
+    "leaf": _linear("3f5c2a", "4f6d2f", "5f7a38", "35502b", "6b7f3a", "7a7f35", "476a3d", "2f4a28", "8a8a3f"),
+    "bark": _linear("5b4a3c", "6d5a49", "7d6a58", "493c32", "857564", "3d342d"),
+    "flesh": _linear("c99a7c", "e0b498", "a8754f", "7d5338", "5a3a28", "d8a78a"),
+    "car": _linear(
+        "d9d9d6", "c4c6c8", "8f9499", "3a3c3f", "1f2022", "7a1f1f", "9c2b26", "1f3558", "2f4f7a", "39503f",
+        "6e6a5c", "b8b09a",
+    ),
+    "dark": _linear("1e1f22", "26282b", "2d2c2a", "333436"),
+    "clay": _linear("a5603f", "b87850", "8f5238", "c9c0b4", "6b6f73", "d6d1c6", "5d6b70"),
+    "fruit": _linear("b3261e", "c8472b", "d98a2b", "e0b030", "7d9a35", "a83a4a", "d9762b", "9c1f3a", "c9a227"),
+    "card": _linear("b08d64", "a57f57", "c2a27c", "d8d2c4", "97754f"),
+    "plastic": _linear(
+        "d8d8d4", "2b2c2e", "b8332c", "2f5f9c", "2f8f5b", "d9b02f", "e07a2f", "7f8388", "f0ede6", "5b4a8f",
+    ),
     "metal": _linear("c9c5be", "b8b6b3", "d8b070", "c79a7a", "a7a9ac", "8f8a84"),
 }  # fmt: skip
 

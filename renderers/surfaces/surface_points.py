@@ -103,11 +103,12 @@ class Lattice:
         alike = np.einsum("kyx,kyx->yx", normal[(slice(None), *here)], normal[(slice(None), *there)]) > 0.9
         return np.asarray(alike & (surface[here] == surface[there]))
 
-    def mean(self, values: Floats, known: Ints, tile: int) -> Floats:
+    def mean(self, values: Floats, known: Ints, tile: int, prior: float = 0.0) -> Floats:
         """Values (N, C) averaged over `tile` (even) pixels both ways, without leaving a smooth surface.
 
         known: indices of those whole points whose values count. Samples get the mean of the pixels around
-        theirs that show their surface. Where nothing is known, values stay.
+        theirs that show their surface. Where nothing is known, values stay. prior: so many values more, the mean
+        of all surfaces around, keep surfaces a pixel or two wide from being as noisy as few values are.
         """
         count = values.shape[1] + 1
         layers = np.zeros((count, self.size[0] * self.size[1]), np.float32)  # values, then weight
@@ -116,12 +117,19 @@ class Lattice:
         grid = layers.reshape(count, *self.size)
         for axis in (0, 1):
             grid = _tile_sum(grid, self.linked[axis], axis, tile)
+        own = values[self.whole :].T
+        if prior:
+            wide = _wide_mean(layers.reshape(count, *self.size), tile)
+            grid = grid + np.float32(prior) * wide
+            there = self.points.pixel[self.whole :]
+            some = wide[-1].reshape(-1)[there] > 0
+            own = np.where(some, wide.reshape(count, -1)[:-1, there], own)
         layers = grid.reshape(count, -1)
         smooth = values.copy()
         some = np.flatnonzero(layers[-1, self.pixel] > 0)
         there = self.pixel[some]
         smooth[some] = (layers[:-1, there] / layers[-1, there]).T
-        smooth[self.whole :] = self._around(layers, values)
+        smooth[self.whole :] = self._around(layers, own)
         return smooth
 
     @cached_property
@@ -137,8 +145,9 @@ class Lattice:
             found.append((pixel, alike & (self.surface[pixel] == geometry)))
         return found
 
-    def _around(self, layers: Floats, values: Floats) -> Floats:
-        own = values[self.whole :].T * np.float32(1e-3)
+    def _around(self, layers: Floats, own: Floats) -> Floats:
+        """Means (samples, C) over the pixels around that show the same; own: (C, samples) where none does."""
+        own = own * np.float32(1e-3)
         total = np.concatenate([own, np.full((1, own.shape[1]), 1e-3, np.float32)])
         for pixel, alike in self._neighbours:
             total += layers.take(pixel, 1) * alike
@@ -165,6 +174,25 @@ def _tile_sum(layers: Floats, linked: Mask, axis: int, tile: int) -> Floats:
         following = _shifted(axis, 1)
         chain = chain[following[0]] & linked[_from(axis, step)] if chain.shape[axis] > 1 else chain
     return total
+
+
+def _wide_mean(layers: Floats, reach: int) -> Floats:
+    """Means of values (C, H, W), the last layer of which is their weight, as far as `reach` pixels; weight 1."""
+    total = layers.astype(np.float64)
+    for axis in (1, 2):
+        size = layers.shape[axis]
+        summed = np.cumsum(total, axis=axis)
+        high = np.minimum(np.arange(size) + reach, size - 1)
+        low = np.arange(size) - reach - 1
+        total = summed.take(high, axis)
+        inside = np.flatnonzero(low >= 0)
+        before = summed.take(low[inside], axis)
+        if axis == 1:
+            total[:, inside] -= before
+        else:
+            total[:, :, inside] -= before
+    weight = total[-1:]
+    return np.asarray(np.where(weight > 0.5, total / np.maximum(weight, 1), 0), np.float32)
 
 
 def _shifted(axis: int, step: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

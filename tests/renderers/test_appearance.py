@@ -8,15 +8,21 @@ import pytest
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.ranges import AppearanceRanges
-from freelabels.renderers.surfaces.appearance import PHOTO, TEXTURES, Appearance, Role, appearance_from_dict
+from freelabels.renderers.surfaces.appearance import (
+    PHOTO,
+    TEXTURES,
+    Appearance,
+    Substance,
+    appearance_from_dict,
+)
 from freelabels.renderers.surfaces.palette import blackbody, linear_to_srgb, luminance, srgb_to_linear
 
-OUTDOORS: list[Role] = ["floor", *["object"] * 8]
-INDOORS: list[Role] = ["floor", "wall", "wall", *["object"] * 8]
+OUTDOORS: list[Substance] = ["floor", *["object"] * 8]
+INDOORS: list[Substance] = ["floor", "wall", "wall", *["object"] * 8]
 
 
 def drawn(
-    seed: int, roles: list[Role] = OUTDOORS, photos: tuple[str, ...] = ("a.jpg",), **ranges
+    seed: int, roles: list[Substance] = OUTDOORS, photos: tuple[str, ...] = ("a.jpg",), **ranges
 ) -> Appearance:
     return draw_appearance(np.random.default_rng(seed), roles, photos, AppearanceRanges(**ranges))
 
@@ -92,9 +98,9 @@ def test_impossible_ranges_are_refused_in_a_sentence(given: dict[str, object], s
         AppearanceRanges(**given)
 
 
-def test_an_unknown_role_is_refused_in_a_sentence() -> None:
-    with pytest.raises(ValueError, match="there is no role 'ceiling'"):
-        draw_appearance(np.random.default_rng(0), ["ceiling"])  # type: ignore[list-item]
+def test_an_unknown_substance_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="there is no substance 'velvet'"):
+        draw_appearance(np.random.default_rng(0), ["velvet"])  # type: ignore[list-item]
 
 
 def test_srgb_follows_the_standard_and_inverts() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from freelabels.renderers.scene.assets import PRIMITIVES, STATIC_CLASSES, Library, faults, library
 from freelabels.renderers.scene.loading import Asset, load_asset
 from freelabels.renderers.surfaces import meshes
-from freelabels.renderers.surfaces.textures import skin_colours
+from freelabels.renderers.surfaces.pictures import skin_colours
 
 pytestmark = pytest.mark.renders
 

@@ -17,7 +17,7 @@ from freelabels.renderers.scene.scene import Camera, Scene, camera_poses, scene_
 
 pytestmark = pytest.mark.renders
 
-RANGES = SceneRanges()
+RANGES = SceneRanges(families={"table": 1})
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_seeds_differ(assets: Library) -> None:
         ({"fov": (40.0, 41.0)}, {"camera"}),
         ({"friction": (0.1, 0.2)}, {"physics", "bodies"}),
         ({"drop_height": (0.1, 0.2)}, {"bodies"}),
-        ({"wall_height": (3.0, 3.1)}, {"walls"}),
+        ({"wall_height": (3.0, 3.1)}, {"structure"}),
         ({"warm_up": (0.1, 0.2)}, {"physics"}),
     ],
 )
@@ -63,7 +63,7 @@ def test_changing_one_component_leaves_the_others(
     for clip in range(4):
         one = draw_scene(0, clip, RANGES, assets)
         other = draw_scene(0, clip, dataclasses.replace(RANGES, **change), assets)  # type: ignore[arg-type]
-        for name in ("physics", "walls", "clutter", "bodies", "camera", "appearance", "fps"):
+        for name in ("physics", "structure", "clutter", "bodies", "camera", "appearance", "fps"):
             if name not in touched:
                 assert getattr(one, name) == getattr(other, name), name
 
@@ -89,7 +89,7 @@ def test_things_start_apart_and_above_the_floor(assets: Library) -> None:
 
 def test_there_is_a_material_for_every_part(scene: Scene, assets: Library) -> None:
     parts = sum(len(assets.load(body.asset).links) for body in (*scene.clutter, *scene.bodies))
-    assert len(scene.appearance.materials) == 1 + len(scene.walls) + parts
+    assert len(scene.appearance.materials) == len(scene.structure) + parts
 
 
 def test_an_asset_that_cannot_be_used_is_replaced_and_named(assets: Library) -> None:
@@ -125,8 +125,8 @@ def test_scenes_without_objects_are_scenes(assets: Library) -> None:
         ({"camera": {"fov": 60}}, "scene.camera.azimuth: is missing"),
         ({"seed": "one"}, "scene.seed: 'one' should be a valid integer"),
         (
-            {"walls": [{"azimuth": float("nan"), "distance": 1, "width": 1, "height": 1}]},
-            r"scene.walls\[0\].azimuth: nan should be a finite number",
+            {"structure": [{"kind": "wall", "sides": [1, 1, 1], "position": [0, 0, 0], "yaw": float("nan")}]},
+            r"scene.structure\[0\].yaw: nan should be a finite number",
         ),
         ({"bodies": 3}, "scene.bodies: 3 should be a valid array"),
     ],

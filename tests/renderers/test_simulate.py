@@ -22,6 +22,7 @@ from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projectio
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import (
+    Block,
     Body,
     Camera,
     Physics,
@@ -31,12 +32,13 @@ from freelabels.renderers.scene.scene import (
     scene_to_json,
 )
 from freelabels.renderers.simulate.simulate import Simulation, simulate
-from freelabels.renderers.simulate.world import build_world, material_roles
+from freelabels.renderers.simulate.world import build_world, substances
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Material
 
 pytestmark = pytest.mark.renders
 
 GRAVITY = 9.81
+FLOOR = Block("floor", (60.0, 60.0, 0.0), (0.0, 0.0, 0.0))
 WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion", "normals")
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
 SKY = Background("sky", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -48,13 +50,13 @@ def assets() -> Library:
 
 
 def scene_of(assets: Library, *bodies: Body, warm_up: float = 0.0) -> Scene:
-    roles = material_roles((), (), bodies, assets)
+    roles = substances((FLOOR,), (), bodies, assets)
     return Scene(
         seed=0,
         clip=0,
         fps=24,
         physics=Physics(GRAVITY, 0.5, 0.0, warm_up),
-        walls=(),
+        structure=(FLOOR,),
         clutter=(),
         bodies=bodies,
         camera=Camera(fov=60, target=(0, 0, 0.3), distance=2, azimuth=0.3, elevation=0.4, roll=0),
@@ -110,7 +112,7 @@ CUBE = Body("primitive/cube", 0.4, (0.0, 0.0, 0.2), (0.0, 0.0, 0.0, 1.0), fixed=
 
 def with_clutter(assets: Library, clutter: Sequence[Body], *bodies: Body) -> Scene:
     scene = scene_of(assets, *bodies)
-    materials = (GREY,) * len(material_roles((), clutter, bodies, assets))
+    materials = (GREY,) * len(substances((FLOOR,), clutter, bodies, assets))
     look = dataclasses.replace(scene.appearance, materials=materials)
     return dataclasses.replace(scene, clutter=tuple(clutter), appearance=look)
 
@@ -171,7 +173,9 @@ def test_a_body_that_starts_within_clutter_is_to_blame(assets: Library) -> None:
 
 @pytest.mark.slow
 def test_links_of_articulated_bodies_move(assets: Library) -> None:
-    scene = find_scene(0, 0, dataclasses.replace(SceneRanges(), groups={"articulated": 1.0}), assets, 1)[0]
+    scene = find_scene(
+        0, 0, dataclasses.replace(SceneRanges(families={"table": 1}), groups={"articulated": 1.0}), assets, 1
+    )[0]
     world = build_world(scene, assets)
     motion = simulate(scene, world, 6)
     relative = np.linalg.inv(motion.body_pose[:, world.body[world.body >= 0]])
@@ -181,7 +185,7 @@ def test_links_of_articulated_bodies_move(assets: Library) -> None:
 
 def test_the_same_scene_moves_bit_for_bit_alike(assets: Library) -> None:
     for clip in range(3):
-        scene, motion = find_scene(1, clip, SceneRanges(), assets, 4)
+        scene, motion = find_scene(1, clip, SceneRanges(families={"table": 1}), assets, 4)
         run(assets, body("primitive/cube", 1.0))  # something else in between
         again = simulate(scene, build_world(scene, assets), 4)
         assert (motion.geometry_pose == again.geometry_pose).all()
@@ -208,7 +212,7 @@ def test_a_clip_has_a_frame(assets: Library) -> None:
 
 @pytest.fixture(scope="module")
 def small(assets: Library) -> tuple[Scene, dict[str, np.ndarray], dict]:
-    scene, motion = find_scene(0, 0, SceneRanges(), assets, 2, 48)
+    scene, motion = find_scene(0, 0, SceneRanges(families={"table": 1}), assets, 2, 48)
     made = render_clip(scene, assets, 2, 48, simulation=motion)
     return scene, made.columns, made.record
 
@@ -274,7 +278,7 @@ def test_tiny_renderer_makes_pictures_on_the_same_lattice(small: tuple, assets: 
 
 @pytest.mark.parametrize(("frames", "size"), [(1, 7), (1, (5, 9)), (2, 1)])
 def test_small_clips(frames: int, size: int | tuple[int, int], assets: Library) -> None:
-    scene, motion = find_scene(0, 2, SceneRanges(), assets, frames, size)
+    scene, motion = find_scene(0, 2, SceneRanges(families={"table": 1}), assets, frames, size)
     columns = render_clip(scene, assets, frames, size, simulation=motion).columns
     assert columns["image"].shape == (frames, *((size, size) if isinstance(size, int) else size), 3)
 
@@ -293,7 +297,7 @@ def test_a_scene_with_an_unknown_asset_gets_a_sentence(assets: Library, small: t
 
 def test_what_misbehaves_in_every_draw_is_left_out(assets: Library) -> None:
     ranges = dataclasses.replace(
-        SceneRanges(), throw_speed=(300.0, 301.0), behaviours={"throw": 1, "rest": 1}
+        SceneRanges(families={"table": 1}), throw_speed=(300.0, 301.0), behaviours={"throw": 1, "rest": 1}
     )
     scene, motion = find_scene(0, 0, ranges, assets, 4)
     assert not motion.problems
@@ -305,7 +309,7 @@ def test_rays_and_tiny_renderer_see_the_same_parts(assets: Library) -> None:
     """On the lattice of its pixel corners TinyRenderer's masks of the same meshes equal the rays' ids."""
     size, wrong, total = (96, 128), 0, 0
     for clip in range(3):
-        scene, motion = find_scene(7, clip, SceneRanges(), assets, 1, size)
+        scene, motion = find_scene(7, clip, SceneRanges(families={"table": 1}), assets, 1, size)
         world = build_world(scene, assets)
         K = intrinsics_from_fov(scene.camera.fov, size[1], size[0])
         (pose,) = camera_poses(scene.camera, [0.0])

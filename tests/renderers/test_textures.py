@@ -9,7 +9,8 @@ import pytest
 
 from freelabels.renderers.surfaces.appearance import PHOTO, TEXTURES, Material
 from freelabels.renderers.surfaces.noise import layered_noise, noise, stones
-from freelabels.renderers.surfaces.textures import albedo, mean_albedo, photo_colours
+from freelabels.renderers.surfaces.pictures import photo_colours
+from freelabels.renderers.surfaces.textures import albedo, mean_albedo
 
 COLOURS = ((0.6, 0.3, 0.1), (0.1, 0.2, 0.4), (0.3, 0.3, 0.3))
 

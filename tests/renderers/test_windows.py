@@ -27,7 +27,7 @@ def test_windows_tile_the_picture_with_margins(size: tuple[int, int]) -> None:
 @pytest.mark.renders
 def test_windows_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     assets, size = library(), (120, 90)
-    scene, motion = render.find_scene(3, 1, SceneRanges(), assets, 2, size)
+    scene, motion = render.find_scene(3, 1, SceneRanges(families={"table": 1}), assets, 2, size)
     at_once = render.render_clip(scene, assets, 2, size, simulation=motion).columns
     monkeypatch.setattr(render, "windows", lambda size: windows(size, pixels=60 * 90))
     assert len(render.windows(size)) > 3

@@ -33,7 +33,9 @@ CASES = {
 }  # of each of the seven kinds of damage; a render takes long to verify
 QUIET, IN_PROCESS = Reporter("quiet"), Cluster(workers=0)
 LABELS = ["edges", "flow", "regions", "disparity"]
-RANGES = SceneRanges(objects=(2, 2), clutter=(0, 0), groups={"primitive": 1}, attempts=2)
+RANGES = SceneRanges(
+    families={"table": 1}, objects=(2, 2), clutter=(0, 0), groups={"primitive": 1}, attempts=2
+)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> N
 
 
 RENDER = ["--frames", "33", "--size", "16", "--seed", "3"]  # a clip of 33 frames is a shard of its own
-RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups = { primitive = 1.0 }\n"
+RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups.primitive = 1\nfamilies.table = 1\n"
 
 
 @pytest.mark.ray

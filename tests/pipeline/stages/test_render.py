@@ -22,7 +22,9 @@ from tests.pipeline.stages.test_label import contents
 pytestmark = pytest.mark.renders
 
 QUIET = Reporter("quiet")
-SMALL = SceneRanges(objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2)
+SMALL = SceneRanges(
+    families={"table": 1}, objects=(2, 3), clutter=(0, 0), groups={"primitive": 1}, attempts=2
+)
 OPTIONS = RenderOptions(seed=0, frames=32, size=(32, 40), ranges=SMALL)
 
 
