@@ -57,10 +57,10 @@ def speed(
 ) -> None:
     """CPU-seconds per frame of each part and in all, over several scenes with that many objects."""
     assets = library()
-    ranges = dataclasses.replace(SceneRanges(), objects=(objects, objects))
+    ranges = SceneRanges(families={"table": 1.0}, objects=(objects, objects))
     for clip in range(clips):  # read the assets' files once, as a worker does
         find_scene(0, clip, ranges, assets, 1)
-    print(f"{objects} objects, {clips} clips of {frames} frames; CPU-seconds per frame")
+    print(f"{clips} clips of {frames} frames with {objects} objects on a floor; CPU-seconds per frame")
     for size in sizes:
         print(
             f"\n{size} × {size}; this processor casts {primary_rays(assets):.1f} million primary rays a second"
@@ -79,6 +79,23 @@ def speed(
             _frame_parts(clock, clip, ranges, assets, frames, size)
         for name, spent in clock.spent.items():
             print(f"  {name:28s} {spent / clips / frames:.4f}")
+        families(size, clips, frames, assets)
+
+
+def families(size: int, clips: int, frames: int, assets: Library) -> None:
+    """CPU-seconds per frame of every sort of place, as scenes are by default."""
+    for name in SceneRanges().families:
+        ranges, clock = SceneRanges(families={name: 1.0}), Clock()
+        for clip in range(clips):
+            find_scene(0, clip, ranges, assets, 1)  # reads the assets
+            with clock.part("drawn"):
+                scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+            with clock.part("all"):
+                render_clip(scene, assets, frames, size, simulation=motion)
+            with clock.part("labels"):
+                render_clip(scene, assets, frames, size, image=None, simulation=motion)
+        drawn, rendered, labels = (clock.spent[part] / clips / frames for part in ("drawn", "all", "labels"))
+        print(f"  {name + ', seed to columns':28s} {drawn + rendered:.4f}, labels without image {labels:.4f}")
 
 
 def primary_rays(assets: Library, repeats: int = 5) -> float:
