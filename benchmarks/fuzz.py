@@ -38,7 +38,7 @@ from benchmarks.command import run
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.examine import examine
-from freelabels.pipeline.sources.find import Passed, Refusal, find
+from freelabels.pipeline.sources.find import Item, find
 from freelabels.pipeline.storage.uris import SourceError
 
 RGB = NDArray[np.uint8]
@@ -163,7 +163,7 @@ def outcome(path: str) -> tuple[str, str]:
     reasons: list[str] = []
     try:
         for item in find([path]):
-            if isinstance(item, Refusal | Passed):
+            if not isinstance(item, Item):
                 reasons.append(item.reason)
                 continue
             found = examine(item, SourceOptions(fps=None, clip_length=8))

@@ -18,6 +18,7 @@ LAYERS = {
     "generators": ["contract", "tools", "depth"],
     "renderers": ["engines", "surfaces", "objects", "scene", "simulate", "draw", "pixels", "labels"],
     "pipeline": [
+        "storage.archives",
         "storage",
         "media",
         "work",

@@ -23,3 +23,7 @@ class NewerSchema(CorruptShard):
 
 class Replaced(UserError):
     """A shard that another process has changed meanwhile in a way that what was made here doesn't fit."""
+
+
+class SourceError(Exception):
+    """Why a source can't be used: one sentence without its name."""

@@ -21,7 +21,7 @@ from freelabels.pipeline.media.cuts import THUMB
 from freelabels.pipeline.media.images import TRANSPOSED, upright
 from freelabels.pipeline.media.interlace import PARITY, Deinterlacer
 from freelabels.pipeline.media.pictures import Gap, pictures_of, sentence
-from freelabels.pipeline.storage.uris import SourceError, is_remote, open_file, plain_errors
+from freelabels.pipeline.storage.uris import SourceError, is_inside, is_remote, open_file, plain_errors
 
 RGB = NDArray[np.uint8]
 SEEK_MARGIN = 10  # seconds to go further back when the first seek landed behind the frame asked for
@@ -231,7 +231,7 @@ def opened(uri: str, number: int = 0) -> Iterator[Video]:
 def _streamed(uri: str, number: int) -> Iterator[Video]:
     with ExitStack() as stack:
         stack.enter_context(plain_errors(uri))
-        file = stack.enter_context(open_file(uri)) if is_remote(uri) else uri
+        file = stack.enter_context(open_file(uri)) if is_remote(uri) or is_inside(uri) else uri
         try:
             container = av.open(file)
         except av.FFmpegError as error:

@@ -14,6 +14,7 @@ from freelabels.ground.errors import CorruptShard, MissingFile, UserError
 from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.record import digest, seal, unseal_dataset
 from freelabels.pipeline.shards.shard import Shard, revision_of
+from freelabels.pipeline.shards.tags import Tag, tags_in
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.interface import Storage, open_storage
 from freelabels.pipeline.storage.local import QUARANTINE, RECORD
@@ -213,6 +214,10 @@ class Dataset:
             batch = names[start : start + RECORDS_AT_A_TIME]
             for name, found in zip(batch, self.storage.read_records(batch), strict=True):
                 yield self.open(name) if found is None else Shard.parse(self.storage, name, *found)
+
+    def tags(self) -> list[Tag]:
+        """Words that came with the sources: captions, tags, alternative texts. Raises as `open`."""
+        return list(tags_in(self.open_all(self.shards())))
 
     def file(self, name: str) -> DatasetFile:
         """A small file beside the shards."""

@@ -95,7 +95,8 @@ class ClipSpec:
     assumed. stream: which of the videos in a file, counted from 0. depth_unit: metres a count of stored depth
     is; depth_trust: how far that is to be believed, 0..1. track: of each frame the first three rows of its pose,
     row by row, where a file about all frames tells them. doffs: pixels of `size` that the right view's principal
-    point lies further right than the left one's. origins: (what, which file or layout told it), for people.
+    point lies further right than the left one's. origins: (what, which file or layout told it), for people. tags:
+    (kind, text, which file told it) of words that came with the source.
     """
 
     kind: str
@@ -124,6 +125,7 @@ class ClipSpec:
     track: tuple[tuple[float, ...], ...] = ()
     doffs: float = 0.0
     origins: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def frames(self) -> int:
@@ -153,7 +155,7 @@ class ClipSpec:
         """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
         identity = {f.name: getattr(self, f.name) for f in fields(self)}
         identity |= {"uris": (), "note": "", "checksum": 0}
-        del identity["colour"], identity["origins"]
+        del identity["colour"], identity["origins"], identity["tags"]
         for name, plain in NOT_OF_OLD.items():  # clips of before these were known keep their keys
             if identity[name] == plain:
                 del identity[name]

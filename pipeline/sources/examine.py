@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +14,13 @@ from freelabels.pipeline.media.pictures import Gap
 from freelabels.pipeline.media.videos import checksum_of, opened
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.find import Refusal, Remark
+from freelabels.pipeline.sources.layouts import lerobot
 from freelabels.pipeline.sources.layouts.grouping import Item
+from freelabels.pipeline.sources.layouts.texts import LEROBOT
 from freelabels.pipeline.sources.pairing import clips_of, with_camera
 from freelabels.pipeline.sources.sampling import holes, parts_of, sample, stamps_that_fall
 from freelabels.pipeline.sources.stills import Still, load
+from freelabels.pipeline.sources.tags import tagged
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, sha256_of_file, why
 
 SHORT = 0.9  # a video that ends before this share of its promised duration was cut off
@@ -37,8 +41,14 @@ def examine(item: Item, options: SourceOptions) -> Examined:
     What is damaged in a video is left out, with a note on its clips; one whose index is missing is refused. Of a
     shot with a single frame comes a clip without consecutive frames.
     """
+    examined = _examined(item, options)
+    clips, unread = tagged(examined.clips, item.texts, item.beside)
+    return replace(examined, clips=clips, refusals=(*examined.refusals, *unread))
+
+
+def _examined(item: Item, options: SourceOptions) -> Examined:
     if item.kind == "video":
-        return _each(item.uris, lambda uri: _video(uri, options))
+        return _each(item.uris, lambda uri: _video(uri, item.beside, options))
     if item.kind == "image":
         return _each(item.uris, lambda uri: _image(uri, item.beside, options))
     stills: list[Still | None] = []
@@ -76,8 +86,18 @@ def _image(uri: str, beside: Sequence[str], options: SourceOptions) -> list[Clip
     )
 
 
-def _video(uri: str, options: SourceOptions) -> list[ClipSpec]:
-    return _clips(uri, sha256_of_file(uri), _scan_video(uri, options.stream), options)
+def _video(uri: str, beside: Sequence[str], options: SourceOptions) -> list[ClipSpec]:
+    return _clips(uri, sha256_of_file(uri), _scan_video(uri, options.stream, _begins(uri, beside)), options)
+
+
+def _begins(uri: str, beside: Sequence[str]) -> list[float]:
+    """Seconds at which another recording begins in a video, as files beside it tell."""
+    begins: list[float] = []
+    for info in beside:
+        if info.endswith(f"/{LEROBOT}"):
+            with suppress(SourceError, OSError):  # said where its words are read
+                begins += [episode.start for episode in lerobot.episodes(info, uri)]
+    return sorted(begins)
 
 
 @dataclass(frozen=True)
@@ -108,8 +128,11 @@ def _scan_animation(data: bytes) -> _Scan:
     return _Scan(list(range(count)), times, [], [0] * count, cuts.shots(), sizes, [""] * count)
 
 
-def _scan_video(uri: str, number: int) -> _Scan:
-    """Every frame of a video: a shot also ends where frames are lost, stamps begin again or the size changes."""
+def _scan_video(uri: str, number: int, begins: Sequence[float] = ()) -> _Scan:
+    """Every frame of a video: a shot also ends where frames are lost, stamps begin again or the size changes.
+
+    begins: seconds at which another recording begins.
+    """
     cuts, tone_mapped, interlaced = CutFinder(), False, False
     gaps: dict[int, int] = {}  # number of the frame after it → frames that are known to be lost
     scan = _Scan([], [], [], [], [], [], [])
@@ -147,7 +170,10 @@ def _scan_video(uri: str, number: int) -> _Scan:
     lost = sum(max(frames, _frames_between(scan.times, number, rate)) for number, frames in gaps.items())
     falls, timeless = stamps_that_fall(scan.times)
     after, spoilt, missing = holes(scan.times, keys, gaps) if broadcast else ([], set(), 0)
-    begun = np.cumsum(np.isin(np.arange(len(stretches)), [*falls, *after])) + np.array(stretches)
+    begins_at: list[int] = []
+    if begins and not falls:
+        begins_at = np.searchsorted(np.array(scan.times) + 0.5 / rate, begins).tolist()
+    begun = np.cumsum(np.isin(np.arange(len(stretches)), [*falls, *after, *begins_at])) + np.array(stretches)
     shots = [-1 if k in timeless | spoilt else shot for k, shot in enumerate(cuts.shots())]
     pairs = [(shot, int(stretch)) for shot, stretch in zip(shots, begun, strict=True)]
     numbers = {pair: k for k, pair in enumerate(dict.fromkeys(pair for pair in pairs if pair[0] >= 0))}

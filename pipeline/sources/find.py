@@ -5,24 +5,24 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES, missing
+from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from freelabels.pipeline.sources.inside import is_read, items_in
 from freelabels.pipeline.sources.layouts import words
-from freelabels.pipeline.sources.layouts.family import NUMBERS
 from freelabels.pipeline.sources.layouts.grouping import Folders, Item, Passed, group, notes_of, suffix_of
 from freelabels.pipeline.sources.layouts.notes import FOLDERS, LEVELS, is_text
+from freelabels.pipeline.sources.said import Refusal, Remark, Uncounted
+from freelabels.pipeline.storage.archives.names import MARK, is_archive
 from freelabels.pipeline.storage.uris import (
     SourceError,
     file_system,
     is_remote,
     plain_errors,
     read_bytes,
-    shown,
     why,
 )
 
@@ -35,28 +35,6 @@ OUTPUTS = {
     ".zgroup": "is a zarr store",
     "train.toml": "is a run of freelabels train",
 }
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A source that can't be used and one sentence why."""
-
-    uri: str
-    reason: str
-
-    def __str__(self) -> str:
-        return shown(f"{self.uri}: {self.reason}")
-
-
-@dataclass(frozen=True)
-class Remark:
-    """What is worth a line about a source that is used."""
-
-    uri: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.uri}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -73,38 +51,15 @@ class _Folder:
     top: bool = False
 
 
-Found = Iterator[_File | _Folder | Refusal | Passed]
+@dataclass(frozen=True)
+class _Archive:
+    """An archive whose files are to be listed."""
+
+    path: str
+    stamp: str
 
 
-class Uncounted:
-    """Files of kinds that nothing here reads, counted by suffix."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._first: dict[str, str] = {}
-
-    def add(self, path: str) -> None:
-        """Count a file."""
-        suffix = suffix_of(path)
-        self._counts[suffix] += 1
-        self._first.setdefault(suffix, path)
-
-    def passed(self) -> Iterator[Passed]:
-        """One line for each suffix that could be read with another package, and one for all others."""
-        others = []
-        for suffix, count in sorted(self._counts.items()):
-            folder, _, name = self._first[suffix].rpartition("/")
-            package = missing(suffix)
-            if package:
-                yield Passed(
-                    folder, f"{suffix} is read by another package: pip install {package}", count, name
-                )
-            else:
-                others.append((count, suffix or "no suffix", folder, name))
-        if others:
-            kinds = ", ".join(f"{count} {suffix}" for count, suffix, _, _ in sorted(others, reverse=True))
-            _, _, folder, name = others[0]
-            yield Passed(folder, f"no picture or video by suffix: {kinds}", sum(n for n, *_ in others), name)
+Found = Iterator[_File | _Folder | _Archive | Refusal | Passed]
 
 
 def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Refusal | Passed]:
@@ -120,6 +75,7 @@ def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Re
     named: Folders = {}  # files that are known by name already, in folders that are there
     unlisted: set[str] = set()
     roots: list[str] = []
+    archives: dict[str, str] = {}
     for source in sources:
         for found in _expand(source, seen):
             if isinstance(found, Refusal | Passed):
@@ -129,13 +85,18 @@ def find(sources: Sequence[str], skip: Iterable[str] = ()) -> Iterator[Item | Re
                 named.setdefault(found.path, {})
                 if found.top:
                     roots.append(found.path)
+            elif isinstance(found, _Archive):
+                named.setdefault(f"{found.path}{MARK[0]}", {})
+                archives[f"{found.path}{MARK[0]}"] = found.stamp
             else:
                 folder, _, name = found.uri.rpartition("/")
                 named.setdefault(folder, {})[name] = found.stamp
-    yield from _grouped(named, unlisted, roots)
+    yield from _grouped(named, unlisted, roots, archives)
 
 
-def _grouped(named: Folders, unlisted: set[str], roots: Sequence[str]) -> Iterator[Item | Refusal | Passed]:
+def _grouped(
+    named: Folders, unlisted: set[str], roots: Sequence[str], archives: Mapping[str, str]
+) -> Iterator[Item | Refusal | Passed]:
     """The items of all folders: what lies in those that come later is named behind what lies in this one."""
     waiting: list[tuple[str, tuple[str, ...], str, Item]] = []
     done: set[str] = set()
@@ -143,7 +104,8 @@ def _grouped(named: Folders, unlisted: set[str], roots: Sequence[str]) -> Iterat
     notes: Folders = {}  # of every folder looked into, those of its files that tell of pictures around
     families: dict[str, list[str]] = {}
     for folder in named:
-        families.setdefault(words.family(folder), []).append(folder)
+        if folder not in archives:
+            families.setdefault(words.family(folder), []).append(folder)
 
     def listed(folder: str) -> Iterator[Refusal]:
         """List the files of a folder into `named`, and note what tells of others."""
@@ -157,6 +119,9 @@ def _grouped(named: Folders, unlisted: set[str], roots: Sequence[str]) -> Iterat
     for folder in sorted(named, key=lambda folder: f"{folder}/"):
         while waiting and waiting[0][0] < f"{folder}/":
             yield heappop(waiting)[-1]
+        if folder in archives:
+            yield from items_in(folder.removesuffix(MARK[0]), archives[folder], uncounted)
+            continue
         if folder in done:
             done.remove(folder)
             continue
@@ -235,6 +200,8 @@ def _local(path: str, seen: set[str]) -> Found:
         yield from _walk(path, seen, top=True)
     elif suffix_of(path) == LIST_SUFFIX:
         yield from _lines(path, str(Path(path).parent), seen)
+    elif is_archive(path):
+        yield _Archive(path, _stamp(status))
     elif _known(path):
         yield _File(path, _stamp(status))
     else:
@@ -249,6 +216,7 @@ def _walk(path: str, seen: set[str], top: bool = False) -> Found:
         return
     seen.add(real)
     inner: list[tuple[bool, str]] = []
+    archives: list[_Archive] = []
     try:
         with os.scandir(path) as entries:
             for entry in entries:
@@ -257,10 +225,13 @@ def _walk(path: str, seen: set[str], top: bool = False) -> Found:
                     return
                 if not entry.name.startswith(".") and _is_folder(entry):
                     inner.append((entry.is_symlink(), entry.path))
+                elif is_archive(entry.name) and not entry.name.startswith(".") and entry.is_file():
+                    archives.append(_Archive(entry.path, _stamp(entry.stat())))
     except OSError as error:
         yield Refusal(path, why(error))
         return
     yield _Folder(path.rstrip("/"), top)
+    yield from archives
     for _, folder in sorted(inner):
         yield from _walk(folder, seen)
 
@@ -285,19 +256,14 @@ def _files(folder: str, uncounted: Uncounted) -> Iterator[_File | Refusal]:
 
 def _file(entry: os.DirEntry[str], uncounted: Uncounted) -> Iterator[_File | Refusal]:
     try:
-        if entry.is_dir():
+        if entry.is_dir() or (is_archive(entry.name) and entry.is_file()):
             return
-        if _listed(entry.name) or _leads_nowhere(entry):
+        if is_read(entry.name) or _leads_nowhere(entry):
             yield _File(entry.path, _stamp(entry.stat()))
         else:
             uncounted.add(entry.path)
     except OSError as error:
         yield Refusal(entry.path, why(error))
-
-
-def _listed(name: str) -> bool:
-    """Whether a file is a picture, a video, an array or a text beside them, by its suffix."""
-    return _known(name) or is_text(name) or suffix_of(name) in NUMBERS
 
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
@@ -309,18 +275,20 @@ def _remote(uri: str, seen: set[str]) -> Found:
     system, path = file_system(uri)
     if suffix_of(uri) == LIST_SUFFIX:
         yield from _lines(uri, uri.rpartition("/")[0], seen)
+    elif is_archive(uri) and not glob.has_magic(path):
+        yield _Archive(uri, _remote_stamp(system.info(path)))
     elif _known(uri):
         yield _File(uri, _remote_stamp(system.info(path)))
     else:
         listing = system.glob(path, detail=True) if glob.has_magic(path) else system.find(path, detail=True)
         names = {system.unstrip_protocol(name): info for name, info in listing.items()}
-        media = {name: info for name, info in names.items() if _listed(name)}
+        media = {name: info for name, info in names.items() if is_read(name) or is_archive(name)}
         if not names:
             raise SourceError("does not exist, or is an empty folder")
         if not media and len(names) == 1:
             raise SourceError(_unknown(uri))
         for name, info in sorted(media.items()):
-            yield _File(name, _remote_stamp(info))
+            yield (_Archive if is_archive(name) else _File)(name, _remote_stamp(info))
 
 
 def _lines(uri: str, base: str, seen: set[str]) -> Found:
@@ -346,7 +314,7 @@ def _known(name: str) -> bool:
 
 def _unknown(name: str) -> str:
     suffix = suffix_of(name) or "no suffix"
-    return f"is of no known kind ({suffix}): expected an image, a video, a folder or a .txt list"
+    return f"is of no known kind ({suffix}): expected an image, a video, an archive, a folder or a .txt list"
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -18,7 +18,7 @@ class Holding:
 
     size: (height, width). camera: (fx, fy, cx, cy) in pixels of it, and who told it. depth_unit: metres a count,
     None without depth, and who told it. baseline: metres, None: not told. poses, time, colour: who told them, ""
-    without. rate: frames a second, rate_assumed: whether nothing told it.
+    without. rate: frames a second, rate_assumed: whether nothing told it. tags: words that came with them.
     """
 
     kind: str
@@ -36,6 +36,7 @@ class Holding:
     colour: str
     rate: float
     rate_assumed: bool
+    tags: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,19 @@ class Inventory:
 
 def inventory(sources: Sequence[str], options: SourceOptions | None = None) -> Inventory:
     """Find and examine sources (files, folders, globs, lists, URIs) as `label` would. Writes nothing."""
-    options = options or SourceOptions()
+    return with_clips(sources, options or SourceOptions())[0]
+
+
+def with_clips(
+    sources: Sequence[str], options: SourceOptions, skip: Sequence[str] = ()
+) -> tuple[Inventory, list[ClipSpec]]:
+    """The inventory of sources and the clips it is of, ordered by place. skip: folders not to look into."""
     holdings: dict[tuple[object, ...], list[ClipSpec]] = {}
     passed: list[Passed] = []
     refused: dict[str, Refusal] = {}
     remarks: list[Remark] = []
-    seen: set[str] = set()
-    for found in find(sources):
+    seen: dict[str, ClipSpec] = {}
+    for found in find(sources, skip):
         if isinstance(found, Passed):
             passed.append(found)
         elif isinstance(found, Refusal):
@@ -70,10 +77,12 @@ def inventory(sources: Sequence[str], options: SourceOptions | None = None) -> I
                 if clip.key in seen:
                     refused.setdefault(clip.uris[0], Refusal(clip.uris[0], "has the same content as another"))
                 else:
-                    seen.add(clip.key)
+                    seen[clip.key] = clip
                     holdings.setdefault(_alike(found, clip), []).append(clip)
     made = tuple(_holding(clips) for clips in holdings.values())
-    return Inventory(made, tuple(passed), tuple(refused.values()), tuple(sorted(set(remarks), key=str)))
+    said = tuple(sorted(set(remarks), key=str))
+    clips = sorted(seen.values(), key=lambda clip: clip.uris[0])
+    return Inventory(made, tuple(passed), tuple(refused.values()), said), clips
 
 
 def _alike(item: Item, clip: ClipSpec) -> tuple[object, ...]:
@@ -102,12 +111,13 @@ def _holding(clips: Sequence[ClipSpec]) -> Holding:
         first.colour,
         first.rate,
         first.rate_assumed,
+        sum(len(clip.tags) for clip in clips),
     )
 
 
 def lines(found: Inventory) -> Iterator[str]:
     """The inventory as text: a table, then what is passed over, refused and remarked."""
-    table = [("kind", "clips", "frames", "size", "camera", "depth, baseline", "rate", "place")]
+    table = [("kind", "clips", "frames", "size", "camera", "depth, baseline", "rate", "tags", "place")]
     for one in found.holdings:
         fx, _, cx, cy = one.camera
         deep = f"{one.depth_unit:.6g} m a count ({one.depth_origin})" if one.depth_unit else ""
@@ -115,7 +125,8 @@ def lines(found: Inventory) -> Iterator[str]:
         rate = f"{one.rate:g}/s{' (assumed)' if one.rate_assumed else ''}" if one.rate else ""
         camera = f"f {fx:.0f}, centre {cx:.0f} {cy:.0f} ({one.camera_origin})"
         size = f"{one.size[1]}x{one.size[0]}"
-        table.append((one.kind, str(one.clips), str(one.frames), size, camera, deep, rate, one.place))
+        tags = str(one.tags or "")
+        table.append((one.kind, str(one.clips), str(one.frames), size, camera, deep, rate, tags, one.place))
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]) - 1)]
     for row in table:
         yield "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]])

@@ -65,7 +65,9 @@ def fingerprinter(options: SourceOptions) -> Callable[[Item], bytes]:
     begun = hashlib.blake2b(repr(options).encode(), digest_size=16)
 
     def fingerprint(item: Item) -> bytes:
-        named = (item.uris, item.depth, item.poses, item.cameras, item.beside, map(repr, item.times))
+        named = [item.uris, item.depth, item.poses, item.cameras, item.beside, tuple(map(repr, item.times))]
+        if item.texts:  # else as before words were read
+            named.append(item.texts)
         names = ("", item.kind, item.stamp, str(item.least), *(name for one in named for name in (*one, "")))
         digest = begun.copy()
         digest.update("\0".join(names).encode(errors="surrogatepass"))

@@ -22,6 +22,8 @@ from freelabels.pipeline.storage.uris import shown
 # Raised whenever the same source would be decoded to other pixels.
 DECODE = {"generator": "decode", "version": 2, "parameters": {}}
 
+TAG = ("kind", "text", "origin")  # of words that came with a source
+
 SURROGATE = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in a name that are no UTF-8
 
 Recipe = dict[str, Any]
@@ -143,7 +145,7 @@ def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
     """
     table, start = [], 0
     for clip in map(_in_unicode, clips):
-        entry = {
+        entry: dict[str, Any] = {
             "rows": [start, start + clip.frames],
             "key": clip.key,
             "kind": clip.kind,
@@ -152,17 +154,21 @@ def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
             "intrinsics": clip.intrinsics,
             "spec": clip.to_json(),
         }
+        del entry["spec"]["tags"]
+        if clip.tags:
+            entry["tags"] = [dict(zip(TAG, tag, strict=True)) for tag in clip.tags]
         table.append(entry)
         start += clip.frames
     return table
 
 
 def _in_unicode(clip: ClipSpec) -> ClipSpec:
-    names = (*clip.uris, *clip.depth, *clip.poses)
+    names = (*clip.uris, *clip.depth, *clip.poses, *(origin for *_, origin in clip.tags))
     if not any(SURROGATE.search(name) for name in names):
         return clip
     uris, depth, poses = (tuple(map(shown, some)) for some in (clip.uris, clip.depth, clip.poses))
-    return replace(clip, uris=uris, depth=depth, poses=poses)
+    tags = tuple((kind, text, shown(origin)) for kind, text, origin in clip.tags)
+    return replace(clip, uris=uris, depth=depth, poses=poses, tags=tags)
 
 
 def clip_seed(seed: int, clip: ClipSpec) -> int:

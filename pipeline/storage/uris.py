@@ -1,4 +1,4 @@
-"""One URI → bytes: a local path, or anything fsspec reads (``s3://``, ``gs://``, ``https://``)."""
+"""One URI → bytes: a local path, what fsspec reads (``s3://``, ``gs://``, ``https://``), a file in an archive."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
+from freelabels.ground.errors import SourceError as SourceError
+from freelabels.pipeline.storage.archives.bytes_at import FileBytes, StreamBytes
+from freelabels.pipeline.storage.archives.directory import Archive
+from freelabels.pipeline.storage.archives.names import parted
+from freelabels.pipeline.storage.archives.opening import open_archive
+from freelabels.pipeline.storage.archives.parquet import Parquet
+
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # URI scheme → extra of this package
 BLOCK = 1 << 20
-
-
-class SourceError(Exception):
-    """Why a source can't be used: one sentence without its name."""
+ARCHIVES_HELD = 4  # open at a time in a process
 
 
 def why(error: Exception) -> str:
@@ -76,8 +81,31 @@ def plain_errors(uri: str) -> Iterator[None]:
         raise SourceError(why(error)) from error
 
 
+def is_inside(uri: str) -> bool:
+    """Whether `uri` names a file inside an archive."""
+    return parted(uri) is not None and (is_remote(uri) or not Path(uri).exists())
+
+
+def archive(uri: str) -> Archive | Parquet:
+    """An archive, listed once a process while it stays what it is. Raises SourceError, OSError."""
+    if is_remote(uri):
+        return _held(uri, "")
+    status = Path(uri).stat()
+    return _held(uri, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+@lru_cache(ARCHIVES_HELD)
+def _held(uri: str, stamp: str) -> Archive | Parquet:
+    """The archive of that stamp."""
+    with plain_errors(uri):
+        return open_archive(uri, StreamBytes(open_file(uri)) if is_remote(uri) else FileBytes(uri))
+
+
 def open_file(uri: str) -> IO[bytes]:
     """`uri` opened for reading and seeking, in binary."""
+    place = parted(uri)
+    if place is not None and is_inside(uri):
+        return archive(place[0]).open(place[1])
     if not is_remote(uri):
         return Path(uri).open("rb")
     system, path = file_system(uri)

@@ -17,6 +17,7 @@ from freelabels.pipeline.sources.cameras.colmap import read_colmap
 from freelabels.pipeline.sources.cameras.structured import read_json, read_yaml
 from freelabels.pipeline.sources.cameras.texts import NUMBER, read_text
 from freelabels.pipeline.sources.cameras.told import Camera, Pose, Told, pose_of
+from freelabels.pipeline.sources.layouts.texts import is_about_many
 from freelabels.pipeline.sources.layouts.words import camera_number, words
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, why
 
@@ -112,7 +113,7 @@ def rig(beside: Sequence[str]) -> Rig:
     models = {uri.rpartition("/")[0] for uri in beside if uri.endswith(("/images.bin", "/images.txt"))}
     for uri in beside:
         folder, _, name = uri.rpartition("/")
-        if name.startswith("images.") and folder in models:
+        if is_about_many(uri) or (name.startswith("images.") and folder in models):
             continue
         pair = (
             f"{folder}/images.{name.rpartition('.')[2]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from freelabels.pipeline.sources.layouts import words
+from freelabels.pipeline.sources.layouts import texts, words
 from freelabels.pipeline.sources.layouts.notes import is_text
 
 NUMBERS = (".npy", ".npz")  # arrays: never photos, but they may be depth
@@ -39,6 +39,7 @@ class Family:
 
     def __init__(self, folders: Mapping[str, Mapping[str, str]], roots: Sequence[str] = ()) -> None:
         self.folders = folders
+        self._worded = {one for one, files in folders.items() if any(map(texts.is_about_one, files))}
         self._pictures = {folder: self._named(folder, roots) for folder in folders}
 
     def pictures(self, folder: str) -> list[Picture]:
@@ -101,6 +102,12 @@ class Family:
                     key = tuple(w for w in words.read(stem).key if w not in ("calib", "calibration"))
                     texts.setdefault(key, []).append((f"{folder}/{name}", said))
         return texts
+
+    def texts(self, folder: str, name: str) -> list[str]:
+        """The files that may hold words about one picture of a folder."""
+        if folder not in self._worded:
+            return []
+        return [f"{folder}/{text}" for text in texts.about(name, self.folders[folder])]
 
     def stamp(self, uri: str) -> str:
         """The stamp of one of the files."""

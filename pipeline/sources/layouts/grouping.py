@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from freelabels.pipeline.sources.layouts import words
+from freelabels.pipeline.sources.layouts import texts, words
 from freelabels.pipeline.sources.layouts.family import Family, Picture
 from freelabels.pipeline.sources.layouts.notes import MOST, is_note, places
 from freelabels.pipeline.sources.layouts.pairs import Pair, coloured_depth, stereo_pairs
 from freelabels.pipeline.sources.layouts.series import MIN_SEQUENCE, Run, runs
+from freelabels.pipeline.storage.archives.names import parted
 
 Folders = dict[str, dict[str, str]]  # folder → file name → stamp
 Around = Mapping[str, Mapping[str, str]]  # the same of files that tell of others
+SAMPLES = 0.5  # share of a folder's pictures in an archive with words of their own beyond which all are alone
 PAIRED = 2  # frames in a row that make a sequence of pairs
 
 
@@ -26,8 +28,8 @@ class Item:
     kind: "image", "video", "sequence", "stereo" or "rgbd". uris: its frames in order; of a stereo pair all left
     ones, then as many right ones. stamp: a fingerprint of sizes and modification times. depth, poses, cameras: one
     file a frame, "" where there is none, or no files at all. beside: files that may tell of cameras, poses, units
-    and times of all frames, nearest first. times: seconds of each frame, told by names. least: so many frames in a
-    row are a sequence.
+    and times of all frames, or hold words about them, nearest first. times: seconds of each frame, told by names.
+    least: so many frames in a row are a sequence. texts: files that may hold words about one of the frames each.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Item:
     beside: tuple[str, ...] = ()
     times: tuple[float, ...] = ()
     least: int = MIN_SEQUENCE
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def _group(family: Family, around: Around) -> Iterator[Item | Passed]:
                 passed.setdefault((folder, " and ".join(picture.maps)), []).append(picture.name)
                 taken.add(picture)
         images = [p.name for p in left if p not in taken and suffix_of(p.name) in IMAGE_SUFFIXES]
-        for run in runs(images):
+        alone = _are_samples(family, folder, images)
+        for run in [Run((name,)) for name in images] if alone else runs(images):
             yield _item("sequence" if len(run.names) > 1 else "image", family, folder, run, around)
         videos = [name for name in files if suffix_of(name) in VIDEO_SUFFIXES]
         for name in sorted(videos):
@@ -100,6 +104,13 @@ def _group(family: Family, around: Around) -> Iterator[Item | Passed]:
     for (folder, maps), names in passed.items():
         reason = f"maps of {maps} by name, beside pictures"
         yield Passed(folder, reason, len(names), min(names))
+
+
+def _are_samples(family: Family, folder: str, images: Sequence[str]) -> bool:
+    """Whether the pictures of a folder in an archive are samples, each with words of its own, and no frames."""
+    if parted(f"{folder}/") is None:
+        return False
+    return sum(bool(family.texts(folder, name)) for name in images) > SAMPLES * len(images)
 
 
 def _paired(kind: str, family: Family, folder: str, pairs: Sequence[Pair], around: Around) -> Iterator[Item]:
@@ -127,11 +138,13 @@ def _item(
     cameras: tuple[str, ...] = ()
     if kind not in ("image", "video"):
         poses, cameras = (family.companions(folder, run.names, words) for words in (POSE_WORDS, CAMERA_WORDS))
-    if kind != "video":
-        for place in places(folder, around):
-            beside += [f"{place}/{name}" for name in sorted(around[place])]
-            stamps += [around[place][name] for name in sorted(around[place])]
-        stamps += [family.stamp(uri) for uri in (*poses, *cameras) if uri]
+    for place in places(folder, around):
+        told = [n for n in sorted(around[place]) if kind != "video" or texts.is_about_many(f"{place}/{n}")]
+        beside += [f"{place}/{name}" for name in told]
+        stamps += [around[place][name] for name in told]
+    stamps += [family.stamp(uri) for uri in (*poses, *cameras) if uri]
+    own = [uri for name in run.names for uri in family.texts(folder, name) if uri not in (*poses, *cameras)]
+    stamps += [family.stamp(uri) for uri in own]
     stamp = stamps[0] if len(stamps) == 1 else hashlib.sha256("\n".join(stamps).encode()).hexdigest()
     return Item(
         kind,
@@ -143,6 +156,7 @@ def _item(
         tuple(beside),
         run.times,
         min(run.least, PAIRED) if seconds else run.least,
+        tuple(own),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
+from freelabels.pipeline.sources.layouts.texts import is_about_many
 from freelabels.pipeline.sources.layouts.words import words
 
-SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".bin", ".freiburg", ".log", ".csv", ".xml")
+SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".bin", ".freiburg", ".log", ".csv", ".tsv", ".jsonl", ".xml")
 _WORDS = """
 calib calibration camera cameras cam intrinsic intrinsics intri extri extrinsics k transforms traj trajectory
 groundtruth pose poses rgb depth color colour assoc associations associated association times timestamps timestamp
@@ -24,6 +25,7 @@ FOLDERS = (
     "calibration",
     "camera",
     "cameras",
+    "meta",
 )  # below a folder with pictures, where such files may lie too
 A_FRAMES = re.compile(r"\d{3,}")  # a number of a frame: the file tells of that one only
 LEVELS = 4  # folders above the pictures that are looked into
@@ -38,6 +40,8 @@ def is_text(name: str) -> bool:
 def is_note(name: str) -> bool:
     """Whether a file may tell of all pictures around it, by its name."""
     stem = name.rpartition(".")[0]
+    if is_about_many(name):
+        return True
     if not is_text(name) or (A_FRAMES.search(stem) and not stem.startswith("scene")):
         return False
     return bool(WORDS.intersection(words(stem))) or len(stem) == 1

@@ -93,12 +93,33 @@ Photos | a.jpg b.jpeg c.png d.webp e.tif f.bmp g.avif h.jp2 i.ppm | photo 9
 Videos | a.mp4 b.mov c.mkv d.avi e.webm f.mpg g.ts h.MTS i.vob j.flv | video 10
 Passed over | a.jpg notes.md model.blend | photo 1
 """
+ARCHIVES = """
+Zip of anything above | data.zip!/{a.jpg,b.png,shot/{0..3}.png,film.mp4} | sequence 4, video 1, photo 2
+Zip with a dataset in it | kitti.zip!/training/{image_2,image_3}/00000{0..2}_10.png | stereo 3
+Tar | seq-01.tar!/seq-01/frame-00000{0..3}.{color.png,depth.png,pose.txt} | rgbd 4
+Tar packed with gzip | frames.tar.gz!/./img_000{1..4}.jpg | sequence 4
+Images of classes | imagenette2.tgz!/train/{n01440764/{b,d}.jpg,n02102040/{a,c}.jpg} | photo 4
+WebDataset | 0000{0..1}.tar!/0000{1..3}.{jpg,txt,json} | photo 6
+WebDataset with classes | train-000.tar!/sample{1..3}.{png,cls} | photo 3
+WebDataset of videos | 000.tar!/{a..c}.{mp4,txt} | video 3
+Hugging Face image folder | train/{dog,cat}/{a..b}.png train/metadata.jsonl | photo 4
+Hugging Face video folder | train/{a..c}.mp4 train/metadata.csv | video 3
+Hugging Face folder as a zip | data/train.zip!/{a.png,b.png,metadata.csv} | photo 2
+Parquet with a column of pictures | data/train-00000-of-00001.parquet!/image/{0..3}.jpg | photo 4
+Parquet with two columns of pictures | pairs.parquet!/{before/{0..2}.png,after/{0..2}.png} | photo 6
+LeRobot 3 | so100/{meta/info.json,videos/observation.images.{front,top}/chunk-000/file-00{0..1}.mp4} | video 4
+LeRobot 3, pictures in Parquet | pusht/data/chunk-000/file-000.parquet!/observation.image/{0..3}.png | sequence 4
+LeRobot 2 | aloha/{meta/info.json,meta/episodes.jsonl,videos/chunk-000/cam_high/episode_00000{0..2}.mp4} | video 3
+Names that lead out | bad.zip!/../up.jpg bad.zip!//abs.jpg bad.zip!/in.jpg | photo 1
+An archive in an archive | all.zip!/{inner.zip,a.jpg} | photo 1
+"""
 TABLES = {
     "Stereo pairs": STEREO,
     "Colour with depth": DEPTH,
     "Sequences": SEQUENCES,
     "Maps beside photos": MAPS,
     "Files": FORMATS,
+    "Archives and tables": ARCHIVES,
 }
 HEAD = """# What Freelabels reads
 
@@ -116,6 +137,20 @@ left out.
 Cameras, baselines and poses come from Middlebury, ETH3D and KITTI calibrations, OpenCV, Kalibr and EuRoC YAML,
 RealSense, Open3D, nerfstudio, Polycam, Record3D and BOP JSON, COLMAP models, and trajectories of TUM, ScanNet, Replica,
 Redwood, KITTI and TartanAir. Lens distortion isn't undone.
+
+Tars (plain or gzip), zips and Parquet tables are read where they lie; nothing is unpacked to disk. A file inside one is
+called `data.zip!/shot/0.png`. Limits: a million files an archive and 128 MiB of directory (a name or header of a tar:
+1 MiB); a file in a zip that has to be unpacked, or a cell of a table, 256 MiB (what is stored as it is has no limit). An
+archive that unpacks to more than 256 MiB and 200 times its size, or whose files overlap, is a bomb and refused. Names that
+are absolute or hold `..`, links, files under a password and archives inside archives are passed over, one line each. Of a
+tar that is cut off, what is before the cut is used. In an object store a tar is read through once in each process, to learn
+what it holds.
+
+Words that stand beside pictures become *tags*: `.txt`, `.caption`, `.cls` and `.json` of a picture's name, `metadata`,
+`caption(s)` or `tags` as `.csv`, `.tsv` or `.jsonl` with a `file_name`, columns of a Parquet table, tasks of LeRobot's
+episodes. Of tables and JSON those entries count whose name has a word such as caption, text, alt, title, tag, label, class
+or task. They are kept with the file that told them (`Dataset.tags()`), at most 64 of 4,096 characters a clip. No label is
+made from them and no task uses them.
 """
 
 

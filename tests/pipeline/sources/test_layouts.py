@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from freelabels.pipeline.sources.find import Item, find
 from tests.pipeline.sources.layouts import DOCUMENT, document, expanded, rows
+from tests.pipeline.sources.test_archives import write_tar, write_zip
 
 NAMES = {"image": "photo"}
 
@@ -33,16 +36,40 @@ def found_in(root: Path) -> str:
     return ", ".join(counts + ([f"photo {photos}"] if photos else []))
 
 
+def make(root: Path, names: list[str]) -> None:
+    """Empty files of these names, those inside archives in archives."""
+    inside: dict[str, list[str]] = {}
+    for name in names:
+        place, mark, member = name.partition("!/")
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        if mark:
+            inside.setdefault(place, []).append(member)
+        else:
+            (root / name).touch()
+    for place, members in inside.items():
+        if place.endswith(".zip"):
+            write_zip(root / place, dict.fromkeys(members, b""))
+        elif place.endswith(".parquet"):
+            columns: dict[str, list[object]] = {}
+            for member in members:
+                column, _, cell = member.partition("/")
+                data = b"\xff\xd8\xff" if cell.endswith(".jpg") else b"\x89PNG\r\n\x1a\n"
+                columns.setdefault(column, []).append({"bytes": data, "path": cell})
+            if "chunk-" in place:
+                columns["episode_index"] = [0] * len(members)
+            pq.write_table(pa.table(columns), root / place)
+        else:
+            write_tar(root / place, dict.fromkeys(members, b""), "w" if place.endswith(".tar") else "w:gz")
+
+
 @pytest.mark.parametrize(
     ("title", "pattern", "expected"), [row[1:] for row in rows()], ids=lambda v: str(v)[:24]
 )
 def test_a_layout_is_found_as_what_it_is(tmp_path: Path, title: str, pattern: str, expected: str) -> None:
-    for name in expanded(pattern):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    make(tmp_path, expanded(pattern))
     assert found_in(tmp_path) == expected
 
 
 def test_the_document_says_what_the_table_says() -> None:
-    assert len(list(rows())) >= 60
+    assert len(list(rows())) >= 80
     assert DOCUMENT.read_text() == document()
