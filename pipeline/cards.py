@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
-from freelabels.pipeline.viewer.inspect import inspect
+from freelabels.pipeline.shards.index import Index
+from freelabels.pipeline.viewer.inspect import index_to_look, inspected
 
 README, CROISSANT = "README.md", "croissant.json"
 # The last line of the README: the hashes of what was written, so that nobody's own words are overwritten.
@@ -56,14 +58,15 @@ def card(path: str | os.PathLike[str], about: About | None = None) -> list[Datas
     """
     about = about or About()
     dataset = Dataset(path)
-    figures = inspect(path)
+    index = index_to_look(dataset)
+    figures = inspected(index)
     if not figures["shards"]:
         raise UserError(f"{path} holds no shards yet; label or render into it first")
     _spare_what_others_wrote(dataset)
     name = about.name or Path(os.fspath(path)).resolve().name
-    fields = _fields(dataset)
+    fields = _fields(index)
     document = json.dumps(croissant(name, about, figures, fields), indent=2, ensure_ascii=False) + "\n"
-    text = _readme(dataset, name, about, figures, fields)
+    text = _readme(name, about, figures, fields, index.name(0))
     text += SEAL.format(_hash(text), _hash(document))
     try:
         dataset.storage.write(CROISSANT, document.encode())
@@ -94,11 +97,13 @@ def _spare_what_others_wrote(dataset: Dataset) -> None:
             )
 
 
-def _fields(dataset: Dataset) -> dict[str, dict[str, Any]]:
+def _fields(index: Index) -> dict[str, dict[str, Any]]:
     """Attributes, dtype and shape (without frames) of every column, as the first shard that has it says."""
     found: dict[str, dict[str, Any]] = {}
-    for name in dataset.shards():
-        shard = dataset.open(name)
+    for number in np.sort(np.unique(index.made, return_index=True)[1]).tolist():  # the first of each recipe
+        if index.recipes[index.made[number]].keys() <= found.keys():
+            continue
+        shard = index.dataset.open(index.name(number))
         for column in shard.fields:
             if column not in found:
                 attributes = shard.attributes(column)
@@ -222,11 +227,11 @@ def _sentence(figures: Mapping[str, Any]) -> str:
 
 
 def _readme(
-    dataset: Dataset,
     name: str,
     about: About,
     figures: Mapping[str, Any],
     fields: Mapping[str, Mapping[str, Any]],
+    example: str,
 ) -> str:
     templates = Environment(
         loader=PackageLoader("freelabels.pipeline", "."),
@@ -245,6 +250,6 @@ def _readme(
         fields=labels,
         size=" × ".join(map(str, figures["attributes"].get("size", ["?"]))),
         version=version_of("freelabels"),
-        example=dataset.shards()[0],
+        example=example,
         yaml=json.dumps,
     )

@@ -14,16 +14,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.scaling.steps import EXAMPLE_RECORD, HERE, step
+from benchmarks.scaling.remember import remember_shards
+from benchmarks.scaling.steps import EXAMPLE_RECORD, HERE, QUIET, step
 from freelabels.generators.contract.detector import label_names
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import EMPTY, Index, save_index
+from freelabels.pipeline.shards.index import read_index
 from freelabels.pipeline.shards.record import canonical
-from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions, joined_ranges
+from freelabels.pipeline.shards.summary import number_of
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Item, find
-from freelabels.pipeline.sources.scan_cache import fingerprinter, spec_reader, write_part
+from freelabels.pipeline.sources.scan_cache import (
+    VERSION,
+    Columns,
+    fingerprinter,
+    fingerprints_of,
+    save_part,
+    write_part,
+)
 from freelabels.pipeline.stages import label as stage
 from freelabels.pipeline.stages.label_plan import plan_work
 from freelabels.pipeline.stages.label_shard import LabelOptions
@@ -62,41 +72,74 @@ def _remember_sources(kind: Kind, shards: int, sources: str, out: str) -> None:
             for item in _items(kind, shards, sources):
                 Path(item.uris[0]).parent.mkdir(parents=True, exist_ok=True)
                 Path(item.uris[0]).touch()
-    fingerprint, parts = fingerprinter(SourceOptions()), []
     with step("remember what came of them"):
-        items = iter(_listed(kind, shards, sources))
-        number = 0
-        while batch := list(islice(items, 1 << 11 if kind == "video" else 1 << 14)):
-            found = [
-                (item, fingerprint(item), Examined((_clip(kind, item.uris, number + k),)))
-                for k, item in enumerate(batch)
-            ]
+        listed = iter(_listed(kind, shards, sources))
+        number, keys = 0, []
+        while batch := list(islice(listed, 1 << 11 if kind == "video" else 1 << 14)):
+            keys.append((_remember_videos if kind == "video" else _remember_photos)(dataset, batch, number))
             number += len(batch)
-            parts.append(write_part(dataset, found, owner=""))
+    example = _clip(kind, ("",), 0)
+    many = np.concatenate(keys)
+    del keys
     clips = ClipColumns(
-        np.concatenate([part.keys for part in parts]),
-        np.concatenate([part.frames for part in parts]),
-        np.concatenate([part.offers for part in parts]),
-        parts[0].kinds,
-        spec_reader(dataset, parts),
+        many,
+        np.full(len(many), example.frames, np.uint8),
+        np.zeros(len(many), np.uint8),
+        ((example.kind, example.provides),),
+        lambda number: example,
     )
     planned = pack(clips)
     assert len(planned) == shards, len(planned)
-    work, _ = plan_work(planned, EMPTY, out, LabelOptions(label_names(), {}, size))
-    recipes = json.loads(canonical(next(iter(work)).recipes))
+    nothing = read_index(dataset, HERE, QUIET)
+    work, _ = plan_work(planned, nothing, out, LabelOptions(label_names(), {}, size))
+    recipe = canonical(next(iter(work)).recipes).decode()
     with step(f"make {shards} folders and records"):
-        for name in planned.ids:
-            os.mkdir(f"{out}/{name}.0")
-            with open(f"{out}/{name}.0/{RECORD}", "wb") as stream:
+        for name in planned.ids.tolist():
+            os.mkdir(f"{out}/{name.decode()}.0")
+            with open(f"{out}/{name.decode()}.0/{RECORD}", "wb") as stream:
                 stream.write(EXAMPLE_RECORD)
     with step("remember them"):
-        stamps = dataset.stamps()
-        order = np.array(sorted(range(shards), key=planned.ids.__getitem__), np.int64)
-        counts = np.diff(planned.starts)[order]
-        keys = clips.keys[planned.members][joined_ranges(planned.starts[order], counts)]
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        made = np.zeros(shards, np.int32)
-        save_index(dataset, Index(list(stamps), list(stamps.values()), made, [recipes], starts, keys))
+        number_by_id = {planned.id(k): k for k in range(len(planned))}
+
+        def keys_of(name: str) -> NDArray[np.uint64]:
+            start, stop = planned.starts[number_by_id[name] :][:2]
+            return many[planned.members[start:stop]]
+
+        remember_shards(dataset, keys_of, recipe, kind, example.frames)
+
+
+def _remember_videos(dataset: Dataset, batch: list[Item], number: int) -> NDArray[np.uint64]:
+    """Keys of clips, each remembered by itself."""
+    fingerprint = fingerprinter(SourceOptions())
+    clips = [_clip("video", item.uris, number + k) for k, item in enumerate(batch)]
+    found = [(item, fingerprint(item), Examined((clip,))) for item, clip in zip(batch, clips, strict=True)]
+    write_part(dataset, found, owner="")
+    return np.array([number_of(clip.key) for clip in clips], np.uint64)
+
+
+def _remember_photos(dataset: Dataset, batch: list[Item], number: int) -> NDArray[np.uint64]:
+    """Keys of clips, mixed numbers; the rest, which nothing reads as all shards are there, is the same for all."""
+    fingerprint = fingerprinter(SourceOptions())
+    example = _clip("photo", ("",), 0)
+    keys = np.arange(number, number + len(batch), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    about = {
+        "version": VERSION,
+        "owner": "",
+        "kinds": [[example.kind, sorted(example.provides)]],
+        "refusals": [],
+        "remarks": [],
+    }
+    columns = Columns(
+        keys,
+        np.ones(len(batch), np.uint16),
+        np.zeros(len(batch), np.uint16),
+        np.zeros(len(batch), np.uint32),
+        np.zeros(len(batch), np.bool_),
+    )
+    specs = [json.dumps(example.to_json()).encode()] * len(batch)
+    prints = fingerprints_of([fingerprint(item) for item in batch])
+    save_part(dataset, about, prints, np.ones(len(batch), np.int32), columns, specs)
+    return keys
 
 
 def _items(kind: Kind, shards: int, folder: str) -> Iterator[Item]:

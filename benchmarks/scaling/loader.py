@@ -8,8 +8,6 @@ import tracemalloc
 import numpy as np
 
 from freelabels.train.config import LoaderConfig
-from freelabels.train.data.catalogue import Catalogue
-from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import Windows
 
 SHARD = 64  # frames, the most there can be
@@ -33,6 +31,9 @@ def loader(
         ranks: How many ranks share a batch.
         batch: Windows of a batch and rank.
     """
+    from freelabels.train.data.catalogue import Catalogue  # bring torch, which no other part needs
+    from freelabels.train.data.loader import Loader
+
     for count in windows:
         tracemalloc.start()
         catalogue = Catalogue(made_up(count, photos), frozenset(), {}, "")

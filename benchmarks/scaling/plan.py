@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scaling.remember import remember_shards
 from benchmarks.scaling.steps import EXAMPLE_RECORD, HERE, QUIET, SMALL, step
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import Index, number_of, read_index, save_index
+from freelabels.pipeline.shards.index import read_index
 from freelabels.pipeline.shards.record import canonical, digest
+from freelabels.pipeline.shards.summary import number_of
 from freelabels.pipeline.stages.render import RenderOptions, RenderWork, plan_work, render
 from freelabels.pipeline.storage.local import RECORD
 
@@ -43,25 +45,17 @@ def _build(dataset: Dataset, options: RenderOptions, shards: int) -> None:
     """Folders and small records of so many shards, and their index."""
     root = os.fspath(dataset.path)
     with step(f"make {shards} folders and records"):
-        by_name = {}
+        keys = {}
         for clip in range(shards):
-            name = f"{RenderWork(root, (clip,), None, options, 'fast').id}.0"
-            by_name[name] = number_of(options.key(clip))
-            os.mkdir(f"{root}/{name}")
-            with open(f"{root}/{name}/{RECORD}", "wb") as stream:
+            name = RenderWork(root, (clip,), None, options, "fast").id
+            keys[name] = number_of(options.key(clip))
+            os.mkdir(f"{root}/{name}.0")
+            with open(f"{root}/{name}.0/{RECORD}", "wb") as stream:
                 stream.write(EXAMPLE_RECORD)
     with step("remember them"):
-        stamps = dataset.stamps()
         made_by = dict.fromkeys(("image", "depth", "flow"), options.recipe)
-        index = Index(
-            list(stamps),
-            list(stamps.values()),
-            np.zeros(shards, np.int32),
-            [json.loads(canonical(made_by))],
-            np.arange(shards + 1, dtype=np.int64),
-            np.fromiter((by_name[name] for name in stamps), np.uint64, shards),
-        )
-        save_index(dataset, index)
+        recipe = canonical(made_by).decode()
+        remember_shards(dataset, lambda name: np.array([keys[name]], np.uint64), recipe, "render", 64)
 
 
 def replan(path: str, shards: int) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.scaling.steps import step
-from freelabels.pipeline.shards.index import EMPTY
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.index import index_of
+from freelabels.pipeline.shards.summary import encoded
 from freelabels.pipeline.stages.render import RenderOptions, plan_work
 from freelabels.pipeline.work.attempt import Outcome
 from freelabels.pipeline.work.window import windowed
@@ -108,7 +110,9 @@ def simulate(
     times = iter(drawn.tolist())
     options = RenderOptions(frames=64)
     with step(f"plan {shards} shards from nothing"):
-        work = plan_work("out", EMPTY, shards, options, "fast")
+        work = plan_work(
+            "out", index_of(Dataset("out"), encoded([]), encoded([]), []), shards, options, "fast"
+        )
     cluster = Simulated(workers, times.__next__, task_cost, wait_cost)
     with step(f"the runner's loop, {workers} workers"):
         done = sum(outcome.result is not None for outcome in windowed(cluster, work))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +20,9 @@ from freelabels.pipeline.storage.interface import Storage, open_storage
 from freelabels.pipeline.storage.local import QUARANTINE, RECORD
 
 RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
-SCAN_CACHE = ".sources"  # a folder
-LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, ".index.npz", QUARANTINE)
+SCAN_CACHE, INDEX = ".sources", ".index"  # folders
+OLD_INDEX = ".index.npz"  # of versions up to 0.1.0
+LOGS = ("rejected.jsonl", "failures.jsonl", SCAN_CACHE, INDEX, OLD_INDEX, QUARANTINE)
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # how a file that is not there is refused
 _HOW_TO_MEND = "freelabels verify --repair {} writes it anew from its shards"
 
@@ -208,12 +209,24 @@ class Dataset:
         later = [n for n in self.shards() if n.rpartition(".")[0] == shard and revision_of(n) >= least]
         return self.open(later[0]) if later else None
 
-    def open_all(self, names: Sequence[str]) -> Iterator[Shard]:
-        """Open many shards, in order, with as many requests at a time as the storage bears. Raises as `open`."""
+    def open_all(
+        self, names: Sequence[str], broken: Callable[[CorruptShard], None] | None = None
+    ) -> Iterator[Shard]:
+        """Open many shards, in order, with as many requests at a time as the storage bears.
+
+        broken: told of those that can't be read; without it, raises as `open`.
+        """
         for start in range(0, len(names), RECORDS_AT_A_TIME):
             batch = names[start : start + RECORDS_AT_A_TIME]
             for name, found in zip(batch, self.storage.read_records(batch), strict=True):
-                yield self.open(name) if found is None else Shard.parse(self.storage, name, *found)
+                try:
+                    shard = self.open(name) if found is None else Shard.parse(self.storage, name, *found)
+                except CorruptShard as error:
+                    if broken is None:
+                        raise
+                    broken(error)
+                    continue
+                yield shard
 
     def tags(self) -> list[Tag]:
         """Words that came with the sources: captions, tags, alternative texts. Raises as `open`."""

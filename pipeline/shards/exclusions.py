@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.identity import clip_identity, number_of_name
 from freelabels.pipeline.shards.shard import Shard
 
 FILE = "exclusions.json"
 SCHEMA = 1
-NUMBERED = ("sequence", "stereo", "rgbd")  # kinds of clips made of numbered images
 SHOT_DIGITS = 12  # of a shot's hash
 
 
@@ -35,17 +34,6 @@ class FrameIdentity:
 
     clip: str
     index: int
-
-
-def shot_of(clip: Mapping[str, Any]) -> str:
-    """Of a clip of numbered images, whose own hash is that of its part, the hash of the whole shot; else ""."""
-    return str(clip.get("spec", {}).get("shot", "")) if clip.get("kind") in NUMBERED else ""
-
-
-def clip_identity(clip: Mapping[str, Any]) -> str:
-    """What names a clip's source for good: its shot's or content hash, or its key, or else where it came from."""
-    source = clip.get("source") or [""]
-    return shot_of(clip) or str(clip.get("sha256") or clip.get("key") or source[0])
 
 
 def identities_of(shard: Shard) -> list[FrameIdentity]:
@@ -73,6 +61,11 @@ def excluded_rows(shard: Shard, excluded: frozenset[FrameIdentity]) -> NDArray[n
             numbers = shard.read_rows("frame_index", start, stop) if indexed else np.arange(stop - start)
             out[start:stop] = np.isin(numbers, unwanted)
     return out
+
+
+def listed_names(excluded: frozenset[FrameIdentity]) -> NDArray[np.uint64]:
+    """What clips with a frame on a list may be called, as numbers: a clip of none of these has no frame on it."""
+    return np.array([number_of_name(name) for name in _by_clip(excluded)], np.uint64)
 
 
 @lru_cache(maxsize=4)

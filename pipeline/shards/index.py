@@ -1,211 +1,350 @@
-"""What planning needs to know of every committed shard, remembered in a cache that the shards can always rebuild.
+"""All committed shards by their summaries, remembered in a cache that the shards can always rebuild.
 
-Listing a folder of a million shards takes seconds, opening a million records takes half an hour: so what a record
-says is remembered beside its stamp, which changes when a shard is dropped and made anew. Nothing depends on the
-cache being there, whole or up to date, and no worker writes to it.
+Listing a folder of a million shards takes seconds, opening a million records takes hours: so what a record says is
+remembered beside its stamp, which changes when a shard is dropped and made anew. The cache is a folder of parts of
+some thousand shards, which are never changed and are named by the digest of their bytes: one that doesn't match is
+as if it were not there. Nothing depends on the cache being there, whole or up to date, and no worker
+writes to it.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
+from freelabels.ground.errors import NewerSchema, UserError
 from freelabels.ground.faults import reached
-from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.record import canonical
+from freelabels.pipeline.shards.dataset import INDEX, Dataset
+from freelabels.pipeline.shards.summary import (
+    TABLES,
+    Collector,
+    Summaries,
+    decoded,
+    encoded,
+    joined,
+    joined_ranges,
+)
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
-CACHE = ".index.npz"
 SHARDS_PER_TASK = 500
-NO_KEY = 0  # of a clip whose record gives none
-
-
-def number_of(key: str) -> int:
-    """A clip's key, 16 hexadecimal digits, as a number."""
-    return int(key, 16)
+PART = 4096  # shards of a part; one with less than half of them is put together with what is new
+NOWHERE = -1
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a shard's record says: what made each column, as canonical JSON, and the keys of its clips."""
+class Part:
+    """Remembered shards: a file of the cache, or, where nothing can be written, themselves; `head`: no tables."""
 
-    made_by: bytes
-    keys: tuple[int, ...]
+    head: Summaries
+    source: str | Summaries
+
+    def load(self, dataset: Dataset, tables: Sequence[str]) -> Summaries | None:
+        """With some of the tables; None: another process has put it together with others."""
+        return _load(dataset, self.source, tables) if isinstance(self.source, str) else self.source
 
 
 @dataclass(frozen=True)
 class Index:
     """The committed shards, newest revision of each, sorted by folder name.
 
-    stamps: of their records, as the storage gives them. made: (shards,) which of `recipes` made their columns;
-    recipes: what made each column, by column. starts: (shards + 1,) where each one's clips begin in `keys`, the
-    clips' keys as numbers.
+    names: (shards,) of their folders. made: (shards,) which of `recipes` made their columns; recipes: what made
+    each column, by column. rows: (shards,) how many frames each has. parts: what is remembered; part, place:
+    (shards,) where each shard stands in them. broken: sentences about shards whose records can't be read, which
+    are left out.
     """
 
-    names: Sequence[str]
-    stamps: Sequence[str]
+    dataset: Dataset
+    names: NDArray[np.bytes_]
     made: NDArray[np.int32]
     recipes: Sequence[Mapping[str, Any]]
-    starts: NDArray[np.int64]
-    keys: NDArray[np.uint64]
+    rows: NDArray[np.uint16]
+    parts: Sequence[Part]
+    part: NDArray[np.int32]
+    place: NDArray[np.int32]
+    broken: Sequence[str] = ()
 
-    def keys_of(self, number: int) -> list[int]:
-        """Keys of the clips of a shard, in order."""
-        return self.keys[self.starts[number] : self.starts[number + 1]].tolist()  # type: ignore[no-any-return]
+    def __len__(self) -> int:
+        return len(self.names)
 
-    def others(self, ids: Collection[str]) -> list[int]:
-        """Numbers of the shards that are not called `ids`."""
-        return [k for k, name in enumerate(self.names) if name.rpartition(".")[0] not in ids]
+    def name(self, number: int) -> str:
+        """Folder name of a shard."""
+        return decoded(self.names[number])
 
-    def by_id(self) -> dict[str, int]:
-        """Numbers of the shards by name without revision."""
-        return {name.rpartition(".")[0]: number for number, name in enumerate(self.names)}
+    def numbers_of(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Numbers of the shards with these names without revision; -1: not there."""
+        if not len(self):
+            return np.full(len(ids), NOWHERE, np.int64)
+        own = without_revision(self.names)
+        order = np.argsort(own)
+        found = order[np.minimum(np.searchsorted(own, ids, sorter=order), len(order) - 1)]
+        return np.where(own[found] == ids, found, NOWHERE)
+
+    def others(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Numbers of the shards that are not called `ids`, in order."""
+        there = self.numbers_of(ids)
+        return np.setdiff1d(np.arange(len(self)), there[there >= 0], assume_unique=True)
+
+    def summaries(
+        self, *tables: str, of: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Summaries]]:
+        """The shards, or those with the numbers `of`, part by part, with some of the tables.
+
+        Yields their numbers in the index, and their summaries in the same order. Raises UserError if the record
+        of one that is no longer remembered can't be read.
+        """
+        wanted = np.arange(len(self)) if of is None else of
+        for k in np.unique(self.part[wanted]).tolist():
+            members = wanted[self.part[wanted] == k]
+            members = members[np.argsort(self.place[members])]
+            whole = self.parts[k].load(self.dataset, tables)
+            if whole is None:
+                yield members, _read_anew(self.dataset, [self.name(number) for number in members.tolist()])
+            else:
+                chosen = np.zeros(len(whole), bool)
+                chosen[self.place[members]] = True
+                yield members, whole.select(chosen)
+
+    def keys_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """(numbers,) how many clips these shards have, and the keys of their clips, shard by shard."""
+        counts = np.zeros(len(self), np.int64)
+        found = []
+        for some, part in self.summaries("clips", of=numbers):
+            counts[some] = part.shards["clips"]
+            found.append((some, part.clips["key"].copy()))
+        starts = np.zeros(len(self), np.int64)
+        starts[numbers] = np.cumsum(counts[numbers]) - counts[numbers]
+        keys = np.empty(int(counts[numbers].sum()), np.uint64)
+        for some, its in found:
+            keys[joined_ranges(starts[some], counts[some])] = its
+        return counts[numbers], keys
 
 
-EMPTY = Index((), (), np.zeros(0, np.int32), (), np.zeros(1, np.int64), np.zeros(0, np.uint64))
+def without_revision(names: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Names of shards' folders without the revision."""
+    return np.array([name.rpartition(b".")[0] for name in names.tolist()], names.dtype).reshape(-1)
 
 
-def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> Index:
+def read_index(dataset: Dataset, cluster: Cluster, reporter: Reporter, *, lenient: bool = False) -> Index:
     """The index of a dataset: what is remembered and still so, the rest from the records, read by workers.
 
-    Raises UserError if a record is damaged.
+    What was new is remembered, where the dataset can be written to. Raises UserError if a record can't be read,
+    unless it is `lenient`.
     """
-    known = _load(dataset)
+    parts = _remembered(dataset)
     while True:
         stamps = dataset.stamps()
-        place = {name: k for k, name in enumerate(known.names) if stamps.get(name) == known.stamps[k]}
-        try:
-            fresh = _read_records(dataset, [name for name in stamps if name not in place], cluster, reporter)
+        names, marks = encoded(stamps), encoded(stamps.values())
+        parts, broken = _completed(dataset, names, marks, parts, cluster, reporter)
+        if not broken or dataset.stamps().keys() >= stamps.keys():
             break
-        except UserError:
-            if dataset.stamps().keys() >= stamps.keys():
-                raise
-            # Another process has replaced some of these shards meanwhile: what is there now counts.
-    if not fresh and len(place) == len(known.names):
-        return known
-    index = _merged(known, place, stamps, fresh)
-    reached("index: read")
-    save_index(dataset, index)
-    reached("index: saved")
-    return index
+        # Another process has replaced some of these shards meanwhile: what is there now counts.
+    if broken and not lenient:
+        kind, sentence = broken[0]
+        how = f"; freelabels verify --repair {dataset.path} takes out what is broken"
+        raise UserError(f"{dataset.path}: {sentence}{'' if kind == NewerSchema.__name__ else how}")
+    return index_of(dataset, names, marks, parts, [sentence for _, sentence in broken])
+
+
+def index_of(
+    dataset: Dataset,
+    names: NDArray[np.bytes_],
+    stamps: NDArray[np.bytes_],
+    parts: Sequence[Part],
+    broken: Sequence[str] = (),
+) -> Index:
+    """The index of the shards with these names, sorted, and stamps, as far as they stand in `parts`."""
+    part, place = _matched(names, stamps, parts)
+    made, rows = np.zeros(len(names), np.int32), np.zeros(len(names), np.uint16)
+    recipes: dict[str, int] = {}
+    for k, known in enumerate(parts):
+        mine, head = part == k, known.head
+        new = np.array([recipes.setdefault(text, len(recipes)) for text in head.recipes], np.int32)
+        some = head.shards[place[mine]]
+        if len(some):
+            made[mine], rows[mine] = new[some["made"]], some["rows"]
+    there = part != NOWHERE
+    used, number = np.unique(made[there], return_inverse=True)
+    texts = list(recipes)
+    return Index(
+        dataset,
+        names[there],
+        number.astype(np.int32),
+        [json.loads(texts[k]) for k in used.tolist()],
+        rows[there],
+        parts,
+        part[there],
+        place[there],
+        broken,
+    )
+
+
+def _matched(
+    names: NDArray[np.bytes_], stamps: NDArray[np.bytes_], parts: Sequence[Part]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Of each shard the part that remembers it as it is, `NOWHERE` if none does, and its place there."""
+    part, place = np.full(len(names), NOWHERE, np.int32), np.zeros(len(names), np.int32)
+    for k, known in enumerate(parts):
+        if len(names) and len(known.head):
+            at = np.minimum(np.searchsorted(names, known.head.names), len(names) - 1)
+            same = (names[at] == known.head.names) & (stamps[at] == known.head.stamps) & (part[at] == NOWHERE)
+            part[at[same]], place[at[same]] = k, np.flatnonzero(same)
+    return part, place
+
+
+def _completed(
+    dataset: Dataset,
+    names: NDArray[np.bytes_],
+    stamps: NDArray[np.bytes_],
+    parts: Sequence[Part],
+    cluster: Cluster,
+    reporter: Reporter,
+) -> tuple[list[Part], list[tuple[str, str]]]:
+    """Parts that remember all shards; of those whose records can't be read, the kind of error and a sentence."""
+    part, place = _matched(names, stamps, parts)
+    new, live = part == NOWHERE, np.bincount(part[part != NOWHERE], minlength=len(parts))
+    if not new.any() and (live > 0).all():
+        return [*parts], []
+    few = [k for k in range(len(parts)) if live[k] < PART // 2]
+    broken: list[tuple[str, str]] = []
+
+    def pieces() -> Iterator[Summaries]:
+        for k in few:
+            if (whole := parts[k].load(dataset, TABLES)) is None:
+                new[part == k] = True
+            elif live[k]:
+                chosen = np.zeros(len(whole), bool)
+                chosen[place[part == k]] = True
+                yield whole.select(chosen)
+        yield from _read_records(dataset, list(map(decoded, names[new].tolist())), cluster, reporter, broken)
+
+    found = [known for k, known in enumerate(parts) if k not in few]
+    kept = True
+    for whole in _of_size(pieces()):
+        reached("index: read")
+        found.append(remember(dataset, replace(whole, stamps=stamps[np.searchsorted(names, whole.names)])))
+        kept &= isinstance(found[-1].source, str)
+        reached("index: saved")
+    for k in few if kept else ():
+        source = parts[k].source
+        if isinstance(source, str) and source not in {
+            one.source for one in found if isinstance(one.source, str)
+        }:
+            with suppress(OSError):
+                dataset.storage.remove(f"{INDEX}/{source}")
+    return found, broken
+
+
+def _of_size(pieces: Iterable[Summaries]) -> Iterator[Summaries]:
+    """The same shards in pieces of about `PART`."""
+    waiting: list[Summaries] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if sum(map(len, waiting)) >= PART:
+            yield joined(waiting)
+            waiting = []
+    if sum(map(len, waiting)):
+        yield joined(waiting)
+
+
+# --- the cache ------------------------------------------------------------------------------------------------
+
+
+def _remembered(dataset: Dataset) -> list[Part]:
+    """What earlier runs remembered, without the tables."""
+    found = [(file, _load(dataset, file)) for file in dataset.storage.files(INDEX)]
+    return [Part(head, file) for file, head in found if head is not None]
+
+
+def _load(dataset: Dataset, file: str, tables: Sequence[str] = ()) -> Summaries | None:
+    """A part, with some of its tables; None if it is not there, damaged or of another version."""
+    try:
+        data = dataset.storage.read(f"{INDEX}/{file}")
+        return Summaries.from_bytes(data, tables) if file == _file_name(data) else None
+    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _file_name(data: bytes) -> str:
+    return f"{hashlib.sha256(data).hexdigest()[:32]}.npz"
+
+
+def remember(dataset: Dataset, whole: Summaries) -> Part:
+    """Remember shards for the next run; where that can't be written, for this one."""
+    data = whole.to_bytes()
+    file = _file_name(data)
+    try:
+        dataset.storage.write(f"{INDEX}/{file}", data)
+    except OSError:
+        return Part(whole.head, whole)
+    return Part(whole.head, file)
+
+
+# --- records --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class RecordsWork:
+class SummaryWork:
     """Some shards whose records are to be read in one task."""
 
     dataset: str
     names: tuple[str, ...]
 
 
-def read_entries(work: RecordsWork) -> list[Entry]:
-    """What the records of some shards say. Runs in a worker. Raises CorruptShard."""
-    dataset = Dataset(work.dataset)
-    entries, alike = [], dict[bytes, bytes]()
-    for shard in dataset.open_all(work.names):
-        made_by = canonical({column: shard.made_by(column) for column in shard.fields})
-        keys = (clip.get("key") for clip in shard.clips)
-        numbers = tuple(number_of(key) if key else NO_KEY for key in keys)
-        entries.append(Entry(alike.setdefault(made_by, made_by), numbers))
-    return entries
+@dataclass(frozen=True)
+class Read:
+    """What the records of some shards say; of those that can't be read, the kind of error and a sentence."""
+
+    whole: Summaries
+    broken: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_summaries(work: SummaryWork) -> Read:
+    """Read the records of some shards. Runs in a worker."""
+    dataset, found = Dataset(work.dataset), Collector()
+    broken: list[tuple[str, str]] = []
+    for shard in dataset.open_all(
+        work.names, lambda error: broken.append((type(error).__name__, str(error)))
+    ):
+        found.add(shard)
+    return Read(found.build(), broken)
+
+
+def _read_anew(dataset: Dataset, names: Sequence[str]) -> Summaries:
+    read = read_summaries(SummaryWork(os.fspath(dataset.path), tuple(names)))
+    for _, sentence in read.broken:
+        raise UserError(f"{dataset.path}: {sentence}; run again")
+    return read.whole
 
 
 def _read_records(
-    dataset: Dataset, names: Sequence[str], cluster: Cluster, reporter: Reporter
-) -> dict[str, Entry]:
-    """Entries by name; a few are read here, many by workers."""
+    dataset: Dataset,
+    names: Sequence[str],
+    cluster: Cluster,
+    reporter: Reporter,
+    broken: list[tuple[str, str]],
+) -> Iterator[Summaries]:
+    """What the records say; a few are read here, many by workers."""
     batches = [names[k : k + SHARDS_PER_TASK] for k in range(0, len(names), SHARDS_PER_TASK)]
-    work = [RecordsWork(os.fspath(dataset.path), tuple(batch)) for batch in batches]
-    found: dict[str, Entry] = {}
-    alike: dict[bytes, bytes] = {}  # as many as there are ways that columns were made, not one a shard
-    try:
-        if len(work) <= 1:
-            return {name: entry for w in work for name, entry in zip(w.names, read_entries(w), strict=True)}
-        with reporter.stage("records", len(work)) as tick:
-            for outcome in run(read_entries, work, lambda w: f"records {w.names[0]}", cluster):
-                tick(failed=outcome.result is None)
-                if outcome.result is None:
-                    raise _as_raised(outcome.error)
-                for name, entry in zip(outcome.work.names, outcome.result, strict=True):
-                    found[name] = Entry(alike.setdefault(entry.made_by, entry.made_by), entry.keys)
-    except NewerSchema as error:
-        raise UserError(f"{dataset.path}: {error}") from error
-    except CorruptShard as error:
-        raise UserError(
-            f"{dataset.path}: {error}; freelabels verify --repair {dataset.path} takes out what is broken"
-        ) from error
-    return found
-
-
-def _as_raised(error: str) -> UserError:
-    """The error behind a worker's sentence about it."""
-    kind, _, sentence = error.partition(": ")
-    kinds = {k.__name__: k for k in (CorruptShard, MissingFile, NewerSchema)}
-    return kinds[kind](sentence) if kind in kinds else UserError(f"a record can't be read ({error})")
-
-
-def _merged(
-    known: Index, place: Mapping[str, int], stamps: Mapping[str, str], fresh: Mapping[str, Entry]
-) -> Index:
-    """Remembered entries that still hold, and new ones, for exactly the shards in `stamps`."""
-    names = sorted(stamps)
-    old = np.fromiter((place.get(name, -1) for name in names), np.int64, len(names))
-    numbers: dict[bytes, int] = {canonical(recipe): k for k, recipe in enumerate(known.recipes)}
-    made = np.zeros(len(names), np.int32)
-    counts = np.zeros(len(names), np.int64)
-    made[old >= 0] = known.made[old[old >= 0]]
-    counts[old >= 0] = np.diff(known.starts)[old[old >= 0]]
-    for k in np.flatnonzero(old < 0).tolist():
-        entry = fresh[names[k]]
-        made[k] = numbers.setdefault(entry.made_by, len(numbers))
-        counts[k] = len(entry.keys)
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    keys = np.empty(starts[-1], np.uint64)
-    for k, (name, start) in enumerate(zip(names, starts[:-1].tolist(), strict=True)):
-        source = int(old[k])
-        stop = start + int(counts[k])
-        if source < 0:
-            keys[start:stop] = fresh[name].keys
-        else:
-            keys[start:stop] = known.keys[known.starts[source] : known.starts[source + 1]]
-    used, renumbered = np.unique(made, return_inverse=True)
-    recipes = [json.loads(text) for text in numbers]
-    kept = tuple(recipes[k] for k in used.tolist())
-    return Index(names, [stamps[n] for n in names], renumbered.astype(np.int32), kept, starts, keys)
-
-
-def save_index(dataset: Dataset, index: Index) -> None:
-    """Remember an index for the next run."""
-    text = "\n".join(["\n".join(index.names), "\n".join(index.stamps), json.dumps(index.recipes)])
-    stream = io.BytesIO()
-    np.savez(  # an archive checks its members' checksums when it is read
-        stream,
-        count=np.asarray(len(index.names)),
-        text=np.frombuffer(text.encode(), np.uint8),
-        made=index.made,
-        starts=index.starts,
-        keys=index.keys,
-    )
-    dataset.storage.write(CACHE, stream.getvalue())
-
-
-def _load(dataset: Dataset) -> Index:
-    """What an earlier run remembered; one that can't be read is as if it were not there."""
-    try:
-        with np.load(io.BytesIO(dataset.storage.read(CACHE)), allow_pickle=False) as stored:
-            count = int(stored["count"])
-            lines = stored["text"].tobytes().decode().split("\n")
-            names, stamps, recipes = lines[:count], lines[count : 2 * count], json.loads(lines[2 * count])
-            return Index(names, stamps, stored["made"], recipes, stored["starts"], stored["keys"])
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
-        return EMPTY
+    work = [SummaryWork(os.fspath(dataset.path), tuple(batch)) for batch in batches]
+    if len(work) <= 1:
+        for read in map(read_summaries, work):
+            broken += read.broken
+            yield read.whole
+        return
+    with reporter.stage("records", len(work)) as tick:
+        for outcome in run(read_summaries, work, lambda w: f"records {w.names[0]}", cluster):
+            tick(failed=outcome.result is None)
+            if outcome.result is None:
+                raise UserError(f"a record can't be read ({outcome.error})")
+            broken += outcome.result.broken
+            yield outcome.result.whole

@@ -96,6 +96,10 @@ class Shard:
         """What made a column: generator, version, parameters and the digests of what it was made from."""
         return self.record["columns"][name]["made_by"]  # type: ignore[no-any-return]
 
+    def bytes_of(self, name: str) -> int:
+        """How many bytes a column takes where it is stored."""
+        return sum(int(file["bytes"]) for file in self.record["columns"][name]["objects"].values())
+
     def attributes(self, name: str) -> dict[str, Any]:
         """The array attributes of a column."""
         return self._metadata(name)["attributes"]  # type: ignore[no-any-return]

@@ -91,11 +91,28 @@ def merged(parts: Sequence[Histogram]) -> Histogram:
     Bins are `BINS` of equal width. Raises ValueError without parts.
     """
     low, high = min(part.low for part in parts), max(part.high for part in parts)
-    edges = np.linspace(low, high, BINS + 1)
-    counts = np.zeros(BINS)
-    for part in parts:
-        counts += np.diff(part.up_to(edges)) * sum(part.counts)
+    counts = spread_over(
+        np.array([part.counts for part in parts], float),
+        np.array([part.low for part in parts]),
+        np.array([part.high for part in parts]),
+        low,
+        high,
+    )
     return Histogram(tuple(round(float(count), 2) for count in counts), low, high)
+
+
+def spread_over(counts: Array, lows: Array, highs: Array, low: float, high: float) -> Array:
+    """(bins,) what several histograms count, in even bins from `low` to `high`, each of theirs evenly filled.
+
+    counts: (histograms, bins) of even bins from `lows` to `highs`.
+    """
+    bins = counts.shape[1]
+    edges = np.linspace(low, high, bins + 1)
+    at = np.clip((edges - lows[:, None]) / np.maximum(highs - lows, 1e-300)[:, None] * bins, 0, bins)
+    bin_ = np.minimum(at.astype(np.int64), bins - 1)
+    before = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)
+    below = np.take_along_axis(before, bin_, 1) + (at - bin_) * np.take_along_axis(counts, bin_, 1)
+    return np.asarray(np.diff(below, axis=1).sum(axis=0))
 
 
 def gap(one: Histogram, other: Histogram) -> float:

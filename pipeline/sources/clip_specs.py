@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.shards.index import number_of
+from freelabels.pipeline.shards.summary import number_of
 
 MAX_CLIP = 64  # frames of one shard, so of one clip
 DEFAULT_FPS = (
@@ -189,13 +189,14 @@ def _frozen(value: Any) -> Any:
 class ClipColumns:
     """Many clips, as columns of what planning needs; the rest of a clip is read when its turn comes.
 
-    keys: (clips,) as numbers. frames: (clips,) how many each has. offers: (clips,) which of `kinds` each is.
+    keys: (clips,) as numbers. frames: (clips,) how many each has, `MAX_CLIP` at most. offers: (clips,) which of
+    `kinds` each is.
     kinds: (kind, what it provides) as a `ClipSpec` says them. read: clip number → the whole of it.
     """
 
     keys: NDArray[np.uint64]
-    frames: NDArray[np.uint16]
-    offers: NDArray[np.uint16]
+    frames: NDArray[np.uint8]
+    offers: NDArray[np.uint8]
     kinds: Sequence[tuple[str, frozenset[str]]]
     read: Callable[[int], ClipSpec]
 
@@ -209,17 +210,11 @@ class ClipColumns:
         offers = [numbers.setdefault((spec.kind, spec.provides), len(numbers)) for spec in specs]
         return ClipColumns(
             np.array([number_of(spec.key) for spec in specs], np.uint64),
-            np.array([spec.frames for spec in specs], np.uint16),
-            np.array(offers, np.uint16),
+            np.array([spec.frames for spec in specs], np.uint8),
+            np.array(offers, np.uint8),
             tuple(numbers),
             specs.__getitem__,
         )
-
-
-def joined_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """starts[0] … starts[0] + counts[0] - 1, then the same of starts[1], and so on."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 def camera_numbers(K: NDArray[np.float64]) -> tuple[float, float, float, float]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pickle
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import islice
+from dataclasses import dataclass, replace
 from tempfile import TemporaryFile
 from typing import IO, TypeVar
 
@@ -16,20 +14,21 @@ from numpy.typing import NDArray
 
 from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.summary import joined_ranges
 from freelabels.pipeline.sources import scan_cache
-from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions, joined_ranges
+from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.layouts.grouping import Item
+from freelabels.pipeline.sources.listing import NONE, PHOTOS_PER_TASK, Listing, Order, list_items
 from freelabels.pipeline.sources.scan_cache import Part
 from freelabels.pipeline.storage.uris import shown
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 
 Said = TypeVar("Said", Refusal, Remark)
-PHOTOS_PER_TASK = 32
 SECONDS_A_VIDEO, SECONDS_OF_PHOTOS = 6 * 3600.0, 600.0  # that a task may take; photos usually take one or two
-ITEMS_AT_A_TIME = 4096  # looked up
+CHUNK = 1 << 20  # numbers at a time, where temporary arrays would take as much as the columns
 PART_ITEMS, PART_FRAMES = 1 << 14, 1 << 17  # a part of the cache ends with whichever comes first
 
 
@@ -79,69 +78,17 @@ def scan(
     remembered of files that have not changed is not examined again. One that kills its decoder costs only itself.
     owner: names the sources and options of this run, which forgets nothing that runs of others have remembered.
     """
-    parts = scan_cache.read_parts(dataset)
+    parts, known = scan_cache.read_parts(dataset)
     with TemporaryFile() as unknown:
-        listing = _list(items, options, parts, unknown)
+        listing = list_items(items, options, known, unknown)
+        del known
         if listing.tasks:
             _examine(unknown, listing, options, parts, dataset, cluster, reporter, owner)
-    scanned = _gather(listing, parts, dataset, reporter)
+    places = _places(listing, parts)
+    scanned = _gather(listing, places, parts, dataset, reporter)
     if listing.tasks:
-        _forget(listing, parts, dataset, owner)
+        _forget(places, parts, dataset, owner)
     return scanned
-
-
-# --- listing --------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Listing:
-    """What is kept of the listed items.
-
-    rows: of each, its number in the cache, -1: not there. slots: of each, where its files begin in `ranks`, which
-    holds each file's place among all files ordered by name. unknown: items to examine; tasks: in so many tasks.
-    """
-
-    rows: array[int] = field(default_factory=lambda: array("q"))
-    slots: array[int] = field(default_factory=lambda: array("q"))
-    ranks: array[int] = field(default_factory=lambda: array("q"))
-    unknown: int = 0
-    tasks: int = 0
-
-
-def _list(items: Iterable[Item], options: SourceOptions, parts: list[Part], unknown: IO[bytes]) -> _Listing:
-    """Number all items and their files; those that the cache doesn't know go to the file `unknown`."""
-    listing, photos = _Listing(), 0
-    fingerprint, rows_of = scan_cache.fingerprinter(options), scan_cache.row_finder(parts)
-    ranked = _ranked(items, listing)
-    while batch := list(islice(ranked, ITEMS_AT_A_TIME)):
-        rows = rows_of(scan_cache.fingerprints_of([fingerprint(item) for item in batch]))
-        for k in np.flatnonzero(rows < 0).tolist():
-            pickle.dump((len(listing.rows) + k, batch[k]), unknown)
-            listing.unknown += 1
-            photos += batch[k].kind == "image"
-        listing.rows.frombytes(rows.tobytes())
-    listing.tasks = listing.unknown - photos + -(-photos // PHOTOS_PER_TASK)
-    return listing
-
-
-def _ranked(items: Iterable[Item], listing: _Listing) -> Iterator[Item]:
-    """The items as they come, their files ranked by name: no later item has a file before this one's first."""
-    ranks = listing.ranks
-    waiting: list[tuple[str, int]] = []
-    rank = 0
-    for item in items:
-        first = min(item.uris)
-        while waiting and waiting[0][0] < first:
-            ranks[heappop(waiting)[1]] = rank
-            rank += 1
-        listing.slots.append(len(ranks))
-        for uri in item.uris:
-            heappush(waiting, (uri, len(ranks)))
-            ranks.append(0)
-        yield item
-    for _, slot in sorted(waiting):
-        ranks[slot] = rank
-        rank += 1
 
 
 # --- probing --------------------------------------------------------------------------------------------------
@@ -149,7 +96,7 @@ def _ranked(items: Iterable[Item], listing: _Listing) -> Iterator[Item]:
 
 def _examine(
     unknown: IO[bytes],
-    listing: _Listing,
+    listing: Listing,
     options: SourceOptions,
     parts: list[Part],
     dataset: Dataset,
@@ -159,7 +106,7 @@ def _examine(
 ) -> None:
     """Probe the items in `unknown`; adds what came of them to the cache, part by part, and to `parts`."""
     fingerprint = scan_cache.fingerprinter(options)
-    known = sum(len(part.items) for part in parts)
+    known = sum(part.items for part in parts)
     found: list[tuple[int, Item, Examined]] = []
     frames = 0
 
@@ -187,7 +134,7 @@ def _examine(
 
 
 def _examined(
-    unknown: IO[bytes], listing: _Listing, options: SourceOptions, cluster: Cluster, reporter: Reporter
+    unknown: IO[bytes], listing: Listing, options: SourceOptions, cluster: Cluster, reporter: Reporter
 ) -> Iterator[tuple[int, Item, Examined]]:
     """Place in the listing, item and what came of it, as they come."""
     work: Iterable[ScanWork] = _work(unknown, listing.unknown, options)
@@ -244,76 +191,149 @@ def _task(items: Sequence[tuple[int, Item]], options: SourceOptions) -> ScanWork
 # --- gathering ------------------------------------------------------------------------------------------------
 
 
-def _gather(listing: _Listing, parts: list[Part], dataset: Dataset, reporter: Reporter) -> Scanned:
-    """The clips of the listed items, ordered by their first file's name, and what of them was refused."""
-    rows = np.frombuffer(listing.rows, np.int64)
-    counts = np.concatenate([part.counts for part in parts]).astype(np.int64)
-    begins = np.cumsum(counts) - counts
-    numbers = joined_ranges(begins[rows], counts[rows])
-    first = np.concatenate([part.first for part in parts])[numbers]
-    slots = np.repeat(np.frombuffer(listing.slots, np.int64), counts[rows]) + first
-    ranks = np.frombuffer(listing.ranks, np.int64)[slots]
-    if (np.diff(ranks) < 0).any():
-        numbers = numbers[np.argsort(ranks, kind="stable")]
-    keys = np.concatenate([part.keys for part in parts])[numbers]
-    read = scan_cache.spec_reader(dataset, parts)
+def _places(listing: Listing, parts: list[Part]) -> NDArray[np.uint32]:
+    """(items,) where each remembered item stands in the listing, `NONE`: it is not there."""
+    places = np.full(sum(part.items for part in parts), NONE, np.uint32)
+    rows = np.frombuffer(listing.rows, np.uint32)
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        places[some] = np.arange(start, start + len(some), dtype=np.uint32)
+    listing.rows = array("I")
+    return places
 
-    refused = _of_listed(listing, parts, [part.refusals for part in parts])
+
+def _gather(
+    listing: Listing, places: NDArray[np.uint32], parts: list[Part], dataset: Dataset, reporter: Reporter
+) -> Scanned:
+    """The clips of the listed items, ordered by their first file's name, and what of them was refused."""
+    columns, noted = _columns(listing.order, places, parts, dataset)
+    read = scan_cache.spec_reader(dataset, parts)
+    numbers = columns.numbers
+    refused = _of_listed(places, parts, [part.refusals for part in parts])
     refusals = {refusal.uri: refusal for refusal in refused}
-    kept = np.ones(len(keys), bool)
-    for again, twin in _twins(keys):
-        kept[again] = False
-        uri = read(int(numbers[again])).uris[0]
+    again = []
+    for later, twin in _twins(columns.keys):
+        again.append(later)
+        uri = read(int(numbers[later])).uris[0]
         if uri not in refusals:
             refusals[uri] = Refusal(uri, f"has the same content as {read(int(numbers[twin])).uris[0]}")
-    numbers, keys = numbers[kept], keys[kept]
-
-    noted = numbers[np.concatenate([part.noted for part in parts])[numbers]].tolist()
-    remarks = sorted({Remark(clip.uris[0], clip.note) for clip in map(read, noted)}, key=str)
-    remarks += sorted(set(_of_listed(listing, parts, [part.remarks for part in parts])), key=str)
+    if again:
+        columns = columns.without(again)
+        numbers = columns.numbers
+        noted = noted[np.isin(noted, numbers)]
+    remarks = sorted({Remark(clip.uris[0], clip.note) for clip in map(read, noted.tolist())}, key=str)
+    remarks += sorted(set(_of_listed(places, parts, [part.remarks for part in parts])), key=str)
     for remark in remarks:
         reporter.say(shown(str(remark)))
-    kinds: dict[tuple[str, frozenset[str]], int] = {}
-    offers = [
-        np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint16)[part.offers]
-        for part in parts
-    ]
-    frames = np.concatenate([part.frames for part in parts])[numbers]
     clips = ClipColumns(
-        keys, frames, np.concatenate(offers)[numbers], tuple(kinds), lambda k: read(int(numbers[k]))
+        columns.keys, columns.frames, columns.offers, columns.kinds, lambda k: read(int(numbers[k]))
     )
     return Scanned(clips, [refusals[uri] for uri in sorted(refusals)], remarks)
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """As in `ClipColumns`; numbers: (clips,) of each in the cache."""
+
+    keys: NDArray[np.uint64]
+    frames: NDArray[np.uint8]
+    offers: NDArray[np.uint8]
+    numbers: NDArray[np.uint32]
+    kinds: tuple[tuple[str, frozenset[str]], ...]
+
+    def without(self, some: Sequence[int]) -> _Columns:
+        """The others."""
+        kept = np.ones(len(self.keys), bool)
+        kept[some] = False
+        return replace(self, **{name: getattr(self, name)[kept] for name in ARRAYS})
+
+    def ordered(self, ranks: NDArray[np.int64]) -> _Columns:
+        """By rising rank."""
+        if (ranks[1:] >= ranks[:-1]).all():
+            return self
+        order = np.argsort(ranks, kind="stable")
+        return replace(self, **{name: getattr(self, name)[order] for name in ARRAYS})
+
+
+ARRAYS = ("keys", "frames", "offers", "numbers")
+
+
+def _columns(
+    order: Order, places: NDArray[np.uint32], parts: list[Part], dataset: Dataset
+) -> tuple[_Columns, NDArray[np.int64]]:
+    """The clips of the listed items in order, put in place part by part, and the numbers of those with a note."""
+    begins = _begins(places, parts)
+    total = int(begins[-1])
+    columns = _Columns(
+        np.empty(total, np.uint64), np.empty(total, np.uint8), np.empty(total, np.uint8),
+        np.empty(total, np.uint32), (),
+    )  # fmt: skip
+    ranks = np.empty(total if len(order.several) else 0, np.int64)
+    kinds: dict[tuple[str, frozenset[str]], int] = {}
+    noted: list[NDArray[np.int64]] = []
+    items = clips = 0
+    for part in parts:
+        place = places[items : items + part.items]
+        listed = place != NONE
+        if listed.any():
+            its = scan_cache.read_columns(dataset, part)
+            counts = part.counts.astype(np.int64)
+            mine = np.repeat(listed, counts)
+            own = np.flatnonzero(mine)
+            to = joined_ranges(begins[place[listed]].astype(np.int64), counts[listed])
+            offers = np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.uint8)
+            columns.keys[to], columns.frames[to] = its.keys[mine], its.frames[mine]
+            columns.offers[to], columns.numbers[to] = offers[its.offers[mine]], clips + own
+            if len(ranks):
+                ranks[to] = order.of(
+                    np.repeat(place[listed].astype(np.int64), counts[listed]), its.first[mine]
+                )
+            noted.append(clips + own[its.noted[mine]])
+        items += part.items
+        clips += part.clips
+    columns = replace(columns, kinds=tuple(kinds))
+    return columns.ordered(ranks), np.concatenate([np.zeros(0, np.int64), *noted])
+
+
+def _begins(places: NDArray[np.uint32], parts: list[Part]) -> NDArray[np.uint32]:
+    """(listed + 1,) where the clips of each listed item begin, in the order of the listing."""
+    begins = np.zeros(int((places != NONE).sum()) + 1, np.uint32)
+    start = 0
+    for part in parts:
+        place = places[start : start + part.items]
+        begins[place[place != NONE] + 1] = part.counts[place != NONE]
+        start += part.items
+    return np.cumsum(begins, dtype=np.uint32, out=begins)
+
+
 def _of_listed(
-    listing: _Listing, parts: list[Part], said: Sequence[Sequence[tuple[int, Said]]]
+    places: NDArray[np.uint32], parts: list[Part], said: Sequence[Sequence[tuple[int, Said]]]
 ) -> Iterator[Said]:
     """What was said, part by part, of the listed items."""
-    listed = np.zeros(sum(len(part.items) for part in parts), bool)
-    listed[np.frombuffer(listing.rows, np.int64)] = True
     begin = 0
     for part, lines in zip(parts, said, strict=True):
-        yield from (line for item, line in lines if listed[begin + item])
-        begin += len(part.items)
+        yield from (line for item, line in lines if places[begin + item] != NONE)
+        begin += part.items
 
 
 def _twins(keys: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Position of each key that was there before, in order, and of the first one like it."""
-    order = np.argsort(keys, kind="stable")
-    again = keys[order][1:] == keys[order][:-1]
-    if again.any():
-        head = np.concatenate([[True], ~again])
-        firsts = order[np.maximum.accumulate(np.where(head, np.arange(len(order)), 0))]
-        yield from sorted(zip(order[~head].tolist(), firsts[~head].tolist(), strict=True))
+    ordered = np.sort(keys)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    first: dict[int, int] = {}
+    for start in range(0, len(keys) if len(twice) else 0, CHUNK):
+        for k in (start + np.flatnonzero(np.isin(keys[start : start + CHUNK], twice))).tolist():
+            if (twin := first.setdefault(int(keys[k]), k)) != k:
+                yield k, twin
 
 
-def _forget(listing: _Listing, parts: list[Part], dataset: Dataset, owner: str) -> None:
+def _forget(places: NDArray[np.uint32], parts: list[Part], dataset: Dataset, owner: str) -> None:
     """Drop this owner's parts of the cache that none of the listed items is in: their files changed or went."""
-    rows = np.sort(np.frombuffer(listing.rows, np.int64))
     begin = 0
     for part in parts:
-        unused = np.searchsorted(rows, begin) == np.searchsorted(rows, begin + len(part.items))
+        unused = (places[begin : begin + part.items] == NONE).all()
         if unused and part.owner == owner:
             scan_cache.drop_part(dataset, part)
             reached("scan cache: forgotten")
-        begin += len(part.items)
+        begin += part.items

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from freelabels.ground.errors import Unwritable, UserError
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.work.runner import Outcome
+from freelabels.pipeline.shards.index import read_index
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster, Outcome
 
 # What a place answers that takes nothing more, whatever is to be written.
 NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
@@ -59,6 +61,12 @@ def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset
     for name in dataset.superseded():
         dataset.storage.drop(name)
     return dataset
+
+
+def end(dataset: Dataset, cluster: Cluster, reporter: Reporter) -> None:
+    """Remember what a run has made, read by its workers, so that whoever comes next opens no record."""
+    with suppress(UserError, OSError):  # nothing depends on it
+        read_index(dataset, cluster, reporter, lenient=True)
 
 
 def failure_entry(outcome: Outcome[Any, Any], shard: str, sources: Sequence[str]) -> dict[str, Any]:

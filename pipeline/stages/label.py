@@ -22,6 +22,7 @@ from freelabels.pipeline.sources.find import Item, Passed, Refusal, find
 from freelabels.pipeline.sources.scan import scan
 from freelabels.pipeline.stages.bookkeeping import (
     begin,
+    end,
     failure_entry,
     time_limit,
     write_failed,
@@ -191,6 +192,8 @@ def _label_clips(
                 sources = sorted({clip.uris[0] for clip in shard.clips})
                 failures.append(failure_entry(outcome, shard.id, sources))
         left = again
+    if made:
+        end(dataset, cluster, reporter)
     dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))

@@ -17,7 +17,7 @@ from freelabels.pipeline.stages.planning import (
     choose,
 )
 
-NOT_THERE = -1  # instead of the number of what made a shard
+NOT_THERE = -1  # instead of the number of a shard, or of what made it
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def plan_work(
 
     Shards of which the same columns were made in the same way are planned together: the index tells which.
     """
-    committed, offers = index.by_id(), shards.offers.tolist()
-    bases = array("q", (committed.get(shard, NOT_THERE) for shard in shards.ids))
+    offers = shards.offers.tolist()
+    bases = index.numbers_of(shards.ids).tolist()
     skipped: dict[str, dict[str, str]] = {}
     ways: dict[tuple[int, int], Choice] = {}
     older, lengths = Older({}), shards.lengths.tolist()
@@ -102,7 +102,7 @@ def plan_work(
 
     def make(number: int) -> LabelWork:
         way, base = ways[key_of(number)], bases[number]
-        name = None if base == NOT_THERE else index.names[base]
+        name = None if base == NOT_THERE else index.name(base)
         return LabelWork(path, shards.read(number), name, way.detectors, way.recipes, options)
 
     return LabelPlan(todo, make, older), skipped

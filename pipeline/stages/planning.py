@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,8 @@ from freelabels.generators.contract.detector import Detector, Plan, inputs, prov
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS
-from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, joined_ranges
+from freelabels.pipeline.shards.summary import decoded
+from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec
 from freelabels.pipeline.storage.uris import shown
 
 # Raised whenever the same source would be decoded to other pixels.
@@ -25,6 +27,9 @@ DECODE = {"generator": "decode", "version": 2, "parameters": {}}
 TAG = ("kind", "text", "origin")  # of words that came with a source
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in a name that are no UTF-8
+
+DIGITS = 16  # of a clip's key
+CHUNK = 1 << 20  # clips at a time, where temporary arrays would take as much as the columns
 
 Recipe = dict[str, Any]
 
@@ -52,67 +57,99 @@ class PlannedShards:
     """Many planned shards as columns: the k-th holds the clips `members[starts[k] : starts[k + 1]]`."""
 
     clips: ClipColumns
-    members: NDArray[np.int64]
+    members: NDArray[np.uint32]
     starts: NDArray[np.int64]
-    ids: Sequence[str]
+    ids: NDArray[np.bytes_]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @staticmethod
-    def of(clips: ClipColumns, members: NDArray[np.int64], starts: NDArray[np.int64]) -> PlannedShards:
+    def of(clips: ClipColumns, members: NDArray[np.uint32], starts: NDArray[np.int64]) -> PlannedShards:
         """Shards with their ids."""
-        keys, bounds = clips.keys[members].tolist(), starts.tolist()
         kinds = [kind for kind, _ in clips.kinds]
-        ids = [
-            shard_id(kinds[offer], [f"{key:016x}" for key in keys[start:stop]])
-            for offer, start, stop in zip(
-                clips.offers[members[starts[:-1]]].tolist(), bounds[:-1], bounds[1:], strict=True
-            )
-        ]
-        return PlannedShards(clips, members, starts, ids)
+        ids: list[bytes] = []
+        for some in _chunks(starts):
+            bounds = starts[some.start : some.stop + 1]
+            text = clips.keys[members[bounds[0] : bounds[-1]]].astype(">u8").tobytes().hex()
+            offers = clips.offers[members[bounds[:-1]]].tolist()
+            ends = ((bounds - bounds[0]) * DIGITS).tolist()
+            for offer, start, stop in zip(offers, ends[:-1], ends[1:], strict=True):
+                keys = [text[k : k + DIGITS] for k in range(start, stop, DIGITS)]
+                ids.append(shard_id(kinds[offer], keys).encode())
+        return PlannedShards(clips, members, starts, np.array(ids, np.bytes_).reshape(-1))
+
+    def id(self, number: int) -> str:
+        """Name of a shard without its revision."""
+        return decoded(self.ids[number])
 
     @property
     def frames(self) -> int:
         """How many rows all shards have."""
-        return int(self.clips.frames[self.members].sum())
+        return int(self.lengths.sum())
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(shards,) how many rows each has."""
-        return np.add.reduceat(self.clips.frames[self.members], self.starts[:-1], dtype=np.int64)
+        out = np.zeros(len(self), np.int64)
+        for some in _chunks(self.starts):
+            start, stop = self.starts[some.start], self.starts[some.stop]
+            frames = self.clips.frames[self.members[start:stop]]
+            out[some] = np.add.reduceat(frames, self.starts[some] - start, dtype=np.int64)
+        return out
 
     @property
-    def offers(self) -> NDArray[np.uint16]:
+    def offers(self) -> NDArray[np.uint8]:
         """(shards,) which of `clips.kinds` each is."""
         return self.clips.offers[self.members[self.starts[:-1]]]
 
     def read(self, number: int) -> ShardPlan:
         """One of them, with the whole of its clips."""
         members = self.members[self.starts[number] : self.starts[number + 1]].tolist()
-        return ShardPlan(self.ids[number], tuple(self.clips.read(member) for member in members))
+        return ShardPlan(self.id(number), tuple(self.clips.read(member) for member in members))
+
+
+def _chunks(starts: NDArray[np.int64]) -> Iterator[slice]:
+    """Slices of shards with about `CHUNK` clips each."""
+    shard = 0
+    while shard < len(starts) - 1:
+        stop = int(np.searchsorted(starts, starts[shard] + CHUNK, side="right")) - 1
+        yield slice(shard, max(stop, shard + 1))
+        shard = max(stop, shard + 1)
 
 
 def pack(clips: ClipColumns, rows: int = MAX_ROWS) -> PlannedShards:
     """Pack whole clips into shards of up to `rows` frames, in order, clips that offer the same together."""
-    order = sorted(range(len(clips.kinds)), key=lambda k: (clips.kinds[k][0], sorted(clips.kinds[k][1])))
-    groups = [np.flatnonzero(clips.offers == offer) for offer in order]
-    starts = [0]
-    for group in groups:
-        ends = np.cumsum(clips.frames[group], dtype=np.int64)
-        begin, base, filled = 0, starts[-1], 0
-        while begin < len(group):
-            stop = max(int(np.searchsorted(ends, filled + rows, side="right")), begin + 1)
-            starts.append(base + stop)
-            begin, filled = stop, int(ends[stop - 1])
-    members = np.concatenate([np.zeros(0, np.int64), *groups])
-    return PlannedShards.of(clips, members, np.asarray(starts, np.int64))
+    members = np.empty(len(clips), np.uint32)
+    starts = array("q", [0])
+    for offer in sorted(
+        range(len(clips.kinds)), key=lambda k: (clips.kinds[k][0], sorted(clips.kinds[k][1]))
+    ):
+        begin = filled = starts[-1]
+        for start in range(0, len(clips), CHUNK):
+            found = np.flatnonzero(clips.offers[start : start + CHUNK] == offer) + start
+            members[filled : filled + len(found)] = found
+            filled += len(found)
+            begin = _close(
+                clips.frames[members[begin:filled]], rows, begin, starts, start + CHUNK >= len(clips)
+            )
+    return PlannedShards.of(clips, members, np.frombuffer(starts, np.int64))
 
 
-def held_keys(index: Index, ids: Collection[str]) -> NDArray[np.uint64]:
-    """Keys of the clips in committed shards other than those called `ids`, shard by shard."""
-    others = np.asarray(index.others(ids), np.int64)
-    return index.keys[joined_ranges(index.starts[others], np.diff(index.starts)[others])]
+def _close(frames: NDArray[np.uint8], rows: int, begin: int, starts: array[int], last: bool) -> int:
+    """Close shards of clips of so many frames, the first number `begin`; returns the first that is left.
+
+    last: whether what is left makes a shard too.
+    """
+    ends = np.cumsum(frames, dtype=np.int64)
+    first = filled = 0
+    while first < len(ends):
+        stop = max(int(np.searchsorted(ends, filled + rows, side="right")), first + 1)
+        if stop == len(ends) and not last:
+            break
+        starts.append(begin + stop)
+        first, filled = stop, int(ends[stop - 1])
+    return begin + first
 
 
 def uncovered(shards: PlannedShards, index: Index) -> PlannedShards:
@@ -121,11 +158,10 @@ def uncovered(shards: PlannedShards, index: Index) -> PlannedShards:
     A planned shard loses the clips that a committed shard outside this plan holds; that shard is kept in its
     place, so that no frame is ever stored twice and none is labelled again because a file came beside it.
     """
-    clips, ids = shards.clips, set(shards.ids)
-    others = np.asarray(index.others(ids), np.int64)
+    clips, others = shards.clips, index.others(shards.ids)
     if not len(others):
         return shards
-    held, counts = held_keys(index, ids), np.diff(index.starts)[others]
+    counts, held = index.keys_of(others)
     by_key = np.argsort(clips.keys)
     found = by_key[np.minimum(np.searchsorted(clips.keys, held, sorter=by_key), len(clips) - 1)]
     strange = clips.keys[found] != held
@@ -133,7 +169,7 @@ def uncovered(shards: PlannedShards, index: Index) -> PlannedShards:
     kept = (counts > 0) & (missing == 0)
     left = ~np.isin(clips.keys[shards.members], held)
     sizes = np.add.reduceat(left, shards.starts[:-1], dtype=np.int64)
-    members = np.concatenate([found[np.repeat(kept, counts)], shards.members[left]])
+    members = np.concatenate([found[np.repeat(kept, counts)], shards.members[left]]).astype(np.uint32)
     lengths = np.concatenate([counts[kept], sizes[sizes > 0]])
     return PlannedShards.of(clips, members, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 

@@ -20,18 +20,19 @@ from freelabels.generators.contract.fields import field as field_named
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import Index, number_of, read_index
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import canonical, digest
 from freelabels.pipeline.shards.shard import MAX_ROWS, revision_of
+from freelabels.pipeline.shards.summary import decoded, encoded, number_of
 from freelabels.pipeline.stages.bookkeeping import (
     begin,
     committing,
+    end,
     failure_entry,
     time_limit,
     write_failed,
     writing_to,
 )
-from freelabels.pipeline.stages.planning import held_keys
 from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
@@ -183,7 +184,7 @@ def render(
         index = read_index(dataset, cluster, reporter)
         work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
         remade = {item.base for item in work}
-        if kept := next((name for name in index.names if name not in remade), None):
+        if kept := next((name for name in map(decoded, index.names.tolist()) if name not in remade), None):
             _refuse_other_classes(dataset, kept, options.library.classes)
         reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
         made, failures = 0, []
@@ -206,6 +207,8 @@ def render(
                     failures.append(failure_entry(outcome, outcome.work.id, sources))
                 else:
                     made += 1
+        if made:
+            end(dataset, cluster, reporter)
         dataset.failures_log().write_lines(failures)
         if failures:
             reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
@@ -232,19 +235,23 @@ def plan_work(
     step = _clips_per_shard(options)
     groups = [tuple(range(start, min(start + step, clips))) for start in range(0, clips, step)]
     plans = [RenderWork(path, group, None, options, compression) for group in groups]
-    committed = index.by_id()
+    others = index.others(encoded(plan.id for plan in plans))
+    held = set(index.keys_of(others)[1].tolist())
+    if held:
+        left = [tuple(c for c in p.clips if number_of(options.key(c)) not in held) for p in plans]
+        plans = [
+            plan if its == plan.clips else dataclasses.replace(plan, clips=its)
+            for plan, its in zip(plans, left, strict=True)
+            if its
+        ]
     made_now = [recipes.get("image") == options.recipe for recipes in index.recipes]
-    held = set(held_keys(index, {plan.id for plan in plans}).tolist())
+    committed = index.numbers_of(encoded(plan.id for plan in plans)).tolist()
     work = []
-    for plan in plans:
-        if held:
-            left = tuple(clip for clip in plan.clips if number_of(options.key(clip)) not in held)
-            plan = plan if left == plan.clips else dataclasses.replace(plan, clips=left)
-        number = committed.get(plan.id) if plan.clips else None
-        if plan.clips and number is None:
+    for plan, number in zip(plans, committed, strict=True):
+        if number < 0:
             work.append(plan)
-        elif number is not None and not made_now[index.made[number]]:
-            work.append(dataclasses.replace(plan, base=index.names[number]))
+        elif not made_now[index.made[number]]:
+            work.append(dataclasses.replace(plan, base=index.name(number)))
     return work
 
 

@@ -16,6 +16,7 @@ from freelabels.generators.contract.pictures import picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.viewer.inspect import index_to_look
 
 TILE, GAP, HEADER = 160, 4, 18
 INK, FAINT, PAPER = (230, 230, 230), (130, 130, 138), (24, 24, 28)
@@ -79,18 +80,24 @@ def draw_contact_sheet(
 
 def _spread(dataset: Dataset, frames: int) -> list[tuple[Shard, int]]:
     """Frames from every kind of source in turn, from as many clips as there are, in the middle of each."""
-    by_kind: dict[str, list[tuple[Shard, int]]] = {}
-    for name in dataset.shards():
-        shard = dataset.open(name)
-        for clip in shard.clips:
-            by_kind.setdefault(clip["kind"], []).append((shard, sum(clip["rows"]) // 2))
-    picked: list[tuple[Shard, int]] = []
-    share = -(-frames // max(len(by_kind), 1))
-    for kind in sorted(by_kind):
-        rows = by_kind[kind]
-        step = max(1, len(rows) // share)
-        picked += rows[::step][:share]
-    return picked[:frames]
+    index = index_to_look(dataset)
+    found: dict[str, list[NDArray[np.int64]]] = {}  # kind → shard number and row of the middle of each clip
+    for numbers, part in index.summaries("clips"):
+        of_shard = np.repeat(numbers, part.shards["clips"])
+        middle = (part.clips["start"].astype(np.int64) + part.clips["stop"]) // 2
+        for kind in np.unique(part.clips["kind"]).tolist():
+            mine = part.clips["kind"] == kind
+            found.setdefault(part.kinds[kind], []).append(np.stack([of_shard[mine], middle[mine]], axis=1))
+    picked: list[tuple[int, int]] = []
+    share = -(-frames // max(len(found), 1))
+    for kind in sorted(found):
+        rows = np.concatenate(found[kind])
+        rows = rows[np.lexsort(rows.T[::-1])]
+        picked += map(tuple, rows[:: max(1, len(rows) // share)][:share].tolist())
+    shards = {
+        number: dataset.open(index.name(number)) for number in {number for number, _ in picked[:frames]}
+    }
+    return [(shards[number], row) for number, row in picked[:frames]]
 
 
 def _shown(chosen: Sequence[tuple[Shard, int]], fields: Sequence[str]) -> list[str]:

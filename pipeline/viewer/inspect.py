@@ -5,62 +5,64 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from freelabels.generators.contract.fields import confidence_name, known_field
-from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import digest
-from freelabels.pipeline.shards.shard import Shard
-from freelabels.pipeline.shards.statistics import Histogram, merged
 from freelabels.pipeline.storage.uris import output_folder
+from freelabels.pipeline.viewer.figures import column_figures
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 
 MIB = 1 << 20
 
 
-def inspect(
-    path: str | os.PathLike[str], each: Callable[[Shard], None] = lambda shard: None
-) -> dict[str, Any]:
+def inspect(path: str | os.PathLike[str], cluster: Cluster | None = None) -> dict[str, Any]:
     """Figures of a dataset from the records of its shards, ready for JSON. Raises NotADataset.
 
-    Shards whose record can't be read are listed under ``corrupt``. each: called with every other shard, in order.
+    Shards whose record can't be read are listed under ``corrupt``. cluster: what reads records that are not
+    remembered, where there are many.
     """
-    dataset = Dataset(path)
-    attributes = dataset.attributes
-    kinds: dict[str, Counter[str]] = {}
-    columns: dict[str, dict[str, Any]] = {}
-    rows, shards, corrupt = 0, 0, []
-    for name in dataset.shards():
-        try:
-            shard = dataset.open(name)
-        except CorruptShard as error:
-            corrupt.append(str(error))
-            continue
-        shards += 1
-        rows += shard.rows
-        each(shard)
-        for clip in shard.clips:
-            kind = kinds.setdefault(clip["kind"], Counter())
-            kind["clips"] += 1
-            kind["frames"] += clip["rows"][1] - clip["rows"][0]
-        for column, entry in shard.record["columns"].items():
-            _add(columns.setdefault(column, _nothing()), entry, shard.rows)
+    return inspected(index_to_look(Dataset(path), cluster))
+
+
+def index_to_look(dataset: Dataset, cluster: Cluster | None = None) -> Index:
+    """The index of a dataset, for people: what can't be read is part of the picture. Raises NotADataset."""
+    _ = dataset.attributes
+    return read_index(dataset, cluster or Cluster(), Reporter("quiet"), lenient=True)
+
+
+def inspected(index: Index) -> dict[str, Any]:
+    """As `inspect`."""
+    dataset = index.dataset
+    kinds: dict[str, list[int]] = {}
+    for _, part in index.summaries("clips"):
+        frames = (part.clips["stop"] - part.clips["start"]).astype(np.int64)
+        for number in np.unique(part.clips["kind"]).tolist():
+            mine = part.clips["kind"] == number
+            known = kinds.setdefault(part.kinds[number], [0, 0])
+            known[0] += int(mine.sum())
+            known[1] += int(frames[mine].sum())
+    columns = column_figures(index)
     return {
-        "dataset": os.fspath(path),
-        "attributes": attributes,
-        "shards": shards,
-        "rows": rows,
+        "dataset": os.fspath(dataset.path),
+        "attributes": dataset.attributes,
+        "shards": len(index),
+        "rows": int(index.rows.sum(dtype=np.int64)),
         "bytes": sum(column["bytes"] for column in columns.values()),
-        "sources": {kind: dict(count) for kind, count in sorted(kinds.items())},
-        "fields": {name: _summary(column) for name, column in sorted(columns.items())},
+        "sources": {kind: {"clips": n[0], "frames": n[1]} for kind, n in sorted(kinds.items())},
+        "fields": columns,
         "refused": _lines(dataset.rejected_log()),
         "failed": _lines(dataset.failures_log()),
-        "corrupt": corrupt,
+        "corrupt": list(index.broken),
     }
 
 
@@ -87,57 +89,6 @@ def write_scenes(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -
 def _file_name(key: str) -> str:
     """A clip's key, or, as a dataset may come from anywhere, its digest if it could name a place elsewhere."""
     return key if re.fullmatch(r"[\w-]+", key) else digest(key)[:16]
-
-
-def _nothing() -> dict[str, Any]:
-    return {
-        "rows": 0,
-        "bytes": 0,
-        "pixels": 0,
-        "labelled": 0.0,
-        "confidence": Counter(),
-        "trust": 0.0,
-        "histograms": [],
-        "counts": Counter(),
-        "made_by": Counter(),
-    }
-
-
-def _add(total: dict[str, Any], entry: Mapping[str, Any], rows: int) -> None:
-    total["rows"] += rows
-    total["bytes"] += sum(item["bytes"] for item in entry["objects"].values())
-    figures = entry["statistics"]
-    total["pixels"] += figures.get("pixels", 0)
-    total["labelled"] += figures.get("coverage", 0) * figures.get("pixels", 0)
-    for level, count in enumerate(figures.get("confidence_histogram", [])):
-        total["confidence"][level] += count
-    total["trust"] += figures.get("confidence_mean", 0) * figures.get("pixels", 0)
-    if "histogram" in figures:
-        total["histograms"].append(Histogram(tuple(figures["histogram"]), *figures["range"]))
-    for number, count in enumerate(figures.get("counts", [])):
-        total["counts"][number] += count
-    made_by = entry["made_by"]
-    total["made_by"][f"{made_by.get('generator', '?')} {made_by.get('version', '')}".strip()] += rows
-
-
-def _summary(column: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "rows": column["rows"],
-        "bytes": column["bytes"],
-        "made_by": dict(column["made_by"]),
-    }
-    if column["pixels"]:
-        out["coverage"] = round(column["labelled"] / column["pixels"], 4)
-    if column["histograms"]:
-        values = merged(column["histograms"])
-        out["histogram"], out["range"] = list(values.counts), [values.low, values.high]
-    if column["counts"]:
-        out["counts"] = [column["counts"][number] for number in range(max(column["counts"]) + 1)]
-    histogram = column["confidence"]
-    if histogram:
-        out["confidence_histogram"] = [histogram[level] for level in range(len(histogram))]
-        out["confidence"] = round(column["trust"] / column["pixels"], 4)
-    return out
 
 
 def _lines(log: DatasetFile) -> int:

@@ -25,12 +25,14 @@ from freelabels.pipeline.quality.rightness import TRUTH
 from freelabels.pipeline.quality.spot_check import Span, Survey, sample_spans, survey
 from freelabels.pipeline.quality.verify import VerifySummary
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
-from freelabels.pipeline.shards.exclusions import clip_identity, excluded_rows, exclusions_of
+from freelabels.pipeline.shards.exclusions import excluded_rows, exclusions_of
+from freelabels.pipeline.shards.identity import clip_identity
 from freelabels.pipeline.shards.record import SCHEMA
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, gap
+from freelabels.pipeline.shards.summary import frame_size
 from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, is_label, names_of
-from freelabels.pipeline.viewer.inspect import inspect
+from freelabels.pipeline.viewer.inspect import index_to_look, inspected
 
 if TYPE_CHECKING:
     from freelabels.pipeline.quality.detector_errors import DetectorErrors
@@ -121,11 +123,14 @@ def gather(path: str | os.PathLike[str]) -> DatasetReport:
             classes.update(names_of(shard, CLASSES, {}))
         out.extend((len(names), int(row)) for row in np.flatnonzero(excluded_rows(shard, excluded)))
         names.append(shard.name)
-        sizes.append(_size_of(shard))
+        sizes.append(frame_size(shard))
         columns.append(sets.setdefault(shard.fields, len(sets)))
         shard.close()
 
-    figures = inspect(path, note)
+    index = index_to_look(dataset)
+    figures = inspected(index)
+    for shard in dataset.open_all([index.name(number) for number in range(len(index))]):
+        note(shard)
     kinds = set(clips.kind)
     domains = [
         name for name, there in (("real", kinds - {"render"}), ("synthetic", "render" in kinds)) if there
@@ -151,16 +156,6 @@ def gather(path: str | os.PathLike[str]) -> DatasetReport:
 
 def _shown_source(clip: dict[str, Any]) -> str:
     return str((clip.get("source") or [clip_identity(clip) or "unknown"])[0])
-
-
-def _size_of(shard: Shard) -> tuple[int, int] | None:
-    """(height, width) of a shard's frames: of its images, or else of any map."""
-    for name in ("image", *shard.fields):
-        spec = known_field(name)
-        if name in shard.fields and spec is not None and spec.is_map:
-            height, width = shard.shape(name)[1:3]
-            return height, width
-    return None
 
 
 def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, Any]]:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards import identity
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
+    FrameIdentity,
     excluded_rows,
     exclusions_json,
     exclusions_of,
+    listed_names,
     read_exclusions,
-    shot_of,
 )
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.shards.summary import decoded
+from freelabels.pipeline.work.progress import Reporter
+from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.data.order import SAMPLING
-from freelabels.train.data.windows import DOMAINS, REAL, SYNTHETIC, Builder, Windows
+from freelabels.train.data.windows import DOMAINS, REAL, SYNTHETIC, Builder, Runs, Windows
+
+HERE, QUIET = Cluster(workers=0), Reporter("quiet")
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,8 @@ class Catalogue:
     windows: all of them, real ones first, shards in order. fields: (domain, name) of every column of any shard.
     names: by category, the names of its classes in all shards, a class's id being its place. digest: identifies
     the data, so that a resumed run can tell. excluded: how many frames exclusion lists keep out of it. sampling:
-    how windows are grouped and ordered, see `order`.
+    how windows are grouped and ordered, see `order`. versions: of columns, the one version that is read. mixed:
+    by column that is of several versions, how many frames each has made.
     """
 
     windows: Windows
@@ -41,6 +52,8 @@ class Catalogue:
     digest: str
     excluded: int = 0
     sampling: int = SAMPLING
+    versions: Mapping[str, str] = field(default_factory=dict)
+    mixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Whether any shard holds the field."""
@@ -53,15 +66,19 @@ def read_catalogue(
     frames: int,
     exclude: Sequence[str] = (),
     sampling: int = SAMPLING,
+    versions: Sequence[str] = (),
 ) -> Catalogue:
     """List the windows of `frames` frames in all shards; clips shorter than that are left out.
 
     Windows that hold a frame on a dataset's own exclusion list, or on a list in one of the files `exclude`, are
-    left out too. Raises UserError if a given folder is no dataset or has no clip that is long enough.
+    left out too. versions: COLUMN=VERSION of columns of which no other version is to be read. Raises UserError if
+    a given folder is no dataset or has no clip that is long enough, and for a version that nothing is of.
     """
     listed = frozenset(frame for path in exclude for frame in read_exclusions(path))
+    asked = asked_versions(versions)
     excluded = 0
     windows = Builder()
+    made: dict[str, Counter[str]] = {}
     columns: set[tuple[int, str]] = set()
     names: dict[str, list[str]] = {}
     everything = hashlib.sha256()
@@ -73,32 +90,106 @@ def read_catalogue(
             unwanted = listed | exclusions_of(dataset)
             if unwanted:
                 everything.update(exclusions_json(unwanted).encode())
-            for shard in dataset.open_all(dataset.shards()):
-                columns |= {(domain, column) for column in shard.fields}
-                everything.update(
-                    json.dumps([domain, shard.name, shard.record.get("sha256", shard.rows)]).encode()
-                )
-                for column in shard.fields:
-                    extend(names.setdefault(column, []), class_names(shard, column))
-                out = excluded_rows(shard, unwanted)
-                excluded += int(out.sum())
-                shard.close()
-                windows.add(str(path), shard.name, domain, _runs(shard, out, frames, sampling))
+            index = read_index(dataset, HERE, QUIET)
+            for name, rows in zip(index.names.tolist(), index.rows.tolist(), strict=True):
+                everything.update(json.dumps([domain, decoded(name), rows]).encode())
+            rows_of = np.bincount(index.made, index.rows, len(index.recipes)).astype(int).tolist()
+            for recipe, rows in zip(index.recipes, rows_of, strict=True):
+                columns |= {(domain, column) for column in recipe if of_version(recipe, column, asked)}
+                for column, its in recipe.items():
+                    made.setdefault(column, Counter())[version_of(its)] += rows
+            for column, table in _tables(index):
+                extend(names.setdefault(column, []), table)
+            runs, out = _runs(index, windows, unwanted, frames, sampling)
+            excluded += out
+            if "image" in asked:
+                right = np.array([of_version(recipe, "image", asked) for recipe in index.recipes], bool)
+                runs = runs.select(right[index.made[runs.shard]])
+            windows.extend(str(path), index.names, domain, runs)
             if len(windows) == found and unwanted:
                 raise UserError(
                     f"{path} has no frames left to train on: its exclusion list leaves out too many"
                 )
-            if len(windows) == found:
+            if len(windows) == found and "image" not in asked:
                 few = f" with clips of {frames} frames or more" if frames > 1 else ""
                 raise UserError(f"{path} holds no shards{few}: label or render into it first")
+    for column, version in asked.items():
+        if version not in made.get(column, {}):
+            there = ", ".join(sorted(made.get(column, {}))) or "none"
+            raise UserError(
+                f"--loader.versions {column}={version}: no shard has that; versions there: {there}"
+            )
     tables = {column: tuple(table) for column, table in names.items() if table}
-    return Catalogue(windows.build(), frozenset(columns), tables, everything.hexdigest(), excluded, sampling)
+    mixed = {
+        column: dict(some) for column, some in sorted(made.items()) if len(some) > 1 and column not in asked
+    }
+    return Catalogue(
+        windows.build(), frozenset(columns), tables, everything.hexdigest(), excluded, sampling, asked, mixed
+    )
+
+
+def asked_versions(versions: Sequence[str]) -> dict[str, str]:
+    """Versions by column, from COLUMN=VERSION. Raises UserError for anything else."""
+    asked = {}
+    for item in versions:
+        column, equals, version = item.partition("=")
+        if not (column and equals and version):
+            raise UserError(f"--loader.versions {item}: give COLUMN=VERSION, such as edges=5")
+        asked[column] = version
+    return asked
+
+
+def version_of(made_by: Mapping[str, Any]) -> str:
+    """The version of what made a column."""
+    return str(made_by.get("version", "?"))
+
+
+def of_version(recipe: Mapping[str, Mapping[str, Any]], column: str, asked: Mapping[str, str]) -> bool:
+    """Whether a column that `recipe` made, or the label it is the confidence of, is of the version asked for."""
+    label = column.removesuffix(CONFIDENCE_SUFFIX)
+    wanted = asked.get(column, asked.get(label))
+    return wanted is None or version_of(recipe[label if label in recipe else column]) == wanted
 
 
 def _runs(
+    index: Index, windows: Builder, unwanted: frozenset[FrameIdentity], frames: int, sampling: int
+) -> tuple[Runs, int]:
+    """The windows of all clips without a row that is unwanted, and how many rows are.
+
+    Only the shards of clips that may have such rows are opened.
+    """
+    names, suspects = listed_names(unwanted), np.zeros(len(index), bool)
+    found = []
+    for numbers, part in index.summaries("clips"):
+        clips = part.clips
+        shard = np.repeat(numbers, part.shards["clips"])
+        if len(names):
+            suspects[shard[np.isin(clips["identity"], names) | np.isin(clips["content"], names)]] = True
+        kinds = np.array([windows.kind(kind) for kind in part.kinds], np.uint8)
+        count = clips["stop"].astype(np.int64) - clips["start"] - frames + 1
+        group = clips["group"] if sampling > 1 else clips["part"]
+        runs = Runs(
+            shard, kinds[clips["kind"]], clips["start"], np.maximum(count, 0).astype(np.uint16), group
+        )
+        found.append(runs.select(count > 0))
+    excluded = 0
+    if suspects.any():
+        found = [runs.select(~suspects[runs.shard]) for runs in found]
+        some = np.flatnonzero(suspects).tolist()
+        opened = index.dataset.open_all([index.name(number) for number in some])
+        for number, suspect in zip(some, opened, strict=True):
+            out = excluded_rows(suspect, unwanted)
+            excluded += int(out.sum())
+            suspect.close()
+            good = _good_runs(suspect, out, frames, sampling)
+            found.append(Runs.of([(number, windows.kind(kind), *run) for kind, *run in good]))
+    return Runs.joined(found), excluded
+
+
+def _good_runs(
     shard: Shard, out: NDArray[np.bool_], frames: int, sampling: int
-) -> Iterator[tuple[str, int, int, int]]:
-    """As `Builder.add` takes them: the windows of each clip without a row that is `out`."""
+) -> Iterator[tuple[Any, ...]]:
+    """Kind, first row, number of windows and group of the windows of each clip without a row that is `out`."""
     for clip in shard.clips:
         start, stop = clip["rows"]
         group = group_of(clip, f"{shard.id}/{start}", sampling)
@@ -108,9 +199,25 @@ def _runs(
             yield clip.get("kind", ""), start + first, last - first, group
 
 
+def _tables(index: Index) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Tables of class names by column, in the order of the shards that have one that was not there before."""
+    first: dict[str, int] = {}
+    for numbers, part in index.summaries():
+        for k in np.unique(part.shards["about"]).tolist():
+            number = int(numbers[part.shards["about"] == k].min())
+            first[part.abouts[k]] = min(number, first.get(part.abouts[k], number))
+    for about in sorted(first, key=first.__getitem__):
+        for column, table in json.loads(about)["names"].items():
+            yield column, names_in(table)
+
+
 def class_names(shard: Shard, column: str) -> tuple[str, ...]:
-    """A column's table of names as its attributes hold it, a list or a mapping from id to name; () without one."""
-    table: Any = shard.attributes(column).get("names") or ()
+    """A column's table of names as its attributes hold it; () without one."""
+    return names_in(shard.attributes(column).get("names") or ())
+
+
+def names_in(table: Any) -> tuple[str, ...]:
+    """The names in a table as attributes hold it, a list or a mapping from id to name."""
     if isinstance(table, Mapping):
         return tuple(str(table.get(str(k), table.get(k, ""))) for k in range(1 + max(int(k) for k in table)))
     return tuple(str(name) for name in table)
@@ -133,17 +240,8 @@ def renumbering(names: Sequence[str], table: Sequence[str]) -> NDArray[np.int64]
 
 
 def group_of(clip: Mapping[str, Any], where: str = "", sampling: int = SAMPLING) -> int:
-    """The number of what a clip shares with others that must not be split from it: source file, shot or scene.
-
-    where: its name if it tells none of these. Even over 64 bits.
-    """
-    name = where
-    shot = shot_of(clip) if sampling > 1 else ""
-    for key, value in (("shot", shot), *((key, clip.get(key)) for key in ("sha256", "source", "key"))):
-        if value not in (None, "", []):
-            name = json.dumps([key, value], sort_keys=True)
-            break
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    """As `identity.group_of`, as a run of that sampling has it."""
+    return identity.group_of(clip, where, shots=sampling > 1)
 
 
 def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -152,8 +250,11 @@ def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     synthetic: list[str] = []
     for path in datasets:
         dataset = Dataset(path)
-        shards = dataset.open_all(dataset.shards())
-        kinds = {clip["kind"] == "render" for shard in shards for clip in shard.clips}
+        _ = dataset.attributes  # raises NotADataset
+        parts = read_index(dataset, HERE, QUIET).summaries("clips")
+        kinds = {
+            part.kinds[k] == "render" for _, part in parts for k in np.unique(part.clips["kind"]).tolist()
+        }
         if not kinds:
             raise UserError(f"{path} holds no shards yet; label or render into it first")
         if len(kinds) == 2:

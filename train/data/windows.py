@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -14,6 +13,7 @@ from freelabels.generators.contract.fields import field
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
 DOMAIN_NAMES = field("domain").names
+MOST = (1 << 32) - 1  # windows that are numbered in four bytes
 CHUNK = 1 << 22  # runs looked at together, where temporary arrays would take as much as the columns
 
 T = TypeVar("T")
@@ -115,49 +115,98 @@ class Windows(Sequence[Window]):
             block = max(stop, block + 1)
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Windows that follow each other in one clip, many such, shard by shard.
+
+    All (runs,): shard, the number of the shard; kind; row, that of the first window; count, of windows; group.
+    """
+
+    shard: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    row: NDArray[np.uint16]
+    count: NDArray[np.uint16]
+    group: NDArray[np.uint64]
+
+    @staticmethod
+    def of(runs: Sequence[tuple[int, int, int, int, int]]) -> Runs:
+        """From (shard, kind, row, count, group) of each."""
+        columns = list(zip(*runs, strict=True)) or [()] * 5
+        dtypes = (np.int64, np.uint8, np.uint16, np.uint16, np.uint64)
+        return Runs(*(np.array(values, dtype) for values, dtype in zip(columns, dtypes, strict=True)))
+
+    @staticmethod
+    def joined(some: Sequence[Runs]) -> Runs:
+        """All runs of several, those of each shard together, by row."""
+        whole = Runs.of([])
+        columns = {
+            f.name: np.concatenate([getattr(runs, f.name) for runs in (whole, *some)]) for f in fields(Runs)
+        }
+        order = np.lexsort((columns["row"], columns["shard"]))
+        return Runs(**{name: values[order] for name, values in columns.items()})
+
+    def select(self, chosen: NDArray[np.bool_]) -> Runs:
+        """The marked ones alone."""
+        return Runs(**{f.name: getattr(self, f.name)[chosen] for f in fields(Runs)})
+
+
 class Builder:
-    """Collects windows, shard by shard, into columns."""
+    """Collects windows, dataset by dataset, into columns."""
 
     def __init__(self) -> None:
         self._datasets: dict[str, int] = {}
         self._kinds: dict[str, int] = {}
-        self._shards: list[bytes] = []
-        self._dataset, self._domain, self._kind = array("H"), array("B"), array("B")
-        self._first_run, self._first = array("q", [0]), array("Q", [0])
-        self._row, self._group = array("H"), array("Q")
+        self._runs: list[Runs] = []
+        # By block: dataset, shard, domain, kind and how many runs there are.
+        self._blocks: list[tuple[NDArray[Any], ...]] = []
+        self._windows = 0
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return self._windows
+
+    def kind(self, name: str) -> int:
+        """The number of a kind."""
+        return self._kinds.setdefault(name, len(self._kinds))
 
     def add(self, dataset: str, shard: str, domain: int, runs: Iterable[tuple[str, int, int, int]]) -> None:
         """A shard's runs: (kind, first row, number of windows, group) of each."""
-        last: str | None = None
-        for kind, row, count, group in runs:
-            if kind != last:
-                self._shards.append(shard.encode())
-                self._dataset.append(self._datasets.setdefault(dataset, len(self._datasets)))
-                self._domain.append(domain)
-                self._kind.append(self._kinds.setdefault(kind, len(self._kinds)))
-                self._first_run.append(self._first_run[-1])
-                last = kind
-            self._row.append(row)
-            self._group.append(group)
-            self._first.append(self._first[-1] + count)
-            self._first_run[-1] += 1
+        some = Runs.of([(0, self.kind(kind), row, count, group) for kind, row, count, group in runs])
+        self.extend(dataset, np.array([shard.encode()]), domain, some)
+
+    def extend(self, dataset: str, shards: NDArray[np.bytes_], domain: int, runs: Runs) -> None:
+        """A dataset's runs, of shards with these names."""
+        if not len(runs.shard):
+            return
+        new = (np.diff(runs.shard, prepend=-1) != 0) | (np.diff(runs.kind.astype(np.int16), prepend=-1) != 0)
+        first = np.flatnonzero(new)
+        number = self._datasets.setdefault(dataset, len(self._datasets))
+        self._blocks.append(
+            (
+                np.full(len(first), number, np.uint16),
+                shards[runs.shard[first]],
+                np.full(len(first), domain, np.uint8),
+                runs.kind[first],
+                np.diff(first, append=len(new)),
+            )
+        )
+        self._runs.append(runs)
+        self._windows += int(runs.count.sum(dtype=np.int64))
 
     def build(self) -> Windows:
         """What was added."""
+        nothing = (np.zeros(0, t) for t in (np.uint16, np.bytes_, np.uint8, np.uint8, np.int64))
+        blocks = zip(tuple(nothing), *self._blocks, strict=True)
+        dataset, shard, domain, kind, length = (np.concatenate(columns) for columns in blocks)
+        row, count, group = (
+            np.concatenate([getattr(Runs.of([]), name), *(getattr(runs, name) for runs in self._runs)])
+            for name in ("row", "count", "group")
+        )
+        first = np.zeros(len(count) + 1, np.uint32 if len(self) <= MOST else np.uint64)
+        np.cumsum(count, out=first[1:], dtype=first.dtype)
+        first_run = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        kinds, names = tuple(self._kinds), tuple(self._datasets)
         return Windows(
-            tuple(self._datasets),
-            tuple(self._kinds),
-            np.array(self._dataset, np.uint16),
-            np.array(self._shards, np.bytes_),
-            np.array(self._domain, np.uint8),
-            np.array(self._kind, np.uint8),
-            np.array(self._first_run, np.int64),
-            narrowed(np.array(self._first, np.uint64), np.uint32),
-            narrowed(np.array(self._row, np.uint16), np.uint8),
-            np.array(self._group, np.uint64),
+            names, kinds, dataset, shard, domain, kind, first_run, first, narrowed(row, np.uint8), group
         )
 
 

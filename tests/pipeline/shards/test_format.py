@@ -504,17 +504,31 @@ def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> 
 @pytest.mark.renders
 def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) -> None:
     real = made[0]
-    with np.load(real / ".index.npz", allow_pickle=False) as index:
-        assert set(index.files) == {"count", "text", "made", "starts", "keys"}
-        count = int(index["count"])
-        lines = index["text"].tobytes().decode().split("\n")
-        assert lines[:count] == shards(Folder(real)) and len(lines) == 2 * count + 1
-        tables = json.loads(lines[-1])
-        for number, name in enumerate(lines[:count]):
+    [part] = (real / ".index").iterdir()
+    assert part.stem == hashlib.sha256(part.read_bytes()).hexdigest()[:32]
+    with np.load(part, allow_pickle=False) as index:
+        tables = {"shards", "clips", "bytes", "figures", "counts"}
+        assert set(index.files) == {"about", "names", "stamps"} | tables
+        about = json.loads(index["about"].tobytes())
+        assert set(about) == {"version", "recipes", "abouts", "kinds", "labels"}
+        names = [name.decode() for name in index["names"].tolist()]
+        assert sorted(names) == shards(Folder(real))
+        ends = np.cumsum(index["shards"]["clips"]).tolist()
+        sizes = iter(index["bytes"].tolist())
+        for number, name in enumerate(names):
             record = open_shard(Folder(real), name)[1]["attributes"]["freelabels"]
-            assert {c: e["made_by"] for c, e in record["columns"].items()} == tables[index["made"][number]]
-            held = index["keys"][index["starts"][number] : index["starts"][number + 1]]
-            assert [f"{key:016x}" for key in held.tolist()] == [clip["key"] for clip in record["clips"]]
+            known = index["shards"][number]
+            recipe = json.loads(about["recipes"][known["made"]])
+            assert {c: e["made_by"] for c, e in record["columns"].items()} == recipe
+            clips = index["clips"][ends[number] - known["clips"] : ends[number]]
+            assert [f"{key:016x}" for key in clips["key"].tolist()] == [c["key"] for c in record["clips"]]
+            assert [[int(c["start"]), int(c["stop"])] for c in clips] == [c["rows"] for c in record["clips"]]
+            assert [about["kinds"][kind] for kind in clips["kind"]] == [c["kind"] for c in record["clips"]]
+            for column in recipe:
+                stored = record["columns"][column]["objects"].values()
+                assert next(sizes) == sum(file["bytes"] for file in stored)
+        assert set(index["figures"].dtype.names) >= {"shard", "label", "pixels", "coverage", "values"}
+        assert set(index["counts"].dtype.names) == {"shard", "label", "number", "count"}
     [part] = (real / ".sources").iterdir()
     assert part.stem == hashlib.sha256(part.read_bytes()).hexdigest()[:32]
     with np.load(part, allow_pickle=False) as stored:

@@ -1,6 +1,7 @@
 """The planning index: a cache that spares opening records, and that nothing depends on."""
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
-from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import CACHE, EMPTY, Index, read_index
+from freelabels.pipeline.shards.dataset import INDEX, Dataset
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
@@ -39,7 +40,18 @@ def index(dataset: Dataset) -> Index:
 
 def facts(index: Index) -> list[object]:
     made = [dict(index.recipes[number]) for number in index.made]
-    return [list(index.names), made, [index.keys_of(k) for k in range(len(index.names))]]
+    return [names(index), made, [keys_of(index, k) for k in range(len(index))]]
+
+
+def names(index: Index) -> list[str]:
+    return [index.name(k) for k in range(len(index))]
+
+
+def keys_of(index: Index, number: int) -> list[int]:
+    """Keys of the clips of a shard, in order."""
+    counts, keys = index.keys_of(np.array([number]))
+    assert counts.tolist() == [len(keys)]
+    return list(map(int, keys))
 
 
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -54,21 +66,23 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_index_tells_what_the_records_tell(dataset: Dataset) -> None:
     found = index(dataset)
-    assert list(found.names) == dataset.shards()
-    assert found.keys_of(3) == [6, 7]
+    assert names(found) == dataset.shards()
+    assert keys_of(found, 3) == [6, 7]
+    assert keys_of(found, 5) == [10, 11]
+    assert found.rows.tolist() == [2] * 7
     assert [dict(r) for r in found.recipes] == [{"image": {"generator": "test", "version": 1}}]
 
 
 def test_only_new_records_are_opened(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     index(dataset)
-    names = opened(monkeypatch)
+    seen = opened(monkeypatch)
     index(dataset)
-    assert names == []
+    assert seen == []
     new = commit(dataset, 9)
-    assert index(dataset).keys_of(7) == [18, 19]
-    assert names == [new]
+    assert keys_of(index(dataset), 7) == [18, 19]
+    assert seen == [new]
     index(dataset)
-    assert names == [new]
+    assert seen == [new]
 
 
 def test_a_shard_that_was_dropped_and_made_otherwise_is_noticed(dataset: Dataset) -> None:
@@ -79,16 +93,16 @@ def test_a_shard_that_was_dropped_and_made_otherwise_is_noticed(dataset: Dataset
     found = index(dataset)
     assert found.recipes[found.made[2]]["image"]["version"] == 2
     dataset.storage.drop(name)
-    assert name not in index(dataset).names
+    assert name not in names(index(dataset))
 
 
 def test_a_cache_that_is_gone_or_damaged_is_made_again(dataset: Dataset) -> None:
-    path = Path(dataset.path) / CACHE
     sound = facts(index(dataset))
+    [path] = (Path(dataset.path) / INDEX).iterdir()
     data, rng = path.read_bytes(), random.Random(0)
     path.unlink()
     assert facts(index(dataset)) == sound
-    for _ in range(200):
+    for _ in range(100):
         damaged = bytearray(data)
         damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         path.write_bytes(rng.choice([bytes(damaged), data[: rng.randrange(len(data))]]))
@@ -97,7 +111,7 @@ def test_a_cache_that_is_gone_or_damaged_is_made_again(dataset: Dataset) -> None
 
 def test_workers_read_what_is_new(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = facts(index(dataset))
-    (Path(dataset.path) / CACHE).unlink()
+    shutil.rmtree(Path(dataset.path) / INDEX)
     monkeypatch.setattr("freelabels.pipeline.shards.index.SHARDS_PER_TASK", 2)
     assert facts(index(dataset)) == sound
 
@@ -114,4 +128,4 @@ def test_a_damaged_record_is_one_sentence(
 
 
 def test_an_empty_dataset_has_an_empty_index(tmp_path: Path) -> None:
-    assert facts(index(Dataset.create(tmp_path / "data", {}))) == facts(EMPTY)
+    assert facts(index(Dataset.create(tmp_path / "data", {}))) == [[], [], []]

@@ -17,8 +17,9 @@ from freelabels.generators.contract.clip import INTRINSICS, STEREO
 from freelabels.generators.contract.detector import label_names
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
-from freelabels.pipeline.shards.index import EMPTY, Index
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.sources.clip_specs import ClipColumns, ClipSpec, SourceOptions
 from freelabels.pipeline.sources.examine import Examined
@@ -297,18 +298,14 @@ def test_packing_is_first_come_first_served(tree: Path, tmp_path: Path, rows: in
     assert {STEREO, INTRINSICS} <= set().union(*(provides for _, provides in shards.clips.kinds))
 
 
-def index_of(shards: list[tuple[str, list[ClipSpec]]]) -> Index:
-    shards = sorted(shards, key=lambda shard: shard[0])
-    counts = [len(clips) for _, clips in shards]
-    keys = [int(clip.key, 16) for _, clips in shards for clip in clips]
-    return Index(
-        [f"{name}.0" for name, _ in shards],
-        [""] * len(shards),
-        np.zeros(len(shards), np.int32),
-        [{}],
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.array(keys, np.uint64),
-    )
+def index_of(tmp_path: Path, shards: list[tuple[str, list[ClipSpec]]]) -> Index:
+    """The index of a dataset that holds these shards."""
+    dataset = Dataset.create(tmp_path / "data", {})
+    for name, clips in shards:
+        rows = [{"rows": [k, k + 1], "kind": clip.kind, "key": clip.key} for k, clip in enumerate(clips)]
+        image = {"image": np.zeros((len(clips), 2, 2, 3), np.uint8)}
+        commit_shard(dataset, name, image, rows, {"image": {"generator": "test"}})
+    return read_index(dataset, Cluster(workers=0), Reporter("quiet"))
 
 
 def test_what_other_shards_hold_is_not_planned_again(tree: Path, tmp_path: Path) -> None:
@@ -322,10 +319,11 @@ def test_what_other_shards_hold_is_not_planned_again(tree: Path, tmp_path: Path)
         for _, members in packed_plainly(clips, 8)
         if (left := [clip for clip in members if clip.key not in held])
     ]
-    shards = uncovered(pack(ClipColumns.of(clips), 8), index_of(others))
+    shards = uncovered(pack(ClipColumns.of(clips), 8), index_of(tmp_path, others))
     read = [shards.read(k) for k in range(len(shards))]
     assert [(shard.id, list(shard.clips)) for shard in read] == whole + rest
-    assert uncovered(pack(ClipColumns.of(clips), 8), EMPTY).ids == pack(ClipColumns.of(clips), 8).ids
+    plain = pack(ClipColumns.of(clips), 8)
+    assert uncovered(plain, index_of(tmp_path / "empty", [])) is plain
 
 
 # Memory
@@ -372,9 +370,10 @@ def test_planning_keeps_little_of_a_clip(
     arguments = OPTIONS, dataset, Cluster(workers=0), Reporter("quiet")
     scan(many(kind, count), *arguments)
     label_names()  # imports the detectors
+    index = index_of(tmp_path, [])
     tracemalloc.start()
     shards = pack(scan(many(kind, count), *arguments).clips)
-    work, _ = plan_work(shards, EMPTY, "out", LabelOptions(["edges"], size=(64, 64)))
+    work, _ = plan_work(shards, index, "out", LabelOptions(["edges"], size=(64, 64)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(work) == len(shards) == (count if kind == "video" else -(-count // 64))

@@ -14,7 +14,7 @@ import torch
 
 from freelabels.ground import faults
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset
+from freelabels.pipeline.shards.dataset import INDEX, SCAN_CACHE, Dataset
 from freelabels.pipeline.shards.quarantine import empty
 from freelabels.pipeline.storage.local import ABANDONED, LocalStorage
 from freelabels.pipeline.work.progress import Reporter
@@ -97,7 +97,7 @@ def in_the_end(root: Path) -> dict[str, str]:
         LocalStorage(root / name, abandoned=timedelta(0)).sweep()
         assert verify(root / name, reporter=QUIET).problems == ()
         assert len(Dataset(root / name).storage.folders()) == 3
-        assert {path.name for path in (root / name).glob(".*")} <= {SCAN_CACHE, ".index.npz", ".quarantine"}
+        assert {path.name for path in (root / name).glob(".*")} <= {SCAN_CACHE, INDEX, ".quarantine"}
     assert load(root / "checkpoint.pt")["step"] == 7
     made = {name: without_revision(contents(root / name)) for name in ("data", "new")}
     found = {f"{name}/{key}": value for name, files in made.items() for key, value in files.items()}

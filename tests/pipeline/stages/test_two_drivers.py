@@ -186,7 +186,7 @@ def test_an_index_is_read_though_shards_are_replaced_meanwhile(
         return found
 
     monkeypatch.setattr(Dataset, "stamps", stamps)
-    assert read_index(dataset, Cluster(workers=0), QUIET).names == ["video-1.1"]
+    assert read_index(dataset, Cluster(workers=0), QUIET).names.tolist() == [b"video-1.1"]
 
 
 # --- what is remembered of sources ------------------------------------------------------------------------------
