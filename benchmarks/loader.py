@@ -23,7 +23,7 @@ from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
 from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.run.step import backward
-from freelabels.train.tasks.tasks import choose
+from freelabels.train.tasks.tasks import choose, fields_of
 
 
 def step(learner: Learner, loader: Loader, batches: int, start: int) -> float:
@@ -72,7 +72,7 @@ def main(
             )
         catalogue = read_catalogue(*datasets, 1)
         tasks = choose((), catalogue.has, catalogue.names, 1)
-        fields = tuple(dict.fromkeys(name for task in tasks.values() for name in task.reads))
+        fields = fields_of(tasks)
         loader = Loader(catalogue, fields, config.loader, 0)
         began = time.process_time()
         for _ in loader.batches(0, batches):

@@ -30,7 +30,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.train.config import RobustConfig, TrainConfig
 from freelabels.train.run.trainer import fit
-from freelabels.train.tasks.task import ROBUST
+from freelabels.train.tasks.labelled import ROBUST
 
 SIZE, BLOCK, REGIONS = 64, 4, 2
 CONCENTRATION = 0.85

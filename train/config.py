@@ -124,6 +124,8 @@ class TrainConfig:
 
     tasks: tuple[str, ...] = ()
     """What to learn; default: edges, motion, disparity, depth, normals, contours, as far as the data has them."""
+    set: tuple[str, ...] = ()
+    """Parameters of tasks, NAME.PARAMETER=VALUE each; `freelabels tasks` lists them."""
     steps: int = 1000
     """Optimiser steps."""
     lr: float = 1e-3

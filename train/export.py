@@ -108,7 +108,7 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    labels = {field for name in data["tasks"] if name in tasks() for field in tasks()[name].reads}
+    labels = {field for name in data["tasks"] if name in tasks() for field in tasks()[name].needs.fields}
     summary, probed = _figures(run, "summary.json"), run / "probe.md"
     return templates.get_template("export.md.jinja").render(
         backbone=config.model.backbone,

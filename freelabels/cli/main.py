@@ -27,6 +27,7 @@ COMMANDS = {
     "card": "Write a dataset's card, for people and for machines.",
     "calibrate": "Fit what each detector's confidence means on rendered clips.",
     "train": "Train a multitask model on label shards of both domains.",
+    "tasks": "List the tasks that train can learn, and whether data can feed them.",
     "probe": "Score a run's features on other tasks.",
     "export": "Write a run's backbone for timm.",
 }

@@ -5,7 +5,6 @@ What needs numpy is imported where it is used, so that no command's help waits f
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.settings import parsed
 from freelabels.ground.spelling import nearest
 
 if TYPE_CHECKING:
@@ -93,17 +93,16 @@ def configured(settings: Sequence[str]) -> list[Detector]:
     from freelabels.generators.contract.detector import detectors
 
     changes: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        target, equals, text = setting.partition("=")
-        name, dot, parameter = target.partition(".")
-        if not (equals and dot):
-            raise UserError(f"--set is NAME.PARAMETER=VALUE, not {setting!r}")
+    for setting in map(parsed, settings):
+        name, parameter = setting.name, setting.parameter
         if name not in detectors():
-            raise UserError(f"--set {setting}: there is no detector {name!r}: {nearest(name, detectors())}")
+            raise UserError(
+                f"--set {setting.text}: there is no detector {name!r}: {nearest(name, detectors())}"
+            )
         known = {f.name: f for f in dataclasses.fields(detectors()[name])}
         if parameter not in known:
-            raise UserError(f"--set {setting}: {name} has no {parameter!r}: {nearest(parameter, known)}")
-        changes.setdefault(name, {})[parameter] = _value(setting, text, known[parameter].default)
+            raise UserError(f"--set {setting.text}: {name} has no {parameter!r}: {nearest(parameter, known)}")
+        changes.setdefault(name, {})[parameter] = setting.like(known[parameter].default)
     return [_tried(name, values) for name, values in changes.items()]
 
 
@@ -121,16 +120,3 @@ def _tried(name: str, values: Mapping[str, Any]) -> Detector:
         said = ", ".join(f"{name}.{parameter}={value}" for parameter, value in values.items())
         raise UserError(f"--set {said}: {name} can't work with that ({reason})")
     return detector
-
-
-def _value(setting: str, text: str, default: Any) -> Any:
-    """`text` as a value of the default's type."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(default):
-        raise UserError(f"--set {setting}: want {type(default).__name__}, such as {default!r}")
-    return value

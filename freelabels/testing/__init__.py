@@ -1,4 +1,4 @@
-"""Contract tests for plug-ins: what the author of a detector, a field or a storage runs. May import every layer.
+"""Contract tests for plug-ins: for the author of a detector, field, storage or task. May import every layer.
 
     from freelabels.testing import check_detector
     from my_package.corners import Corners
@@ -7,12 +7,24 @@
         check_detector(Corners())
 
 They need no test framework: each check returns nothing, or raises `ContractBroken` (an AssertionError) with one
-sentence that says which rule is broken where. The built-in detectors, fields and storages run through the same.
+sentence that says which rule is broken where. The built-in ones run through the same.
 """
+
+from typing import TYPE_CHECKING
 
 from freelabels.testing.broken import ContractBroken
 from freelabels.testing.detector import check_detector
 from freelabels.testing.field import check_field
 from freelabels.testing.storage import check_storage
 
-__all__ = ["ContractBroken", "check_detector", "check_field", "check_storage"]
+if TYPE_CHECKING:
+    from freelabels.train.tasks.contract.task import Task
+
+__all__ = ["ContractBroken", "check_detector", "check_field", "check_storage", "check_task"]
+
+
+def check_task(task: "Task", elsewhere: bool = True) -> None:
+    """See `freelabels.testing.task.check_task`, which imports torch and so is imported when it is called."""
+    from freelabels.testing.task import check_task
+
+    check_task(task, elsewhere)

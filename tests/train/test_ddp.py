@@ -26,6 +26,8 @@ from freelabels.train.objective.learner import Inputs, Learner
 from freelabels.train.run import checkpoint
 from freelabels.train.run.step import backward
 from freelabels.train.run.trainer import fit
+from freelabels.train.tasks.contract.task import Asked
+from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.tasks import tasks
 from tests.train.test_trainer import assert_bits_equal
 
@@ -56,17 +58,19 @@ def inputs(which: torch.Tensor) -> Inputs:
     g = torch.Generator().manual_seed(1)
     n = len(RANK_OF)
     image = torch.randint(0, 256, (n, 3, SIZE, SIZE), generator=g, dtype=torch.uint8)
-    labels = {}
+    asked = {}
     for name in NAMES:
-        target = torch.rand(n, tasks()[name].channels or 1, SIZE, SIZE, generator=g) + 0.1
+        task = tasks()[name]
+        assert isinstance(task, Labelled)
+        target = torch.rand(n, task.channels or 1, SIZE, SIZE, generator=g) + 0.1
         target = torch.nn.functional.normalize(target, dim=1) if name == "normals" else target
         target = (target > 0.8).float() if name == "edges" else target
         share = torch.linspace(0.05, 1, n).view(-1, 1, 1)
         weight = torch.rand(n, SIZE, SIZE, generator=g) * (torch.rand(n, SIZE, SIZE, generator=g) < share)
         if name == "depth":
             weight[RANK_OF == 1] = 0
-        labels[name] = (target[which], weight[which])
-    return Inputs({"frames": image[which]}, labels, (torch.arange(n) % 2)[which], 1)
+        asked[name] = Asked(target[which], weight[which], maps=True)
+    return Inputs(image[which][:, None], asked, (torch.arange(n) % 2)[which])
 
 
 def gradients(balance: str, parts: list[torch.Tensor], parallelised: bool = False) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Losses as mathematics: minimum, invariances, weights, and how they split."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -10,14 +11,21 @@ from torch import Tensor
 from freelabels.ground.errors import UserError
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks import losses, metrics
-from freelabels.train.tasks.task import Task, loss
-from freelabels.train.tasks.tasks import choose, tasks
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.labelled import Labelled, loss
+from freelabels.train.tasks.tasks import choose, parameters, tasks
 
 N, H, W = 3, 12, 16
-DENSE = [t for t in tasks().values() if t.pretext is None and not t.whole]
+DENSE = [t for t in tasks().values() if isinstance(t, Labelled) and not t.whole]
 
 
-def problem(task: Task, seed: int = 0, size: tuple[int, int] = (H, W)) -> tuple[Tensor, Tensor, Tensor]:
+def labelled(name: str) -> Labelled:
+    task = tasks()[name]
+    assert isinstance(task, Labelled)
+    return task
+
+
+def problem(task: Labelled, seed: int = 0, size: tuple[int, int] = (H, W)) -> tuple[Tensor, Tensor, Tensor]:
     """A random prediction, target and weight of a task."""
     g = torch.Generator().manual_seed(seed)
     channels = task.channels or 5
@@ -36,7 +44,7 @@ def problem(task: Task, seed: int = 0, size: tuple[int, int] = (H, W)) -> tuple[
 
 @pytest.mark.parametrize("choice", ["confidence", "plain", "generalised", "trimmed", "bootstrap"])
 @pytest.mark.parametrize("task", DENSE, ids=lambda t: t.name)
-def test_without_labels_the_loss_is_zero_and_has_a_gradient(task: Task, choice: str) -> None:
+def test_without_labels_the_loss_is_zero_and_has_a_gradient(task: Labelled, choice: str) -> None:
     prediction, target, weight = problem(task)
     teacher = target.clone()
     total = loss(task, RobustConfig(choice), prediction, torch.zeros_like(target), weight * 0, teacher)
@@ -46,7 +54,7 @@ def test_without_labels_the_loss_is_zero_and_has_a_gradient(task: Task, choice: 
 
 
 @pytest.mark.parametrize("task", DENSE, ids=lambda t: t.name)
-def test_the_sum_over_frames_is_the_sum_of_the_parts(task: Task) -> None:
+def test_the_sum_over_frames_is_the_sum_of_the_parts(task: Labelled) -> None:
     prediction, target, weight = (x.detach() for x in problem(task))
     whole = loss(task, RobustConfig(), prediction, target, weight)
     parts = sum(
@@ -57,7 +65,7 @@ def test_the_sum_over_frames_is_the_sum_of_the_parts(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", DENSE, ids=lambda t: t.name)
-def test_pixels_without_a_label_have_no_say(task: Task) -> None:
+def test_pixels_without_a_label_have_no_say(task: Labelled) -> None:
     prediction, target, weight = (x.detach() for x in problem(task))
     hidden = (weight == 0)[:, None]
     changed = torch.where(hidden, 3.7, prediction)
@@ -69,7 +77,7 @@ def test_pixels_without_a_label_have_no_say(task: Task) -> None:
 
 @pytest.mark.parametrize("name", ["disparity", "depth", "normals", "flow", "object_coordinates"])
 def test_the_truth_is_a_minimum_of_zero(name: str) -> None:
-    task = tasks()[name]
+    task = labelled(name)
     _, target, weight = problem(task)
     target = target.clamp(0.01, 0.99) if name == "object_coordinates" else target
     truth = {"depth": target.log(), "object_coordinates": torch.logit(target)}.get(name, target)
@@ -81,7 +89,7 @@ def test_the_truth_is_a_minimum_of_zero(name: str) -> None:
 
 
 def test_disparity_does_not_care_for_scale_and_shift() -> None:
-    prediction, target, weight = (x.detach() for x in problem(tasks()["disparity"]))
+    prediction, target, weight = (x.detach() for x in problem(labelled("disparity")))
     once = losses.scale_shift_invariant(prediction, target, weight)
     torch.testing.assert_close(losses.scale_shift_invariant(3 * prediction - 7, target, weight), once)
     torch.testing.assert_close(
@@ -96,7 +104,7 @@ def test_disparity_does_not_care_for_scale_and_shift() -> None:
 
 
 def test_ranking_asks_for_the_order_only() -> None:
-    _, target, weight = problem(tasks()["disparity"])
+    _, target, weight = problem(labelled("disparity"))
     right = losses.ranking(target * 100, target, weight)
     warped = losses.ranking((target**3) * 100, target, weight)
     wrong = losses.ranking(-target * 100, target, weight)
@@ -104,7 +112,7 @@ def test_ranking_asks_for_the_order_only() -> None:
 
 
 def test_scale_invariant_log_forgives_one_factor_by_its_share() -> None:
-    _, target, weight = problem(tasks()["depth"])
+    _, target, weight = problem(labelled("depth"))
     off = target.log() + 0.3
     count = weight.sum()
     for share in (0.0, 0.5, 1.0):
@@ -166,7 +174,7 @@ def test_trimming_drops_the_worst_of_each_class() -> None:
 
 
 def test_bootstrap_follows_the_teacher_as_far_as_it_may() -> None:
-    task = tasks()["motion"]
+    task = labelled("motion")
     prediction, target, weight = (x.detach() for x in problem(task))
     config = RobustConfig("bootstrap", trust=0.6)
     mixed = loss(task, config, prediction, target, weight, teacher=1 - target)
@@ -175,7 +183,7 @@ def test_bootstrap_follows_the_teacher_as_far_as_it_may() -> None:
 
 
 def test_confidence_weighs_and_plain_does_not() -> None:
-    task = tasks()["flow"]
+    task = labelled("flow")
     prediction, target, weight = (x.detach() for x in problem(task))
     half = loss(task, RobustConfig(), prediction, target, weight / 2)
     torch.testing.assert_close(2 * half, loss(task, RobustConfig(), prediction, target, weight))
@@ -197,10 +205,32 @@ def test_choosing_tasks_says_what_is_wrong() -> None:
             choose(wanted, {"edges", "flow", "semantic"}.__contains__, {}, 1)
     with pytest.raises(UserError, match="no shard holds a label"):
         choose((), set().__contains__, {}, 1)
-    assert (
-        choose(("semantic",), {"semantic"}.__contains__, {"semantic": ("a", "b")}, 1)["semantic"].channels
-        == 2
-    )
+    chosen = choose(("semantic",), {"semantic"}.__contains__, {"semantic": ("a", "b")}, 1)["semantic"]
+    assert isinstance(chosen, Labelled) and chosen.channels == 2
+
+
+def test_parameters_of_tasks_are_set_by_name_or_refused_in_a_sentence() -> None:
+    def chosen(*settings: str) -> Task:
+        return choose(("rotation", "edges"), {"edges"}.__contains__, {}, 1, settings)["rotation"]
+
+    assert parameters(chosen()) == {"views": 1}
+    assert parameters(chosen("rotation.views=4")) == {"views": 4}
+    for setting, sentence in (
+        ("rotation=4", "--set is NAME.PARAMETER=VALUE, not 'rotation=4'"),
+        ("jigsaw.orders=3", "--set jigsaw.orders=3: jigsaw is not among the tasks rotation, edges"),
+        ("rotation.view=4", "rotation has no 'view': did you mean 'views'"),
+        ("rotation.views=x", "--set rotation.views=x: want int, such as 1"),
+        ("rotation.views=3", "--set rotation.views=3: views is 1 or 4"),
+        ("edges.pair=1", "edges has no 'pair': it has no parameters"),
+    ):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            chosen(setting)
+
+
+def test_a_run_of_the_first_form_goes_on_with_what_its_names_meant_then() -> None:
+    former = choose(("rotation",), set().__contains__, {}, 1, form=1)
+    assert former == {"rotation": tasks()["rotation_maps"]}
+    assert choose(("rotation",), set().__contains__, {}, 1) == {"rotation": tasks()["rotation"]}
 
 
 def test_labels_without_a_positive_tell_nothing() -> None:

@@ -7,14 +7,18 @@ from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.train.config import BalanceConfig, ModelConfig
-from freelabels.train.model.network import Backbone, Model
+from freelabels.train.model.network import Backbone, DenseHead, GlobalHead, Model
 from freelabels.train.objective import balance
 from freelabels.train.objective.balance import gram_matrix, make_balance
-from freelabels.train.objective.learner import paired
-from freelabels.train.tasks.pretexts import ORDERS, orders, rotate, shuffle
+from freelabels.train.tasks.labelled import paired
+from freelabels.train.tasks.whole_images import ORDERS, orders, rotate, shuffle
 
 SIZE = 64
-OUTPUTS = {"edges": (1, 1, False), "flow": (2, 2, False), "rotation": (4, 1, True)}
+HEADS = {
+    "edges": lambda shape: DenseHead(shape.width, 1),
+    "flow": lambda shape: DenseHead(shape.width, 2, 2),
+    "rotation": lambda shape: GlobalHead(shape.width, 4),
+}
 
 
 @pytest.mark.slow
@@ -51,7 +55,7 @@ def test_images_are_normalised_as_timm_says() -> None:
 
 
 def test_heads_answer_per_pixel_per_pair_or_per_image() -> None:
-    model = Model(ModelConfig("test_vit", width=16), SIZE, OUTPUTS)
+    model = Model(ModelConfig("test_vit", width=16), SIZE, HEADS)
     features = model.features(torch.zeros(4, 3, SIZE, SIZE))
     assert features.shared.shape == (4, 16, SIZE // 4, SIZE // 4)
     assert model.heads["edges"](features.shared).shape == (4, 1, SIZE, SIZE)

@@ -170,7 +170,11 @@ def test_tasks_between_frames_pretexts_and_accumulation(
 ) -> None:
     loader = replace(SMALL.loader, frames=2, batch=2)
     config = replace(
-        SMALL, steps=2, accumulate=2, loader=loader, tasks=("flow", "edges", "jigsaw", "rotation", "contours")
+        SMALL,
+        steps=2,
+        accumulate=2,
+        loader=loader,
+        tasks=("flow", "edges", "rotation_maps", "rotation", "contours"),
     )
     summary = run(data, tmp_path / "run", config)
     assert {s["task"] for s in summary.scores} == set(config.tasks)

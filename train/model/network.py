@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import timm
@@ -132,25 +132,34 @@ class Features:
     shared: Tensor
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a head has to fit: the side of the frames; channels and strides of the stages; width of the feature."""
+
+    size: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    width: int
+
+
 class Model(nn.Module):
     """Backbone, pyramid and heads.
 
-    outputs: (channels, frames, whole image?) of each task's head, by task name.
+    heads: by task name, what makes its head for a trunk of that shape.
     """
 
-    def __init__(self, config: ModelConfig, size: int, outputs: Mapping[str, tuple[int, int, bool]]):
+    def __init__(self, config: ModelConfig, size: int, heads: Mapping[str, Callable[[Shape], nn.Module]]):
         super().__init__()
         self.backbone = Backbone(config.backbone, config.pretrained, size)
         self.pyramid = Pyramid(self.backbone.channels, config.width)
-        self.heads = nn.ModuleDict(
-            {
-                name: (GlobalHead if whole else DenseHead)(config.width, channels, frames)
-                for name, (channels, frames, whole) in outputs.items()
-            }
-        )
+        self.shape = Shape(size, self.backbone.channels, self.backbone.strides, config.width)
+        self.heads = nn.ModuleDict({name: make(self.shape) for name, make in heads.items()})
 
-    def features(self, image: Tensor) -> Features:
-        """Trunk features of images (N, 3, H, W)."""
+    def features(self, image: Tensor, mapped: int | None = None) -> Features:
+        """Trunk features of images (N, 3, H, W); the shared one of the first `mapped`, by default of all."""
         stages = self.backbone(image)
         size = (image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
-        return Features(stages, self.pyramid(stages, size))
+        if mapped == 0:
+            return Features(stages, image.new_zeros(0))
+        some = stages if mapped in (None, len(image)) else [stage[:mapped] for stage in stages]
+        return Features(stages, self.pyramid(some, size))

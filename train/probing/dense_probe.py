@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.train.probing.classifiers import LOGISTIC_PENALTIES, TINY, minimise
+from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.losses import EPSILON, unit_spread
 from freelabels.train.tasks.metrics import Metric
 from freelabels.train.tasks.tasks import tasks
@@ -58,7 +59,9 @@ class DenseImages:
     @property
     def metric(self) -> Metric:
         """How predictions are scored."""
-        return tasks()[self.field].metric
+        task = tasks()[self.field]
+        assert isinstance(task, Labelled)
+        return task.metric
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.config_file import CONFIG, difference, read_config
 from freelabels.train.run.precision import PRECISIONS
-from freelabels.train.tasks.task import ROBUST, Task
-from freelabels.train.tasks.tasks import choose
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.labelled import ROBUST
+from freelabels.train.tasks.tasks import FORM, choose
 
 # Options that a run may be gone on with otherwise: where and how fast it is computed, what it says, when it ends.
 FREE = (
@@ -39,26 +40,31 @@ def run_folder(out: str) -> Path:
 
 def check(
     real: Sequence[str], synthetic: Sequence[str], folder: Path, config: TrainConfig, resume: bool
-) -> tuple[Catalogue, dict[str, Task]]:
-    """What a run will see and learn. Raises UserError for all that is known to be wrong before it begins."""
+) -> tuple[Catalogue, dict[str, Task], int]:
+    """What a run will see and learn, and the form of its tasks (`FORM`).
+
+    Raises UserError for all that is known to be wrong before it begins.
+    """
     _check_options(config)
-    sampling = SAMPLING
+    begun = (SAMPLING, FORM)
     if ranks.rank() == 0:  # others may see the folder later
-        sampling = _check_folder(folder, config, resume)
+        begun = _check_folder(folder, config, resume)
+    sampling, form = ranks.of_first(begun)
     loader = config.loader
-    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, ranks.of_first(sampling))
+    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, sampling)
     if ranks.of_first(catalogue.digest) != catalogue.digest:
         raise UserError(
             f"rank {ranks.rank()} finds other data than rank 0: do all machines see the same datasets, and does "
             "nothing write to them now?"
         )
-    tasks = choose(config.tasks, catalogue.has, catalogue.names, config.loader.frames)
+    has, names, frames = catalogue.has, catalogue.names, loader.frames
+    tasks = choose(config.tasks, has, names, frames, config.set, config.robust, form)
     domains = set(catalogue.windows.domain.tolist())
     name = config.adversary.name
     if len(domains) < 2 and adversary_called(name).needs_both_domains:
         missing = "synthetic" if SYNTHETIC not in domains else "real"
         raise UserError(f"the adversary {name} needs both domains, but there is no {missing} dataset")
-    return catalogue, tasks
+    return catalogue, tasks, form
 
 
 def _check_options(config: TrainConfig) -> None:
@@ -73,8 +79,8 @@ def _check_options(config: TrainConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
 
 
-def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> int:
-    """Also tells how the run samples its windows: as it began."""
+def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> tuple[int, int]:
+    """Also tells how the run samples its windows and which form its tasks have: as it began."""
     has = (folder / CHECKPOINT).exists()
     if resume and not has:
         raise UserError(f"{folder} holds no checkpoint to go on with; train without --resume")
@@ -84,9 +90,9 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> int:
             raise UserError(
                 f"{folder} was begun with another configuration: {clause}; resume with the old one"
             )
-        return int(data.get("sampling", 1))
+        return int(data.get("sampling", 1)), int(data.get("form", 1))
     if has:
         raise UserError(
             f"{folder} holds a run already; go on with --resume, or name another folder with --out"
         )
-    return SAMPLING
+    return SAMPLING, FORM

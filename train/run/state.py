@@ -26,6 +26,7 @@ from freelabels.train.run.checks import check
 from freelabels.train.run.config_file import CONFIG, write_config
 from freelabels.train.run.logs import writing
 from freelabels.train.run.precision import choose_precision
+from freelabels.train.tasks.tasks import fields_of
 
 
 @dataclass
@@ -124,10 +125,9 @@ def begin(
     device: torch.device,
 ) -> RunState:
     """Check the input, build everything, and take up the checkpoint if asked to. Raises UserError."""
-    catalogue, tasks = check(real, synthetic, folder, config, resume)
-    fields = dict.fromkeys(name for task in tasks.values() for name in task.reads)
+    catalogue, tasks, form = check(real, synthetic, folder, config, resume)
     rank, world = ranks.rank(), ranks.world()
-    loader = Loader(catalogue, tuple(fields), config.loader, config.seed, rank, world)
+    loader = Loader(catalogue, fields_of(tasks), config.loader, config.seed, rank, world)
     torch.manual_seed(config.seed)
     learner = Learner(tasks, config)
     if world > 1 and device.type == "cuda":
@@ -160,7 +160,7 @@ def begin(
         learner.precision = ranks.of_first(chosen)
     if rank == 0:
         data: dict[str, Any] = {"real": list(real), "synthetic": list(synthetic)}
-        data |= {"digest": catalogue.digest, "sampling": catalogue.sampling}
+        data |= {"digest": catalogue.digest, "sampling": catalogue.sampling, "form": form}
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_config(folder / CONFIG, config, data)

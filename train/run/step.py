@@ -79,11 +79,8 @@ def backward(
 
 @torch.no_grad()
 def _teach(state: RunState, inputs: Inputs) -> dict[str, Tensor]:
-    """The averaged model's predictions in the targets' space."""
+    """The averaged model's answers, of the tasks that can learn from them."""
     with state.averaged():
-        outputs, _, _ = state.learner.predict(inputs)
-        return {
-            name: task.value(outputs[name].float())
-            for name, task in state.learner.tasks.items()
-            if task.pretext is None
-        }
+        answers = state.learner.predict(inputs).answers
+    taught = {name: task.teach(answers[name]) for name, task in state.learner.tasks.items()}
+    return {name: answer for name, answer in taught.items() if answer is not None}

@@ -1,43 +1,47 @@
-"""The built-in tasks: which labels each reads, its loss and its metric.
+"""The built-in tasks on stored labels: which field each reads, its loss and its metric.
 
-A label task reads the field it is named after (or `reads`); a pretext makes its own labels from the images.
+A task reads the field it is named after, or `reads`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
-from freelabels.train.tasks import losses, metrics, pretexts
-from freelabels.train.tasks.task import Labels, Task
+from freelabels.train.tasks import losses, metrics
+from freelabels.train.tasks.labelled import Labelled, Labels
 
 
-def frames_of(name: str, pair: int = 0) -> Callable[[Batch], Labels]:
+@dataclass(frozen=True)
+class FramesOf:
     """Labels of a field, frame by frame; of pairs, at the frame that the pair starts from."""
 
-    def labels(batch: Batch) -> Labels:
-        target, weight = batch[name], batch[name + WEIGHT_SUFFIX]
-        part = {0: slice(None), 1: slice(None, -1), -1: slice(1, None)}[pair]
-        return target[:, part].flatten(0, 1), weight[:, part].flatten(0, 1)
+    name: str
+    pair: int = 0
 
-    return labels
+    def __call__(self, batch: Batch) -> Labels:
+        """Targets and weights."""
+        part = {0: slice(None), 1: slice(None, -1), -1: slice(1, None)}[self.pair]
+        return batch[self.name][:, part].flatten(0, 1), batch[self.name + WEIGHT_SUFFIX][:, part].flatten(
+            0, 1
+        )
 
 
 def _edges(batch: Batch) -> Labels:
     """Edges with an ignore band: a boundary that is neither likely nor unlikely teaches nothing."""
-    target, weight = frames_of("edges")(batch)
+    target, weight = FramesOf("edges")(batch)
     unsure = (target[:, 0] > 0.1) & (target[:, 0] < 0.4)
     return (target >= 0.4).float(), weight.masked_fill(unsure, 0)
 
 
 def _contours(batch: Batch) -> Labels:
     """Pixels whose right or lower neighbour belongs to another object; not told where that is out of sight."""
-    ids, weight = frames_of("instance")(batch)
+    ids, weight = FramesOf("instance")(batch)
     beside, known = F.pad(ids, (0, 1, 0, 1)), F.pad((weight > 0)[:, None], (0, 1, 0, 1))
     right, lower = known[..., :-1, 1:], known[..., 1:, :-1]
     border = (right & (beside[..., :-1, 1:] != ids)) | (lower & (beside[..., 1:, :-1] != ids))
@@ -61,10 +65,6 @@ def _ego_motion(batch: Batch) -> Labels:
     return target.float(), weight.float()
 
 
-def _none(batch: Batch) -> Labels:
-    raise AssertionError("a pretext makes its labels from the images")
-
-
 def _same(prediction: Tensor) -> Tensor:
     return prediction
 
@@ -77,13 +77,13 @@ def _most_likely(prediction: Tensor) -> Tensor:
     return prediction.argmax(1, keepdim=True).float()
 
 
-def probability(name: str, labels: Callable[[Batch], Labels] | None = None, **extra: object) -> Task:
+def probability(name: str, labels: Callable[[Batch], Labels] | None = None, **extra: object) -> Labelled:
     """A task for a field of probabilities."""
-    task = Task(
+    task = Labelled(
         name,
         (name,),
         1,
-        labels or frames_of(name),
+        labels or FramesOf(name),
         losses.binary,
         torch.sigmoid,
         metrics.AVERAGE_PRECISION,
@@ -93,13 +93,13 @@ def probability(name: str, labels: Callable[[Batch], Labels] | None = None, **ex
     return replace(task, **extra)  # type: ignore[arg-type]
 
 
-def category(name: str) -> Task:
+def category(name: str) -> Labelled:
     """A task for a field of classes."""
-    return Task(
+    return Labelled(
         name,
         (name,),
         None,
-        frames_of(name),
+        FramesOf(name),
         losses.categorical,
         _most_likely,
         metrics.MEAN_IOU,
@@ -108,35 +108,19 @@ def category(name: str) -> Task:
     )
 
 
-def displacement(name: str, pair: int) -> Task:
+def displacement(name: str, pair: int) -> Labelled:
     """A task for a field of displacements between two frames."""
-    return Task(
+    return Labelled(
         name,
         (name,),
         2,
-        frames_of(name, pair),
+        FramesOf(name, pair),
         losses.absolute,
         _same,
         metrics.END_POINT_ERROR,
         draws=name,
         pair=pair,
         scale=0.1,  # pixels, against numbers around one
-    )
-
-
-def pretext(name: str, classes: int, make: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Task:
-    """A task whose class ids are made from the images."""
-    return Task(
-        name,
-        (),
-        classes,
-        _none,
-        losses.categorical,
-        _most_likely,
-        metrics.ACCURACY,
-        generalised=losses.categorical_generalised,
-        whole=True,
-        pretext=make,
     )
 
 
@@ -157,37 +141,53 @@ def _disparity_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
     return 0.5 * losses.gradient_match(mine, theirs, weight) + 0.5 * losses.ranking(mine, target, weight)
 
 
-BUILT_IN = (
+EDGES = ("Edge Detection", "Li, Paluri, Rehg and Dollár, Unsupervised learning of edges, 2016")
+MOTION = ("Watching Move", "Pathak et al., Learning features by watching objects move, 2017")
+RENDERS = ("Cross Domain", "Ren and Lee, Cross-domain self-supervised multi-task feature learning, 2018")
+# What the survey calls learning them, and the paper it means; renders also take --adversary there.
+SYSTEMS = {
+    "edges": EDGES,
+    **dict.fromkeys(("motion", "foreground"), MOTION),
+    **dict.fromkeys(("contours", "depth", "normals"), RENDERS),
+}
+
+
+def _of_survey(task: Labelled) -> Labelled:
+    system, paper = SYSTEMS.get(task.name, ("", ""))
+    return replace(task, system=system, paper=paper)
+
+
+_TASKS = (
     probability("edges", _edges, balanced=True),
     probability("motion", balanced=True),
     probability("foreground", balanced=True),
-    Task(
+    Labelled(
         "disparity",
         ("disparity",),
         1,
-        frames_of("disparity"),
+        FramesOf("disparity"),
         losses.scale_shift_invariant,
         _same,
         metrics.UNEXPLAINED,
         extra=_disparity_extra,
         draws="disparity",
     ),
-    Task(
+    Labelled(
         "depth",
         ("depth",),
         1,
-        frames_of("depth"),
+        FramesOf("depth"),
         losses.log_depth,
         torch.exp,
         metrics.LOG_ERROR,
         extra=_depth_extra,
         draws="depth",
     ),
-    Task(
+    Labelled(
         "normals",
         ("normals",),
         3,
-        frames_of("normals"),
+        FramesOf("normals"),
         losses.angular,
         _unit,
         metrics.ANGLE,
@@ -199,17 +199,17 @@ BUILT_IN = (
     category("semantic"),
     category("edge_type"),
     category("flow_visibility"),
-    Task(
+    Labelled(
         "object_coordinates",
         ("object_coordinates",),
         3,
-        frames_of("object_coordinates"),
+        FramesOf("object_coordinates"),
         _coordinates,
         torch.sigmoid,
         metrics.DISTANCE,
         draws="object_coordinates",
     ),
-    Task(
+    Labelled(
         "ego_motion",
         ("camera_pose",),
         6,
@@ -220,6 +220,5 @@ BUILT_IN = (
         pair=1,
         whole=True,
     ),
-    pretext("rotation", 4, pretexts.rotate),
-    pretext("jigsaw", pretexts.ORDERS, pretexts.shuffle),
 )
+LABELLED = tuple(_of_survey(task) for task in _TASKS)

@@ -14,27 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from freelabels.train.tasks.contract.task import Measure
 from freelabels.train.tasks.losses import EPSILON, align
 
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Measure):
     """score(values, targets, weights) and constant(targets, weights), both in `unit`.
 
     A constant of NaN says that these labels can't tell good predictions from bad ones.
     """
 
-    name: str
-    unit: str
-    higher_is_better: bool
     score: Callable[[Tensor, Tensor, Tensor], float]
     constant: Callable[[Tensor, Tensor], float]
-
-    def better(self, score: float, constant: float) -> bool:
-        """Whether the score beats the constant."""
-        return score > constant if self.higher_is_better else score < constant
 
 
 def _mean(values: Tensor, weight: Tensor) -> float:
@@ -75,6 +69,11 @@ def unexplained(values: Tensor, target: Tensor, weight: Tensor) -> float:
     total = (w * (target - mean).square()).sum((1, 2))
     told = total > TINY
     return float((left[told] / total[told]).mean()) if bool(told.any()) else 1.0
+
+
+def all_of_it(target: Tensor, weight: Tensor) -> float:
+    """What a constant leaves unexplained."""
+    return 1.0
 
 
 def log_error(values: Tensor, target: Tensor, weight: Tensor) -> float:
@@ -162,7 +161,7 @@ def constant_iou(target: Tensor, weight: Tensor) -> float:
 
 
 AVERAGE_PRECISION = Metric("average precision", "", True, average_precision, prevalence)
-UNEXPLAINED = Metric("unexplained variance", "", False, unexplained, lambda target, weight: 1.0)
+UNEXPLAINED = Metric("unexplained variance", "", False, unexplained, all_of_it)
 LOG_ERROR = Metric("log rms error", "", False, log_error, log_spread)
 ANGLE = Metric("mean angle", "°", False, angle, constant_angle)
 END_POINT_ERROR = Metric("end-point error", "px", False, distance, constant_distance)

@@ -1,58 +1,117 @@
 """The tasks by name, and which of them a run learns.
 
-Adding a task = one entry in `BUILT_IN`, or an entry point in the group ``freelabels.tasks``.
+Adding a task = one file and its entry in `BUILT_IN`, or an entry point in the group ``freelabels.tasks``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from freelabels.generators.contract.fields import field
 from freelabels.ground.errors import UserError
 from freelabels.ground.plugins import with_plugins
+from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
-from freelabels.train.tasks.built_in import BUILT_IN
-from freelabels.train.tasks.task import Task
+from freelabels.train.config import RobustConfig
+from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.space.rotation import Rotation
+from freelabels.train.tasks.whole_images import WHOLE_IMAGES
 
+BUILT_IN: tuple[Task, ...] = (*LABELLED, *WHOLE_IMAGES, Rotation())
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
+FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
+OF_FORM_1 = {"rotation": "rotation_maps", "jigsaw": "jigsaw_whole"}
 
 
 @cache
 def tasks() -> Mapping[str, Task]:
-    """All known tasks by name: the built-in ones and those of installed plug-ins."""
-    return with_plugins(BUILT_IN, "freelabels.tasks")
+    """All known tasks by name, with their default parameters: the built-in ones and those of plug-ins."""
+    known: Mapping[str, Any] = with_plugins(BUILT_IN, "freelabels.tasks")
+    return {name: task() if isinstance(task, type) else task for name, task in known.items()}
 
 
 def choose(
-    wanted: Sequence[str], has: Callable[[str], bool], names: Mapping[str, tuple[str, ...]], frames: int
+    wanted: Sequence[str],
+    has: Callable[[str], bool],
+    names: Mapping[str, tuple[str, ...]],
+    frames: int,
+    settings: Sequence[str] = (),
+    robust: RobustConfig | None = None,
+    form: int = FORM,
 ) -> dict[str, Task]:
     """The tasks asked for, or, if none is, those of `DEFAULT` whose fields the data `has`.
 
-    names: tables of names by field. Raises UserError for an unknown task, a field that no shard holds, and a
-    task between frames in windows of one.
+    names: tables of names by field. settings: NAME.PARAMETER=VALUE each. robust: how stored labels are learned.
+    form: see `FORM`. Raises UserError for an unknown task, one that the data can't feed, and a bad setting.
     """
     if not wanted:
-        wanted = [name for name in DEFAULT if all(has(f) for f in tasks()[name].reads)]
+        wanted = [name for name in DEFAULT if all(has(f) for f in tasks()[name].needs.fields)]
         if not wanted:
             raise UserError(f"no shard holds a label to learn from; the usual ones are {', '.join(DEFAULT)}")
+    changes = [parsed(setting) for setting in settings]
+    for change in changes:
+        if change.name not in wanted:
+            raise UserError(f"--set {change.text}: {change.name} is not among the tasks {', '.join(wanted)}")
     chosen: dict[str, Task] = {}
     for name in wanted:
-        if name not in tasks():
+        known = OF_FORM_1.get(name, name) if form == 1 else name
+        if known not in tasks():
             raise UserError(f"--tasks {name}: {nearest(name, tasks())}")
-        task = tasks()[name]
-        for column in task.reads:
-            if not has(column):
-                raise UserError(f"the task {name} needs the field {column}, which no given shard holds")
-        if task.pair and frames < 2:
-            raise UserError(f"the task {name} looks at two frames; give --loader.frames 2")
-        if task.channels is None:
-            table = names.get(task.reads[0]) or field(task.reads[0]).names
-            if not table:
-                raise UserError(
-                    f"the field {task.reads[0]} has no table of names, so {name} can't be learned"
-                )
-            task = replace(task, channels=len(table))
+        task = _configured(tasks()[known], [change for change in changes if change.name == name])
+        if why := lacking(task, has, names, frames):
+            raise UserError(why)
+        if isinstance(task, Labelled):
+            task = replace(task, robust=robust or task.robust)
+            if task.channels is None:
+                task = replace(task, channels=len(_table(task, names)))
         chosen[name] = task
     return chosen
+
+
+def lacking(task: Task, has: Callable[[str], bool], names: Mapping[str, tuple[str, ...]], frames: int) -> str:
+    """Why the data can't feed a task, as a sentence; "" if they can."""
+    for column in task.needs.fields:
+        if not has(column):
+            return f"the task {task.name} needs the field {column}, which no given shard holds"
+    if task.needs.frames > frames:
+        count = "two" if task.needs.frames == 2 else str(task.needs.frames)
+        return f"the task {task.name} looks at {count} frames; give --loader.frames {task.needs.frames}"
+    if isinstance(task, Labelled) and task.channels is None and not _table(task, names):
+        return f"the field {task.reads[0]} has no table of names, so {task.name} can't be learned"
+    return ""
+
+
+def fields_of(chosen: Mapping[str, Task]) -> tuple[str, ...]:
+    """The columns that tasks read."""
+    return tuple(dict.fromkeys(name for task in chosen.values() for name in task.needs.fields))
+
+
+def parameters(task: Task) -> dict[str, Any]:
+    """A task's parameters by name, as they are set."""
+    if isinstance(task, Labelled):  # its fields say what it is
+        return {}
+    return {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}  # type: ignore[arg-type]
+
+
+def _table(task: Labelled, names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return names.get(task.reads[0]) or field(task.reads[0]).names
+
+
+def _configured(task: Task, changes: Sequence[Setting]) -> Task:
+    known, values = parameters(task), dict[str, Any]()
+    for change in changes:
+        if change.parameter not in known:
+            there = nearest(change.parameter, known) if known else "it has no parameters"
+            raise UserError(f"--set {change.text}: {task.name} has no {change.parameter!r}: {there}")
+        values[change.parameter] = change.like(known[change.parameter])
+    try:
+        changed: Task = replace(task, **values) if values else task  # type: ignore[type-var]
+    except ValueError as error:
+        raise UserError(f"--set {changes[-1].text}: {error}") from error
+    return changed

@@ -1,0 +1,341 @@
+"""The contract of tasks as a test: what `freelabels.train.tasks.contract.task.Task` promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from freelabels.generators.contract.fields import Kind, field
+from freelabels.testing.broken import ContractBroken
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import CAMERA, WEIGHT_SUFFIX, Batch
+from freelabels.train.model import ranks
+from freelabels.train.objective.learner import Inputs, Learner, prepare
+from freelabels.train.run.step import backward
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Task
+from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.tasks import lacking
+
+SIZE, SAMPLES, CLASSES = 64, 6, 3
+CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16))
+NORMED = replace(CONFIG, model=ModelConfig("test_resnet", width=16))
+RANKS = 2
+SECONDS = 300.0  # after which two ranks are taken to wait for each other
+
+
+def check_task(task: Task, elsewhere: bool = True) -> None:
+    """Check that a task keeps the contract, on a small made-up batch and a small network.
+
+    - What it asks of a sample is a pure function of the sample and its seed: the same in another batch.
+    - A batch that is split gives the same gradient (unless the task says that it `compares` samples).
+    - Where nothing counts, the loss is zero and so is every gradient.
+    - A network that is saved and loaded goes on bit for bit.
+    - In bfloat16 the loss is that of float32, as far as eight bits go.
+    - Two ranks give the gradient of one, with the samples of both where they are compared (`elsewhere`: in two
+      processes that are started for it).
+    - Data without its fields or frames are refused in a sentence. Scores and pictures are there and finite.
+
+    Raises ContractBroken with one sentence for the first rule that is broken.
+    """
+    for problem in _problems(task):
+        raise ContractBroken(f"the task {getattr(task, 'name', type(task).__name__)} {problem}")
+    if elsewhere:
+        check_ranks([task])
+
+
+def check_ranks(tasks: Sequence[Task]) -> None:
+    """The part of `check_task` that takes two processes, for several tasks at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = Path(folder, "tasks")
+        request.write_bytes(pickle.dumps(list(tasks)))
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        run = Path(folder, "rank.py")
+        run.write_text(f"from {__name__} import work; work({folder!r})")
+        arguments = ["--standalone", "--nproc-per-node", str(RANKS), str(run)]
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        if done.returncode:
+            last = [line for line in done.stderr.splitlines() if "Error" in line]
+            raise ContractBroken(f"two ranks end with {last[0].strip() if last else done.returncode}")
+        together = torch.load(Path(folder, "gradients"), weights_only=True)
+    for task in tasks:
+        batch = sample_batch(task)
+        whole = _gradients(task, [batch])
+        if problem := _other_gradient(together[task.name], whole):
+            raise ContractBroken(
+                f"the task {task.name} has another gradient on two ranks than on one: {problem}"
+            )
+
+
+def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
+    """A made-up batch, as the loader would give it, with all that a task needs."""
+    g = torch.Generator().manual_seed(seed)
+    shape = (samples, task.needs.frames)
+    coarse = torch.rand(samples * shape[1], 3, 9, 9, generator=g)
+    smooth = torch.nn.functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)
+    image = (smooth * 200 + 55 * torch.rand(smooth.shape, generator=g)).clamp(0, 255).byte()
+    batch: Batch = {
+        "image": image.view(*shape, 3, SIZE, SIZE),
+        "domain": torch.arange(samples) % 2,
+        "seed": torch.randint(2**31, (samples,), generator=g),
+        "window": torch.arange(samples),
+        "epoch": torch.zeros(samples, dtype=torch.long),
+    }
+    for name in task.needs.fields:
+        batch |= _labels(name, shape, g)
+    return batch
+
+
+def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
+    spec = field(name)
+    if name in CAMERA:
+        pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
+        pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)
+        return {name: pose}
+    size = (*shape, (spec.sizes[2:] or (1,))[0] or 1, SIZE, SIZE)
+    values = torch.rand(size, generator=g) + 0.1
+    if spec.kind in (Kind.CATEGORY, Kind.IDENTITY):
+        values = torch.randint(CLASSES, size, generator=g).float()
+    elif spec.kind is Kind.PROBABILITY:
+        values = (values > 0.8).float()
+    elif spec.kind is Kind.DIRECTION:
+        values = torch.nn.functional.normalize(values - 0.6, dim=2)
+    weight = torch.rand(*shape, SIZE, SIZE, generator=g)
+    return {name: values, name + WEIGHT_SUFFIX: weight * (weight > 0.3)}
+
+
+def _problems(task: Task) -> Iterator[str]:
+    """What is wrong with a task, most basic first; whoever asks stops at the first."""
+    yield from _declaration(task)
+    yield from _asking(task)
+    yield from _nothing_counts(task)
+    yield from _splitting(task)
+    yield from _resuming(task)
+    yield from _rounding(task)
+    yield from _scoring(task)
+    yield from _refusing(task)
+
+
+def _declaration(task: Task) -> Iterator[str]:
+    if not (dataclasses.is_dataclass(task) and task.__dataclass_params__.frozen):
+        yield "is no frozen dataclass"
+    if not task.name.isidentifier():
+        yield "has no name that is one word"
+    if task.family not in FAMILIES:
+        yield f"is of the family {task.family!r}; there are {', '.join(FAMILIES)}"
+    if not type(task).__doc__:
+        yield "doesn't say what it is: its class has no docstring"
+    if pickle.loads(pickle.dumps(task)) != task:
+        yield "isn't the same after pickling"
+
+
+def _asking(task: Task) -> Iterator[str]:
+    batch = sample_batch(task)
+    before = {name: tensor.clone() for name, tensor in batch.items()}
+    asked = _ask(task, batch)
+    if any(not torch.equal(tensor, before[name]) for name, tensor in batch.items()):
+        yield "writes into the batch that it is given"
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002  (the one that a task must not depend on)
+    if not _equal(asked, _ask(task, batch)):
+        yield "asks for something else the second time: draw with `draw`, not with global random numbers"
+    if bool((asked.weight < 0).any()) or not float(asked.count()):
+        yield "weighs nothing of an ordinary batch, or weighs below zero"
+    if asked.images is not None and asked.images.ndim != 5:
+        yield f"asks for images of shape {tuple(asked.images.shape)}, not (N, k, 3, h, w)"
+    if not task.compares:
+        order = torch.tensor([3, 0, 5])
+        few = _ask(task, {name: tensor[order] for name, tensor in batch.items()})
+        rows = len(asked.weight) // SAMPLES
+        index = (order[:, None] * rows + torch.arange(rows)).flatten()
+        if not _equal(few, _rows(asked, index, SAMPLES * rows, order)):
+            yield "asks for other views of a sample in another batch, and doesn't say that it `compares` samples"
+
+
+def _splitting(task: Task) -> Iterator[str]:
+    if task.compares:
+        return
+    batch = sample_batch(task)
+    parts = [{n: t[:2] for n, t in batch.items()}, {n: t[2:] for n, t in batch.items()}]
+    if problem := _other_gradient(_gradients(task, parts), _gradients(task, [batch])):
+        yield f"has another gradient when a batch is split: {problem}"
+
+
+def _nothing_counts(task: Task) -> Iterator[str]:
+    made = learner(task)
+    inputs = prepare({task.name: task}, sample_batch(task))
+    asked = {n: replace(a, weight=torch.zeros_like(a.weight)) for n, a in inputs.asked.items()}
+    empty = replace(inputs, asked=asked)
+    losses, _ = backward(made, made, [empty])
+    if losses.tolist() != [0.0]:
+        yield f"has a loss of {float(losses[0])} where nothing counts"
+    for name, parameter in made.named_parameters():
+        if parameter.grad is not None and bool((parameter.grad != 0).any()):  # NaN is not 0 either
+            yield f"has a gradient where nothing counts (at {name})"
+            return
+
+
+def _resuming(task: Task) -> Iterator[str]:
+    whole, half = (_steps(learner(task, NORMED), task, (0, 2)), _steps(learner(task, NORMED), task, (0, 1)))
+    file = io.BytesIO()
+    torch.save(half, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    again = learner(task, NORMED, seed=1)
+    if not _equal(whole, _steps(again, task, (1, 2), state)):
+        yield "doesn't go on bit for bit after it was saved and loaded: is all of its state in buffers?"
+
+
+def _rounding(task: Task) -> Iterator[str]:
+    losses = []
+    for precision in (None, torch.bfloat16):
+        made = learner(task)
+        made.precision = precision
+        made(*_whole(task))
+        losses.append(float(made.losses[0]))
+    if not math.isclose(*losses, rel_tol=0.1, abs_tol=0.02):
+        yield f"has a loss of {losses[0]:.4g} in float32 and of {losses[1]:.4g} in bfloat16"
+
+
+def _scoring(task: Task) -> Iterator[str]:
+    made = learner(task).eval()
+    inputs = prepare({task.name: task}, sample_batch(task))
+    with torch.no_grad():
+        answer = made.predict(inputs).answers[task.name]
+    asked = inputs.asked[task.name]
+    columns = task.keep(answer, asked)
+    if len({len(column) for column in columns}) != 1:
+        yield "keeps columns of different lengths for its summary"
+    score, trivial, _ = task.summary(columns)
+    if not (math.isfinite(score) and math.isfinite(trivial)):
+        yield f"scores {score} where the trivial answer scores {trivial}"
+    shown = task.picture(answer, asked, SIZE)
+    if shown is not None and (shown.dtype != np.uint8 or shown.shape[0] != SAMPLES or shown.shape[1] != SIZE):
+        yield f"draws {shown.dtype} {shown.shape}, not uint8 (N, side, width, 3)"
+    if shown is None and asked.images is not None:
+        yield "asks for images and draws no picture of them"
+
+
+def _refusing(task: Task) -> Iterator[str]:
+    for needed in task.needs.fields[:1]:
+        if needed not in lacking(task, lambda name: False, {}, task.needs.frames):
+            yield f"doesn't say that it lacks the field {needed}"
+    if task.needs.frames > 1 and "--loader.frames" not in lacking(task, lambda name: True, {}, 1):
+        yield "doesn't say that it needs longer windows"
+
+
+# --- what the rules are checked with ---------------------------------------------------------------------------
+
+
+def learner(task: Task, config: TrainConfig = CONFIG, seed: int = 0) -> Learner:
+    """A small learner of one task."""
+    if isinstance(task, Labelled) and task.channels is None:
+        task = replace(task, channels=CLASSES)
+    torch.manual_seed(seed)
+    return Learner({task.name: task}, config)
+
+
+def _ask(task: Task, batch: Batch) -> Asked:
+    return task.ask(batch, Draw(batch["seed"], task.name))
+
+
+def _whole(task: Task) -> tuple[Inputs, Tensor]:
+    inputs = prepare({task.name: task}, sample_batch(task))
+    return inputs, inputs.counts()
+
+
+def _gradients(task: Task, parts: Sequence[Batch], wrap: Callable[[Learner], Any] = lambda x: x) -> Any:
+    made = learner(task)
+    backward(made, wrap(made), [prepare({task.name: task}, part) for part in parts])
+    return {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
+
+
+def _other_gradient(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """Where two gradients differ, as a clause; "" if nowhere."""
+    largest = max((float(gradient.abs().max()) for gradient in wanted.values()), default=0.0)
+    if not largest:
+        return "there is none"
+    for name, gradient in wanted.items():
+        if name not in found or float((found[name] - gradient).abs().max()) > 1e-3 * largest:
+            return f"at {name}"
+    return ""
+
+
+def _steps(made: Learner, task: Task, steps: tuple[int, int], state: Any = None) -> Any:
+    """The state of a learner and its optimiser after steps from … to - 1."""
+    optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3)
+    if state is not None:
+        made.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+    for number in range(*steps):
+        backward(made, made, [prepare({task.name: task}, sample_batch(task, number))])
+        optimizer.step()
+        optimizer.zero_grad()
+    return {"learner": made.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether nested values are the same, tensors bit for bit."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if dataclasses.is_dataclass(a):
+        return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    return bool(a == b)
+
+
+def _rows(asked: Any, index: Tensor, length: int, samples: Tensor) -> Any:
+    """The rows of some samples, wherever a tensor has a row a sample (or one for each of its frames)."""
+    if isinstance(asked, Tensor):
+        return asked[index] if len(asked) == length else asked[samples] if len(asked) == SAMPLES else asked
+    if isinstance(asked, dict):
+        return {key: _rows(value, index, length, samples) for key, value in asked.items()}
+    if isinstance(asked, list | tuple):
+        return type(asked)(_rows(value, index, length, samples) for value in asked)
+    if dataclasses.is_dataclass(asked) and not isinstance(asked, type):
+        changed = {
+            f.name: _rows(getattr(asked, f.name), index, length, samples) for f in dataclasses.fields(asked)
+        }
+        return replace(asked, **changed)
+    return asked
+
+
+def work(folder: str) -> None:
+    """What each of two ranks does: uneven shares of one batch."""
+    torch.set_num_threads(1)
+    tasks: list[Task] = pickle.loads(Path(folder, "tasks").read_bytes())
+    with ranks.group("cpu"):
+        mine = slice(0, 2) if ranks.rank() == 0 else slice(2, None)
+        found = {}
+        for task in tasks:
+            batch = {name: tensor[mine] for name, tensor in sample_batch(task).items()}
+            found[task.name] = _gradients(
+                task, [batch], lambda made: DistributedDataParallel(made, find_unused_parameters=True)
+            )
+        if ranks.rank() == 0:
+            torch.save(found, Path(folder, "gradients"))

@@ -1,0 +1,179 @@
+"""What a task is: it asks for images, sees what the trunk makes of them, answers, and judges its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from freelabels.generators.contract.fields import Array
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.montage import montage
+
+FAMILIES = ("generation", "context", "free semantic labels", "cross-modal", "beyond the survey")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What data must have to feed a task. frames: of a window. fields: columns that some shard holds."""
+
+    frames: int = 1
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a score is called, its unit, and which way is better."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+    def better(self, score: float, trivial: float) -> bool:
+        """Whether the score beats the trivial answer's."""
+        return score > trivial if self.higher_is_better else score < trivial
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a task asks of the trunk, and what it will judge the answer by.
+
+    target: whatever its `judge` wants. weight: float (N, …) ≥ 0, 0 where nothing counts; a sum over what counts
+    is divided by how many places of it are positive. images: (N, k, 3, h, w), uint8 or 0 … 255, k views of N
+    samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. teacher: the
+    averaged model's answer, where the run learns from it as well.
+    """
+
+    target: Any
+    weight: Tensor
+    images: Tensor | None = None
+    maps: bool = False
+    teacher: Tensor | None = None
+
+    def count(self) -> Tensor:
+        """How many places count, float64."""
+        return (self.weight > 0).sum().double()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the trunk makes of a task's images, all of one size in one call, whichever task they are of.
+
+    stages: feature maps (N k, C, h, w), finest first, in the trunk's precision. shared: the pyramid's feature
+    (N k, width, side / 4, side / 4), float32, if it was asked for. views: k.
+    """
+
+    stages: Sequence[Tensor]
+    shared: Tensor | None
+    views: int
+
+    @cached_property
+    def deep(self) -> Tensor:
+        """The last stage's mean over places, (N, k, C), float32."""
+        pooled = self.stages[-1].float().mean((2, 3))
+        return pooled.view(-1, self.views, pooled.shape[-1])
+
+    @property
+    def maps(self) -> Tensor:
+        """`shared`, where it was asked for."""
+        assert self.shared is not None, "ask with maps=True"
+        return self.shared
+
+
+class Task:
+    """One thing to learn; subclasses are frozen dataclasses whose fields are the task's parameters.
+
+    As it stands it is a classification of a sample into `classes`, judged by cross-entropy. Attributes:
+
+    - name: in `--tasks`; system: the survey's name of it; family: one of `FAMILIES`; paper: authors, title, year;
+    - needs: what data must have; compares: whether its loss of a sample depends on the others of its batch;
+    - measure: what `score` is; trivial: what the score is printed beside.
+    """
+
+    name: str
+    system: str = ""
+    family: str = FAMILIES[-1]
+    paper: str = ""
+    compares: bool = False
+    trivial: str = "chance"
+    _needs: Needs = Needs()
+    _measure: Measure = Measure("accuracy", "", True)
+
+    @property
+    def needs(self) -> Needs:
+        """What data must have to feed it."""
+        return self._needs
+
+    @property
+    def measure(self) -> Measure:
+        """What its score is."""
+        return self._measure
+
+    @property
+    def classes(self) -> int:
+        """How many answers there are to choose from."""
+        raise NotImplementedError(f"{self.name} doesn't say how many classes it has")
+
+    def head(self, shape: Shape) -> nn.Module:
+        """Everything with parameters that is the task's own, for a trunk of that shape."""
+        raise NotImplementedError(f"{self.name} has no head")
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """Views and target of a batch, a pure function of its samples and their seeds (`draw`)."""
+        raise NotImplementedError(f"{self.name} asks for nothing")
+
+    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Any:
+        """What the head says, float32; here of all views' deep features together, logits (N, classes)."""
+        return head(seen.deep.flatten(1))
+
+    def judge(self, answer: Any, asked: Asked) -> Tensor:
+        """The summed loss, a scalar with a gradient (of zero where nothing counts)."""
+        return (asked.weight * F.cross_entropy(answer, asked.target, reduction="none")).sum()
+
+    def score(self, answer: Any, asked: Asked) -> Tensor:
+        """Of each sample (N, 2): its figure, and what the trivial answer would get."""
+        hit = (answer.argmax(1) == asked.target).double()
+        return torch.stack([hit, torch.full_like(hit, 1 / self.classes)], 1)
+
+    def teach(self, answer: Any) -> Tensor | None:
+        """The averaged model's answer as `Asked.teacher`, where a task can learn from one."""
+        return None
+
+    def keep(self, answer: Any, asked: Asked) -> tuple[Tensor, ...]:
+        """What `summary` needs of held-out samples, each (N, …), and how far each counts (N,) last."""
+        weight = asked.weight.flatten(1).amax(1) if asked.weight.ndim > 1 else asked.weight
+        return self.score(answer, asked), (weight > 0).double()
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """The score, the trivial answer's, and the standard error of their difference, of what was kept."""
+        figures = columns[0][columns[1] > 0]
+        score, trivial = figures.mean(0).tolist()
+        gap = figures[:, 0] - figures[:, 1]
+        return score, trivial, float(gap.std(correction=0)) / len(gap) ** 0.5
+
+    def picture(self, answer: Any, asked: Asked, side: int) -> Array | None:
+        """uint8 (N, side, width, 3) sRGB: what was asked, and the answer; None leaves it out."""
+        if asked.images is None:
+            return None
+        captions = [""] * len(asked.images)
+        if isinstance(asked.target, Tensor) and asked.target.ndim == 1 and isinstance(answer, Tensor):
+            told, right = answer.argmax(1).tolist(), asked.target.tolist()
+            captions = [f"{a} ({b})" for a, b in zip(told, right, strict=True)]
+        return montage(asked.images, side, captions)
+
+
+def everyone(batch: Batch) -> Tensor:
+    """Weights (B,) of one for every sample of a batch."""
+    return torch.ones(len(batch["seed"]), device=batch["image"].device)
+
+
+def first(batch: Batch) -> Tensor:
+    """The first frame of each window, uint8 (B, 3, H, W)."""
+    return batch["image"][:, 0]
