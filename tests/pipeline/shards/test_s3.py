@@ -493,7 +493,7 @@ def test_no_bucket_no_package_no_such_kind(server: str, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="odd:// is not a kind of address"):
         Dataset("odd://bucket/data").shards()
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # another test may have loaded it by now
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)  # by another test
     with pytest.raises(UserError, match=r"gs:// needs a package .*pip install 'freelabels\[gcs\]'"):
         Dataset("gs://bucket/data").shards()
 
