@@ -7,6 +7,7 @@ shaded, grey and noisy. Spheres with stripes move.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 
 LABELS = ("edges", "motion", "disparity", "depth", "normals", "flow", "instance")
+Place = TypeVar("Place", Path, str)
 
 
 def scene(seed: int, size: int, frames: int, domain: int, gap: float = 1.0) -> dict[str, Array]:
@@ -109,7 +111,7 @@ def _paint(
 
 
 def write_dataset(
-    path: Path,
+    path: Place,
     domain: int,
     clips: int,
     size: int = 96,
@@ -118,7 +120,7 @@ def write_dataset(
     labels: tuple[str, ...] = LABELS,
     confidence: int | None = None,
     gap: float = 1.0,
-) -> Path:
+) -> Place:
     """A dataset of `clips` clips, four a shard; with `confidence`, every label carries that one.
 
     gap: see `scene`.

@@ -3,6 +3,7 @@
 import benchmarks.scaling
 from benchmarks.command import Part, on_one_thread, run_parts
 from benchmarks.scaling.driver import driver
+from benchmarks.scaling.inspect import inspect, look
 from benchmarks.scaling.label import label, relabel
 from benchmarks.scaling.loader import loader
 from benchmarks.scaling.plan import plan, replan
@@ -16,7 +17,10 @@ if __name__ == "__main__":
         "driver": driver,
         "plan": plan,
         "label": label,
+        "inspect": inspect,
         "simulate": simulate,
         "loader": loader,
     }
-    run_parts(benchmarks.scaling.__doc__, parts, {"once": once, "replan": replan, "relabel": relabel})
+    run_parts(
+        benchmarks.scaling.__doc__, parts, {"once": once, "replan": replan, "relabel": relabel, "look": look}
+    )

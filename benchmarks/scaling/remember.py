@@ -40,7 +40,7 @@ def remember_shards(
             stamps=encoded(stamps[name] for name in some),
             shards=shards,
             clips=clips,
-            bytes=np.ones(len(some) * columns, np.int64),
+            sizes=np.ones(len(some) * columns, np.int64),
             recipes=(recipe,),
             abouts=('{"size": [256, 256], "names": {}}',),
             kinds=(kind,),

@@ -125,7 +125,7 @@ def _read(dataset: Dataset, span: Span, wanted: set[str]) -> dict[str, Array]:
     shard = dataset.open(span.shard)
     try:
         have = [n for n in shard.fields if n in wanted or n in {confidence_name(w) for w in wanted}]
-        return {name: shard.read_rows(name, span.start, span.stop) for name in have}
+        return shard.read_columns(have, span.start, span.stop)
     finally:
         shard.close()
 

@@ -8,7 +8,7 @@ Source: Zarr core specification v3, sections "Array metadata" and "Sharding code
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ blosc.use_threads = False  # one worker, one core; also safe after a fork
 
 ABSENT = 2**64 - 1
 CRC_BYTES = 4
+AT_ONCE = 8 << 20  # bytes of a column that are asked for at once
 CRC_OF_SOUND = 0x48674BC7  # crc32c of any bytes followed by their own little-endian crc32c
 # name → (codec, level). LZ4 decodes fastest; zstd is for cold storage, where flow, ids and edges gain most.
 COMPRESSION = {"fast": ("lz4", 9), "small": ("zstd", 1)}
@@ -204,17 +205,34 @@ class ColumnReader:
             self._decode(0, table)
             return np.ascontiguousarray(self._logical(table)[start:stop])
         frames: Array = np.empty((max(stop - start, 0), *self.stored[1:]), self.dtype)
-        for k in range(len(frames)):
-            self._decode(start + k, frames[k : k + 1])
+        for first, last in self._stretches(start, stop):
+            offset = self.spans[first][0]
+            data = memoryview(self.fetch(offset, sum(self.spans[last - 1])))
+            for number in range(first, last):
+                begin, length = self.spans[number]
+                chunk = bytes(data[begin - offset : begin - offset + length])
+                self._decode(number, frames[number - start : number - start + 1], chunk)
         return np.ascontiguousarray(self._logical(frames))
+
+    def _stretches(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Frames start … stop - 1 in stretches that lie one after the other, of some MiB, each read at once."""
+        first = start
+        for number in range(start, stop):
+            follows = number + 1 < stop and self.spans[number + 1][0] == sum(self.spans[number])
+            if not follows or sum(self.spans[number]) - self.spans[first][0] >= AT_ONCE:
+                yield first, number + 1
+                first = number + 1
 
     def _logical(self, frames: Array) -> Array:
         return frames if self.axes is None else frames.transpose(self.axes)
 
-    def _decode(self, number: int, out: Array) -> None:
-        """Decode inner chunk `number` into `out`. Raises CorruptShard if it does not match its checksum."""
+    def _decode(self, number: int, out: Array, data: bytes | None = None) -> None:
+        """Decode inner chunk `number`, `data` if it is at hand, into `out`.
+
+        Raises CorruptShard if it does not match its checksum.
+        """
         offset, length = self.spans[number]
-        data = self.fetch(offset, offset + length)
+        data = self.fetch(offset, offset + length) if data is None else data
         if len(data) != length or google_crc32c.value(data) != CRC_OF_SOUND:
             raise CorruptShard(f"{self.where}: frame {number * len(out)} does not match its checksum")
         known = self.checksums[number * CRC_BYTES : (number + 1) * CRC_BYTES]

@@ -9,7 +9,7 @@ sha256 of every file, statistics), itself under a checksum.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from freelabels.pipeline.shards.columns import ColumnReader, chunk_key
 from freelabels.pipeline.shards.record import KEY, unseal_shard
 from freelabels.pipeline.storage.interface import OpenFile, Storage
 from freelabels.pipeline.storage.local import RECORD
+from freelabels.pipeline.storage.uris import is_remote, requests
 
 MAX_ROWS = 64
 # Every row has these, whatever its source and labels.
@@ -96,6 +97,11 @@ class Shard:
         """What made a column: generator, version, parameters and the digests of what it was made from."""
         return self.record["columns"][name]["made_by"]  # type: ignore[no-any-return]
 
+    @property
+    def recipe(self) -> dict[str, dict[str, Any]]:
+        """What made each column, by column."""
+        return {name: self.made_by(name) for name in self.fields}
+
     def bytes_of(self, name: str) -> int:
         """How many bytes a column takes where it is stored."""
         return sum(int(file["bytes"]) for file in self.record["columns"][name]["objects"].values())
@@ -118,6 +124,15 @@ class Shard:
     def read_rows(self, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Frames start … stop - 1 of a column, (frame, y, x[, channel]). Raises as `read`."""
         return self.column(name).rows(start, self.rows if stop is None else stop)
+
+    def read_columns(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> dict[str, Array]:
+        """Frames start … stop - 1 of several columns, fetched at the same time from a store. Raises as `read`."""
+
+        def read(name: str) -> Array:
+            return self.read_rows(name, start, stop)
+
+        found = requests().map(read, names) if is_remote(self.storage.address("")) else map(read, names)
+        return dict(zip(names, found, strict=True))
 
     def column(self, name: str) -> ColumnReader:
         """The reader of a column, its index read and checked once."""

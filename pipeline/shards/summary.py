@@ -92,8 +92,8 @@ class Summaries:
     """Many shards; tables of the dtypes above.
 
     names, stamps: of each shard. recipes: canonical JSON of what made each column, by column. abouts: JSON of the
-    frames' ``size`` [height, width] and the tables of ``names`` of classes, by column. bytes: of each column of
-    each shard, columns in the order of its recipe.
+    frames' ``size`` [height, width] and the tables of ``names`` of classes, by column. sizes: bytes of each column
+    of each shard, columns in the order of its recipe.
     """
 
     names: NDArray[np.bytes_]
@@ -102,7 +102,7 @@ class Summaries:
     clips: Table
     figures: Table
     counts: Table
-    bytes: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     recipes: tuple[str, ...] = ()
     abouts: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Summaries:
             clips=self.clips[np.repeat(chosen, self.shards["clips"])] if len(self.clips) else self.clips,
             figures=of_shards(self.figures),
             counts=of_shards(self.counts),
-            bytes=self.bytes[np.repeat(chosen, self.of_columns())] if len(self.bytes) else self.bytes,
+            sizes=self.sizes[np.repeat(chosen, self.of_columns())] if len(self.sizes) else self.sizes,
         )
 
     def to_bytes(self) -> bytes:
@@ -173,7 +173,7 @@ class Summaries:
 
 WORDS = ("recipes", "abouts", "kinds", "labels")
 HEAD = ("names", "stamps", "shards")
-TABLES = (*HEAD, "clips", "figures", "counts", "bytes")
+TABLES = (*HEAD, "clips", "figures", "counts", "sizes")
 NOTHING: dict[str, Any] = {
     "names": np.zeros(0, "S1"),
     "stamps": np.zeros(0, "S1"),
@@ -181,7 +181,7 @@ NOTHING: dict[str, Any] = {
     "clips": np.zeros(0, CLIP),
     "figures": np.zeros(0, FIGURES),
     "counts": np.zeros(0, COUNT),
-    "bytes": np.zeros(0, np.int64),
+    "sizes": np.zeros(0, np.int64),
 }
 NONE = Summaries(**NOTHING)
 
@@ -228,7 +228,7 @@ class Collector:
     clips: list[tuple[Any, ...]] = field(default_factory=list)
     figures: list[tuple[Any, ...]] = field(default_factory=list)
     counts: list[tuple[Any, ...]] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     words: dict[str, dict[str, int]] = field(default_factory=lambda: {name: {} for name in WORDS})
 
     def add(self, shard: Shard) -> None:
@@ -238,7 +238,7 @@ class Collector:
         columns = shard.record["columns"]
         made = self._word("recipes", canonical({name: shard.made_by(name) for name in columns}).decode())
         # Of canonical JSON the columns are sorted.
-        self.bytes += [shard.bytes_of(name) for name in sorted(columns)]
+        self.sizes += [shard.bytes_of(name) for name in sorted(columns)]
         self.shards.append((shard.rows, len(shard.clips), made, self._word("abouts", _about(shard))))
         self.clips += [self._clip(shard, clip) for clip in shard.clips]
         for name, entry in columns.items():
@@ -255,7 +255,7 @@ class Collector:
             np.array(self.clips, CLIP),
             np.array(self.figures, FIGURES),
             np.array(self.counts, COUNT),
-            np.array(self.bytes, np.int64),
+            np.array(self.sizes, np.int64),
             **words,
         )
 

@@ -318,14 +318,20 @@ def _of_listed(
 
 def _twins(keys: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Position of each key that was there before, in order, and of the first one like it."""
-    ordered = np.sort(keys)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    del ordered
+    twice = np.concatenate([_twice(keys, low) for low in range(0, 1 << 64, 1 << 61)])
     first: dict[int, int] = {}
     for start in range(0, len(keys) if len(twice) else 0, CHUNK):
         for k in (start + np.flatnonzero(np.isin(keys[start : start + CHUNK], twice))).tolist():
             if (twin := first.setdefault(int(keys[k]), k)) != k:
                 yield k, twin
+
+
+def _twice(keys: NDArray[np.uint64], low: int) -> NDArray[np.uint64]:
+    """Those of an eighth of all keys, from `low` on, that are there more than once."""
+    mine = keys >= np.uint64(low)
+    mine &= keys <= np.uint64(low + (1 << 61) - 1)
+    ordered = np.sort(keys[mine])
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def _forget(places: NDArray[np.uint32], parts: list[Part], dataset: Dataset, owner: str) -> None:

@@ -72,8 +72,8 @@ class Columns:
     """
 
     keys: NDArray[np.uint64]
-    frames: NDArray[np.uint16]
-    offers: NDArray[np.uint16]
+    frames: NDArray[np.unsignedinteger[Any]]
+    offers: NDArray[np.unsignedinteger[Any]]
     first: NDArray[np.uint32]
     noted: NDArray[np.bool_]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -149,25 +149,40 @@ def _still_to_run(work: LabelWork, base: Shard) -> Iterator[Detector]:
             yield detector
 
 
-def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
-    """A clip from its source, or, where the detectors need no more than pixels and labels, from its shard."""
+def _load(work: LabelWork, spec: ClipSpec, base: Shard | None, rows: slice) -> Clip:
+    """A clip from its source, or, where the detectors need no more than pixels and labels, from its shard.
+
+    Raises SourceError or OSError for the source, UserError for the shard.
+    """
     seed = clip_seed(work.options.seed, spec)
-    makes = {name for detector in work.detectors for name in detector.makes}
     wants = {need for detector in work.detectors for need in detector.needs}
-    stored: dict[str, Array] = {}
-    if base is not None:
-        used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
-        stored = {name: base.read_rows(name, rows.start, rows.stop) for name in sorted(used - makes)}
-    if base is None or wants & {STEREO, SENSOR_DEPTH}:
+    if base is None:
+        return replace(read(spec, work.options.size), seed=seed)
+    makes = {name for detector in work.detectors for name in detector.makes}
+    used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
+    with _reading(base):
+        stored = base.read_columns(sorted(used - makes), rows.start, rows.stop)
+    if wants & {STEREO, SENSOR_DEPTH}:
         return replace(read(spec, work.options.size), seed=seed, labels=stored)
+    with _reading(base):
+        frames = base.read_columns(("image", "time", "camera_K"), rows.start, rows.stop)
     return Clip(
-        image=np.ascontiguousarray(base.read_rows("image", rows.start, rows.stop)),
-        time=base.read_rows("time", rows.start, rows.stop),
-        camera_K=base.read_rows("camera_K", rows.start, rows.start + 1)[0],
+        image=np.ascontiguousarray(frames["image"]),
+        time=frames["time"],
+        camera_K=frames["camera_K"][0],
         intrinsics=spec.intrinsics,
         seed=seed,
         labels=stored,
     )
+
+
+@contextmanager
+def _reading(base: Shard) -> Iterator[None]:
+    """Around what is read of the output: where that fails, no source is to blame, and it is tried again."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{base.name} can't be read ({error.strerror or error}); run again") from error
 
 
 def _frame_columns(number: int, spec: ClipSpec, clip: Clip) -> dict[str, Array]:

@@ -7,8 +7,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,7 @@ from freelabels.pipeline.storage.archives.parquet import Parquet
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # URI scheme → extra of this package
 BLOCK = 1 << 20
 ARCHIVES_HELD = 4  # open at a time in a process
+REQUESTS = 32  # that are waited for at a time
 
 
 def why(error: Exception) -> str:
@@ -44,6 +46,12 @@ def shown(text: str) -> str:
 def is_remote(uri: str) -> bool:
     """Whether `uri` names something beyond the local file system."""
     return "://" in uri
+
+
+@cache
+def requests() -> ThreadPoolExecutor:
+    """The threads of this process that wait for answers of object stores."""
+    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="requests")
 
 
 def absolute(uri: str) -> str:

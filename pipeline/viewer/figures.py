@@ -36,7 +36,7 @@ def column_figures(index: Index) -> dict[str, dict[str, Any]]:
     labels: dict[str, Figures] = {}
 
     def parts() -> Iterator[Summaries]:
-        return (part for _, part in index.summaries("figures", "counts", "bytes"))
+        return (part for _, part in index.summaries("figures", "counts", "sizes"))
 
     for part in parts():
         size.update(_bytes(part))
@@ -75,7 +75,7 @@ def _bytes(part: Summaries) -> dict[str, int]:
     lengths = part.of_columns()
     starts = np.cumsum(lengths) - lengths
     for number in np.unique(made).tolist():
-        table = part.bytes[starts[made == number][:, None] + np.arange(len(columns[number]))]
+        table = part.sizes[starts[made == number][:, None] + np.arange(len(columns[number]))]
         found.update(dict(zip(columns[number], table.sum(axis=0).tolist(), strict=True)))
     return found
 

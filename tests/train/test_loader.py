@@ -336,3 +336,67 @@ def test_a_shard_that_is_relabelled_is_read_on_in_its_next_revision(tmp_path: Pa
     dataset.storage.drop(dataset.shards()[0])  # nothing to go on with
     with pytest.raises(CorruptShard, match="no record"):
         take(Loader(loader.catalogue, ("edges",), config, 0), 1)
+
+
+def versions_of_edges(tmp_path: Path) -> Path:
+    """Four clips in one shard with edges of version 1, four in another with all 255, of version 2."""
+    path = write_dataset(tmp_path / "data", SYNTHETIC, 8, 32, labels=("edges", "depth"), confidence=200)
+    dataset = Dataset(path)
+    base = dataset.open(dataset.shards()[1])
+    anew = {name: base.read_rows(name) for name in ("edges", "edges_confidence")}
+    anew["edges"] = np.full_like(anew["edges"], 255)
+    made_by = {name: {"generator": "shapes", "version": 2} for name in anew}
+    commit_shard(dataset, base.id, anew, base.clips, made_by, base=base)
+    return path
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_one_version_of_a_column_can_be_asked_for(tmp_path: Path, version: int) -> None:
+    path = str(versions_of_edges(tmp_path))
+    config = replace(CONFIG, size=32, held_out=0)
+    fields = ("edges", "depth")
+    assert read_catalogue([], [path], 1).mixed == {"edges": {"1": 16, "2": 16}}
+    catalogue = read_catalogue([], [path], 1, versions=[f"edges={version}"])
+    assert catalogue.mixed == {} and len(catalogue.windows) == 32
+    batch = Loader(catalogue, fields, config, 0).centred(list(catalogue.windows))
+    right = torch.tensor(
+        [window.shard.startswith("shapes-0000") == (version == 1) for window in catalogue.windows]
+    )
+    assert (batch["edges_weight"][~right] == 0).all() and (batch["edges_weight"][right] > 0).any()
+    assert (batch["edges"][right] == 1).all() == (version == 2)
+    assert (batch["depth_weight"].flatten(1) > 0).any(dim=1).all()
+
+
+def test_of_another_version_of_images_no_window_is_left(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "data", SYNTHETIC, 4, 32, labels=("edges",))
+    assert len(read_catalogue([], [str(path)], 1, versions=["image=1"]).windows) == 16
+    with pytest.raises(UserError, match=r"--loader.versions image=2: no shard has that; versions there: 1"):
+        read_catalogue([], [str(path)], 1, versions=["image=2"])
+    with pytest.raises(UserError, match="give COLUMN=VERSION, such as edges=5"):
+        read_catalogue([], [str(path)], 1, versions=["image"])
+
+
+def test_classes_that_a_run_does_not_know_end_it(tmp_path: Path) -> None:
+    """They have no channel of the head; a table with the same classes in another order is renumbered."""
+    path = tmp_path / "data"
+    dataset = Dataset.create(path, {"size": [8, 8]})
+    columns = {"image": np.zeros((1, 8, 8, 3), np.uint8), "semantic": np.ones((1, 8, 8), np.uint8)}
+    clips = [{"rows": [0, 1], "kind": "render", "key": "1"}]
+
+    def relabel(names: list[str]) -> None:
+        base = dataset.open(dataset.shards()[0])
+        attributes = {"semantic": {"names": names}}
+        made_by = {"semantic": {"names": names}}
+        semantic = {"semantic": columns["semantic"]}
+        commit_shard(dataset, base.id, semantic, clips, made_by, base=base, attributes=attributes)
+
+    names = {"semantic": {"names": ["floor", "cup"]}}
+    commit_shard(dataset, "render-1", columns, clips, {n: {} for n in columns}, attributes=names)
+    catalogue = read_catalogue([], [str(path)], 1)
+    relabel(["cup", "floor"])
+    config = replace(CONFIG, size=32, held_out=0)
+    batch = Loader(catalogue, ("semantic",), config, 0).centred(list(catalogue.windows))
+    assert batch["semantic"].unique().tolist() == [0]
+    relabel(["floor", "bowl"])
+    with pytest.raises(UserError, match=r"render-1.2: semantic has been made anew with classes .* \(bowl\)"):
+        Loader(catalogue, ("semantic",), config, 0).centred(list(catalogue.windows))

@@ -120,8 +120,11 @@ def read_catalogue(
                 f"--loader.versions {column}={version}: no shard has that; versions there: {there}"
             )
     tables = {column: tuple(table) for column, table in names.items() if table}
+    several = {column: dict(some) for column, some in sorted(made.items()) if len(some) > 1}
     mixed = {
-        column: dict(some) for column, some in sorted(made.items()) if len(some) > 1 and column not in asked
+        column: some
+        for column, some in several.items()
+        if column not in asked and not column.endswith(CONFIDENCE_SUFFIX)
     }
     return Catalogue(
         windows.build(), frozenset(columns), tables, everything.hexdigest(), excluded, sampling, asked, mixed

@@ -27,9 +27,10 @@ from freelabels.ground.errors import MissingFile, UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
+from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import LoaderConfig
 from freelabels.train.data.augment import Resampler, centre_view, change_light, random_view
-from freelabels.train.data.catalogue import Catalogue, class_names, renumbering
+from freelabels.train.data.catalogue import Catalogue, class_names, of_version, renumbering
 from freelabels.train.data.held_out import held_out
 from freelabels.train.data.open_shards import OpenShards
 from freelabels.train.data.order import Order, order_of
@@ -40,6 +41,7 @@ WEIGHT_SUFFIX = "_weight"
 CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 GIB = 1 << 30
 OPEN_FILES = 128  # of all threads together, a file a column; besides those being read at the moment
+WAITING = 4  # threads at least, where columns come from an object store
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
 
 
@@ -101,7 +103,7 @@ class Loader:
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Batches `start` … `stop` - 1, in order."""
-        pool = ThreadPoolExecutor(max_workers=max(1, self.config.workers), thread_name_prefix="loader")
+        pool = ThreadPoolExecutor(max_workers=self._threads(), thread_name_prefix="loader")
         pending: deque[list[Future[dict[str, Array]]]] = deque()
         number = start
         try:
@@ -118,6 +120,11 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._shards.close()
+
+    def _threads(self) -> int:
+        """How many read: more than compute where most wait for a store's answers."""
+        waits = not self.config.cache and any(map(is_remote, self.catalogue.windows.datasets))
+        return max(1, self.config.workers, WAITING if waits else 0)
 
     def sample(self, epoch: int, number: int) -> dict[str, Array]:
         """One augmented window; a pure function of the seed, the epoch and the window."""
@@ -158,7 +165,7 @@ class Loader:
             revision = self._revision(window)
             try:
                 with self._shards.opened(window.dataset, revision) as shard:
-                    stored = {name: shard.read_rows(name, *rows) for name in self._columns(shard)}
+                    stored = shard.read_columns(self._columns(shard), *rows)
                     return stored, {n: self._renumbering(shard, n) for n in self.fields if n in shard.fields}
             except (MissingFile, OSError) as error:
                 if isinstance(error, OSError) and error.errno != errno.ESTALE:  # gone, as NFS says it
@@ -206,11 +213,20 @@ class Loader:
     def _renumbering(self, shard: Shard, name: str) -> NDArray[np.int64] | None:
         """The ids that a shard's classes have in all the data; None where they are its own."""
         table = class_names(shard, name)
-        return renumbering(self.catalogue.names[name], table) if table else None
+        if not table:
+            return None
+        known = self.catalogue.names.get(name, ())
+        if new := sorted(set(table) - set(known)):
+            raise UserError(
+                f"{shard.name}: {name} has been made anew with classes that the run does not know "
+                f"({', '.join(new[:3])}); begin another run"
+            )
+        return renumbering(known, table)
 
     def _columns(self, shard: Shard) -> list[str]:
+        made_by, asked = shard.recipe, self.catalogue.versions
         wanted = ["image", *self.fields, *(confidence_name(name) for name in self.fields)]
-        return [name for name in wanted if name in shard.fields]
+        return [name for name in wanted if name in made_by and of_version(made_by, name, asked)]
 
     def _table(self, name: str, stored: dict[str, Array], resampler: Resampler) -> dict[str, Array]:
         shape = tuple(int(n or 0) for n in field_of(name).sizes)

@@ -84,5 +84,5 @@ def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) ->
     if absolute(path) not in {absolute(p) for side in sides for p in side}:
         return frozenset()
     sampling = int(trained_on.get("sampling", 1))
-    catalogue = read_catalogue(sides[0], sides[1], config.frames, config.exclude, sampling)
+    catalogue = read_catalogue(sides[0], sides[1], config.frames, config.exclude, sampling, config.versions)
     return held_out_groups(catalogue.windows, config.held_out)

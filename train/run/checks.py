@@ -51,7 +51,7 @@ def check(
         begun = _check_folder(folder, config, resume)
     sampling, form = ranks.of_first(begun)
     loader = config.loader
-    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, sampling)
+    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, sampling, loader.versions)
     if ranks.of_first(catalogue.digest) != catalogue.digest:
         raise UserError(
             f"rank {ranks.rank()} finds other data than rank 0: do all machines see the same datasets, and does "

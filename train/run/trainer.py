@@ -79,6 +79,13 @@ def _introduce(state: RunState, log: Log) -> None:
         f"{'bf16' if state.learner.precision else 'fp32'}"
     )
 
+    for column, made in state.catalogue.mixed.items():
+        if column in state.loader.fields:
+            rows = ", ".join(f"{frames} frames by {version}" for version, frames in made.items())
+            log.say(
+                f"{column} is of several versions: {rows}; --loader.versions {column}=… takes one of them"
+            )
+
 
 def _loop(state: RunState, log: Log, stop: threading.Event, on_step: OnStep | None) -> dict[str, float]:
     """Train to the last step, or until stopped, and save; returns the speed over all of it."""

@@ -507,14 +507,14 @@ def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) ->
     [part] = (real / ".index").iterdir()
     assert part.stem == hashlib.sha256(part.read_bytes()).hexdigest()[:32]
     with np.load(part, allow_pickle=False) as index:
-        tables = {"shards", "clips", "bytes", "figures", "counts"}
+        tables = {"shards", "clips", "sizes", "figures", "counts"}
         assert set(index.files) == {"about", "names", "stamps"} | tables
         about = json.loads(index["about"].tobytes())
         assert set(about) == {"version", "recipes", "abouts", "kinds", "labels"}
         names = [name.decode() for name in index["names"].tolist()]
         assert sorted(names) == shards(Folder(real))
         ends = np.cumsum(index["shards"]["clips"]).tolist()
-        sizes = iter(index["bytes"].tolist())
+        sizes = iter(index["sizes"].tolist())
         for number, name in enumerate(names):
             record = open_shard(Folder(real), name)[1]["attributes"]["freelabels"]
             known = index["shards"][number]

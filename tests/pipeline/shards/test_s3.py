@@ -457,6 +457,28 @@ def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
         assert proxy.requests["GET"] <= 10
 
 
+def test_the_columns_of_a_window_are_asked_for_at_the_same_time(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answers nothing before it is asked for all three: first for their ends, then for the frames."""
+    columns = {name: some_columns()[name] for name in ("image", "flow", "depth")}
+    name = commit_shard(Dataset.create(root, {}), "video-1", columns, CLIPS, {n: {} for n in columns})
+    together = threading.Barrier(len(columns))
+
+    def wait(method: str, path: str) -> str:
+        if "/c/" in path:
+            together.wait(10)
+        return ""
+
+    with Proxy(server, wait) as proxy:
+        through(proxy, monkeypatch)
+        shard = Dataset(root).open(name)
+        found = shard.read_columns(tuple(columns), 1, 3)
+        assert proxy.requests["GET"] == 1 + 2 * len(columns)
+    for column, values in columns.items():
+        np.testing.assert_array_equal(found[column], values[1:3])
+
+
 # --- failures -----------------------------------------------------------------------------------------------
 
 

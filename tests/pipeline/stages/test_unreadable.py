@@ -10,6 +10,7 @@ import pytest
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.sources import decode
 from freelabels.pipeline.stages import label_shard
 from freelabels.pipeline.storage.local import LocalStorage
@@ -100,3 +101,30 @@ def test_an_error_of_the_detectors_own_files_is_no_verdict_on_the_output(
     assert (summary.made, summary.failed) == (0, 2)
     for failure in lines(tmp_path / "out" / "failures.jsonl"):
         assert failure["error"].startswith("PermissionError") and failure["node"] and failure["seconds"] >= 0
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_a_shard_that_can_not_be_read_is_not_told_as_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A label is added to what is there: that is tried again, and the sources stay as good as they were."""
+    write_photos(tmp_path / "photos", 2)
+    out = tmp_path / "out"
+    run([tmp_path / "photos"], out, labels=LABELS)
+    read, tried = Shard.read_columns, []
+
+    def fails(shard: Shard, *rest: Any) -> Any:
+        tried.append(shard.name)
+        if len(tried) <= failures:
+            raise OSError(number, os.strerror(number))
+        return read(shard, *rest)
+
+    monkeypatch.setattr(Shard, "read_columns", fails)
+    failures = 100
+    summary = run([tmp_path / "photos"], out, labels=[*LABELS, "edges"])
+    assert (summary.failed, summary.refused, len(tried)) == (1, 0, 3)
+    [failure] = lines(out / "failures.jsonl")
+    assert "can't be read" in failure["error"] and failure["error"].startswith("UserError: photo-")
+    assert lines(out / "rejected.jsonl") == []
+    failures, tried[:] = 1, []
+    assert run([tmp_path / "photos"], out, labels=[*LABELS, "edges"]).complete and len(tried) > 1
