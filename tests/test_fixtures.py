@@ -25,8 +25,8 @@ from tests.pipeline.shards.test_s3 import server  # noqa: F401, a fixture
 DATA = Path(__file__).parent / "data"
 SOURCES = str(DATA / "sources")
 STORED = {path.stem: json.loads(path.read_text()) for path in sorted(DATA.glob("*.json"))}
-STORE, RUN = "schema-2-store", "schema-2"
-VERSIONS = sorted(STORED.keys() - {STORE})
+STORE, RUN, PACKED = "schema-2-store", "schema-2", "schema-3"
+VERSIONS = sorted(STORED.keys() - {STORE, PACKED})
 # How many shards `label --update` makes anew: those of versions whose detectors have been given a new version
 # since; without `--update`, `label` says so and leaves them. Where detectors change, a figure here goes from 0
 # to 4, and that is all that may change.
@@ -71,7 +71,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
 def label(capsys: pytest.CaptureFixture[str], version: str, out: str, *more: str) -> dict[str, Any]:
     """The summary of labelling the sources as that version did."""
     [size, _] = STORED[version]["inspect"]["labelled"]["attributes"]["size"]
-    labels = ("--labels", "edges") if version == STORE else ()
+    labels = {STORE: ("--labels", "edges"), PACKED: ("--labels", "edges,regions")}.get(version, ())
     options = ("--out", out, "--size", str(size), *labels, *more, "--workers", "0")
     # In a process of its own: what other tests have registered or replaced must not be seen here.
     again = [sys.executable, "-m", "freelabels", "label", SOURCES, *options, "--json"]
@@ -264,3 +264,16 @@ def test_a_dataset_in_an_object_store_is_whole_and_completed(
     assert label(capsys, STORE, address)["made"] == 0
     for path, data in objects.items():
         assert store.cat_file(f"{address}/{path}") == data
+
+
+def test_a_packed_dataset_is_whole_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpack(PACKED, tmp_path, monkeypatch)
+    assert len(list(Path("labelled/shards").glob("*/*.pack"))) == 2 * 4  # each revision added labels
+    assert_whole(capsys, "labelled", 4)
+    assert_figures(capsys, "labelled", STORED[PACKED]["inspect"]["labelled"])
+    assert digests("labelled") == STORED[PACKED]["columns"]["labelled"]
+    before = shard_files("labelled")
+    assert label(capsys, PACKED, "labelled")["made"] == 0
+    assert {name: data for name, data in shard_files("labelled").items() if name in before} == before

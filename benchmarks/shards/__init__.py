@@ -1,4 +1,4 @@
-"""Our shards beside other formats: frames a CPU-second written, read in order and read at random, and MiB on disk.
+"""Our shards, as folders and packed, beside other formats: frames a CPU-second written and read, and MiB on disk.
 
     python -m benchmarks.shards [--dataset DIR] [--frames 512] [--repeats 5] [--peers .venv-peers]
 

@@ -22,21 +22,25 @@ from benchmarks.shards.frames import FIELDS, from_dataset, generated
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.storage.layouts import FOLDERS, PACKED
 
 Array = NDArray[Any]
 Measure = Callable[[str, list[int]], Cost]  # operation, frames to read at random
 Costs = dict[tuple[str, str], list[Cost]]  # by format and operation, one a repeat
 OURS = "ours"
+LAYOUT = {OURS: FOLDERS, "ours, packed": PACKED}  # of our formats
 OPERATIONS = ("write", "sequential", "random")
 SHARD = 64  # frames
 
 
-def ours(operation: str, order: list[int], root: Path, frames: dict[str, Array]) -> Cost:
+def ours(
+    operation: str, order: list[int], root: Path, frames: dict[str, Array], layout: str = FOLDERS
+) -> Cost:
     """Do one operation on our shards."""
     count = len(frames["image"])
     if operation == "write":
         shutil.rmtree(root, ignore_errors=True)
-        dataset = Dataset.create(root, {"size": list(frames["image"].shape[1:3])})
+        dataset = Dataset.create(root, {"size": list(frames["image"].shape[1:3])}, layout)
         started = process_time()
         for start in range(0, count, SHARD):
             part = {name: values[start : start + SHARD] for name, values in frames.items()}
@@ -139,8 +143,10 @@ def main(
     count = len(arrays["image"])
     print(f"{count} frames of {', '.join(FIELDS)} at {arrays['image'].shape[1:3]}")
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        root = Path(folder) / OURS
-        formats: dict[str, Measure] = {OURS: lambda operation, order: ours(operation, order, root, arrays)}
+        formats: dict[str, Measure] = {
+            name: partial(ours, root=Path(folder) / layout, frames=arrays, layout=layout)
+            for name, layout in LAYOUT.items()
+        }
         server = start_peers(peers, arrays, Path(folder))
         try:
             if server:

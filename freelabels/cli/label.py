@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -30,6 +30,7 @@ def label(
     seed: int = 0,
     set: tuple[str, ...] = (),
     compression: str = "fast",
+    layout: Literal["folders", "packed"] | None = None,
     strict: bool = False,
     update: tuple[str, ...] | None = None,
     where: Annotated[Where, FLAT] = HERE,
@@ -52,6 +53,8 @@ def label(
         seed: Seed of detectors that draw random numbers.
         set: Parameters of detectors, as NAME.PARAMETER=VALUE.
         compression: fast (LZ4) or small (zstd).
+        layout: How a shard lies there: as a folder of files, usual on a disk, or packed into one object a commit,
+            usual in an object store.
         strict: End with an error before any labelling if a source is refused.
         update: Labels to make anew where an older version made them, all if none is named; else they stay.
         where: Where and how carefully it runs.
@@ -71,6 +74,7 @@ def label(
         seed=seed,
         detectors=configured(set),
         compression=compression_of(compression),
+        layout=layout,
         strict=strict,
         update=update,
         cluster=where.cluster,

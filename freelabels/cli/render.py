@@ -27,6 +27,7 @@ def render(
     scene: str | None = None,
     preview: str | None = None,
     compression: str = "fast",
+    layout: Literal["folders", "packed"] | None = None,
     where: Annotated[Where, FLAT] = HERE,
     json: bool = False,
 ) -> int:
@@ -47,6 +48,8 @@ def render(
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
         preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
         compression: fast (LZ4) or small (zstd).
+        layout: How a shard lies there: as a folder of files, usual on a disk, or packed into one object a commit,
+            usual in an object store.
         where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
@@ -72,6 +75,7 @@ def render(
         clips,
         options,
         compression=compression_of(compression),
+        layout=layout,
         cluster=where.cluster,
         reporter=reporter(json),
     )

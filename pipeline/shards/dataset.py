@@ -12,12 +12,15 @@ from typing import Any
 
 from freelabels.ground.errors import CorruptShard, MissingFile, UserError
 from freelabels.ground.faults import reached
-from freelabels.pipeline.shards.record import digest, seal, unseal_dataset
+from freelabels.pipeline.shards.record import digest, layout_of, seal, unseal_dataset
 from freelabels.pipeline.shards.shard import Shard, revision_of
 from freelabels.pipeline.shards.tags import Tag, tags_in
 from freelabels.pipeline.storage.file_cache import FileCache
-from freelabels.pipeline.storage.interface import Storage, open_storage
-from freelabels.pipeline.storage.local import QUARANTINE, RECORD
+from freelabels.pipeline.storage.interface import Storage
+from freelabels.pipeline.storage.layouts import FOLDERS, LAYOUTS, PACKED, open_place, usual_layout
+from freelabels.pipeline.storage.local import QUARANTINE, RECORD, LocalStorage
+from freelabels.pipeline.storage.object_store import ObjectStorage
+from freelabels.pipeline.storage.packed import PACKS
 
 RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
 SCAN_CACHE, INDEX = ".sources", ".index"  # folders
@@ -73,30 +76,54 @@ class Dataset:
     cache: FileCache | None = None
 
     @cached_property
+    def place(self) -> LocalStorage | ObjectStorage:
+        """The folder or the store that it lies in."""
+        return open_place(self.path, self.cache)
+
+    @cached_property
+    def layout(self) -> str:
+        """How the shards are laid down there, a key of `LAYOUTS`; if the dataset doesn't tell, what is seen."""
+        try:
+            layout = layout_of(self.attributes)
+            return layout if layout in LAYOUTS else FOLDERS
+        except UserError:
+            return self._layout_seen()
+
+    def _layout_seen(self) -> str:
+        return PACKED if self.place.files(PACKS) else FOLDERS
+
+    @cached_property
     def storage(self) -> Storage:
         """Where the shards lie."""
-        return open_storage(self.path, self.cache)
+        return LAYOUTS[self.layout](self.place)
 
     @staticmethod
-    def create(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
+    def create(
+        path: str | os.PathLike[str], attributes: Mapping[str, Any], layout: str | None = None
+    ) -> Dataset:
         """Open the dataset at `path`, or begin one with `attributes` that hold for all its shards.
 
-        Raises NotADataset if the folder holds something else, UserError if it was begun with others.
+        layout: a key of `LAYOUTS`; None: as it was begun, or what is usual at such a path. Raises NotADataset if
+        the folder holds something else, UserError if it was begun with others.
         """
+        if layout is not None and layout not in LAYOUTS:
+            raise UserError(f"--layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
         dataset = Dataset(path)
-        storage = dataset.storage
-        if not storage.exists(RECORD):
+        place = dataset.place
+        if not place.exists(RECORD):
             # Looked for again after the look around: another driver may have begun it in between.
-            if not storage.vacant(besides=LOGS) and not storage.exists(RECORD):
+            besides = LOGS if place.files(PACKS) else (*LOGS, PACKS)  # folders that held packs once
+            if not place.vacant(besides) and not place.exists(RECORD):
                 if dataset.shards_if_any():
                     raise NotADataset(f"{path} holds shards but no {RECORD}; {_HOW_TO_MEND.format(path)}")
                 raise NotADataset(f"{path} holds something else; name an empty or a new folder with --out")
-            storage.begin(RECORD, seal(attributes))
-        for name, value in attributes.items():
-            have = dataset.attributes.get(name)
-            if have != value:
+            chosen = layout or usual_layout(path)
+            place.begin(RECORD, seal(attributes if chosen == FOLDERS else {**attributes, "layout": chosen}))
+        have = {"layout": layout_of(dataset.attributes), **dataset.attributes}
+        for name, value in (attributes if layout is None else {**attributes, "layout": layout}).items():
+            if have.get(name) != value:
                 raise UserError(
-                    f"{path} was begun with {name} {have}, not {value}: use that, or another --out"
+                    f"{path} was begun with {name} {have.get(name)}, not {value}: use that, or another --out"
                 )
         return dataset
 
@@ -108,7 +135,7 @@ class Dataset:
         it; UserError if its record can't be asked for now.
         """
         try:
-            attributes = unseal_dataset(f"{self.path}/{RECORD}", self.storage.read(RECORD))
+            attributes = unseal_dataset(f"{self.path}/{RECORD}", self.place.read(RECORD))
         except UserError:  # an object store that can't be asked
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -127,9 +154,9 @@ class Dataset:
         return attributes
 
     def shards_if_any(self) -> list[str]:
-        """As `shards`; none where there is no folder to look into."""
+        """As `shards`, whatever the dataset's record says; none where there is no folder to look into."""
         try:
-            return self.shards()
+            return sorted(_revisions(LAYOUTS[self._layout_seen()](self.place).folders())[0])
         except OSError:
             return []
 
@@ -168,7 +195,7 @@ class Dataset:
 
     def shards(self) -> list[str]:
         """Folder names of the shards, newest revision of each, sorted."""
-        return sorted(self._revisions()[0])
+        return sorted(_revisions(self.storage.folders())[0])
 
     def stamps(self) -> dict[str, str]:
         """By folder name of each shard, what changes when it is dropped and another takes its name."""
@@ -177,18 +204,10 @@ class Dataset:
 
     def superseded(self) -> list[str]:
         """Folder names of revisions that a newer one has replaced: left by a kill, safe to drop."""
-        return self._revisions()[1]
-
-    def _revisions(self) -> tuple[list[str], list[str]]:
-        newest: dict[str, int] = {}
-        found: list[tuple[str, int]] = []
-        for name in self.storage.folders():
-            shard, _, revision = name.rpartition(".")
-            if shard and revision.isdecimal():
-                found.append((shard, int(revision)))
-                newest[shard] = max(newest.get(shard, 0), int(revision))
-        keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
-        return keep, [f"{s}.{r}" for s, r in found if r != newest[s]]
+        newest, older = _revisions(self.storage.folders())
+        ids = {name.rpartition(".")[0] for name in older}
+        used = self.storage.uses([n for n in newest if n.rpartition(".")[0] in ids]) if older else ()
+        return [name for name in older if name not in used]
 
     def open(self, name: str) -> Shard:
         """Open a shard by folder name. Raises CorruptShard."""
@@ -243,3 +262,16 @@ class Dataset:
     def failures_log(self) -> DatasetFile:
         """Work items that failed, a JSON line each."""
         return self.file("failures.jsonl")
+
+
+def _revisions(folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of folders' names, those of the newest revisions and those of older ones; others are no shards'."""
+    newest: dict[str, int] = {}
+    found: list[tuple[str, int]] = []
+    for name in folders:
+        shard, _, revision = name.rpartition(".")
+        if shard and revision.isdecimal():
+            found.append((shard, int(revision)))
+            newest[shard] = max(newest.get(shard, 0), int(revision))
+    keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
+    return keep, [f"{s}.{r}" for s, r in found if r != newest[s]]

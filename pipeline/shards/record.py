@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from freelabels.ground.errors import CorruptShard, NewerSchema
+from freelabels.pipeline.storage.layouts import FOLDERS, PACKED
 
-SCHEMA = 2  # 2: records name their shard and dataset and the checksum of every frame; the dataset is sealed
+# By the layout of the dataset. 2: records name their shard and dataset and the checksum of every frame, and the
+# dataset is sealed. 3: the same in packs, which who knows 2 alone would not look for.
+SCHEMAS = {FOLDERS: 2, PACKED: 3}
+SCHEMA = max(SCHEMAS.values())  # what is read
 KEY = "freelabels"  # the attribute of the group that holds it
 
 
@@ -23,12 +27,17 @@ def digest(document: Any) -> str:
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
+def layout_of(attributes: Mapping[str, Any]) -> str:
+    """The layout of a dataset whose record is given; that of folders is not written down."""
+    return str(attributes.get("layout", FOLDERS))
+
+
 def seal(record: Mapping[str, Any], **group: Any) -> bytes:
     """The metadata of a zarr group that holds a record, the schema and the checksum of it all.
 
-    group: further entries of the group's metadata.
+    record: of a dataset, or of a shard, which names its dataset's. group: further entries of the group's metadata.
     """
-    sealed: dict[str, Any] = {"schema": SCHEMA, **record}
+    sealed: dict[str, Any] = {"schema": SCHEMAS[layout_of(record.get("dataset", record))], **record}
     document = {"zarr_format": 3, "node_type": "group", "attributes": {KEY: sealed}, **group}
     sealed["sha256"] = digest(document)
     return canonical(document)

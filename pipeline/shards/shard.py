@@ -168,6 +168,13 @@ class Shard:
         """Path or URI under which other zarr readers open the shard."""
         return self.storage.address(self.place)
 
+    def references(self) -> dict[str, list[str | int]]:
+        """Where each of its files lies, for zarr readers that can't open its address, through fsspec:
+
+        `fsspec.filesystem("reference", fo=shard.references(), asynchronous=True)` below zarr's `FsspecStore`.
+        """
+        return self.storage.references(self.place)
+
     def _metadata(self, name: str) -> Mapping[str, Any]:
         arrays = self.group["consolidated_metadata"]["metadata"]
         if name not in arrays:

@@ -54,9 +54,9 @@ def committing() -> Iterator[None]:
         raise Unwritable(error.strerror or str(error)) from error
 
 
-def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any]) -> Dataset:
+def begin(out: str | os.PathLike[str], attributes: Mapping[str, Any], layout: str | None = None) -> Dataset:
     """Open or begin the dataset at `out` and clear what killed runs left. Raises as `Dataset.create`."""
-    dataset = Dataset.create(out, attributes)
+    dataset = Dataset.create(out, attributes, layout)
     dataset.storage.sweep()
     for name in dataset.superseded():
         dataset.storage.drop(name)

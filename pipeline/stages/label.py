@@ -81,6 +81,7 @@ def label(
     seed: int = 0,
     detectors: Sequence[Detector] = (),
     compression: str = "fast",
+    layout: str | None = None,
     strict: bool = False,
     update: Collection[str] | None = None,
     cluster: Cluster | None = None,
@@ -90,7 +91,7 @@ def label(
 
     sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
     detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
-    detectors: instances that replace default parameters.
+    detectors: instances that replace default parameters. layout: "folders" or "packed", see `Dataset.create`.
     strict: a refused source ends the run before anything is labelled. update: labels to make anew where an older
     version made them, () for all; None: they stay, which is said. Raises UserError for bad input.
     """
@@ -119,7 +120,7 @@ def label(
             f"no photo or video found in {', '.join(sources)}" + (f" ({reasons})" if reasons else "")
         )
     with writing_to(out):
-        dataset = begin(out, {"size": list(size), "seed": seed})
+        dataset = begin(out, {"size": list(size), "seed": seed}, layout)
         owner = digest([sorted(map(absolute, sources)), repr(options)])[:16]
         scanned = scan(chain([first], items), options, dataset, cluster, reporter, owner)
         for one in passed:

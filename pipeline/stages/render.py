@@ -166,12 +166,13 @@ def render(
     options: RenderOptions | None = None,
     *,
     compression: str = "fast",
+    layout: str | None = None,
     cluster: Cluster | None = None,
     reporter: Reporter | None = None,
 ) -> RenderSummary:
     """Render clips 0 … `clips` - 1 of a seed into the dataset at `out`; those that are there are left alone.
 
-    Raises UserError for bad input.
+    layout: "folders" or "packed", see `Dataset.create`. Raises UserError for bad input.
     """
     options = options or RenderOptions()
     reporter, cluster = reporter or Reporter(), cluster or Cluster()
@@ -180,7 +181,7 @@ def render(
         raise UserError(f"--clips must be at least 1, not {clips}")
     _ = options.recipe  # bad folders are found before anything is written
     with writing_to(out):
-        dataset = begin(out, {"size": list(options.size), "seed": options.seed})
+        dataset = begin(out, {"size": list(options.size), "seed": options.seed}, layout)
         index = read_index(dataset, cluster, reporter)
         work = plan_work(os.fspath(dataset.path), index, clips, options, compression)
         remade = {item.base for item in work}

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
-
-from freelabels.pipeline.storage.file_cache import FileCache
-from freelabels.pipeline.storage.local import LocalStorage
-from freelabels.pipeline.storage.object_store import ObjectStorage
-from freelabels.pipeline.storage.uris import is_remote
 
 
 class OpenFile(Protocol):
@@ -28,25 +21,12 @@ class OpenFile(Protocol):
         """Give back what it holds."""
 
 
-class Storage(Protocol):
-    """Files by key (a path with slashes, from the dataset's root), and folders that are committed whole.
+class Files(Protocol):
+    """Files by key, a path with slashes, from the dataset's root.
 
-    Readers see a committed folder whole or not at all, whatever happens to writers. All methods raise
-    FileNotFoundError for what is not there, and OSError (or UserError with what to do) where a disk or a
-    store fails.
+    All methods raise FileNotFoundError for what is not there, and OSError (or UserError with what to do) where a
+    disk or a store fails.
     """
-
-    def folders(self) -> list[str]:
-        """Names of the committed folders, sorted."""
-
-    def stamps(self, folders: Sequence[str]) -> list[str]:
-        """For each committed folder, what tells it from any other that had its name; "" for one that is gone.
-
-        Compared for equality alone, so that a wrong clock does no harm.
-        """
-
-    def record(self, folder: str) -> tuple[str, bytes]:
-        """A committed folder's place, with which the keys of its files begin, and the file that describes it."""
 
     def files(self, place: str) -> list[str]:
         """Paths of a folder's files, from its place."""
@@ -75,6 +55,46 @@ class Storage(Protocol):
     def begin(self, key: str, data: bytes) -> None:
         """Make the root, with its first file, unless that is there."""
 
+    def sweep(self) -> int:
+        """Remove what writers left that have been dead for long by the storage's own clock. Returns how many.
+
+        What is younger is not touched; an attempt that is swept all the same is never committed.
+        """
+
+    def purge(self, name: str) -> None:
+        """Remove a folder from the quarantine, with its note."""
+
+
+class Storage(Files, Protocol):
+    """Files beside folders that are committed whole.
+
+    Readers see a committed folder whole or not at all, whatever happens to writers.
+    """
+
+    def folders(self) -> list[str]:
+        """Names of the committed folders, sorted."""
+
+    def stamps(self, folders: Sequence[str]) -> list[str]:
+        """For each committed folder, what tells it from any other that had its name; "" for one that is gone.
+
+        Compared for equality alone, so that a wrong clock does no harm.
+        """
+
+    def record(self, folder: str) -> tuple[str, bytes]:
+        """A committed folder's place, with which the keys of its files begin, and the file that describes it."""
+
+    def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """Place and description of many committed folders, as fast as the storage can; None: it is gone."""
+
+    def uses(self, folders: Collection[str]) -> frozenset[str]:
+        """Names of other folders that these need, because files of theirs lie there."""
+
+    def references(self, place: str) -> dict[str, list[str | int]]:
+        """By path, where each of a folder's files lies for other programs, as fsspec's `reference` wants it.
+
+        The path or URI of what is the whole file, or that, an offset and a number of bytes.
+        """
+
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
         """Make `folder` appear whole with `files` and with copies of `links`, or not at all.
 
@@ -83,13 +103,7 @@ class Storage(Protocol):
         """
 
     def drop(self, folder: str) -> None:
-        """Remove a committed folder; it vanishes from listings before its files do."""
-
-    def sweep(self) -> int:
-        """Remove what writers left that have been dead for long by the storage's own clock. Returns how many.
-
-        What is younger is not touched; an attempt that is swept all the same is never committed.
-        """
+        """Remove a committed folder, but for what another uses; it vanishes from listings before its files do."""
 
     def quarantine(self, folder: str, note: bytes) -> None:
         """Move a committed folder, as it is, to where no reader looks, with a note that says why.
@@ -98,18 +112,24 @@ class Storage(Protocol):
         folder's and a hyphen.
         """
 
-    def purge(self, name: str) -> None:
-        """Remove a folder from the quarantine, with its note."""
 
-    def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
-        """Place and description of many committed folders, as fast as the storage can; None: it is gone."""
+class Place(Files, Protocol):
+    """Files on which a layout can be laid: what it needs beside the common."""
 
+    def listing(self, place: str, prefix: str = "") -> dict[str, str]:
+        """Paths of the files below a place that begin with `prefix`, and what tells each from any other."""
 
-def open_storage(path: str | os.PathLike[str], cache: FileCache | None = None) -> Storage:
-    """The storage behind a folder's path or a URI (``s3://``, ``gs://`` or another that fsspec knows).
+    def part(self, key: str, start: int, stop: int | None) -> bytes:
+        """Bytes start … stop - 1 of a file, fewer if it ends before."""
 
-    cache: where to keep copies of an object store's files that are opened. Raises UserError if a package that
-    the URI needs is not installed.
-    """
-    where = os.fspath(path)
-    return ObjectStorage(where, cache) if is_remote(where) else LocalStorage(Path(where))
+    def heads(self, keys: Sequence[str], stop: int | None = None) -> list[bytes | None]:
+        """The first `stop` bytes of many files, as fast as the place can; None: not there."""
+
+    def open_part(self, key: str, offset: int, size: int, sha256: str) -> OpenFile:
+        """The `size` bytes of a file from `offset` on, of which the hash is known, as a file of its own."""
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put a file, whole and for good, if there is none; whether this one was put."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Give a file another name too, or copy it."""

@@ -52,6 +52,16 @@ class LocalFile:
         size = os.fstat(handle).st_size
         return LocalFile(handle, size, lambda start, stop: os.pread(handle, stop - start, start))
 
+    def part(self, offset: int, size: int) -> LocalFile:
+        """The `size` bytes from `offset` on as a file, shorter where this one ends; it takes this one's place."""
+        handle = self.handle
+        size = max(min(size, self.size - offset), 0)
+
+        def fetch(start: int, stop: int) -> bytes:
+            return os.pread(handle, max(min(stop, size) - start, 0), offset + start)
+
+        return LocalFile(handle, size, fetch)
+
     def close(self) -> None:
         """Close it."""
         os.close(self.handle)
@@ -71,14 +81,8 @@ class LocalStorage:
 
     def stamps(self, folders: Sequence[str]) -> list[str]:
         """Inode, size and time of last change of each folder's description; "" without one."""
-        root, stamps = os.fspath(self.root), []
-        for folder in folders:
-            try:
-                status = os.stat(f"{root}/{folder}/{RECORD}")
-                stamps.append(f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}")
-            except (FileNotFoundError, NotADirectoryError):
-                stamps.append("")
-        return stamps
+        root = os.fspath(self.root)
+        return [_stamp(f"{root}/{folder}/{RECORD}") for folder in folders]
 
     def path(self, key: str) -> Path:
         """The file behind a key."""
@@ -102,6 +106,24 @@ class LocalStorage:
         """Paths of a folder's files, from its place."""
         root = self.path(place)
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def listing(self, place: str, prefix: str = "") -> dict[str, str]:
+        """Paths of the files below a place that begin with `prefix`, and what tells each from any other."""
+        root, found = os.fspath(self.path(place)), dict[str, str]()
+        for folder, _, names in os.walk(root):
+            below = os.path.relpath(folder, root)
+            for path in (name if below == "." else f"{below}/{name}" for name in names):
+                if path.startswith(prefix) and (stamp := _stamp(f"{root}/{path}")):
+                    found[path] = stamp
+        return found
+
+    def uses(self, folders: Collection[str]) -> frozenset[str]:
+        """None: every folder has files, or hard links, of its own."""
+        return frozenset()
+
+    def references(self, place: str) -> dict[str, list[str | int]]:
+        """By path, where each of a folder's files lies for other programs: the path or URI of the whole."""
+        return {name: [self.address(f"{place}/{name}")] for name in self.files(place)}
 
     def address(self, place: str) -> str:
         """Path of a folder."""
@@ -138,9 +160,29 @@ class LocalStorage:
         """A path that nobody else writes to, and that a sweep clears away."""
         return self.root / f"{STAGING}{name}-{uuid4().hex[:12]}"
 
+    def part(self, key: str, start: int, stop: int | None) -> bytes:
+        """Bytes start … stop - 1 of a file, fewer if it ends before. Raises FileNotFoundError."""
+        with self.path(key).open("rb") as stream:
+            stream.seek(start)
+            return stream.read() if stop is None else stream.read(max(stop - start, 0))
+
+    def heads(self, keys: Sequence[str], stop: int | None = None) -> list[bytes | None]:
+        """The first `stop` bytes of many files, or all; None: not there."""
+        found: list[bytes | None] = []
+        for key in keys:
+            try:
+                found.append(self.part(key, 0, stop))
+            except (FileNotFoundError, NotADirectoryError):
+                found.append(None)
+        return found
+
     def open(self, key: str, size: int, sha256: str) -> LocalFile:
         """A file for reading parts of it. Raises FileNotFoundError."""
         return LocalFile.open(self.path(key))
+
+    def open_part(self, key: str, offset: int, size: int, sha256: str) -> LocalFile:
+        """The `size` bytes of a file from `offset` on, fewer if it ends before. Raises FileNotFoundError."""
+        return LocalFile.open(self.path(key)).part(offset, size)
 
     def remove(self, key: str) -> None:
         """Remove a file beside the folders, if it is there."""
@@ -158,24 +200,48 @@ class LocalStorage:
         """Make the folder with its first file unless another writer has; a failure leaves no folder behind."""
         new = not self.root.exists()
         self.root.mkdir(parents=True, exist_ok=True)
-        scratch = self._scratch(key.lstrip("."))
         try:
-            _write(scratch, data)
-            reached("begin: written")
-            try:
-                os.link(scratch, self.path(key))
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links
-                scratch.replace(self.path(key))
-            reached("begin: linked")
-            scratch.unlink(missing_ok=True)
+            self.put_new(key, data, "begin")
         except OSError:
-            scratch.unlink(missing_ok=True)
             if new:
                 with contextlib.suppress(OSError):  # another writer's by now
                     self.root.rmdir()
             raise
+
+    def put_new(self, key: str, data: bytes, step: str = "pack") -> bool:
+        """Put a file, whole and on the disk, if there is none; whether this one was put.
+
+        step: what its fault points are called.
+        """
+        path = self.path(key)
+        if path.exists():
+            return False
+        scratch = self._scratch(path.name.lstrip("."))
+        try:
+            _write(scratch, data)
+            reached(f"{step}: written")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(scratch, path)
+            except FileExistsError:
+                return False
+            except FileNotFoundError as error:  # swept
+                raise OSError(errno.ETIMEDOUT, f"writing {key} took too long") from error
+            except OSError:  # a file system without hard links
+                scratch.replace(path)
+            reached(f"{step}: linked")
+        finally:
+            scratch.unlink(missing_ok=True)
+        for folder in path.parents[: len(Path(key).parts)]:  # up to the root: those above it may be new
+            _fsync(folder)
+        return True
+
+    def copy(self, source: str, target: str) -> None:
+        """Give a file another name too, or copy it where that can't be. Raises FileNotFoundError."""
+        path = self.path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _link(self.path(source), path)
+        _fsync(path.parent)
 
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
         """Make `folder` appear whole with `files` and with copies (hard links) of `links`, or not at all.
@@ -213,13 +279,7 @@ class LocalStorage:
             _write(staging / name, data)
         reached("commit: written")
         for name, key in links.items():
-            try:
-                os.link(self.path(key), staging / name)
-            except FileNotFoundError:
-                raise
-            except OSError:  # another file system, or one without hard links
-                shutil.copyfile(self.path(key), staging / name)
-                _fsync(staging / name)
+            _link(self.path(key), staging / name)
         for folder, _, _ in os.walk(staging, topdown=False):
             _fsync(Path(folder))
 
@@ -287,6 +347,26 @@ def _write(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy where that can't be. Raises FileNotFoundError."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+        _fsync(target)
+
+
+def _stamp(path: str) -> str:
+    """Inode, size and time of last change of a file; "" if it is not there."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
 def _fsync(path: Path) -> None:

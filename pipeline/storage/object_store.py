@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,9 +22,11 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from freelabels.ground.errors import CorruptShard, MissingFile, UserError
+from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.ground.faults import reached
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.local import QUARANTINE, RECORD, LocalFile
+from freelabels.pipeline.storage.object_file import ObjectFile, StoreError
 from freelabels.pipeline.storage.uris import SourceError, file_system
 
 COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
@@ -33,42 +35,6 @@ COMMITS, ATTEMPTS, CLOCK = ".commits", ".attempts", ".clock"
 LONGEST_ATTEMPT = timedelta(hours=6)
 ABANDONED = timedelta(hours=24)
 NO_SUCH_RANGE = errno.EINVAL  # how a range behind an object's end is refused
-
-
-class StoreError(UserError, OSError):
-    """An object store that can't be reached, refuses or keeps failing, when all retries are used up."""
-
-    def __str__(self) -> str:
-        return str(self.args[-1])
-
-
-@dataclass
-class ObjectFile:
-    """`interface.OpenFile` by ranged gets; the longer it is read in order, the further it reads ahead."""
-
-    key: str
-    size: int
-    get: Callable[[int, int], bytes]
-    _held: tuple[int, bytes] = (0, b"")  # offset, bytes
-    _run: tuple[int, int] = (0, 0)  # where reading in order began, and where it has come to
-
-    def fetch(self, start: int, stop: int) -> bytes:
-        """Bytes start … stop - 1, fewer if the object ends before. Raises MissingFile if it is gone."""
-        offset, held = self._held
-        if not offset <= start <= stop <= offset + len(held):
-            began = self._run[0] if start == self._run[1] and start else start
-            ahead = min(stop + start - began, self.size)
-            try:
-                offset, held = start, self.get(start, ahead)
-            except FileNotFoundError as error:
-                raise MissingFile(f"{self.key}: its file is missing") from error
-            self._held = offset, held
-            self._run = began, start + len(held)
-        return held[start - offset : stop - offset]
-
-    def close(self) -> None:
-        """Forget what was read ahead."""
-        self._held = 0, b""
 
 
 @dataclass(frozen=True)
@@ -110,41 +76,54 @@ class ObjectStorage:
 
     def stamps(self, folders: Sequence[str]) -> list[str]:
         """Entity tag (or size and time, where a store has none) of each folder's commit; "" without one."""
-        with self._plainly():
-            try:
-                listed = self._system.ls(self._path(COMMITS), detail=True)
-            except FileNotFoundError:
-                listed = []
-        stamps = {posixpath.basename(_bare(entry["name"])): _stamp(entry) for entry in listed}
+        stamps = self.listing(COMMITS)
         return [stamps.get(folder, "") for folder in folders]
+
+    def listing(self, place: str, prefix: str = "") -> dict[str, str]:
+        """Paths of the objects below a place that begin with `prefix`, and what tells each from any other."""
+        with self._plainly():
+            found = self._system.find(
+                self._path(place), detail=True, **({"prefix": prefix} if prefix else {})
+            )
+        below = {posixpath.relpath(_bare(path), _bare(self._path(place))): found[path] for path in found}
+        return {path: _stamp(entry) for path, entry in below.items() if path.startswith(prefix)}
 
     def record(self, folder: str) -> tuple[str, bytes]:
         """A committed folder's place and its description, in one request.
 
         Raises FileNotFoundError, or ValueError if the commit is damaged.
         """
-        return _parse(folder, self._part(f"{COMMITS}/{folder}", 0, None))
+        return _parse(folder, self.part(f"{COMMITS}/{folder}", 0, None))
 
     def read_records(self, folders: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Place and description of many folders, read at the same time; None: gone or damaged."""
-        if not folders:
-            return []
-        paths = [self._path(f"{COMMITS}/{folder}") for folder in folders]
-        with self._plainly():
-            found = self._system.cat_ranges(paths, 0, None, on_error="return")
         records: list[tuple[str, bytes] | None] = []
-        for folder, data in zip(folders, found, strict=True):
+        for folder, data in zip(folders, self.heads([f"{COMMITS}/{f}" for f in folders]), strict=True):
             try:
-                records.append(_parse(folder, data) if isinstance(data, bytes) else None)
+                records.append(_parse(folder, data) if data is not None else None)
             except ValueError:
                 records.append(None)
         return records
 
+    def heads(self, keys: Sequence[str], stop: int | None = None) -> list[bytes | None]:
+        """The first `stop` bytes of many objects, or all, read at the same time; None: not there."""
+        if not keys:
+            return []
+        with self._plainly():
+            found = self._system.cat_ranges([self._path(k) for k in keys], 0, stop, on_error="return")
+        return [data if isinstance(data, bytes) else None for data in found]
+
     def files(self, place: str) -> list[str]:
         """Paths of a folder's objects, from its place."""
-        with self._plainly():
-            found = self._system.find(self._path(place))
-        return sorted(posixpath.relpath(_bare(path), _bare(self._path(place))) for path in found)
+        return sorted(self.listing(place))
+
+    def uses(self, folders: Collection[str]) -> frozenset[str]:
+        """None: every folder has objects of its own."""
+        return frozenset()
+
+    def references(self, place: str) -> dict[str, list[str | int]]:
+        """By path, where each of a folder's files lies for other programs: the path or URI of the whole."""
+        return {name: [self.address(f"{place}/{name}")] for name in self.files(place)}
 
     def address(self, place: str) -> str:
         """URI of a folder."""
@@ -153,18 +132,17 @@ class ObjectStorage:
     def exists(self, key: str) -> bool:
         """Whether there is an object, in one request."""
         try:
-            self._part(key, 0, 1)
+            self.part(key, 0, 1)
         except FileNotFoundError:
             return False
         return True
 
     def read(self, key: str) -> bytes:
-        """A whole object. Raises FileNotFoundError."""
-        with self._plainly():
-            return bytes(self._system.cat_file(self._path(key)))
+        """A whole object, in one request (without a range s3fs makes two). Raises FileNotFoundError."""
+        return self.part(key, 0, None)
 
-    def _part(self, key: str, start: int, stop: int | None) -> bytes:
-        """Bytes start … stop - 1, fewer if the object ends before, in one request."""
+    def part(self, key: str, start: int, stop: int | None) -> bytes:
+        """Bytes start … stop - 1 of an object, fewer if it ends before, in one request."""
         with self._plainly():
             try:
                 return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
@@ -179,12 +157,16 @@ class ObjectStorage:
         Without a cache nothing is asked of the store yet; with one, raises FileNotFoundError, or CorruptShard if
         the object is not the one with that hash.
         """
+        return self.open_part(key, 0, size, sha256)
+
+    def open_part(self, key: str, offset: int, size: int, sha256: str) -> ObjectFile | LocalFile:
+        """The `size` bytes of an object from `offset` on, or their copy in the cache. Raises as `open`."""
         if self.cache is not None:
-            copy = self.cache.open(sha256, lambda: self.read(key))
+            copy = self.cache.open(sha256, lambda: self.part(key, offset, offset + size))
             if copy is None:
                 raise CorruptShard(f"{key}: does not match its checksum")
             return copy
-        return ObjectFile(key, size, lambda start, stop: self._part(key, start, stop))
+        return ObjectFile(key, size, lambda start, stop: self.part(key, offset + start, offset + stop))
 
     def vacant(self, besides: Collection[str] = ()) -> bool:
         """Whether nothing of anybody else's, but for objects called `besides`, lies under the prefix."""
@@ -205,7 +187,7 @@ class ObjectStorage:
     def begin(self, key: str, data: bytes) -> None:
         """Put the dataset's first object unless another writer has. Raises StoreError without its bucket."""
         try:
-            self._put_new(key, data)
+            self.put_new(key, data)
         except FileNotFoundError as error:
             raise StoreError(errno.ENOENT, self._sentence(error)) from error
 
@@ -219,12 +201,15 @@ class ObjectStorage:
         place = f"{folder}-{uuid4().hex[:12]}"
         began = time.monotonic()
         self.write(f"{ATTEMPTS}/{place}", place.encode())
+        reached("store: marked")
         self._fill(place, files, links)
+        reached("store: filled")
         late = time.monotonic() - began > LONGEST_ATTEMPT.total_seconds()
         if late or not self.exists(f"{ATTEMPTS}/{place}"):  # swept: this machine has slept
             self._remove(place)
             raise OSError(errno.ETIMEDOUT, f"uploading {folder} took too long")
-        won = self._put_new(f"{COMMITS}/{folder}", f"{place}\n".encode() + files[RECORD])
+        won = self.put_new(f"{COMMITS}/{folder}", f"{place}\n".encode() + files[RECORD])
+        reached("store: committed")
         if not won:
             self._remove(place)
         self._forget(f"{ATTEMPTS}/{place}")
@@ -241,7 +226,7 @@ class ObjectStorage:
                 self._system.copy(sources, [self._path(f"{place}/{name}") for name in links])
         self.write(f"{place}/{RECORD}", files[RECORD])
 
-    def _put_new(self, key: str, data: bytes) -> bool:
+    def put_new(self, key: str, data: bytes) -> bool:
         """Put an object if there is none; whether what is there now is ours.
 
         What is there decides, not the answer: that may have been lost, and the retry was refused for our own sake.
@@ -270,6 +255,7 @@ class ObjectStorage:
             return
         self.write(f"{ATTEMPTS}/{place}", place.encode())
         self._forget(f"{COMMITS}/{folder}")
+        reached("store: hidden")
         self._remove(place)
         self._forget(f"{ATTEMPTS}/{place}")
 
@@ -289,13 +275,16 @@ class ObjectStorage:
         except ValueError:
             places = self._attempts_at(folder)
         for place in places:
-            with self._plainly():
-                sources = self._system.find(self._path(place))
-                if sources:
-                    names = [posixpath.relpath(_bare(path), _bare(self._path(place))) for path in sources]
-                    self._system.copy(sources, [self._path(f"{QUARANTINE}/{place}/{name}") for name in names])
+            for name in self.files(place):
+                self.copy(f"{place}/{name}", f"{QUARANTINE}/{place}/{name}")
             self.write(f"{QUARANTINE}/{place}.json", note)
+        reached("store: copied")
         self.drop(folder)
+
+    def copy(self, source: str, target: str) -> None:
+        """Have the store copy an object. Raises FileNotFoundError."""
+        with self._plainly():
+            self._system.cp_file(self._path(source), self._path(target))
 
     def purge(self, name: str) -> None:
         """Remove a folder from the quarantine, with its note."""

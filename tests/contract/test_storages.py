@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from freelabels.pipeline.storage.file_cache import FileCache
-from freelabels.pipeline.storage.interface import open_storage
+from freelabels.pipeline.storage.layouts import LAYOUTS, open_place
 from freelabels.pipeline.storage.local import LocalFile, LocalStorage
 from freelabels.testing import ContractBroken, check_storage
 from tests.object_store import s3_server
@@ -21,22 +21,27 @@ def bucket() -> Iterator[str]:
         yield "s3://bucket"
 
 
-def test_a_folder(tmp_path: Path) -> None:
-    check_storage(lambda: open_storage(tmp_path / "new" / "data"))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_folder(tmp_path: Path, layout: str) -> None:
+    check_storage(lambda: LAYOUTS[layout](open_place(tmp_path / "new" / "data")))
 
 
 @pytest.mark.slow
-def test_an_object_store(bucket: str) -> None:
-    check_storage(lambda: open_storage(f"{bucket}/plain"))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_object_store(bucket: str, layout: str) -> None:
+    check_storage(lambda: LAYOUTS[layout](open_place(f"{bucket}/plain-{layout}")))
 
 
 @pytest.mark.slow
-def test_an_object_store_through_a_cache(bucket: str, tmp_path: Path) -> None:
-    check_storage(lambda: open_storage(f"{bucket}/cached", FileCache(tmp_path, 1 << 30)))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_object_store_through_a_cache(bucket: str, tmp_path: Path, layout: str) -> None:
+    cache = FileCache(tmp_path, 1 << 30)
+    check_storage(lambda: LAYOUTS[layout](open_place(f"{bucket}/cached-{layout}", cache)))
 
 
-def test_any_store_that_fsspec_knows() -> None:
-    check_storage(lambda: open_storage("memory://contract"))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_store_that_fsspec_knows(layout: str) -> None:
+    check_storage(lambda: LAYOUTS[layout](open_place(f"memory://contract-{layout}")))
 
 
 # --- storages that break it -------------------------------------------------------------------------------------

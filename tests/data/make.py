@@ -48,7 +48,8 @@ class Version:
     """What is made with the code of one commit.
 
     size: side of the frames in pixels. clips: how many are rendered; 0: nothing is. labels: which, default all.
-    store: the dataset is made in an object store, and its objects are kept. exclusions: one frame is ticked as
+    later: labels that are added by a second run. store: the dataset is made in an object store, and its objects
+    are kept. packed: its shards are packed. exclusions: one frame is ticked as
     bad. run: a training run is begun, and stopped.
     """
 
@@ -56,16 +57,17 @@ class Version:
     size: int = 32
     clips: int = 1
     labels: str = ""
+    later: str = ""
     store: bool = False
+    packed: bool = False
     exclusions: bool = False
     run: bool = False
 
-    @property
-    def label(self) -> tuple[str, ...]:
+    def label(self, labels: str) -> tuple[str, ...]:
         """The command that labels the sources."""
-        labels = ("--labels", self.labels) if self.labels else ()
+        how = (*(("--labels", labels) if labels else ()), *(("--layout", "packed") if self.packed else ()))
         out = "s3://bucket/labelled" if self.store else "labelled"
-        return "label", "../sources", "--out", out, "--size", str(self.size), *labels, "--workers", "0"
+        return "label", "../sources", "--out", out, "--size", str(self.size), *how, "--workers", "0"
 
     @property
     def render(self) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ VERSIONS = {
     "schema-2-early": Version("b667e3f", exclusions=True),
     "schema-2-store": Version("e64e7a6", clips=0, labels="edges", store=True),
     "schema-2": Version("e64e7a6", size=48, clips=2, exclusions=True, run=True),
+    "schema-3": Version("faa21d9", clips=0, labels="edges", later="regions", packed=True),
 }
 STEPS, STOPPED_AFTER = 4, 2
 TRAIN = (
@@ -165,9 +168,19 @@ def python(code: Path, folder: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
+COMMAND = """
+import sys
+try:
+    from freelabels.cli.main import main
+except ImportError:
+    main = freelabels.main
+main(sys.argv[1:])
+"""
+
+
 def run(code: Path, folder: Path, *arguments: str) -> str:
     """What a freelabels command prints."""
-    return python(code, folder, "import sys; freelabels.main(sys.argv[1:])", *arguments)
+    return python(code, folder, COMMAND, *arguments)
 
 
 EXCLUDE = """
@@ -195,16 +208,32 @@ except SystemExit as end:
 SHARD_NAME = re.compile(r".*\.\d+")  # in an object store the name of an attempt follows
 
 
-def columns(dataset: Path) -> dict[str, dict[str, str]]:
+def columns(dataset: Path, packed: bool) -> dict[str, dict[str, str]]:
     """sha256 of every column's values, in C order, by shard and column, as zarr-python reads them."""
+    folders = {p.name: p for p in sorted(dataset.iterdir()) if p.is_dir() and not p.name.startswith(".")}
+    stores: dict[str, Any] = newest_packs(dataset) if packed else folders
     return {
-        SHARD_NAME.match(shard.name)[0]: {
-            name: hashlib.sha256(np.ascontiguousarray(array[:]).tobytes()).hexdigest()
-            for name, array in sorted(zarr.open_group(shard, mode="r").arrays())
+        SHARD_NAME.match(name)[0]: {
+            column: hashlib.sha256(np.ascontiguousarray(array[:]).tobytes()).hexdigest()
+            for column, array in sorted(zarr.open_group(store, mode="r").arrays())
         }
-        for shard in sorted(dataset.iterdir())
-        if shard.is_dir() and not shard.name.startswith(".")
+        for name, store in stores.items()
     }
+
+
+def newest_packs(dataset: Path) -> dict[str, Any]:
+    """By shard, a store for zarr-python of the newest revision's files, wherever the packs hold them."""
+    packs = {path.stem: path for path in sorted(dataset.glob("shards/*/*.pack"))}
+    newest = {name.rpartition(".")[0]: name for name in packs}  # revisions of one digit
+    found = {}
+    for name in sorted(newest.values()):
+        files = json.loads(packs[name].read_bytes().partition(b"\n")[0])["files"]
+        refs = {
+            f: [str(packs[more[0] if more else name]), at, size] for f, (at, size, *more) in files.items()
+        }
+        system = fsspec.filesystem("reference", fo=refs, asynchronous=True, skip_instance_cache=True)
+        found[name] = zarr.storage.FsspecStore(system, read_only=True)
+    return found
 
 
 def losses(metrics: Path) -> list[dict[str, float]]:
@@ -215,8 +244,8 @@ def losses(metrics: Path) -> list[dict[str, float]]:
 def make(version: Version, code: Path, folder: Path) -> dict[str, Any]:
     """Make the datasets, and the run, of a version in `folder`; returns what its code reads from them."""
     expected: dict[str, Any] = {"commit": version.commit, "inspect": {}, "columns": {}}
-    for _ in range(2):  # the second time there is nothing to do, and the index is written
-        run(code, folder, *version.label)
+    for labels in (version.labels, version.later or version.labels) * 2:  # at last only the index is written
+        run(code, folder, *version.label(labels))
         if version.clips:
             run(code, folder, *version.render)
     if version.exclusions:
@@ -228,7 +257,7 @@ def make(version: Version, code: Path, folder: Path) -> dict[str, Any]:
         expected["inspect"][dataset] = {key: value for key, value in figures.items() if key != "dataset"}
         if version.store:
             fsspec.filesystem("s3").get(f"bucket/{dataset}", os.fspath(folder / dataset), recursive=True)
-        expected["columns"][dataset] = columns(folder / dataset)
+        expected["columns"][dataset] = columns(folder / dataset, version.packed)
     if version.run:
         run(code, folder, *TRAIN)
         expected["losses"] = losses(folder / "run" / "metrics.jsonl")

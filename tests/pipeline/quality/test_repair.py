@@ -20,19 +20,21 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.quarantine import empty, in_quarantine, restore
 from freelabels.pipeline.shards.record import KEY
 from freelabels.pipeline.storage.local import LocalStorage
+from freelabels.pipeline.storage.object_store import ObjectStorage
 from freelabels.pipeline.work.progress import Reporter
-from tests.pipeline.shards.test_s3 import root, server  # noqa: F401, fixtures
+from tests.pipeline.shards.test_s3 import change_file, root, server  # noqa: F401, fixtures
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 
 QUIET = Reporter("quiet")
 SHARDS = ("video-1.0", "video-2.0")
 
 
-@pytest.fixture(params=["folder", "store"])
+@pytest.fixture(params=["folders", "packed", "folders in a store", "packed in a store"])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    """Two sound shards, in a folder or in an object store."""
-    where = tmp_path / "data" if request.param == "folder" else request.getfixturevalue("root")
-    dataset = Dataset.create(where, {"size": [24, 32], "seed": 7})
+    """Two sound shards, in either layout, in a folder or in an object store."""
+    layout, _, store = request.param.partition(" ")
+    where = request.getfixturevalue("root") if store else tmp_path / "data"
+    dataset = Dataset.create(where, {"size": [24, 32], "seed": 7}, layout)
     for number, name in enumerate(SHARDS):
         make(dataset, name[:-2], number)
     return dataset
@@ -55,19 +57,16 @@ def make(dataset: Dataset, shard: str, seed: int = 0) -> str:
 def everything(dataset: Dataset) -> dict[str, bytes]:
     """All files of all shards that can be seen, by path."""
     found = {}
-    for folder in dataset.storage.folders():
+    for folder in dataset.shards():
         place, _ = dataset.storage.record(folder)
         for file in dataset.storage.files(place):
             found[f"{folder}/{file}"] = dataset.storage.read(f"{place}/{file}")
     return found
 
 
-def damage(dataset: Dataset, folder: str, file: str) -> bytes:
-    """Change a byte of a file; returns what was there."""
-    place, _ = dataset.storage.record(folder)
-    sound = dataset.storage.read(f"{place}/{file}")
-    dataset.storage.write(f"{place}/{file}", sound[:-9] + bytes([sound[-9] ^ 1]) + sound[-8:])
-    return sound
+def damage(dataset: Dataset, folder: str, file: str) -> None:
+    """Change a byte of a file."""
+    change_file(dataset, folder, file, lambda sound: sound[:-9] + bytes([sound[-9] ^ 1]) + sound[-8:])
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -185,13 +184,13 @@ def test_what_nfs_keeps_of_a_removed_file_is_no_problem(folder: Dataset) -> None
 @pytest.mark.parametrize("file", ["flow/c/0/0/0/0", "image/c/0/0/0/0", "zarr.json"])
 def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
     """A column, a shard that can't stand without it, a shard's record: set aside with the reason, and put back."""
-    if file == "zarr.json" and not isinstance(dataset.storage, LocalStorage):
+    if file == "zarr.json" and isinstance(dataset.storage, ObjectStorage):
         pytest.skip("the record of a shard in a store is in its commit, see the next test")
     damage(dataset, SHARDS[0], file)
     before = everything(dataset)
     [problem] = verify(dataset.path, repair=True, reporter=QUIET).problems
     assert verify(dataset.path, reporter=QUIET).problems == ()
-    assert SHARDS[0] not in dataset.storage.folders()
+    assert SHARDS[0] not in dataset.shards()
     [aside] = in_quarantine(dataset)
     assert aside.shard == SHARDS[0] and aside.reasons == (str(problem),)
 
@@ -208,7 +207,7 @@ def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
 
 @pytest.mark.slow
 def test_a_shard_whose_commit_is_damaged_goes_into_the_quarantine(root: str) -> None:  # noqa: F811
-    dataset = Dataset.create(root, {"size": [24, 32]})
+    dataset = Dataset.create(root, {"size": [24, 32]}, "folders")
     name = make(dataset, "video-1")
     before = everything(dataset)
     dataset.storage.write(f".commits/{name}", b"nonsense")
@@ -274,8 +273,11 @@ def test_a_column_is_taken_out_though_the_datasets_record_is_damaged_too(folder:
 
 
 def _break_record(dataset: Dataset, name: str) -> None:
-    key = f"{name}/zarr.json" if isinstance(dataset.storage, LocalStorage) else f".commits/{name}"
-    dataset.storage.write(key, dataset.storage.read(key).replace(b'"rows"', b'"rowz"'))
+    if isinstance(dataset.storage, ObjectStorage):
+        key = f".commits/{name}"
+        dataset.storage.write(key, dataset.storage.read(key).replace(b'"rows"', b'"rowz"'))
+    else:
+        change_file(dataset, name, "zarr.json", lambda record: record.replace(b'"rows"', b'"rowz"'))
 
 
 def test_prune_shows_puts_back_and_removes(folder: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

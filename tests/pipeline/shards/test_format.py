@@ -60,6 +60,9 @@ class Folder:
     def record(self, name: str) -> tuple[str, bytes]:
         return name, self.read(f"{name}/zarr.json")
 
+    def below(self, folder: str) -> list[str]:
+        return [str(path.relative_to(self.root)) for path in (self.root / folder).glob("*/*.pack")]
+
 
 @dataclass(frozen=True)
 class Store:
@@ -82,6 +85,44 @@ class Store:
         )
         return place.decode(), text
 
+    def below(self, folder: str) -> list[str]:
+        found = self.system.find(f"{self.root}/{folder}")
+        return [path[len(self.root) + 1 :] for path in found if path.endswith(".pack")]
+
+
+@dataclass(frozen=True)
+class Packs:
+    """A packed dataset, in a folder or a store: the files of shards found through the packs' indexes."""
+
+    inner: "Folder | Store"
+
+    def names(self) -> list[str]:
+        return [key.rpartition("/")[2][: -len(".pack")] for key in self.inner.below("shards")]
+
+    def pack(self, name: str) -> bytes:
+        shard = name.rpartition(".")[0]
+        return self.inner.read(f"shards/{shard[-2:]}/{name}.pack")
+
+    def record(self, name: str) -> tuple[str, bytes]:
+        return name, self.read(f"{name}/zarr.json")
+
+    def read(self, key: str) -> bytes:
+        name, _, path = key.partition("/")
+        if not path:
+            return self.inner.read(key)
+        try:
+            spans = json.loads(self.pack(name).partition(b"\n")[0])["files"]
+            offset, length, *elsewhere = spans[path]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused("no index, or none that knows the file") from error
+        other = elsewhere[0] if elsewhere else name
+        refuse_unless(isinstance(other, str) and isinstance(offset, int) and isinstance(length, int), "index")
+        refuse_unless(other.rpartition(".")[0] == name.rpartition(".")[0], "another shard's pack")
+        refuse_unless(path != "zarr.json" or not elsewhere, "a record of its own")
+        data = self.pack(other)
+        refuse_unless(0 <= offset <= offset + length <= len(data), "leads outside")
+        return data[offset : offset + length]
+
 
 def unsealed(text: bytes) -> dict[str, Any]:
     """The document in a zarr.json, if its seal is sound."""
@@ -91,7 +132,7 @@ def unsealed(text: bytes) -> dict[str, Any]:
         schema, seal = record["schema"], record.get("sha256")
     except (ValueError, KeyError, TypeError) as error:
         raise Refused("no record") from error
-    refuse_unless(schema <= 2, f"schema {schema} is newer")
+    refuse_unless(schema <= 3, f"schema {schema} is newer")
     if seal is None:
         refuse_unless(schema == 1 and "columns" not in record, "no seal")
         return document
@@ -100,13 +141,13 @@ def unsealed(text: bytes) -> dict[str, Any]:
     return document
 
 
-def dataset_record(where: Folder | Store) -> dict[str, Any]:
+def dataset_record(where: Folder | Store | Packs) -> dict[str, Any]:
     record: dict[str, Any] = unsealed(where.read("zarr.json"))["attributes"]["freelabels"]
     refuse_unless("columns" not in record, "a shard's record")
     return record
 
 
-def shards(where: Folder | Store) -> list[str]:
+def shards(where: Folder | Store | Packs) -> list[str]:
     """The highest revision of each shard."""
     highest: dict[str, int] = {}
     for name in where.names():
@@ -115,7 +156,7 @@ def shards(where: Folder | Store) -> list[str]:
     return sorted(f"{id_}.{revision}" for id_, revision in highest.items())
 
 
-def open_shard(where: Folder | Store, name: str) -> tuple[str, dict[str, Any]]:
+def open_shard(where: Folder | Store | Packs, name: str) -> tuple[str, dict[str, Any]]:
     """Place and zarr.json of a shard."""
     place, text = where.record(name)
     document = unsealed(text)
@@ -124,7 +165,7 @@ def open_shard(where: Folder | Store, name: str) -> tuple[str, dict[str, Any]]:
     return place, document
 
 
-def read_frame(where: Folder | Store, name: str, column: str, row: int) -> np.ndarray:
+def read_frame(where: Folder | Store | Packs, name: str, column: str, row: int) -> np.ndarray:
     place, document = open_shard(where, name)
     about = document["consolidated_metadata"]["metadata"][column]
     [sharding] = about["codecs"]
@@ -199,7 +240,7 @@ def commit(dataset: Dataset, columns: dict[str, np.ndarray], **options: Any) -> 
     return commit_shard(dataset, "video-1", columns, CLIPS, made_by, **options)
 
 
-def read_all(where: Folder | Store, name: str) -> dict[str, np.ndarray]:
+def read_all(where: Folder | Store | Packs, name: str) -> dict[str, np.ndarray]:
     record = open_shard(where, name)[1]["attributes"]["freelabels"]
     return {
         column: np.stack([read_frame(where, name, column, row) for row in range(record["rows"])])
@@ -225,17 +266,22 @@ def test_the_reader_reads_every_field(tmp_path: Path, compression: str) -> None:
     assert_equal(read_all(where, name), columns)
 
 
+@pytest.mark.parametrize("layout", ["folders", "packed"])
 @pytest.mark.parametrize("store", [False, True])
-def test_the_newest_revision_is_read(tmp_path: Path, store: bool) -> None:
+def test_the_newest_revision_is_read(tmp_path: Path, store: bool, layout: str) -> None:
     path = f"memory://{tmp_path.name}" if store else str(tmp_path / "data")
-    dataset = Dataset.create(path, {"size": [HEIGHT, WIDTH]})
+    dataset = Dataset.create(path, {"size": [HEIGHT, WIDTH]}, layout)
     columns = columns_of_every_field()
     first = dataset.open(commit(dataset, columns))
     name = commit(
         dataset, {"edges": 255 - columns["edges"]}, base=first, drop=("motion", "motion_confidence")
     )
-    where = Store(fsspec.filesystem("memory"), f"/{tmp_path.name}") if store else Folder(tmp_path / "data")
-    assert dataset_record(where)["schema"] == 2
+    where: Any = (
+        Store(fsspec.filesystem("memory"), f"/{tmp_path.name}") if store else Folder(tmp_path / "data")
+    )
+    assert dataset_record(where)["schema"] == {"folders": 2, "packed": 3}[layout]
+    assert dataset_record(where).get("layout", "folders") == layout
+    where = Packs(where) if layout == "packed" else where
     assert shards(where) == [name] == ["video-1.1"]
     kept = {name: values for name, values in columns.items() if not name.startswith("motion")}
     assert_equal(read_all(where, name), {**kept, "edges": 255 - columns["edges"]})
@@ -370,7 +416,7 @@ def test_records_that_must_be_refused(one: Folder) -> None:
                 read()
         path.write_bytes(sound)
 
-    rewrite(one.root / "video-1.0", lambda record: record.update(schema=3))
+    rewrite(one.root / "video-1.0", lambda record: record.update(schema=4))
     refused("newer")
     rewrite(one.root / "video-1.0", lambda record: record.update(id="video-2"))
     refused("another shard")
@@ -475,12 +521,12 @@ def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> 
     } - {"made_by"}
     seen: set[str] = set()
     for path in made:
-        assert set(dataset_record(Folder(path))) == keys("### The dataset's record")
+        assert set(dataset_record(Folder(path))) == keys("### The dataset's record") - {"layout"}
         for name in shards(Folder(path)):
             place, document = open_shard(Folder(path), name)
             record = document["attributes"]["freelabels"]
             assert set(record) == keys("### A shard's record")
-            assert set(record["dataset"]) == keys("### The dataset's record") - {"schema", "sha256"}
+            assert set(record["dataset"]) == keys("### The dataset's record") - {"schema", "sha256", "layout"}
             for clip in record["clips"]:
                 rendered = clip["kind"] == "render"
                 assert set(clip) == shared | (of_renders if rendered else of_sources)

@@ -14,6 +14,7 @@ from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.storage.layouts import LAYOUTS
 from freelabels.pipeline.storage.object_store import ATTEMPTS
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -41,12 +42,13 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_label_verify_and_again_as_in_a_folder(bucket: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_label_verify_and_again_as_in_a_folder(bucket: str, tmp_path: Path, layout: str) -> None:
     write_photos(tmp_path / "photos", 3)
-    here, there = tmp_path / "out", f"{bucket}/out"
+    here, there = tmp_path / "out", f"{bucket}/{layout}"
     for labels, made in ((["regions"], 3), (["regions"], 0), (["edges"], 3)):
         run([tmp_path / "photos"], here, labels=labels, shard_frames=1)
-        summary = run([tmp_path / "photos"], there, labels=labels, shard_frames=1)
+        summary = run([tmp_path / "photos"], there, labels=labels, shard_frames=1, layout=layout)
         assert summary.complete and summary.made == made
     ours, theirs = Dataset(here), Dataset(there)
     assert theirs.shards() == ours.shards()
@@ -56,7 +58,7 @@ def test_label_verify_and_again_as_in_a_folder(bucket: str, tmp_path: Path) -> N
         for field in one.fields:
             np.testing.assert_array_equal(one.read_rows(field), other.read_rows(field))
     assert verify(there, reporter=QUIET, cluster=Cluster(0)).problems == ()
-    assert theirs.storage._names(ATTEMPTS) == []  # type: ignore[attr-defined]
+    assert theirs.place.files(ATTEMPTS) == []
 
 
 def test_a_source_in_the_store(bucket: str, tmp_path: Path) -> None:

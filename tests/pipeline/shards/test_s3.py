@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -89,6 +89,16 @@ def objects(root: str) -> list[str]:
     return sorted(fsspec.filesystem("s3", use_listings_cache=False).find(root))
 
 
+def change_file(dataset: Dataset, shard: str, file: str, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of one file of a shard where they lie, in whichever layout."""
+    [where, *span] = dataset.open(shard).references()[file]
+    key = str(where).removeprefix(f"{dataset.path}/")
+    whole = dataset.place.read(key)
+    start, length = map(int, span) if span else (0, len(whole))
+    changed = change(whole[start : start + length])
+    dataset.place.write(key, whole[:start] + changed + whole[start + length :])
+
+
 def contents(path: str | Path) -> dict[str, str]:
     """sha256 of every file of every shard, by shard and file."""
     dataset = Dataset(path)
@@ -122,9 +132,9 @@ def run_label(sources: Path, out: str | Path, workers: int = 0, **options: Any) 
 
 @pytest.fixture(scope="module")
 def labelled(server: str, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The same dataset in a folder, made in this process, and in the store, made by Ray's workers."""
+    """The same dataset, packed, in a folder, made in this process, and in the store, made by Ray's workers."""
     here, there = tmp_path_factory.mktemp("here") / "labelled", "s3://bucket/labelled"
-    assert run_label(sources, here).complete
+    assert run_label(sources, here, layout="packed").complete
     assert run_label(sources, there, workers=2).complete
     return here, there
 
@@ -209,7 +219,7 @@ def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Pat
 @pytest.mark.slow
 def test_what_is_up_to_date_is_left_alone_and_a_new_label_shares_the_rest(sources: Path, root: str) -> None:
     photos = sources / "photos"
-    run_label(photos, root, labels=["regions"])
+    run_label(photos, root, labels=["regions"], layout="folders")
     before = contents(root)
     assert run_label(photos, root, labels=["regions"]).made == 0
     assert run_label(photos, root, labels=["edges"]).made == 2
@@ -237,14 +247,14 @@ def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     options = RenderOptions(frames=2, size=(32, 32))
     for out in (root, tmp_path / "out"):
-        assert render(out, 1, options, cluster=Cluster(0), reporter=QUIET).complete
+        assert render(out, 1, options, layout="packed", cluster=Cluster(0), reporter=QUIET).complete
     assert contents(root) == contents(tmp_path / "out")
     assert render(root, 1, options, cluster=Cluster(0), reporter=QUIET).made == 0
 
 
 @pytest.mark.slow
 def test_other_zarr_readers_open_a_shard(root: str) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     shard = dataset.open(commit(dataset))
     second = dataset.open(
         commit_shard(
@@ -287,7 +297,7 @@ UPLOADERS = textwrap.dedent(
 
 @pytest.mark.kill
 def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     seen: set[str] = set()
     stop = threading.Event()
 
@@ -341,7 +351,7 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
 def test_of_two_writers_one_wins(root: str, server: str, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
     with Proxy(server) as proxy:
         through(proxy, monkeypatch)
-        Dataset.create(root, {})
+        Dataset.create(root, {}, "folders")
         both = threading.Barrier(2)
 
         def write(seed: int) -> None:
@@ -372,7 +382,7 @@ def test_an_answer_that_got_lost_does_not_undo_a_commit(
 
     with Proxy(server, fault) as proxy:
         through(proxy, monkeypatch)
-        dataset = Dataset.create(root, {})
+        dataset = Dataset.create(root, {}, "folders")
         shard = dataset.open(commit(dataset))
     assert lost
     monkeypatch.undo()
@@ -380,7 +390,7 @@ def test_an_answer_that_got_lost_does_not_undo_a_commit(
 
 
 def test_a_sweep_spares_what_is_committed_and_what_is_young(root: str) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     shard = dataset.open(commit(dataset))
     storage = dataset.storage
     storage.write(f"{ATTEMPTS}/{shard.place}", b".")  # as if killed right after the commit
@@ -394,7 +404,7 @@ def test_a_sweep_spares_what_is_committed_and_what_is_young(root: str) -> None:
 
 
 def test_no_wall_clock_decides_what_is_swept(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     dataset.storage.write(f"{ATTEMPTS}/video-2.0-0123456789ab", b".")
     monkeypatch.setattr(time, "time", lambda: 4e9)  # this machine believes in the year 2096
     assert dataset.storage.sweep() == 0
@@ -403,7 +413,7 @@ def test_no_wall_clock_decides_what_is_swept(root: str, monkeypatch: pytest.Monk
 def test_an_attempt_that_takes_as_long_as_a_sweep_would_wait_gives_up(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     monkeypatch.setattr(object_storage, "LONGEST_ATTEMPT", timedelta(0))
     with pytest.raises(OSError, match="took too long"):
         commit(dataset)
@@ -411,7 +421,7 @@ def test_an_attempt_that_takes_as_long_as_a_sweep_would_wait_gives_up(
 
 
 def test_an_attempt_that_was_swept_gives_up(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     fill = ObjectStorage._fill
 
     def fill_and_sleep(storage: ObjectStorage, *arguments: Any) -> None:
@@ -430,7 +440,7 @@ def test_an_attempt_that_was_swept_gives_up(root: str, monkeypatch: pytest.Monke
 def test_listing_takes_one_request_however_many_shards(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     for number in range(40):  # a listing reads no record
         dataset.storage.write(f"{COMMITS}/video-{number:02}.0", b".")
     with Proxy(server) as proxy:
@@ -438,13 +448,13 @@ def test_listing_takes_one_request_however_many_shards(
         fsspec.filesystem("s3", use_listings_cache=False).exists("s3://bucket/any")  # connects
         proxy.requests.clear()
         assert len(Dataset(root).shards()) == 40
-        assert proxy.requests == {"GET": 1}
+        assert proxy.requests == {"GET": 2}  # the dataset's record, for the layout, and the listing
 
 
 def test_reading_in_order_takes_few_requests_and_a_frame_takes_two(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     frames = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8)
     name = commit_shard(dataset, "video-1", {"image": frames}, [{"rows": [0, 64]}], {"image": {}})
     with Proxy(server) as proxy:
@@ -487,7 +497,7 @@ def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
     sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = sources / "photos"
-    run_label(photos, tmp_path / "out", labels=["regions"])
+    run_label(photos, tmp_path / "out", labels=["regions"], layout="packed")
     with Proxy(server, every(14, "500", "503", "lost", "cut", "slow")) as proxy:
         through(proxy, monkeypatch, patience=1)
         assert run_label(photos, root, labels=["regions"]).complete
@@ -503,13 +513,13 @@ def test_a_store_that_stays_broken_costs_one_sentence(
     with Proxy(server, lambda method, path: "500") as proxy:
         through(proxy, monkeypatch)
         with pytest.raises(UserError, match=rf"^{root} can't be used .*; check its address") as error:
-            Dataset.create(root, {})
+            Dataset.create(root, {}, "folders")
     assert "\n" not in str(error.value)
 
 
 def test_no_bucket_no_package_no_such_kind(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"s3://nowhere/data can't be used .*bucket does not exist"):
-        Dataset.create("s3://nowhere/data", {})
+        Dataset.create("s3://nowhere/data", {}, "folders")
     with pytest.raises(NotADataset, match="not a Freelabels dataset"):
         _ = Dataset("s3://bucket/nothing").attributes
     with pytest.raises(UserError, match="odd:// is not a kind of address"):
@@ -523,25 +533,38 @@ def test_no_bucket_no_package_no_such_kind(server: str, monkeypatch: pytest.Monk
 def test_a_prefix_with_something_else_is_not_touched(root: str) -> None:
     fsspec.filesystem("s3").pipe(f"{root}/thesis.txt", b"years of work")
     with pytest.raises(NotADataset, match="holds something else"):
-        Dataset.create(root, {})
+        Dataset.create(root, {}, "folders")
     assert [path.rpartition("/")[2] for path in objects(root)] == ["thesis.txt"]
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+@pytest.mark.parametrize(
+    ("layout", "damage"),
+    [
+        ("packed", "flip"),
+        ("packed", "truncate"),
+        ("folders", "flip"),
+        ("folders", "truncate"),
+        ("folders", "delete"),
+    ],
+)
 def test_damage_is_found_named_and_repaired(
-    labelled: tuple[Path, str], sources: Path, root: str, damage: str
+    labelled: tuple[Path, str], sources: Path, root: str, layout: str, damage: str
 ) -> None:
-    run_label(sources / "photos", root)
+    run_label(sources / "photos", root, layout=layout)
     dataset, before = Dataset(root), contents(root)
     shard = dataset.open(dataset.shards()[0])
-    key = f"{shard.place}/edges/c/0/0/0"
-    data = dataset.storage.read(key)
     if damage == "delete":
-        fsspec.filesystem("s3").rm(f"{root}/{key}")
+        fsspec.filesystem("s3").rm(str(shard.references()["edges/c/0/0/0"][0]))
     else:
-        changed = data[:9] if damage == "truncate" else data[:9] + bytes([data[9] ^ 1]) + data[10:]
-        dataset.storage.write(key, changed)
+        change_file(
+            dataset,
+            shard.name,
+            "edges/c/0/0/0",
+            lambda data: (
+                bytes(len(data)) if damage == "truncate" else data[:9] + bytes([data[9] ^ 1]) + data[10:]
+            ),
+        )
     with pytest.raises(CorruptShard, match="edges"):
         dataset.open(shard.name).read_rows("edges")
     summary = verify(root, repair=True, reporter=QUIET, cluster=Cluster(0))
@@ -558,7 +581,7 @@ def test_damage_is_found_named_and_repaired(
 def test_what_could_not_be_asked_for_is_not_dropped(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     columns = {"image": some_columns()["image"]}
     name = commit_shard(dataset, "video-1", columns, CLIPS, {"image": {}})
     with Proxy(server, lambda method, path: "500" if "/image/c/" in path else "") as proxy:
@@ -573,7 +596,7 @@ def test_what_could_not_be_asked_for_is_not_dropped(
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [b"", b"nonsense", b"video-1.0-0123456789ab\n{}"])
 def test_a_damaged_commit_is_an_error_and_repaired(root: str, text: bytes) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     name = commit(dataset)
     dataset.storage.write(f"{COMMITS}/{name}", text)
     with pytest.raises(CorruptShard, match=name):
@@ -590,7 +613,7 @@ def test_a_damaged_commit_is_an_error_and_repaired(root: str, text: bytes) -> No
 def test_what_is_cached_is_not_fetched_again_and_checked(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     name = commit(dataset)
     cache = FileCache(tmp_path / "cache", 1 << 20)
     assert_holds(Dataset(root, cache).open(name))
@@ -605,12 +628,12 @@ def test_what_is_cached_is_not_fetched_again_and_checked(
         files[0].write_bytes(files[0].read_bytes()[:-1])
         os.truncate(files[1], 0)
         assert_holds(Dataset(root, cache).open(name))
-        assert proxy.requests["GET"] == 1 + 2  # the record, and the two that were damaged
+        assert proxy.requests["GET"] == 2 + 2  # both records, and the two that were damaged
 
 
 @pytest.mark.slow
 def test_the_cache_stays_within_its_bound_and_readers_keep_what_they_have(root: str, tmp_path: Path) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     names = [commit(dataset, f"video-{number}", seed=number) for number in range(4)]
     size = sum(
         entry["bytes"]
@@ -630,7 +653,7 @@ def test_the_cache_stays_within_its_bound_and_readers_keep_what_they_have(root: 
 
 @pytest.mark.slow
 def test_any_number_of_readers_share_a_cache(root: str, tmp_path: Path) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     names = [commit(dataset, f"video-{number}", seed=number) for number in range(3)]
 
     def read(turn: int) -> None:
@@ -645,7 +668,7 @@ def test_any_number_of_readers_share_a_cache(root: str, tmp_path: Path) -> None:
 
 
 def test_the_wrong_content_never_gets_into_the_cache(root: str, tmp_path: Path) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     shard = Dataset(root, FileCache(tmp_path, 1 << 20)).open(commit(dataset))
     dataset.storage.write(f"{shard.place}/time/c/0", dataset.storage.read(f"{shard.place}/camera_K/c/0/0/0"))
     with pytest.raises(CorruptShard, match="does not match its checksum"):
@@ -657,7 +680,7 @@ def test_the_wrong_content_never_gets_into_the_cache(root: str, tmp_path: Path) 
 
 
 def test_logs_lie_beside_the_shards(root: str) -> None:
-    dataset = Dataset.create(root, {})
+    dataset = Dataset.create(root, {}, "folders")
     log = dataset.failures_log()
     assert not log.exists() and str(log) == f"{root}/failures.jsonl"
     log.write_lines([])
@@ -667,7 +690,7 @@ def test_logs_lie_beside_the_shards(root: str) -> None:
 
 
 def test_any_store_that_fsspec_knows_will_do() -> None:
-    dataset = Dataset.create("memory://data", {})
+    dataset = Dataset.create("memory://data", {}, "folders")
     first = dataset.open(commit(dataset))
     assert_holds(first)
     assert commit(dataset, seed=1) == first.name

@@ -1,11 +1,14 @@
 """Raised, killed and paused at every named point while a second process works: the same bytes in the end."""
 
+import contextlib
+import hashlib
 import os
 import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,13 +16,15 @@ import pytest
 import torch
 
 from freelabels.ground import faults
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import INDEX, SCAN_CACHE, Dataset
 from freelabels.pipeline.shards.quarantine import empty
-from freelabels.pipeline.storage.local import ABANDONED, LocalStorage
+from freelabels.pipeline.storage.local import ABANDONED
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.train.run.checkpoint import load, save
-from tests.pipeline.stages.test_label import contents, run, without_revision
+from tests.pipeline.shards.test_s3 import change_file
+from tests.pipeline.stages.test_label import run
 from tests.sources import write_photos
 
 QUIET = Reporter("quiet")
@@ -35,15 +40,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def hurt(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["folders", "packed"])
+def hurt(photos: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A dataset in need of everything: a broken column, shard and record, leftovers, sources touched since."""
-    root = tmp_path_factory.mktemp("hurt")
+    root = tmp_path_factory.mktemp("hurt") / request.param
     data = root / "data"
-    run([photos], data, labels=["regions"], **HOW)
-    one, two, _ = Dataset(data).shards()
-    for path in (data / one / "regions/c/0/0/0", data / two / "zarr.json", data / "zarr.json"):
-        path.write_bytes(path.read_bytes()[:-3])
+    for photo in photos.iterdir():
+        os.utime(photo, (9, 9))
+    run([photos], data, labels=["regions"], layout=request.param, **HOW)
+    spoil(Dataset(data))
     (data / ".tmp-left").mkdir()
     os.utime(data / ".tmp-left", (0, (data / ".tmp-left").stat().st_mtime - ABANDONED.total_seconds() - 9))
     for photo in photos.iterdir():
@@ -51,12 +56,24 @@ def hurt(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def everything(root: Path, photos: Path) -> None:
-    """Repair, complete, begin, empty the quarantine, save a checkpoint: what passes all points."""
-    verify(root / "data", repair=True, reporter=QUIET)
-    run([photos], root / "data", labels=["regions", "edges"], **HOW)
-    run([photos], root / "new", labels=["regions"], **HOW)
-    empty(Dataset(root / "data"))
+def spoil(dataset: Dataset) -> None:
+    """Change the last bytes of a column, of a shard's record and of the dataset's own."""
+    one, two, _ = dataset.shards()
+    for shard, file in ((one, "regions/c/0/0/0"), (two, "zarr.json")):
+        change_file(dataset, shard, file, lambda sound: sound[:-3] + b"???")
+    dataset.place.write("zarr.json", dataset.place.read("zarr.json")[:-3])
+
+
+def everything(root: Path, photos: Path, place: str = "") -> None:
+    """Repair, complete, begin, empty the quarantine, save a checkpoint: what passes all points.
+
+    place: of the datasets, if that is not the folder `root` of the checkpoint.
+    """
+    place, layout = place or str(root), root.name
+    verify(f"{place}/data", repair=True, reporter=QUIET)
+    run([photos], f"{place}/data", labels=["regions", "edges"], layout=layout, **HOW)
+    run([photos], f"{place}/new", labels=["regions"], layout=layout, **HOW)
+    empty(Dataset(f"{place}/data"))
     save(root / "checkpoint.pt", {"step": 7, "weights": torch.ones(3)})
 
 
@@ -91,46 +108,61 @@ def stopping_at(root: Path, photos: Path, point: str, action: str) -> None:
     everything(root, photos)
 
 
-def in_the_end(root: Path) -> dict[str, str]:
+def in_the_end(root: Path, place: str = "") -> dict[str, str]:
     """All that counts of what was made, and that nothing else is there."""
+    found = {}
     for name in ("data", "new"):
-        LocalStorage(root / name, abandoned=timedelta(0)).sweep()
-        assert verify(root / name, reporter=QUIET).problems == ()
-        assert len(Dataset(root / name).storage.folders()) == 3
-        assert {path.name for path in (root / name).glob(".*")} <= {SCAN_CACHE, INDEX, ".quarantine"}
+        dataset = Dataset(f"{place or root}/{name}")
+        replace(dataset.place, abandoned=timedelta(0)).sweep()
+        assert verify(dataset.path, reporter=QUIET).problems == ()
+        assert len(dataset.shards()) == 3 and dataset.superseded() == []
+        beside = {path.partition("/")[0] for path in dataset.place.files("") if path.startswith(".")}
+        assert beside <= {SCAN_CACHE, INDEX, ".commits", ".clock"}
+        found[name] = dataset.place.read("zarr.json").decode()
+        for shard in map(dataset.open, dataset.shards()):
+            for file in dataset.storage.files(shard.place):
+                if file != "zarr.json":
+                    data = dataset.storage.read(f"{shard.place}/{file}")
+                    found[f"{name}/{shard.id}/{file}"] = hashlib.sha256(data).hexdigest()
     assert load(root / "checkpoint.pt")["step"] == 7
-    made = {name: without_revision(contents(root / name)) for name in ("data", "new")}
-    found = {f"{name}/{key}": value for name, files in made.items() for key, value in files.items()}
-    return {key: value for key, value in found.items() if key.count("/") != 2} | {
-        f"{name}/zarr.json": (root / name / "zarr.json").read_text() for name in made
-    }
+    return found
 
 
 @pytest.fixture(scope="module")
 def undisturbed(hurt: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = shutil.copytree(hurt, tmp_path_factory.mktemp("undisturbed") / "root")
+    root = shutil.copytree(hurt, tmp_path_factory.mktemp("undisturbed") / hurt.name)
     seen: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faults, "trouble", seen.append)
         everything(root, photos)
-    assert set(seen) == set(faults.POINTS)
+    assert set(seen) == set(faults.POINTS[hurt.name])
     return in_the_end(root)
 
 
 def test_the_points_are_those_of_the_document() -> None:
     section = GUARANTEES.read_text().partition("## Named fault points")[2].partition("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
-    assert rows[2:] == [[point, done] for point, done in faults.POINTS.items()]
+    every = {point: done for points in faults.POINTS.values() for point, done in points.items()}
+    wanted = [
+        [point, done, *("×" if point in points else "–" for points in faults.POINTS.values())]
+        for point, done in every.items()
+    ]
+    assert rows[0][2:] == list(faults.POINTS) and rows[2:] == wanted
 
 
 @pytest.mark.kill
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("point", faults.POINTS)
+@pytest.mark.parametrize(
+    ("hurt", "point"),
+    [(layout, point) for layout in ("folders", "packed") for point in faults.POINTS[layout]],
+    indirect=["hurt"],
+    scope="module",
+)
 def test_the_same_bytes_in_the_end(
     hurt: Path, photos: Path, undisturbed: dict[str, str], tmp_path: Path, point: str, action: str
 ) -> None:
-    root = shutil.copytree(hurt, tmp_path / "root")
+    root = shutil.copytree(hurt, tmp_path / hurt.name)
     sys.stdout.flush()
     first = process(lambda: stopping_at(root, photos, point, action))
     _, status = os.waitpid(first, os.WUNTRACED)
@@ -144,3 +176,66 @@ def test_the_same_bytes_in_the_end(
         end_of(second)
     assert end_of(process(lambda: everything(root, photos))) == 0
     assert in_the_end(root) == undisturbed
+
+
+# --- in an object store ---------------------------------------------------------------------------------------
+
+ONLY_THERE = {
+    kind: sorted(points.keys() - faults.COMMON.keys())
+    for kind, points in faults.POINTS.items()
+    if kind.endswith("in a store")
+}
+
+
+class Killed(BaseException):
+    """What nothing catches, as nothing does a kill: a store's code has nothing to clean up on the way."""
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A hurt dataset in a store in memory, and a folder for what lies beside it."""
+    root = tmp_path / request.param.partition(" ")[0]
+    root.mkdir()
+    place = f"memory://{tmp_path.name}"
+    run([photos], f"{place}/data", labels=["regions"], layout=root.name, **HOW)
+    if root.name == "packed":
+        spoil(Dataset(f"{place}/data"))
+    else:
+        one, two, _ = Dataset(f"{place}/data").shards()
+        change_file(Dataset(f"{place}/data"), one, "regions/c/0/0/0", lambda sound: sound[:-3])
+        Dataset(f"{place}/data").place.write(f".commits/{two}", b"nonsense")
+    return root, place
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    ("store", "point"),
+    [(kind, point) for kind in ONLY_THERE for point in ONLY_THERE[kind]],
+    indirect=["store"],
+)
+def test_the_same_in_a_store(
+    store: tuple[Path, str], photos: Path, monkeypatch: pytest.MonkeyPatch, point: str, action: str
+) -> None:
+    root, place = store
+    seen: list[str] = []
+
+    def trouble(reached: str) -> None:
+        if reached != point or seen:
+            return
+        seen.append(reached)
+        if action == "pause":
+            everything(root, photos, place)  # a second one does all its work meanwhile
+        else:
+            raise OSError(5, "injected") if action == "raise" else Killed
+
+    monkeypatch.setattr(faults, "trouble", trouble)
+    with contextlib.suppress(Killed, OSError, UserError):
+        everything(root, photos, place)
+    assert seen == [point]
+    everything(root, photos, place)
+    disturbed = in_the_end(root, place)
+    for name in ("data", "new"):
+        Dataset(f"{place}/{name}").place._system.rm(f"{place}/{name}", recursive=True)  # type: ignore[attr-defined]
+    run([photos], f"{place}/data", labels=["regions"], layout=root.name, **HOW)
+    everything(root, photos, place)
+    assert in_the_end(root, place) == disturbed

@@ -125,10 +125,11 @@ def test_a_plan_whose_shard_was_taken_out_is_not_reported_as_made(
 # --- shards ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["folder", "store"])
+@pytest.fixture(params=["folders", "packed", "folders in a store", "packed in a store"])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
-    where = tmp_path / "data" if request.param == "folder" else request.getfixturevalue("root")
-    return Dataset.create(where, {"size": [HEIGHT, WIDTH]})
+    layout, _, store = request.param.partition(" ")
+    where = request.getfixturevalue("root") if store else tmp_path / "data"
+    return Dataset.create(where, {"size": [HEIGHT, WIDTH]}, layout)
 
 
 def begin(dataset: Dataset) -> Shard:
@@ -148,7 +149,8 @@ def test_who_comes_second_adds_to_what_the_first_has_committed(dataset: Dataset)
         add(dataset, base, name, k)
         for k, (base, name) in enumerate(zip(bases, ("edges", "motion", "edges"), strict=True))
     ]
-    assert names == ["video-1.1", "video-1.2", "video-1.3"] and dataset.storage.folders() == ["video-1.3"]
+    assert names == ["video-1.1", "video-1.2", "video-1.3"]
+    assert dataset.shards() == ["video-1.3"] and dataset.superseded() == []
     shard = dataset.open("video-1.3")
     assert set(shard.fields) == {"image", "edges", "motion"}
     assert (shard.read("edges", 0) == 2).all() and (shard.read("motion", 0) == 1).all()
@@ -158,7 +160,7 @@ def test_who_comes_second_adds_to_what_the_first_has_committed(dataset: Dataset)
 def test_who_finds_its_work_done_leaves_it(dataset: Dataset) -> None:
     bases = [begin(dataset), dataset.open("video-1.0")]
     assert [add(dataset, base, "edges", 5) for base in bases] == ["video-1.1"] * 2
-    assert dataset.storage.folders() == ["video-1.1"]
+    assert dataset.shards() == ["video-1.1"] and dataset.superseded() == []
 
 
 def test_a_column_is_not_laid_beside_what_it_was_not_made_from(dataset: Dataset) -> None:

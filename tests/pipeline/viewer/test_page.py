@@ -22,6 +22,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of
+from freelabels.pipeline.shards.record import SCHEMAS
 from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.report import gather
@@ -419,6 +420,7 @@ def test_a_newer_version_is_said(
 ) -> None:
     tiny(tmp_path / "mixed")
     with monkeypatch.context() as later:
+        later.setitem(SCHEMAS, "folders", 99)
         later.setattr("freelabels.pipeline.shards.record.SCHEMA", 99)
         tiny(tmp_path / "mixed", shard="b")
         tiny(tmp_path / "newer")
