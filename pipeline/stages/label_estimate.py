@@ -11,8 +11,8 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, index_of, read_index
-from freelabels.pipeline.shards.summary import encoded
 from freelabels.pipeline.shards.shard import MAX_ROWS
+from freelabels.pipeline.shards.summary import encoded
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
 from freelabels.pipeline.sources.inventory import Inventory, with_clips
 from freelabels.pipeline.stages.label_plan import plan_work
