@@ -133,7 +133,9 @@ def _poses(spec: ClipSpec) -> NDArray[np.float64] | None:
 
 
 def _pose(uri: str) -> NDArray[np.float64]:
-    """Camera → world (4, 4), NaN if the file can't be read."""
+    """Camera → world (4, 4), NaN if there is no file, or it can't be read."""
+    if not uri:
+        return np.full((4, 4), np.nan)
     try:
         return read_pose(uri)
     except (SourceError, OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -49,6 +49,27 @@ class LabelOptions:
     seed: int = 0
     compression: str = "fast"
     update: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(
+        labels: Sequence[str] | None,
+        detectors: Sequence[Detector],
+        size: tuple[int, int],
+        shard_frames: int,
+        seed: int,
+        compression: str,
+        update: Collection[str] | None,
+    ) -> LabelOptions:
+        """As `label` is told: labels None: all that a detector makes; update (): all of them, None: none."""
+        return LabelOptions(
+            list(labels) if labels is not None else label_names(),
+            {detector.name: detector for detector in detectors},
+            size,
+            shard_frames,
+            seed,
+            compression,
+            frozenset(["image", *label_names()] if update is not None and not update else update or ()),
+        )
 
     def __post_init__(self) -> None:
         known = {"image", *label_names()}
