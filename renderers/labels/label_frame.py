@@ -147,7 +147,7 @@ def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDAr
     towards = seen.towards.take(behind, 0)
     towards /= np.sqrt(dot(towards, towards))[:, None]
     things, edges = np.ones(len(seen.hit), bool), np.ones(len(seen.hit), bool)
-    things[behind] = known.appearance.background.kind != "photo"
+    things[behind] = known.appearance.background.kind not in ("photo", "map")
     edges[behind] = environment.without_edges(known.appearance.background, towards)
     return {
         **dict.fromkeys(("foreground", "instance", "part", "semantic"), things),

@@ -525,7 +525,7 @@ def test_tiny_images(size: tuple[int, int]) -> None:
 
 
 def test_numbers_too_small_for_float16_are_nothing() -> None:
-    """A camera that stands leaves flow of a trillionth of a pixel, for which float16 takes a hundred times as long."""
+    """A camera that stands leaves flow of a trillionth of a pixel: slow to store as float16."""
     values = np.array([0.0, 1e-13, -6e-5, 2.0**-14, -1.5, 6e4, np.nan])
     stored = half(values)
     assert stored.dtype == np.float16
