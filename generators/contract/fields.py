@@ -117,7 +117,7 @@ BUILT_IN = (
         "foreground",
         Kind.PROBABILITY,
         "uint8",
-        "probability × 255 that the pixel is part of a foreground object",
+        "probability × 255 that the pixel belongs to a thing, moving or not, rather than to the place it is in",
     ),
     _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
     _map(

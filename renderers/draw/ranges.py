@@ -73,6 +73,7 @@ class AppearanceRanges:
     lamp_temperature: Interval = (2700, 5500)
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
     photo_background: float = 0.5  # chance, where there are photos
+    environment: float = field(default=0.7, metadata=NEW)  # chance, where there are maps and no room
     clouds: Interval = (0.0, 0.7)
     exposure: Interval = (-0.5, 0.5)  # stops
     adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away
