@@ -41,6 +41,10 @@ class Measure:
         return score > trivial if self.higher_is_better else score < trivial
 
 
+ANYTHING = Needs()
+ACCURACY = Measure("accuracy", "", True)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a task asks of the trunk, and what it will judge the answer by.
@@ -103,18 +107,16 @@ class Task:
     paper: str = ""
     compares: bool = False
     trivial: str = "chance"
-    _needs: Needs = Needs()
-    _measure: Measure = Measure("accuracy", "", True)
 
     @property
     def needs(self) -> Needs:
         """What data must have to feed it."""
-        return self._needs
+        return ANYTHING
 
     @property
     def measure(self) -> Measure:
         """What its score is."""
-        return self._measure
+        return ACCURACY
 
     @property
     def classes(self) -> int:
@@ -128,6 +130,10 @@ class Task:
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Views and target of a batch, a pure function of its samples and their seeds (`draw`)."""
         raise NotImplementedError(f"{self.name} asks for nothing")
+
+    def paint(self, head: nn.Module, asked: Asked) -> Asked:
+        """What it asks, with images that it has made itself, for a task that owns a generator."""
+        return asked
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Any:
         """What the head says, float32; here of all views' deep features together, logits (N, classes)."""
