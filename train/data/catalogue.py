@@ -186,9 +186,7 @@ def _runs(
     return Runs.joined(found), excluded
 
 
-def _good_runs(
-    shard: Shard, out: NDArray[np.bool_], frames: int, sampling: int
-) -> Iterator[tuple[Any, ...]]:
+def _good_runs(shard: Shard, out: NDArray[np.bool_], frames: int, sampling: int) -> Iterator[tuple[Any, ...]]:
     """Kind, first row, number of windows and group of the windows of each clip without a row that is `out`."""
     for clip in shard.clips:
         start, stop = clip["rows"]

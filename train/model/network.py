@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -165,3 +166,10 @@ class Model(nn.Module):
         return Features(stages, self.pyramid(some, size))
 
     features = forward
+
+
+def with_weights_held(module: nn.Module, *arguments: Any) -> Any:
+    """What a module gives while only its arguments get a gradient; its running statistics stay as they are."""
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    fixed |= {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return torch.func.functional_call(module, fixed, arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks
-from freelabels.train.model.network import Features, Model
+from freelabels.train.model.network import Features, Model, with_weights_held
 from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
 from freelabels.train.objective.seeing import Stream, see
@@ -99,6 +100,13 @@ class Learner(nn.Module):
         only = self.size if hasattr(backbone.net, "set_input_size") else None
         with self.autocast(inputs.domain.device):
             seen, groups = see(self.model, streams, max(backbone.strides), only)
+            made = {
+                n: Stream(a.held.flatten(0, 1), a.held.shape[1], a.maps)
+                for n, a in asked.items()
+                if a.held is not None
+            }
+            held, _ = see(partial(with_weights_held, self.model), made, max(backbone.strides), only)
+        seen |= {name: replace(seen[name], held=part) for name, part in held.items()}
         answers = {}
         with torch.autocast(inputs.domain.device.type, enabled=False):
             for name, task in self.tasks.items():

@@ -22,8 +22,14 @@ from freelabels.train.tasks.colour.colourful import ColorfulColorization
 from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
 from freelabels.train.tasks.colour.split_brain import SplitBrain
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.generation.bigan import BiGAN
+from freelabels.train.tasks.generation.complenet import CompleNet
 from freelabels.train.tasks.generation.context_encoder import ContextEncoder
+from freelabels.train.tasks.generation.gan import DCGAN, GAN
 from freelabels.train.tasks.generation.masked import Masked
+from freelabels.train.tasks.generation.self_gan import SelfGAN
+from freelabels.train.tasks.generation.srgan import SRGAN
+from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.similarity.simclr import SimCLR
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
@@ -52,6 +58,13 @@ BUILT_IN: tuple[Task, ...] = (
     AutoColor(),
     SplitBrain(),
     ContextEncoder(),
+    CompleNet(),
+    SRGAN(),
+    GAN(),
+    DCGAN(),
+    WGAN(),
+    BiGAN(),
+    SelfGAN(),
     SimCLR(),
     Masked(),
 )

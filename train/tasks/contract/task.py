@@ -51,14 +51,16 @@ class Asked:
 
     target: whatever its `judge` wants. weight: float (N, …) ≥ 0, 0 where nothing counts; a sum over what counts
     is divided by how many places of it are positive. images: (N, k, 3, h, w), uint8 or 0 … 255, k views of N
-    samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. teacher: the
-    averaged model's answer, where the run learns from it as well.
+    samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. held: further
+    images that the trunk sees with its weights held, so that they alone get a gradient (see `Seen.held`). teacher:
+    the averaged model's answer, where the run learns from it as well.
     """
 
     target: Any
     weight: Tensor
     images: Tensor | None = None
     maps: bool = False
+    held: Tensor | None = None
     teacher: Tensor | None = None
 
     def count(self) -> Tensor:
@@ -71,12 +73,13 @@ class Seen:
     """What the trunk makes of a task's images, all of one size in one call, whichever task they are of.
 
     stages: feature maps (N k, C, h, w), finest first, in the trunk's precision. shared: the pyramid's feature
-    (N k, width, side / 4, side / 4), float32, if it was asked for. views: k.
+    (N k, width, side / 4, side / 4), float32, if it was asked for. views: k. held: the same of `Asked.held`.
     """
 
     stages: Sequence[Tensor]
     shared: Tensor | None
     views: int
+    held: Seen | None = None
 
     @cached_property
     def deep(self) -> Tensor:
