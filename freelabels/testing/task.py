@@ -223,8 +223,8 @@ def _scoring(task: Task) -> Iterator[str]:
     made = learner(task).eval()
     inputs = prepare({task.name: task}, sample_batch(task))
     with torch.no_grad():
-        answer = made.predict(inputs).answers[task.name]
-    asked = inputs.asked[task.name]
+        told = made.predict(inputs)
+    answer, asked = told.answers[task.name], told.asked[task.name]
     columns = task.keep(answer, asked)
     if len({len(column) for column in columns}) != 1:
         yield "keeps columns of different lengths for its summary"
