@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from freelabels.generators.contract.clip import SENSOR_DEPTH, STEREO, Clip
-from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
+from freelabels.generators.contract.detector import (
+    Detector,
+    inputs,
+    label_names,
+    plan,
+    run_detectors,
+    sees_between,
+)
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import Replaced, UserError
 from freelabels.ground.spelling import nearest
@@ -154,12 +161,13 @@ def _load(work: LabelWork, spec: ClipSpec, base: Any, rows: slice) -> Clip:
     seed = clip_seed(work.options.seed, spec)
     makes = {name for detector in work.detectors for name in detector.makes}
     wants = {need for detector in work.detectors for need in detector.needs}
+    between = bool(spec.between) and any(map(sees_between, work.detectors))
     stored: dict[str, Array] = {}
     if base is not None:
         used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
         stored = {name: base.read_rows(name, rows.start, rows.stop) for name in sorted(used - makes)}
-    if base is None or wants & {STEREO, SENSOR_DEPTH}:
-        return replace(read(spec, work.options.size), seed=seed, labels=stored)
+    if base is None or between or wants & {STEREO, SENSOR_DEPTH}:
+        return replace(read(spec, work.options.size, between), seed=seed, labels=stored)
     return Clip(
         image=np.ascontiguousarray(base.read_rows("image", rows.start, rows.stop)),
         time=base.read_rows("time", rows.start, rows.stop),
