@@ -29,6 +29,7 @@ Floats = NDArray[np.float32]
 
 COVERING = 0.5  # a pair of frames of which less than this share agrees both ways is not one scene moving
 OUT_OF_VIEW_RISK = 9.0  # px; what lies outside the other frame was extrapolated
+CLEARLY = 0.2  # trust by which flow between two frames must be better than that through those between
 SMALLEST_SIDE = 32  # px; smaller frames are padded, the search has no pyramid level for them
 
 
@@ -136,7 +137,7 @@ class DenseInverseSearch:
         for now, then in zip(range(frames - 1), range(1, frames), strict=True):
             between = clip.between[now] if clip.between else ()
             path, there = [clip.image[now], *between, clip.image[then]], _lab(clip.image[then])
-            ahead, back = self.along(path), self.along(path[::-1])
+            ahead, back = self.along(path)
             made["flow"][now] = as_stored("flow", ahead)
             made["flow_backward"][then] = as_stored("flow_backward", back)
             made["flow_confidence"][now] = self.confidence(ahead, back, here, there)
@@ -144,17 +145,35 @@ class DenseInverseSearch:
             here = there
         return made
 
-    def along(self, frames: Sequence[NDArray[np.uint8]]) -> Floats:
-        """(H, W, 2) displacement (u, v) from the first of some sRGB frames (H, W, 3) to the last.
+    def along(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[Floats, Floats]:
+        """(H, W, 2) displacements (u, v) from the first of some sRGB frames (H, W, 3) to the last, and back.
 
         Followed through those between; what is then left between the first and the last, seen from there, is
-        added, so that errors don't add up.
+        added, so that errors don't add up. Where what the first and the last alone say is clearly to be trusted
+        more, because one of the steps went astray, that is taken.
         """
-        steps = [self.between(one, other) for one, other in pairwise(frames)]
-        if len(steps) == 1:
-            return steps[0]
-        whole = chained(steps)
+        first, last = frames[0], frames[-1]
+        direct = self.between(first, last), self.between(last, first)
+        if len(frames) == 2:
+            return direct
+        here, there = _lab(first), _lab(last)
+        followed = self._followed(frames), self._followed(frames[::-1])
+        return (
+            self._better(followed, direct, here, there),
+            self._better(followed[::-1], direct[::-1], there, here),
+        )
+
+    def _followed(self, frames: Sequence[NDArray[np.uint8]]) -> Floats:
+        """Displacement (H, W, 2) through all frames, and what is left at its end."""
+        whole = chained([self.between(one, other) for one, other in pairwise(frames)])
         return np.asarray(whole + self.between(frames[0], warp(frames[-1], whole)), np.float32)
+
+    def _better(
+        self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats
+    ) -> Floats:
+        """The first flow of the pair `one` (there, back), or that of `other` where it is trusted clearly more."""
+        trust, others = (flow_score(*flows, here, there, self.residual_risk) for flows in (one, other))
+        return np.where((others > trust + CLEARLY)[..., None], other[0], one[0])
 
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
         """(H, W, 2) float32 displacement (u, v) in pixels from sRGB frame `first` to `second` (H, W, 3)."""
