@@ -119,6 +119,12 @@ BUILT_IN = (
         "uint8",
         "probability × 255 that the pixel belongs to a thing, moving or not, rather than to the place it is in",
     ),
+    _map(
+        "saliency",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the pixel is part of what stands out of the picture, seen by itself",
+    ),
     _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
     _map(
         "disparity",

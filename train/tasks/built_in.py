@@ -161,6 +161,7 @@ _TASKS = (
     probability("edges", _edges, balanced=True),
     probability("motion", balanced=True),
     probability("foreground", balanced=True),
+    probability("saliency", balanced=True),
     Labelled(
         "disparity",
         ("disparity",),
