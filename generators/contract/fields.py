@@ -75,7 +75,7 @@ class Field:
         if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
             return _across(np.bitwise_or, _magnitudes(values)) != 0
         if self.kind is Kind.DISPLACEMENT:
-            return _across(np.maximum, _magnitudes(values)) < _infinite(values)
+            return np.asarray(_across(np.maximum, _magnitudes(values)) < _infinite(values))
         if self.kind in (Kind.METRIC, Kind.RELATIVE):
             return np.asarray(_magnitudes(values) < _infinite(values))
         if self.kind is Kind.CATEGORY and self.invalid is not None:
