@@ -12,7 +12,7 @@ Vector = tuple[float, float, float]
 Substance = Literal[
     "floor", "ground", "wall", "object", "ceiling", "trim", "pane", "door", "road", "pavement", "facade", "roof",
     "wood", "cloth", "metal", "plastic", "ceramic", "glass", "leaf", "bark", "paper", "print", "rubber", "paint",
-    "soil", "flesh", "fruit", "screen",
+    "soil", "marking", "flesh", "fruit", "screen",
 ]  # fmt: skip
 
 PHOTO = "photo"

@@ -329,10 +329,11 @@ def test_what_comes_straight_at_the_camera_is_not_called_still() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "things", "edges"), [("sky", True, True), ("room", True, False), ("photo", False, False)]
+    ("kind", "things", "edges"),
+    [("sky", True, True), ("room", True, False), ("photo", False, False), ("map", False, False)],
 )
 def test_what_a_background_shows_is_not_denied(
-    kind: Literal["sky", "room", "photo"], things: bool, edges: bool
+    kind: Literal["sky", "room", "photo", "map"], things: bool, edges: bool
 ) -> None:
     """Nothing is hit, but a photo shows things and edges, a room its walls and window, a sky nothing up high."""
     behind = dataclasses.replace(SKY, kind=kind)
