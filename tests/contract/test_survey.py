@@ -9,12 +9,12 @@ HERE = {
     *("GAN", "DCGAN", "WGAN", "BiGAN", "SelfGAN", "Context Encoder", "CompleNet", "SRGAN"),
     *("ColorfulColorization", "Colorization", "AutoColor", "Split-Brain"),
     *("ImproveContext", "Context Prediction", "Jigsaw", "Damaged Jigsaw", "Arbitrary Jigsaw", "DeepPermNet"),
-    *("RotNet", "Learning2Count"),
+    *("RotNet", "Learning2Count", "DeepCluster", "PredictNoise"),
     *("Edge Detection", "Watching Move", "Cross Domain"),
 }
 MISSING = {
     *("SpotArtifacts", "MultiTask"),
-    *("Boosting", "JointCluster", "DeepCluster", "ClusterEmbedding", "GraphConstraint", "PredictNoise"),
+    *("Boosting", "JointCluster", "ClusterEmbedding", "GraphConstraint"),
 }
 
 

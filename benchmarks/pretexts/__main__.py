@@ -1,16 +1,4 @@
-"""What pretext tasks learn from photos at equal compute: held-out scores, and what the features are worth.
-
-    python -m benchmarks.pretexts                       on made-up scenes, to see it run
-    python -m benchmarks.pretexts --data FOLDER         it holds train/ and val/, a folder a class in each
-    python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 20
-
-Each trains a resnet18 on the same number of trunk pixels (a jigsaw's sample is nine small views), without the
-classes. The score is of photos in val/, beside the trivial answer; gap is their difference in standard errors.
-With --probe-images linear probes on frozen features of each stage tell the classes, beside random weights. Rows
-that are finished are kept in --out, so that the same command goes on.
-
-Cost: at the default size about four CPU minutes a task.
-"""
+"""The command; what it measures is said in the package."""
 
 from __future__ import annotations
 
@@ -26,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.command import run
+from benchmarks.pretexts import __doc__ as about
 from benchmarks.shapes import write_dataset
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.shards.commit import commit_shard
@@ -64,7 +53,8 @@ def main(
     Args:
         data: Folder with train/ and val/, each with a folder of photos a class; default: made-up scenes.
         out: Folder of the runs and of the finished rows.
-        only: Tasks to measure; default: all that learn from photos alone.
+        only: Tasks to measure; default: all that learn from photos alone and make no labels of their
+            own, which other photos don't have.
         megapixels: How much the trunk sees of each.
         size: Side of the frames, pixels.
         batch: Samples of a step.
@@ -83,7 +73,7 @@ def main(
     elif not train.exists():
         write_dataset(train, 0, min(photos, 256), stored, frames=1, labels=())
         write_dataset(held, 0, min(scored, 64), stored, frames=1, seed=1, labels=())
-    names = only or tuple(name for name, task in tasks().items() if not isinstance(task, Labelled))
+    names = only or tuple(n for n, t in tasks().items() if not isinstance(t, Labelled) and not t.every)
     print(f"{'task':18}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'CPU s':>7}  measure")
     for name in names:
         row = folder / "rows" / f"{name}.json"
@@ -209,4 +199,4 @@ def square(path: Path, size: int) -> np.ndarray[Any, Any]:
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main, about)
