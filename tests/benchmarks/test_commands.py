@@ -29,6 +29,10 @@ SMALLEST = {
     "noise": ("--seeds 1 --steps 2 --choices confidence", "of confidence over plain"),
     "page": ("--frames 200 --size 24", ""),
     "realism": ("--count 8 --nets 1", "% right"),
+    "pretexts": (
+        "--only rotation --megapixels .05 --size 32 --batch 4 --backbone test_resnet --photos 8 --scored 8",
+        "accuracy (chance)",
+    ),
     "render residual": ("--clips 1 --size 64", "worst p99:"),
     "render speed": ("--clips 1 --frames 1 --sizes 32", "labels and texture edges"),
     "render steady": ("--clips 4", "growth in the second half"),

@@ -124,7 +124,8 @@ class DCGAN(GAN):
     name = "dcgan"
     system = "DCGAN"
     paper = (
-        "Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional GANs, 2015"
+        "Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional "
+        "generative adversarial networks, 2015"
     )
 
     def generator(self) -> nn.Module:

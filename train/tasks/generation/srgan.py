@@ -43,7 +43,10 @@ class SRGAN(Task):
     name = "srgan"
     system = "SRGAN"
     family = FAMILIES[0]
-    paper = "Ledig et al., Photo-realistic single image super-resolution using a GAN, 2017"
+    paper = (
+        "Ledig et al., Photo-realistic single image super-resolution using a generative adversarial "
+        "network, 2017"
+    )
     measure = Measure("PSNR", "dB", True)
     trivial = "bicubic"
 

@@ -52,7 +52,10 @@ class ArbitraryJigsaw(Task):
     name = "arbitrary_jigsaw"
     system = "Arbitrary Jigsaw"
     family = FAMILIES[1]
-    paper = "Wei et al., Iterative reorganization with weak spatial constraints, 2019"
+    paper = (
+        "Wei et al., Iterative reorganization with weak spatial constraints: solving arbitrary jigsaw "
+        "puzzles for unsupervised representation learning, 2019"
+    )
     measure = Measure("tiles in place", "", True)
 
     def __post_init__(self) -> None:

@@ -1,15 +1,4 @@
-"""What pretext tasks learn from photos at equal compute: held-out scores, and what the features are worth.
-
-    python -m benchmarks.pretexts --data FOLDER         it holds train/ and val/, a folder a class in each
-    python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 20
-
-Each trains a resnet18 on the same number of trunk pixels (a jigsaw's sample is nine small views), without the
-classes. The score is of photos in val/, beside the trivial answer; gap is their difference in standard errors.
-With --probe-images linear probes on frozen features of each stage tell the classes, beside random weights. Rows
-that are finished are kept in --out, so that the same command goes on.
-
-Cost: at the default size about four CPU minutes a task.
-"""
+"""The command; what it measures is said in the package."""
 
 from __future__ import annotations
 
@@ -25,6 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.command import run
+from benchmarks.pretexts import __doc__ as about
+from benchmarks.shapes import write_dataset
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
@@ -46,7 +37,7 @@ NEVER = 1_000_000
 
 
 def main(
-    data: str,
+    data: str = "",
     out: str = "pretexts",
     only: tuple[str, ...] = (),
     megapixels: float = 80.0,
@@ -60,9 +51,10 @@ def main(
     """Measure and print.
 
     Args:
-        data: Folder with train/ and val/, each with a folder of photos a class.
+        data: Folder with train/ and val/, each with a folder of photos a class; default: made-up scenes.
         out: Folder of the runs and of the finished rows.
-        only: Tasks to measure; default: all that learn from photos alone.
+        only: Tasks to measure; default: all that learn from photos alone and make no labels of their
+            own, which other photos don't have.
         megapixels: How much the trunk sees of each.
         size: Side of the frames, pixels.
         batch: Samples of a step.
@@ -74,9 +66,14 @@ def main(
     torch.set_num_threads(1)
     folder = Path(out)
     stored = round(size * MARGIN)
-    train = photo_dataset(Path(data) / "train", folder / f"train-{stored}-{photos}", stored, photos)
-    held = photo_dataset(Path(data) / "val", folder / f"val-{stored}-{scored}", stored, scored)
-    names = only or tuple(name for name, task in tasks().items() if not isinstance(task, Labelled))
+    train, held = (folder / f"{part}-{stored}-{most}" for part, most in (("train", photos), ("val", scored)))
+    if data:
+        photo_dataset(Path(data) / "train", train, stored, photos)
+        photo_dataset(Path(data) / "val", held, stored, scored)
+    elif not train.exists():
+        write_dataset(train, 0, min(photos, 256), stored, frames=1, labels=())
+        write_dataset(held, 0, min(scored, 64), stored, frames=1, seed=1, labels=())
+    names = only or tuple(n for n, t in tasks().items() if not isinstance(t, Labelled) and not t.every)
     print(f"{'task':18}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'CPU s':>7}  measure")
     for name in names:
         row = folder / "rows" / f"{name}.json"
@@ -93,7 +90,7 @@ def main(
                 model=ModelConfig(backbone, width=32),
             )
             facts = measured(tasks()[name], config, megapixels, train, held, folder / "runs" / name)
-            if probe_images:
+            if probe_images and data:
                 facts["probe"] = probed(folder / "runs" / name, data, probe_images)
             row.parent.mkdir(parents=True, exist_ok=True)
             row.write_text(json.dumps(facts, indent=1))
@@ -166,10 +163,10 @@ def line(facts: dict[str, Any]) -> str:
     return f"{facts['task']:18}{numbers}  {score['metric']} ({score['trivial']})"
 
 
-def photo_dataset(folder: Path, out: Path, size: int, most: int) -> Path:
-    """A dataset of the centre squares of up to `most` photos, evenly spread over the classes; images alone."""
+def photo_dataset(folder: Path, out: Path, size: int, most: int) -> None:
+    """A dataset of the centre squares of up to `most` photos, drawn from all classes; images alone."""
     if (out / "complete").exists():
-        return out
+        return
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     rng = np.random.default_rng(0)
     paths = [paths[k] for k in rng.permutation(len(paths))[:most]]
@@ -188,7 +185,6 @@ def photo_dataset(folder: Path, out: Path, size: int, most: int) -> Path:
         made_by = {name: {"generator": "photos", "version": 1} for name in columns}
         commit_shard(dataset, f"photos-{first // SHARD:05d}", columns, clips, made_by)
     (out / "complete").touch()
-    return out
 
 
 def square(path: Path, size: int) -> np.ndarray[Any, Any]:
@@ -203,4 +199,4 @@ def square(path: Path, size: int) -> np.ndarray[Any, Any]:
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main, about)
