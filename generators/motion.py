@@ -34,7 +34,7 @@ from freelabels.generators.tools.superpixel_graph import Graph, clip_graph
 Floats = NDArray[np.float32]
 
 TRUSTED = 0.5  # flow confidence from which a pixel takes part in fitting the camera
-FLOW_NOISE = 0.15  # px that flow is never more exact than
+FLOW_NOISE = 6e-4  # of the longer side: flow, and the plane's model of a lens, are never more exact
 COLOUR_NOISE = 2.0  # the same for a LAB difference, summed over channels
 NOISE_REACH = 2.0  # σ in px of the surroundings whose flow's error is a pixel's noise
 MISSED = 1.0  # px by which flow there and back may miss each other, and its tenth
@@ -105,7 +105,7 @@ def deviation(
     trusted = (trust > TRUSTED) & known
     if not np.isfinite(residual).all() or not trusted.any():
         return None
-    noise = FLOW_NOISE + cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), NOISE_REACH)
+    noise = np.float32(FLOW_NOISE * max(height, width)) + cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), NOISE_REACH)
     leftover = off_parallax(residual, noise, trusted)
     common = float(np.quantile(leftover[trusted], COMMON))
     window = (max(height, width) // 8) | 1
@@ -155,9 +155,9 @@ class IndependentMotion:
 
     side: int = 432
     step: int = 6
-    evidence: float = 1.75
+    evidence: float = 2.1
     softness: float = 0.5
-    strong: float = 6.0
+    strong: float = 8.0
     trust: float = 0.04
     prior: float = 0.25
     reach: float = 0.045

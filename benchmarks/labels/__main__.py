@@ -20,6 +20,7 @@ from benchmarks.labels.motion import DEFAULTS, motion_rows
 from benchmarks.labels.normals import normals_rows
 from benchmarks.labels.reliability import reliability_rows
 from benchmarks.labels.rendered import cost_rows, rendered_rows
+from benchmarks.labels.sensitivity import sensitivity_rows
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ MEASURES: dict[str, Callable[[Path | None, str], Iterator[Row]]] = {
     "depth": depth_rows,
     "normals": normals_rows,
 }
+SENSITIVITY = "sensitivity"  # hours, so only where it is asked for
 PARTS = ("cost", "renders", *MEASURES, "reliability")  # cost first: the caches are its own
 
 
@@ -82,6 +84,8 @@ def measured(part: str, data: Path | None, clips: int, pictures: Path | None, ha
     """The rows of one part, as they are measured."""
     if part == "cost":
         yield from cost_rows()
+    elif part == SENSITIVITY:
+        yield from sensitivity_rows(data)
     elif part == "renders":
         yield from rendered_rows(clips)
     elif part == "reliability":
@@ -113,7 +117,8 @@ def main(
 
     Args:
         data: Folder of real footage with ground truth; without it rendered clips and one stereo pair are measured.
-        only: Parts, separated by commas: cost, renders, edges, motion, flow, depth, normals, reliability.
+        only: Parts, separated by commas: cost, renders, edges, motion, flow, depth, normals, reliability; and
+            sensitivity, motion with each of its constants changed, which takes hours and is left out unless asked.
         half: "chosen" for the footage that constants were chosen on, "other" for the rest; without it both, apart.
         clips: How many rendered clips.
         pictures: Folder for reliability diagrams on the real footage.
@@ -121,16 +126,17 @@ def main(
     """
     cv2.setNumThreads(1)
     asked = {part for part in only.split(",") if part}
-    if unknown := asked - set(PARTS):
-        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    if unknown := asked - {*PARTS, SENSITIVITY}:
+        there = ", ".join([*PARTS, SENSITIVITY])
+        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there are {there}")
     if half not in ("", *HALVES):
         raise SystemExit(f"--half {half}: there are {', '.join(HALVES)}")
     if data is not None and not data.is_dir():
         raise SystemExit(f"--data {data} is no folder; name the folder of ground truth")
     rows: list[Row] = []
     left_out = []
-    for part in PARTS:
-        if asked and part not in asked:
+    for part in [*PARTS, SENSITIVITY]:
+        if part not in (asked or PARTS):
             continue
         before = len(rows)
         for row in measured(part, data, clips, pictures, half):

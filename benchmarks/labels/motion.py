@@ -90,7 +90,7 @@ def motion_rows(data: Path | None, half: str = "") -> Iterator[Row]:
     for name, frames, truth in _clips(data, half):
         for setting, bare, masks in (
             ("native", *_native(frames, truth)),
-            (DEFAULTS, *_stored(frames, truth)),
+            (DEFAULTS, *stored(frames, truth)),
         ):
             clip = replace(bare.with_labels(DenseInverseSearch()(bare)), between=())
             for method, run in METHODS.items():
@@ -133,7 +133,7 @@ def _native(frames: Image, masks: Mask | None) -> tuple[Clip, Mask | None]:
     return Clip(frames, np.arange(len(frames)) / RATE, np.eye(3)), masks
 
 
-def _stored(frames: Image, masks: Mask | None) -> tuple[Clip, Mask | None]:
+def stored(frames: Image, masks: Mask | None) -> tuple[Clip, Mask | None]:
     """The clip that `label` makes of such a video by default, and the masks of its frames."""
     times = [t / RATE for t in range(len(frames))]
     taken = sample(times, DEFAULT_FPS)
