@@ -8,6 +8,7 @@ from benchmarks.scaling.label import label, relabel
 from benchmarks.scaling.loader import loader
 from benchmarks.scaling.plan import plan, replan
 from benchmarks.scaling.simulate import simulate
+from benchmarks.scaling.store import store
 from benchmarks.scaling.workers import once, workers
 
 if __name__ == "__main__":
@@ -20,6 +21,7 @@ if __name__ == "__main__":
         "inspect": inspect,
         "simulate": simulate,
         "loader": loader,
+        "store": store,
     }
     run_parts(
         benchmarks.scaling.__doc__, parts, {"once": once, "replan": replan, "relabel": relabel, "look": look}

@@ -26,6 +26,7 @@ def inspect(
     measured_clips: int = 4,
     verify: bool = False,
     rerun: str | None = None,
+    workers: int = 0,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
 
@@ -44,6 +45,7 @@ def inspect(
         measured_clips: On how many rendered clips --html measures the detectors against exact truth.
         verify: Read every byte again for --html and --serve, as freelabels verify does.
         rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
+        workers: Processes that read the records which no run has remembered; 0: this one alone.
     """
     datasets = [dataset, *([beside] if beside else [])]
     if beside and not (serve or html):
@@ -53,7 +55,7 @@ def inspect(
 
         run_server(datasets, port, reporter().say, verify=verify)
         return DONE
-    _print(dataset, json)
+    _print(dataset, json, workers)
     if picture is not None:
         from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
 
@@ -75,14 +77,15 @@ def inspect(
     return DONE
 
 
-def _print(dataset: str, json: bool) -> None:
+def _print(dataset: str, json: bool, workers: int) -> None:
     """The figures of a dataset, for people or for machines."""
     from rich.console import Console
 
     from freelabels.pipeline.viewer.inspect import print_table
     from freelabels.pipeline.work.progress import print_json
+    from freelabels.pipeline.work.runner import Cluster
 
-    figures = freelabels.inspect(dataset)
+    figures = freelabels.inspect(dataset, Cluster(workers))
     if json:
         print_json(figures)
     else:

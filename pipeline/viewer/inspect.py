@@ -29,7 +29,7 @@ def inspect(path: str | os.PathLike[str], cluster: Cluster | None = None) -> dic
     """Figures of a dataset from the records of its shards, ready for JSON. Raises NotADataset.
 
     Shards whose record can't be read are listed under ``corrupt``. cluster: what reads records that are not
-    remembered, where there are many.
+    remembered, where there are many; default: this process.
     """
     return inspected(index_to_look(Dataset(path), cluster))
 
@@ -37,7 +37,7 @@ def inspect(path: str | os.PathLike[str], cluster: Cluster | None = None) -> dic
 def index_to_look(dataset: Dataset, cluster: Cluster | None = None) -> Index:
     """The index of a dataset, for people: what can't be read is part of the picture. Raises NotADataset."""
     _ = dataset.attributes
-    return read_index(dataset, cluster or Cluster(), Reporter("quiet"), lenient=True)
+    return read_index(dataset, cluster or Cluster(workers=0), Reporter("quiet"), lenient=True)
 
 
 def inspected(index: Index) -> dict[str, Any]:

@@ -1,12 +1,8 @@
 """Cold reads from an object store without a cache: as the loader reads, and one request after the other.
 
-    python -m benchmarks.store [--latency 0.02] [--batches 8] [--frames 1]
-
 An S3 server on loopback (moto), and in front of it one that answers reads from memory after `latency` seconds.
 Both ways read the same windows in one run, from shards that were not open before; one request after the other is
 how it was done before.
-
-Cost: about 20 CPU seconds, and as long again of waiting.
 """
 
 from __future__ import annotations
@@ -23,14 +19,10 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from benchmarks.command import run
 from benchmarks.shapes import LABELS, write_dataset
 from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.train.config import LoaderConfig
-from freelabels.train.data import loader as loading
-from freelabels.train.data.catalogue import read_catalogue
-from freelabels.train.data.loader import Loader
 
 
 @contextmanager
@@ -88,7 +80,7 @@ def one_by_one(
     return {name: shard.read_rows(name, start, stop) for name in names}
 
 
-def main(latency: float = 0.02, batches: int = 8, frames: int = 1, size: int = 128) -> None:
+def store(latency: float = 0.02, batches: int = 8, frames: int = 1, size: int = 128) -> None:
     """Measure and print.
 
     Args:
@@ -97,6 +89,9 @@ def main(latency: float = 0.02, batches: int = 8, frames: int = 1, size: int = 1
         frames: Of a window.
         size: Side of the stored frames.
     """
+    from freelabels.train.data import loader as loading  # bring torch, which no other part needs
+    from freelabels.train.data.catalogue import read_catalogue
+    from freelabels.train.data.loader import Loader
     from tests.object_store import s3_server
 
     with s3_server() as url:
@@ -125,7 +120,3 @@ def main(latency: float = 0.02, batches: int = 8, frames: int = 1, size: int = 1
                     f"(server included), {len(asked) / windows:.1f} requests"
                 )
     print(f"together: {took['one request after the other'] / took['columns together']:.1f} times as fast")
-
-
-if __name__ == "__main__":
-    run(main, __doc__)
