@@ -11,7 +11,7 @@ TEST_PACKAGES := chromium libatomic1
 CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
 
-.PHONY: setup constraints system browser test quick test-python lint demo clean
+.PHONY: setup constraints system browser test test-shortcuts quick test-python lint demo clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +50,10 @@ browser:
 
 test: setup browser
 	$(BIN)/python -m pytest
+
+# What tasks could cheat by: trained on noise that holds one planted cue.
+test-shortcuts: setup
+	$(BIN)/python -m pytest tests/contract/test_shortcuts.py
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup

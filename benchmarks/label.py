@@ -1,4 +1,4 @@
-"""What labelling costs: frames a CPU-second of every step, and what Ray adds to the bare functions in a loop.
+"""What labelling costs: frames a CPU-second of every step, KiB a frame of every column, what Ray adds.
 
     python -m benchmarks.label [--data FOLDER] [--size 256] [--repeats 3]
 
@@ -34,6 +34,7 @@ from benchmarks.command import on_one_thread, run
 from benchmarks.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import LabelSummary
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -109,6 +110,17 @@ def label(source: Path, out: Path, size: int, workers: int, shard_frames: int) -
     )
 
 
+def kib_a_frame(out: Path) -> dict[str, float]:
+    """KiB that a frame of each column takes, where there is one."""
+    dataset = Dataset(out)
+    size, rows = defaultdict[str, int](int), defaultdict[str, int](int)
+    for shard in dataset.open_all(dataset.shards()):
+        for column, about in shard.record["columns"].items():
+            size[column] += sum(one["bytes"] for one in about["objects"].values())
+            rows[column] += shard.rows
+    return {column: size[column] / rows[column] / 1024 for column in size}
+
+
 def main(
     data: Path | None = None, size: int = 256, repeats: int = 3, workers: int = 2, shard_frames: int = 8
 ) -> None:
@@ -146,6 +158,8 @@ def main(
             share = median(watch.seconds[step] / whole for watch, whole in zip(watches, bare, strict=True))
             print(f"{step:24}{frames:8}{frames / seconds:22.2f}{share:20.1%}")
         print(f"{'the stage, in a loop':24}{summary.frames:8}{summary.frames / median(bare):22.2f}")
+        for column, kib in sorted(kib_a_frame(out).items(), key=lambda one: -one[1]):
+            print(f"{column:24}{kib:8.2f} KiB a frame")
         more = median(a / b - 1 for a, b in zip(ray, bare, strict=True))
         print(f"{f'the stage, Ray × {workers}':24}{summary.frames:8}{summary.frames / median(ray):22.2f}")
         each = ", ".join(f"{a:.1f} against {b:.1f} s" for a, b in zip(ray, bare, strict=True))

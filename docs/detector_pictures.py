@@ -55,7 +55,7 @@ def main() -> None:
     strip("edges", photo, run("edges", photo), "edges")
     strip("regions", photo, run("superpixels", photo), "regions")
     coffee = still(cv2.resize(data.coffee(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
-    strip("foreground", coffee, run("boundary_saliency", coffee), "foreground")
+    strip("saliency", coffee, run("boundary_saliency", coffee), "saliency")
     left, right, _ = data.stereo_motorcycle()
     pair = still(left, right)
     made = run("stereo", pair)

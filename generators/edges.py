@@ -8,11 +8,12 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
-from freelabels.generators.contract.fields import Array, as_bytes
+from freelabels.generators.contract.fields import Array, as_bytes, as_stored
 from freelabels.generators.tools.contours import (
     Arcs,
     Floats,
@@ -35,6 +36,7 @@ HALF_RESPONSE = 10.0  # gradient, in Lab units, as good as half an edge: a clear
 CLUTTER_SIGMA = 10.0
 HALF_GROUPING = 0.6
 FRAGMENT = 10  # pixels; smaller basins hold too little to be compared by
+RIGHT = 2.0  # pixels within which a boundary counts as found
 RIM = 0.01  # of the longer side; a line along the rim is a scan's border or a letterbox's, no boundary
 NOISE_LIMIT = 3.0  # σ of lightness noise at which contours are no longer to be trusted; good photos have 0.3
 BIN_UNITS = (10.0, 6.0, 6.0, 1.0)  # distances in L, a, b and log texture that tell fillings apart
@@ -56,11 +58,11 @@ class ContourEdges:
 
     Arbeláez et al. 2011 is the model (oriented watershed, ultrametric contours, globalisation), with cues
     that need no learned weights. The confidence is high for contours all cues agree on, and for places that
-    no contour comes near.
+    no contour comes near; on frames larger than `longest` it falls with how far off a lattice's line may be.
     """
 
     name: ClassVar[str] = "edges"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -76,10 +78,12 @@ class ContourEdges:
         """Label one clip."""
         edges, score = zip(*(self.frame(image) for image in clip.image), strict=True)
         label = as_bytes(np.stack(edges))
-        return {
-            "edges": label,
-            "edges_confidence": calibrated(self.name, np.stack(score), label > 127),
-        }
+        confidence = calibrated(self.name, np.stack(score), label > 127)
+        coarse = max(clip.size) / self.longest
+        if coarse > 1:
+            held = np.stack([lattice_trust(one, coarse) for one in edges])
+            confidence = as_stored("edges_confidence", np.rint(confidence * held))
+        return {"edges": label, "edges_confidence": confidence}
 
     def frame(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boundary probability and trust, both (H, W) in [0, 1], of one frame (H, W, 3)."""
@@ -135,6 +139,19 @@ class ContourEdges:
         near, far = (contrast(arcs, regions, content) for regions in merged)
         split = spectral(arcs, merged[0], local_strength(gradient, near, far), self.vectors, self.decay)
         return arcs, np.stack([gradient, near, far, saturate(split, HALF_GROUPING)]), alone
+
+
+def lattice_trust(edges: Floats, coarse: float) -> Floats:
+    """(H, W) chance that what `edges` (H, W) say holds within `RIGHT` pixels.
+
+    They were found on a lattice whose pixels are `coarse` times as wide.
+    Lines on the lattice are off by up to half of its pixel, evenly. A line that is off by more than `RIGHT` claims
+    what isn't there, and misses what is, beside it.
+    """
+    off = 1 - float(erf(RIGHT / (coarse * np.sqrt(1 / 12) * np.sqrt(2))))
+    reach = np.ones((2 * round(RIGHT + coarse) + 1,) * 2, np.uint8)
+    beside = np.asarray(cv2.dilate(edges, reach), np.float32)
+    return np.asarray(1 - off * np.where(edges > 0, 1, beside), np.float32)
 
 
 def local_strength(gradient: Values, near: Values, far: Values) -> Values:

@@ -1,5 +1,8 @@
 """Optical flow to the next and to the previous frame: dense inverse search at full resolution.
 
+Where the source shows frames between two that are stored, flow is followed through them: small steps are found
+where a large one is lost, or mistaken for another in what repeats itself.
+
 Dense inverse search with small patches finds displacements, variational refinement smooths them (Kroeger et
 al., Fast Optical Flow using Dense Inverse Search, ECCV 2016; OpenCV's presets stop at half resolution). Trust
 comes from running it both ways: where forward and backward flow undo each other, and the warped next frame
@@ -8,7 +11,9 @@ looks like this one, the flow is right.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import cv2
@@ -16,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.calibration import calibrated
-from freelabels.generators.contract.clip import CONSECUTIVE, Clip
+from freelabels.generators.contract.clip import BETWEEN, CONSECUTIVE, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored, channel_sum
 
@@ -24,6 +29,7 @@ Floats = NDArray[np.float32]
 
 COVERING = 0.5  # a pair of frames of which less than this share agrees both ways is not one scene moving
 OUT_OF_VIEW_RISK = 9.0  # px; what lies outside the other frame was extrapolated
+CLEARLY = 0.2  # trust by which flow between two frames must be better than that through those between
 SMALLEST_SIDE = 32  # px; smaller frames are padded, the search has no pyramid level for them
 
 
@@ -37,6 +43,14 @@ def warp(values: Array, flow: Floats) -> Any:
     return cv2.remap(
         values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def chained(steps: Sequence[Floats]) -> Floats:
+    """(H, W, 2) displacement over all the steps (H, W, 2), each from where the one before it leads."""
+    whole = steps[0]
+    for step in steps[1:]:
+        whole = whole + warp(step, whole)
+    return np.asarray(whole, np.float32)
 
 
 def inside(flow: Floats) -> NDArray[np.bool_]:
@@ -93,7 +107,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -101,6 +115,7 @@ class DenseInverseSearch:
         "flow_backward_confidence",
     )
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
+    uses: ClassVar[frozenset[str]] = frozenset({BETWEEN})
 
     patch: int = 4
     stride: int = 2
@@ -120,14 +135,45 @@ class DenseInverseSearch:
             made[label + "_confidence"] = np.zeros((frames, height, width), np.uint8)
         here = _lab(clip.image[0])
         for now, then in zip(range(frames - 1), range(1, frames), strict=True):
-            pair, there = (clip.image[now], clip.image[then]), _lab(clip.image[then])
-            ahead, back = self.between(*pair), self.between(*pair[::-1])
+            between = clip.between[now] if clip.between else ()
+            path, there = [clip.image[now], *between, clip.image[then]], _lab(clip.image[then])
+            ahead, back = self.along(path)
             made["flow"][now] = as_stored("flow", ahead)
             made["flow_backward"][then] = as_stored("flow_backward", back)
             made["flow_confidence"][now] = self.confidence(ahead, back, here, there)
             made["flow_backward_confidence"][then] = self.confidence(back, ahead, there, here)
             here = there
         return made
+
+    def along(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[Floats, Floats]:
+        """(H, W, 2) displacements (u, v) from the first of some sRGB frames (H, W, 3) to the last, and back.
+
+        Followed through those between; what is then left between the first and the last, seen from there, is
+        added, so that errors don't add up. Where what the first and the last alone say is clearly to be trusted
+        more, because one of the steps went astray, that is taken.
+        """
+        first, last = frames[0], frames[-1]
+        direct = self.between(first, last), self.between(last, first)
+        if len(frames) == 2:
+            return direct
+        here, there = _lab(first), _lab(last)
+        followed = self._followed(frames), self._followed(frames[::-1])
+        return (
+            self._better(followed, direct, here, there),
+            self._better(followed[::-1], direct[::-1], there, here),
+        )
+
+    def _followed(self, frames: Sequence[NDArray[np.uint8]]) -> Floats:
+        """Displacement (H, W, 2) through all frames, and what is left at its end."""
+        whole = chained([self.between(one, other) for one, other in pairwise(frames)])
+        return np.asarray(whole + self.between(frames[0], warp(frames[-1], whole)), np.float32)
+
+    def _better(
+        self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats
+    ) -> Floats:
+        """The first flow of the pair `one` (there, back), or that of `other` where it is trusted clearly more."""
+        trust, others = (flow_score(*flows, here, there, self.residual_risk) for flows in (one, other))
+        return np.where((others > trust + CLEARLY)[..., None], other[0], one[0])
 
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
         """(H, W, 2) float32 displacement (u, v) in pixels from sRGB frame `first` to `second` (H, W, 3)."""

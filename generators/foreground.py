@@ -1,4 +1,8 @@
-"""Foreground: what moves by itself, else what the border of the image does not explain."""
+"""Saliency, what the border of an image does not explain; and foreground, what belongs to a thing.
+
+Of things, detectors have positive evidence alone: what moves by itself is one, and so is what stands out of a
+photo. That something neither moves nor stands out says nothing, so the rest has no confidence.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +31,44 @@ COLOUR_BIN = 10.0  # Lab units, of the histograms that tell how distinct the for
 @register
 @dataclass(frozen=True)
 class MotionForeground:
-    """Foreground of clips: what moves by itself, as far as `motion` is trusted."""
+    """Foreground of clips: what moves by itself, as far as `motion` is trusted. What doesn't move is left open."""
 
     name: ClassVar[str] = "motion_foreground"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("foreground", "foreground_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"motion", "motion_confidence"})
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
-        label = clip.labels["motion"].copy()
-        trust = clip.labels["motion_confidence"] / 255
-        return {"foreground": label, "foreground_confidence": calibrated(self.name, trust, label > 127)}
+        return _things(self.name, clip.labels["motion"], clip.labels["motion_confidence"])
+
+
+@register
+@dataclass(frozen=True)
+class SalientForeground:
+    """Foreground of photos: what stands out, as far as `saliency` is trusted. What doesn't is left open."""
+
+    name: ClassVar[str] = "salient_foreground"
+    version: ClassVar[int] = 1
+    makes: ClassVar[tuple[str, ...]] = ("foreground", "foreground_confidence")
+    needs: ClassVar[frozenset[str]] = frozenset({"saliency", "saliency_confidence"})
+
+    def __call__(self, clip: Clip) -> dict[str, Array]:
+        """Label one clip."""
+        return _things(self.name, clip.labels["saliency"], clip.labels["saliency_confidence"])
+
+
+def _things(detector: str, evidence: Array, trust: Array) -> dict[str, Array]:
+    """Foreground where `evidence` × 255 (T, H, W) says so, trusted as that is; no confidence in the rest."""
+    yes = evidence > 127
+    score = np.where(yes, trust / np.float32(255), 0)
+    return {"foreground": evidence.copy(), "foreground_confidence": calibrated(detector, score, yes)}
 
 
 @register
 @dataclass(frozen=True)
 class BoundarySaliency:
-    """Foreground of single frames by boundary connectivity (Zhu et al. 2014, sections 3 to 5).
+    """Saliency of single frames by boundary connectivity (Zhu et al. 2014, sections 3 to 5).
 
     A superpixel whose like-coloured surroundings run along the image's border is background; contrast to
     background and smoothness give the rest, by one least-squares solve. The score grows with the distance
@@ -53,8 +77,8 @@ class BoundarySaliency:
     """
 
     name: ClassVar[str] = "boundary_saliency"
-    version: ClassVar[int] = 2
-    makes: ClassVar[tuple[str, ...]] = ("foreground", "foreground_confidence")
+    version: ClassVar[int] = 3
+    makes: ClassVar[tuple[str, ...]] = ("saliency", "saliency_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
     count: int = 200
@@ -66,10 +90,7 @@ class BoundarySaliency:
         foreground = np.stack(found)
         score = np.abs(2 * foreground - 1) * np.array(distinct)[:, None, None]
         label = as_bytes(foreground)
-        return {
-            "foreground": label,
-            "foreground_confidence": calibrated(self.name, score, label > 127),
-        }
+        return {"saliency": label, "saliency_confidence": calibrated(self.name, score, label > 127)}
 
     def frame(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Foreground probability (H, W) of one frame (H, W, 3), and how distinct in colour it is, of 1."""

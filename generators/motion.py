@@ -1,16 +1,19 @@
-"""What moves independently of the camera, from flow both ways.
+"""What moves independently of the camera, from flow both ways over several spans of time.
 
-The camera's own motion is a homography fitted to the trusted flow of each pair of frames. Evidence of a mover
-is flow that leaves it *and* an image that it fails to explain, measured against what most of the frame shows,
-in both directions of time (which removes the halo of what a mover covers and uncovers). Evidence diffuses over
-the clip's superpixels; only what contains strong evidence counts as moving (hysteresis, as in Canny's edges),
+The camera's own motion is a plane's, and the parallax of what isn't on it (`tools.camera_motion`). Evidence of a
+mover is flow that neither explains *and* an image that the plane fails to explain, measured against what flow and
+image err by: how far flow there and back miss each other, how much a surface changes from look to look. It is seen
+in both directions of time (which removes the halo of what a mover covers and uncovers) and over steps of one, two
+and four, about a twelfth, a sixth and a third of a second: what is slow shows over the longest. Evidence diffuses
+over the clip's superpixels; only what contains strong evidence counts as moving (hysteresis, as in Canny's edges),
 and where most of the frame doesn't follow the camera the detector abstains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -22,78 +25,108 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
+from freelabels.generators.flow import inconsistency, inside, warp
+from freelabels.generators.tools.border_distance import Mesh, border_distance
+from freelabels.generators.tools.camera_motion import camera_homography, carried, off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.superpixel_graph import Graph, clip_graph
 
 Floats = NDArray[np.float32]
 
 TRUSTED = 0.5  # flow confidence from which a pixel takes part in fitting the camera
-FLOW_NOISE = 0.1  # px that flow is never more exact than
+FLOW_NOISE = 6e-4  # of the longer side: flow, and the plane's model of a lens, are never more exact
 COLOUR_NOISE = 2.0  # the same for a LAB difference, summed over channels
+NOISE_REACH = 2.0  # σ in px of the surroundings whose flow's error is a pixel's noise
+MISSED = 1.0  # px by which flow there and back may miss each other, and its tenth
+STEPS = 3  # spans looked at: one step, two and four
+STEP_SECONDS = 1 / 12
+LONGER = 0.5  # share of the frame that must follow the camera over all but the shortest of them
+COMMON = 0.25  # quantile of what the camera leaves unexplained that is its model's error
+LEAST_NODES = 26  # superpixels along the longer side; among fewer, labels spread over all of them
+LASTING = 6  # frames that an object must be there for to be borne out in full
 SURE = 0.8  # probability from which the cut by colour leaves a pixel alone
 CUT_WEIGHT = 0.85  # of the cut against the diffused label
 CUT_ROUNDS = 2  # in which the cut's colours are learned anew
 CUT_PIXELS = 32  # fewer are no colour model
-SAMPLING = 5  # px between the pixels that the camera is fitted to
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Flow of each frame to another: displacement (T, H, W, 2) in px, and its trust (T, H, W) in [0, 1]."""
+
+    shift: Floats
+    trust: Floats
+
+    def twice(self, step: int) -> Flow:
+        """Flow of each frame over two steps of so many frames; not trusted where the second leads out of the clip.
+
+        `step` is negative for flow to earlier frames.
+        """
+        shift, trust = np.zeros_like(self.shift), np.zeros_like(self.trust)
+        for t in range(max(0, -2 * step), len(shift) - max(0, 2 * step)):
+            first = self.shift[t]
+            shift[t] = first + warp(self.shift[t + step], first)
+            trust[t] = np.minimum(self.trust[t], warp(self.trust[t + step], first)) * inside(first)
+        return Flow(shift, trust)
 
 
 @dataclass(frozen=True)
 class Deviation:
     """How one pair of frames deviates from the camera's own motion.
 
-    flow: (H, W) length of the flow that the camera doesn't explain, and colour: (H, W) LAB difference after
-    compensating it, each in units of what four fifths of the frame stay below; 0 where the camera's motion
-    leads out of the other frame, which tells nothing. following: share of the trusted pixels that move with the
-    camera.
+    evidence: (H, W) geometric mean of the flow and of the LAB difference that the camera doesn't explain, in units
+    of their noise; NaN where the camera's motion leads out of the other frame, which tells nothing. seen: (H, W)
+    whether flow there leads back again. following: share of the trusted pixels that move with the camera.
     """
 
-    flow: Floats
-    colour: Floats
+    evidence: Floats
+    seen: NDArray[np.bool_]
     following: float
 
 
-def camera_homography(flow: Floats, trust: Floats) -> NDArray[np.float64] | None:
-    """(3, 3) homography, in pixel centres, that most of the trusted flow (H, W, 2) follows; None without one."""
-    y, x = np.mgrid[SAMPLING // 2 : flow.shape[0] : SAMPLING, SAMPLING // 2 : flow.shape[1] : SAMPLING]
-    trusted = trust[y, x] > TRUSTED
-    y, x = y[trusted], x[trusted]
-    if len(x) < 20:
+def deviation(
+    flow: Floats, trust: Floats, back: Floats, here: Floats, there: Floats, mesh: Mesh
+) -> Deviation | None:
+    """Deviation from the camera's motion of `flow` (H, W, 2) between LAB frames; None if no camera fits.
+
+    back: the other frame's flow to this one. mesh: superpixels of this frame.
+    """
+    if np.abs(here - there).max() < 1:  # a frame shown twice says nothing about what moves
         return None
-    here = np.column_stack([x, y]) + 0.5
-    cv2.setRNGSeed(0)
-    found: Any = cv2.findHomography(
-        here, here + flow[y, x], cv2.USAC_MAGSAC, 0.5, maxIters=1000, confidence=0.999
-    )
-    return None if found[0] is None else np.asarray(found[0], np.float64)
-
-
-def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Deviation | None:
-    """Deviation from the camera's motion of `flow` (H, W, 2) between LAB frames; None if no camera fits."""
-    homography = camera_homography(flow, trust)
+    miss = inconsistency(flow, back)
+    homography = camera_homography(flow, trust > TRUSTED)
     if homography is None:
         return None
     height, width = trust.shape
-    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
-    to_x, to_y, scale = (row[0] * x + (row[1] * y + row[2]) for row in homography)
-    to_x, to_y = (to_x / scale).astype(np.float32), (to_y / scale).astype(np.float32)
-    seen = (to_x >= 0) & (to_x <= width) & (to_y >= 0) & (to_y <= height)
-    unexplained = x.astype(np.float32) - to_x + flow[..., 0], y.astype(np.float32) - to_y + flow[..., 1]
-    residual = np.sqrt(unexplained[0] ** 2 + unexplained[1] ** 2)
-    compensated = cv2.remap(there, to_x - 0.5, to_y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    change = here - compensated
-    if np.abs(here - there).max() < 1:  # a frame shown twice says nothing about what moves
+    to_x, to_y = carried(homography, height, width)
+    known = (to_x >= 0) & (to_x <= width) & (to_y >= 0) & (to_y <= height)
+    x, y = np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
+    residual = np.stack([x - to_x + flow[..., 0], y - to_y + flow[..., 1]], axis=-1)
+    trusted = (trust > TRUSTED) & known
+    if not np.isfinite(residual).all() or not trusted.any():
         return None
+    noise = np.float32(FLOW_NOISE * max(height, width)) + cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), NOISE_REACH)
+    leftover = off_parallax(residual, noise, trusted)
+    common = float(np.quantile(leftover[trusted], COMMON))
     window = (max(height, width) // 8) | 1
-    change = channel_sum(np.abs(change - cv2.blur(change, (window, window))))
-    change = cv2.GaussianBlur(change, (0, 0), 1)
-    trusted = residual[trust > TRUSTED]
-    if not np.isfinite(residual).all() or not trusted.size or not seen.any():
-        return None
-    common = float(np.quantile(trusted, 0.8))
+
+    def change(other: Floats) -> Floats:
+        difference = here - other
+        difference = channel_sum(np.abs(difference - cv2.blur(difference, (window, window))))
+        return np.asarray(cv2.GaussianBlur(difference, (0, 0), 1), np.float32)
+
+    compensated = cv2.remap(there, to_x - 0.5, to_y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    same = change(np.asarray(warp(there, flow), np.float32))  # what one surface changes by
+    colour = change(np.asarray(compensated, np.float32)) / np.float32(
+        COLOUR_NOISE + np.quantile(same[trusted], 0.8)
+    )
+    typical = float(np.median(noise[trusted])) + common
+    moved = np.minimum(leftover / (noise + np.float32(common)), border_distance(residual, typical, mesh))
+    evidence = np.sqrt(moved * colour)
     return Deviation(
-        np.where(seen, residual / (FLOW_NOISE + common), 0),
-        np.where(seen, change / (COLOUR_NOISE + float(np.quantile(change[seen], 0.8))), 0),
-        float(np.mean(trusted < 1)) * float(np.mean(trust > TRUSTED)),
+        np.where(known, evidence, np.float32(np.nan)),
+        (miss < MISSED + 0.1 * np.hypot(flow[..., 0], flow[..., 1])) & inside(flow),
+        float(np.mean(leftover[trusted] < 1)) * float(np.mean(trust > TRUSTED)),
     )
 
 
@@ -102,18 +135,19 @@ def deviation(flow: Floats, trust: Floats, here: Floats, there: Floats) -> Devia
 class IndependentMotion:
     """Motion that the camera's own does not explain, followed through the clip.
 
-    Confidence: probability that the class (moving or not) is right; 0 where the camera's motion is unclear.
+    Confidence: probability that the class (moving or not) is right; 0 where the camera's motion is unclear. What
+    is said to move is believed as far as the whole object is borne out, by strong evidence and for long.
 
     side: longest side in pixels that the detector works at; larger frames are reduced, the label is fitted to
-    their full resolution. step: spacing of superpixels. evidence, softness: deviation at which moving and
-    staying are equally likely, and how fast that turns. strong: deviation that what moves must reach somewhere.
-    trust: weight of the evidence against that of the neighbours. prior: diffused label from which on something
-    moves. reach: share of the longer side around a pixel within which the highest label is what it is measured
-    by. following: share of the frame that must follow the camera.
+    their full resolution. step: spacing of superpixels, less on small frames. evidence, softness: deviation at
+    which moving and staying are equally likely, and how fast that turns. strong: deviation that what moves must
+    reach somewhere. trust: weight of the evidence against that of the neighbours. prior: diffused label from
+    which on something moves. reach: share of the longer side around a pixel within which the highest label is
+    what it is measured by. following: share of the frame that must follow the camera.
     """
 
     name: ClassVar[str] = "independent_motion"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = ("motion", "motion_confidence")
     needs: ClassVar[frozenset[str]] = frozenset(
         {"flow", "flow_confidence", "flow_backward", "flow_backward_confidence"}
@@ -121,13 +155,13 @@ class IndependentMotion:
 
     side: int = 432
     step: int = 6
-    evidence: float = 1.5
+    evidence: float = 2.1
     softness: float = 0.5
-    strong: float = 6.0
+    strong: float = 8.0
     trust: float = 0.04
     prior: float = 0.25
     reach: float = 0.045
-    following: float = 0.3
+    following: float = 0.15
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip; see `makes`."""
@@ -136,37 +170,23 @@ class IndependentMotion:
         small = max(1, round(width * scale)), max(1, round(height * scale))
         images = [cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in clip.image]
         lab = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32) for image in images]
-        ahead, ahead_trust = _reduced(clip, "flow", small, scale)
-        back, back_trust = _reduced(clip, "flow_backward", small, scale)
-
-        evidence = np.zeros(ahead.shape[:3], np.float32)
-        following = np.zeros(frames)
-        for t in range(frames):
-            seen = [
-                found
-                for other, flow, trust in ((t + 1, ahead, ahead_trust), (t - 1, back, back_trust))
-                if 0 <= other < frames and (found := deviation(flow[t], trust[t], lab[t], lab[other]))
-            ]
-            seen = [found for found in seen if found.following > self.following]
-            if seen:
-                flow_deviation = np.minimum.reduce([found.flow for found in seen])
-                colour_deviation = np.minimum.reduce([found.colour for found in seen])
-                evidence[t] = np.sqrt(flow_deviation * colour_deviation)
-                if len(seen) == 1:  # a halo is not seen to be one; what gets covered has no flow to trust
-                    trust = np.maximum(ahead_trust[t], back_trust[t])
-                    evidence[t] *= np.minimum(trust / TRUSTED, 1)
-                following[t] = max(found.following for found in seen)
-
-        drift = np.where((ahead_trust > back_trust)[..., None], ahead, -back)
-        graph = clip_graph(images, ahead, ahead_trust, drift, self.step)
+        ahead, back = (_reduced(clip, label, small, scale) for label in ("flow", "flow_backward"))
+        drift = np.where((ahead.trust > back.trust)[..., None], ahead.shift, -back.shift)
+        step = max(2, min(self.step, max(small) // LEAST_NODES))
+        graph = clip_graph(images, ahead.shift, ahead.trust, drift, step)
+        per_frame = len(graph.size) // frames
+        meshes = [Mesh.of(ids - t * per_frame) for t, ids in enumerate(graph.nodes)]
+        evidence, following = self._evidence(lab, ahead, back, meshes, first_step(clip.time))
         known = following[np.arange(len(graph.size)) * frames // len(graph.size)] > 0
         strength = graph.mean(evidence)
         label = expit((strength - self.evidence) / self.softness)
         label = graph.diffuse(label, np.where(known, self.trust, 1e-4))
-        unsupported = (label > self.prior) & ~self._supported(graph, label, strength)
+        support = self._support(graph, label, strength, frames)
+        unsupported = (label > self.prior) & (support == 0)
         label = np.where(unsupported, self.prior / 4, label)
         doubtful = unsupported[graph.nodes]
         spread = label[graph.nodes].astype(np.float32)
+        reach = np.ones((2 * int(self.reach * max(small)) + 1,) * 2, np.uint8)
         moving = [self._segmented(spread[t], images[t]) for t in range(frames)]
 
         motion = np.zeros((frames, height, width), np.uint8)
@@ -176,10 +196,41 @@ class IndependentMotion:
                 continue
             fine = guided_upsampling(moving[t], images[t], clip.image[t])
             motion[t] = as_bytes(fine)
-            score = np.maximum(fine, 1 - fine) * min(1.0, following[t] / 0.8)
-            doubt = cv2.resize(doubtful[t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            borne = cv2.dilate(support[graph.nodes[t]].astype(np.float32), reach)  # the cut goes beyond nodes
+            borne = cv2.resize(borne, (width, height), interpolation=cv2.INTER_LINEAR)
+            score = np.where(motion[t] > 127, np.sqrt(fine * borne), 1 - fine) * min(1.0, following[t] / 0.8)
+            doubt = cv2.resize(
+                doubtful[t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+            )
             confidence[t] = calibrated(self.name, np.where(doubt, 0, score), motion[t] > 127)
         return {"motion": motion, "motion_confidence": confidence}
+
+    def _evidence(
+        self, lab: list[Floats], ahead: Flow, back: Flow, meshes: list[Mesh], step: int
+    ) -> tuple[Floats, NDArray[np.float64]]:
+        """Evidence (T, h, w) that a pixel moves by itself, and how far each frame (T,) follows the camera."""
+        frames = len(lab)
+        evidence, following = np.zeros(ahead.trust.shape, np.float32), np.zeros(frames)
+        first = 0
+        for size, fore, aft in spans(ahead, back, step):
+            first = first or size
+            for t in range(frames):
+                ways = [(t + size, fore, aft), (t - size, aft, fore)]
+                seen = [
+                    (found, way.trust[t])
+                    for other, way, home in ways
+                    if 0 <= other < frames
+                    and (
+                        found := deviation(
+                            way.shift[t], way.trust[t], home.shift[other], lab[t], lab[other], meshes[t]
+                        )
+                    )
+                    and found.following > (self.following if size == first else LONGER)
+                ]
+                if seen:
+                    evidence[t] = np.maximum(evidence[t], agreed(*zip(*seen, strict=True)))
+                    following[t] = max(following[t], *(found.following for found, _ in seen))
+        return evidence, following
 
     def _segmented(self, spread: Floats, image: NDArray[np.uint8]) -> Floats:
         """(h, w) probability of moving: what reaches half of the highest label around, cut out by colour."""
@@ -210,32 +261,77 @@ class IndependentMotion:
         moving[crop] += CUT_WEIGHT * ((inside % 2 == 1) - moving[crop])
         return moving
 
-    def _supported(
-        self, graph: Graph, label: NDArray[np.float64], strength: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """(N,) whether a node lies in a connected group of moving nodes that has strong evidence."""
+    def _support(
+        self, graph: Graph, label: NDArray[np.float64], strength: NDArray[np.float64], frames: int
+    ) -> NDArray[np.float64]:
+        """(N,) how well the whole object that a node is part of is borne out, in [0, 1]; 0 for no object.
+
+        An object is a connected group of moving nodes that has strong evidence somewhere; it is borne out by its
+        mean evidence, and by being there for long.
+        """
         moving = label > self.prior
         links = graph.links.tocoo()
-        inside = moving[links.row] & moving[links.col]
-        links.data = np.where(inside, links.data, 0)
+        inner = moving[links.row] & moving[links.col]
+        links.data = np.where(inner, links.data, 0)
         links.eliminate_zeros()
         groups, group = connected_components(links, directed=False)
-        strong = np.bincount(group, weights=strength > self.strong, minlength=groups)
-        return np.asarray(strong[group] > 0)
+        weight = graph.size * moving
+        mean = np.bincount(group, weight * strength, groups) / np.maximum(np.bincount(group, weight), 1e-9)
+        frame = np.arange(len(label)) * frames // len(label)
+        seen = np.unique(group[moving] * frames + frame[moving]) // frames
+        lasting = np.bincount(seen, minlength=groups) / LASTING
+        strong = np.bincount(group, weights=strength > self.strong, minlength=groups) > 0
+        support = strong * mean / (mean + self.evidence) * np.minimum(lasting, 1)
+        return np.asarray(np.where(moving, support[group], 0))
 
 
-def _reduced(clip: Clip, label: str, size: tuple[int, int], scale: float) -> tuple[Floats, Floats]:
-    """Flow (T, h, w, 2) and its trust (T, h, w) in [0, 1] at `size` = (w, h); flow 0 where there is none."""
+def agreed(seen: Sequence[Deviation], trust: Sequence[Floats]) -> Floats:
+    """(H, W) evidence that both directions of time bear out; trust: (H, W) of the flow of each.
+
+    The less of the directions in which the flow leads back again, else the less of all, as far as flow is trusted.
+    """
+    every = np.stack([found.evidence for found in seen])
+    known, good = np.isfinite(every), np.stack([found.seen for found in seen])
+    sure = np.where(known & good, every, np.inf).min(axis=0)
+    rest = np.where(known, every, np.inf).min(axis=0)
+    rest = np.where(np.isfinite(rest), rest, 0) * np.minimum(np.max(trust, axis=0) / TRUSTED, 1)
+    return np.asarray(np.where(np.isfinite(sure), sure, rest), np.float32)
+
+
+def first_step(time: NDArray[np.float64]) -> int:
+    """Frames of the shortest step looked at, a power of two near `STEP_SECONDS`, for frames at `time` (T,)."""
+    gap = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+    return int(2 ** max(0, round(np.log2(STEP_SECONDS / gap)))) if gap > 0 else 1
+
+
+def spans(ahead: Flow, back: Flow, step: int) -> Iterator[tuple[int, Flow, Flow]]:
+    """Up to `STEPS` numbers of frames, each twice the one before, and flow to frames so much later and earlier.
+
+    At least one; the first is `step`, or as near to it as the clip is long.
+    """
+    size, count = 1, 0
+    while True:
+        last = 2 * size >= len(ahead.shift)
+        if size >= step or last:
+            yield size, ahead, back
+            count += 1
+        if last or count == STEPS:
+            return
+        ahead, back, size = ahead.twice(size), back.twice(-size), 2 * size
+
+
+def _reduced(clip: Clip, label: str, size: tuple[int, int], scale: float) -> Flow:
+    """A clip's flow at `size` = (w, h); 0 where there is none."""
     flow = np.stack(
         [
-            cv2.resize(np.nan_to_num(frame.astype(np.float32)), size, interpolation=cv2.INTER_NEAREST)
+            cv2.resize(np.nan_to_num(frame.astype(np.float32)), size, interpolation=cv2.INTER_NEAREST_EXACT)
             for frame in clip.labels[label]
         ]
     )
     trust = np.stack(
         [
-            cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST)
+            cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST_EXACT)
             for frame in clip.labels[label + "_confidence"]
         ]
     )
-    return (flow * scale).astype(np.float32), (trust / 255).astype(np.float32)
+    return Flow((flow * scale).astype(np.float32), (trust / 255).astype(np.float32))

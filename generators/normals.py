@@ -9,9 +9,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from freelabels.generators.contract.calibration import calibrated
-from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.clip import FOCAL_DOUBT, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import crop_resize_intrinsics, rays
@@ -25,6 +26,7 @@ ROUGHEST = 0.05  # of relative bends: what is more is an edge and no noise
 STEEPEST = 0.1  # slope of log inverse depth per pixel; beyond it a window has crossed an edge
 LEAST_RADIUS = 6.0  # pixels, of narrow windows; those of the first pass are half as wide
 BEND = 0.5  # step of the unit normal at which windows stop after the first pass
+RIGHT = np.float32(np.radians(22.5))  # error within which a normal counts as right
 TRUSTING = 0.25  # power of the disparity's confidence: order may be doubtful where the slope is not
 
 
@@ -73,13 +75,14 @@ class Normals:
     normals found before bend (creases); they are narrow or wide, and each pixel keeps the plane with less residual
     for its reach: wide ones average noise, narrow ones follow what is small or curved. What counts as a jump grows
     with the roughness of the frame. Confidence falls with the error that the residual leaves in the slope, with
-    the angle to the first pass and, a little, with the confidence of the disparity.
+    the angle to the first pass and, a little, with the confidence of the disparity; where the focal length is
+    assumed, also with how far another one would turn the normal.
 
     radius, wide_radius: windows as shares of the longer side; width: the longer side of the frames worked on.
     """
 
     name: ClassVar[str] = "normals"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = ("normals", "normals_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"disparity", "disparity_confidence"})
 
@@ -95,9 +98,12 @@ class Normals:
                 clip.labels["disparity"], clip.labels["disparity_confidence"], strict=True
             )
         ]
+        normals = np.stack([normal for normal, _ in frames])
+        confidence = calibrated(self.name, np.stack([score for _, score in frames]))
+        held = focal_trust(normals, FOCAL_DOUBT[clip.intrinsics])
         return {
-            "normals": as_stored("normals", np.stack([normal for normal, _ in frames])),
-            "normals_confidence": calibrated(self.name, np.stack([score for _, score in frames])),
+            "normals": as_stored("normals", normals),
+            "normals_confidence": as_stored("normals_confidence", np.rint(confidence * held)),
         }
 
     def _frame(self, inverse: Map, trust: Map, K: Array) -> tuple[Map, Map]:
@@ -108,7 +114,9 @@ class Normals:
             small = (max(1, round(width * scale)), max(1, round(height * scale)))
             K = crop_resize_intrinsics(K, (0, 0), (small[0] / width, small[1] / height))
             normal, score = self._fit(
-                _resized(inverse, small, cv2.INTER_NEAREST), _resized(trust, small, cv2.INTER_NEAREST), K
+                _resized(inverse, small, cv2.INTER_NEAREST_EXACT),
+                _resized(trust, small, cv2.INTER_NEAREST_EXACT),
+                K,
             )
             normal = _resized(normal, (width, height), cv2.INTER_LINEAR)
             score = _resized(score, (width, height), cv2.INTER_LINEAR)
@@ -146,6 +154,21 @@ class Normals:
         score = trust**TRUSTING / (1 + (found.tilt / 0.1) ** 2) * agreement
         score = np.where(known & ~found.none, np.maximum(score, 1e-3), 0).astype(np.float32)
         return np.ascontiguousarray(np.moveaxis(found.normal, 0, -1)), score
+
+
+def focal_trust(normals: Map, doubt: float) -> Map:
+    """(...) chance that unit normals (..., 3) are within `RIGHT` although the focal length may be another.
+
+    doubt: standard deviation of its logarithm. The normal of inverse depth (a, b, c) is (f a, f b, c') up to
+    scale, so a focal length s times as long stretches its x and y by s.
+    """
+    if doubt == 0:
+        return np.ones(normals.shape[:-1], np.float32)
+    slope = np.hypot(normals[..., 0], normals[..., 1])
+    swing = np.arctan2(slope * np.float32(np.exp(doubt)), -normals[..., 2]) - np.arctan2(
+        slope, -normals[..., 2]
+    )
+    return np.asarray(erf(RIGHT / np.maximum(np.abs(swing) * np.sqrt(2), 1e-6)), np.float32)
 
 
 def _resized(image: Map, size: tuple[int, int], interpolation: int) -> Map:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
@@ -17,7 +18,7 @@ from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.values import rounded
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
-from freelabels.renderers.engines.raycast import Floats, Surfaces, pose_surfaces
+from freelabels.renderers.engines.raycast import Floats, Posed, Surfaces, pose, pose_surfaces
 from freelabels.renderers.engines.windows import whole, windows
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
@@ -33,6 +34,7 @@ from freelabels.renderers.simulate.world import World, build_world
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
 MOVED = 1e-3  # metres a part of an object travels in a clip for the object to count as moving
+STILL_FACES = 3000  # triangles from which on what never moves is posed once for all frames
 METERED = (48, 36)  # pixels of the picture by which exposure is set
 METERING = 0.85  # of the stops by which that picture is off: dark places stay darker than bright ones
 MIDDLE = 0.2  # the radiance that half of the pixels should exceed
@@ -65,8 +67,9 @@ def find_scene(
     height, width = _size(size)
     scene, world, motion = _working_scene(seed, clip, ranges, assets, frames)
     times = np.array(sorted({0, frames // 2, frames - 1})) / scene.fps
+    still = _still(world, (0.0, 0.0, 0.0))
     instants = [
-        pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, (0, 0, 0))
+        pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, (0, 0, 0), still)
         for row in np.rint(times * scene.fps).astype(int) + 1
     ]
     best = np.inf
@@ -152,9 +155,10 @@ def render_clip(
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     columns: dict[str, Array] = {}
     shape = (frames, height, width)
-    instants = [_instant(world, motion, poses, row) for row in (0, 1)]
+    still = _still(world, poses[1, :3, 3])
+    instants = [_instant(world, motion, poses, row, still) for row in (0, 1)]
     for frame in range(frames):
-        instants.append(_instant(world, motion, poses, frame + 2))
+        instants.append(_instant(world, motion, poses, frame + 2, still))
         spawn_key = (scene.clip, IMAGE_STREAM, frame)
         rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
         _render_frame(columns, shape, frame, instants, K, known, rng if image == "ray" else None)
@@ -243,9 +247,18 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _instant(world: World, motion: Simulation, camera: Floats, row: int) -> Instant:
+def _instant(world: World, motion: Simulation, camera: Floats, row: int, still: Posed | None) -> Instant:
     pose = camera[row]
-    return Instant(pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3]), pose)
+    surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3], still)
+    return Instant(surfaces, pose)
+
+
+def _still(world: World, base: ArrayLike) -> Posed | None:
+    """What never moves, posed for all frames; None where that is so little that it isn't worth asking it apart."""
+    count = int((world.body < 0).sum())  # the first geometries
+    if sum(len(mesh.triangles) for mesh in world.meshes[:count]) < STILL_FACES:
+        return None
+    return pose(world.meshes[:count], world.static_pose[:count], world.parts.object[:count], base)
 
 
 def _tables(

@@ -155,14 +155,23 @@ def test_every_column_reads_as_it_was_written(version: str) -> None:
 def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
     version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = shard_files("labelled")
+    before = digests("labelled")
     summary = label(capsys, version, "labelled")
-    # But for the stereo shard, whose baseline is known: it is given the depth that no detector made of it then.
-    assert (summary["shards"], summary["made"], summary["failed"]) == (4, 1, 0)
+    # Each shard is given the saliency that no detector made then. The foreground of photos is made anew: what it was
+    # is saliency now. The stereo shard, also given the depth that its baseline tells, is read and made anew.
+    assert (summary["shards"], summary["made"], summary["failed"]) == (4, 4, 0)
     assert bool(summary["older"]) == bool(OUT_OF_DATE[version])
-    after = shard_files("labelled")
-    assert {name for name in after.keys() ^ before.keys() if "stereo" not in name} == set()
-    assert all(after[name] == before[name] for name in before if "stereo" not in name)
+    after = digests("labelled")
+    for name, columns in before.items():
+        if "stereo" in name:
+            continue
+        now = after[name.removesuffix(".0") + ".1"]
+        assert now.keys() - columns.keys() == {"saliency", "saliency_confidence"}
+        changed = {column.removesuffix("_confidence") for column in columns if now[column] != columns[column]}
+        assert changed <= (set() if name.startswith("video") else {"foreground"})
+    again = shard_files("labelled")
+    assert label(capsys, version, "labelled")["made"] == 0
+    assert shard_files("labelled") == again
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labels.footage import Floats, Image, stereo_pairs
 from benchmarks.labels.metrics import Row, calibration_error
-from benchmarks.labels.rgbd import read_rgbd, rgbd_folder
+from benchmarks.labels.rgbd import read_rgbd, rgbd_folders
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.depth.stereo import Stereo
@@ -121,11 +121,8 @@ def order_right(inverse: Array, depth: Floats, seed: int = 0) -> NDArray[np.bool
     return np.asarray((value[known] > value[other]) == (true[known] < true[other]))
 
 
-def video_disparity_rows(data: Path | None) -> Iterator[Row]:
-    """Order and AbsRel over coverage on the RGB-D clip, beside vertical position and flow magnitude."""
-    folder = rgbd_folder(data)
-    if folder is None:
-        return
+def video_disparity_rows(folder: Path) -> Iterator[Row]:
+    """Order and AbsRel over coverage on an RGB-D clip, beside vertical position and flow magnitude."""
     rgbd = read_rgbd(folder, 0.5)
     y = np.repeat(np.arange(rgbd.image.shape[1], dtype=np.float64)[:, None], rgbd.image.shape[2], axis=1)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -157,7 +154,7 @@ def video_disparity_rows(data: Path | None) -> Iterator[Row]:
             right.append(order_right(inverse, registered))
             trust.append(score[known])
     for (truth, method, coverage), results in found.items():
-        about: Row = {"label": "disparity", "data": f"seven-scenes{truth}", "method": method}
+        about: Row = {"label": "disparity", "data": f"{folder.name}{truth}", "method": method}
         reached = [r for r in results if np.isfinite(r[0])]
         if len(reached) < 0.9 * len(results):
             continue
@@ -165,12 +162,16 @@ def video_disparity_rows(data: Path | None) -> Iterator[Row]:
         yield {**about, "metric": f"ordinal @ {coverage:.0%}", "value": float(order)}
         if method == "video_disparity":
             yield {**about, "metric": f"AbsRel @ {coverage:.0%}", "value": float(error)}
-    about = {"label": "disparity", "data": "seven-scenes", "method": "video_disparity"}
+    about = {"label": "disparity", "data": folder.name, "method": "video_disparity"}
+    if not sum(map(len, trust)):
+        return  # it abstains
     yield {**about, "metric": "ECE", "value": calibration_error(np.concatenate(trust), np.concatenate(right))}
     yield {**about, "metric": "ms", "value": 1e3 * spent / frames}
 
 
-def depth_rows(data: Path | None) -> Iterator[Row]:
-    """From stereo pairs, and from video where there is a clip with true depth."""
-    yield from stereo_rows(data)
-    yield from video_disparity_rows(data)
+def depth_rows(data: Path | None, half: str = "") -> Iterator[Row]:
+    """From stereo pairs, which count among the chosen, and from video where there are clips with true depth."""
+    if half != "other":
+        yield from stereo_rows(data)
+    for folder in rgbd_folders(data, half):
+        yield from video_disparity_rows(folder)

@@ -52,8 +52,10 @@ METHODS: dict[str, Callable[[Image, Image], tuple[Array, Array | None]]] = {
 }
 
 
-def flow_rows(data: Path | None) -> Iterator[Row]:
-    """One row per pair of frames, method and metric: label, data, method, metric, value."""
+def flow_rows(data: Path | None, half: str = "") -> Iterator[Row]:
+    """One row per pair of frames, method and metric; all of them count among the chosen half."""
+    if half == "other":
+        return
     ratios = []
     for name, first, second, truth in flow_pairs(data):
         known = np.isfinite(truth).all(axis=-1)

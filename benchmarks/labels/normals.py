@@ -13,7 +13,7 @@ import skimage.data
 from benchmarks.labels.depth import CLIP, EVERY
 from benchmarks.labels.footage import Floats
 from benchmarks.labels.metrics import Row, calibration_error
-from benchmarks.labels.rgbd import RgbdClip, read_rgbd, rgbd_folder
+from benchmarks.labels.rgbd import RgbdClip, read_rgbd, rgbd_folders
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import backproject, intrinsics
@@ -95,27 +95,27 @@ def _video(rgbd: RgbdClip, start: int) -> tuple[Clip, dict[str, Array]]:
     return clip, VideoDisparity()(clip)
 
 
-def measured(data: Path | None) -> Iterator[tuple[str, str, Array, Array, Floats, float]]:
+def measured(data: Path | None, half: str = "") -> Iterator[tuple[str, str, Array, Array, Floats, float]]:
     """Source, method, normals, confidence, true normals and seconds of every measured frame."""
-    folder = rgbd_folder(data)
-    if folder is not None:
+    for folder in rgbd_folders(data, half):
+        about = f", {folder.name}"
         full = read_rgbd(folder, 1.0)
         for t in range(EVERY // 2, len(full.image), 2 * EVERY):
             truth = true_normals(1 / full.fused(t, colour=False), full.K, TRUTH_REACH)
             depth = full.depth[t].astype(np.float32)
             clip = Clip(full.image[t : t + 1], np.zeros(1), full.K, "given", sensor_depth=depth[None])
-            yield "sensor depth", *_ours(clip, SensorDepth()(clip), 0), truth, 0.0
+            yield f"sensor depth{about}", *_ours(clip, SensorDepth()(clip), 0), truth, 0.0
             yield (
-                "sensor depth",
+                f"sensor depth{about}",
                 "cross product",
                 cross_product(full.depth[t], full.K),
                 np.ones(depth.shape),
                 truth,
                 0.0,
             )
-        half = read_rgbd(folder, 0.5)
-        for start in range(0, len(half.image) - CLIP // 2, CLIP):
-            clip, made = _video(half, start)
+        smaller = read_rgbd(folder, 0.5)
+        for start in range(0, len(smaller.image) - CLIP // 2, CLIP):
+            clip, made = _video(smaller, start)
             begin = time.process_time()
             labels = Normals()(clip.with_labels(made))
             spent = (time.process_time() - begin) / len(clip)
@@ -125,8 +125,11 @@ def measured(data: Path | None) -> Iterator[tuple[str, str, Array, Array, Floats
                 ]
                 inverse = made["disparity"][k].astype(np.float64)
                 normals, trust = labels["normals"][k], labels["normals_confidence"][k] / 255
-                yield "video", "normals", normals, trust, truth, spent
-                yield "video", "cross product", cross_product(1 / inverse, half.colour_K), trust, truth, 0.0
+                yield f"video{about}", "normals", normals, trust, truth, spent
+                plain = cross_product(1 / inverse, smaller.colour_K)
+                yield f"video{about}", "cross product", plain, trust, truth, 0.0
+    if half == "other":
+        return
     clip, truth = motorcycle()
     made = Stereo()(clip)
     inverse = made["disparity"][0].astype(np.float64)
@@ -159,10 +162,10 @@ def _ours(clip: Clip, made: dict[str, Array], k: int) -> tuple[str, Array, Array
     return "normals", labels["normals"][k], labels["normals_confidence"][k] / 255
 
 
-def normals_rows(data: Path | None) -> Iterator[Row]:
+def normals_rows(data: Path | None, half: str = "") -> Iterator[Row]:
     """Angular errors over coverage for each source of depth; truth: planes through depth fused over frames."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for source, method, normals, score, truth, spent in measured(data):
+    for source, method, normals, score, truth, spent in measured(data, half):
         error, trust = angles(normals, truth), score[truth.any(axis=-1)].astype(np.float64)
         metrics = summary(error, trust)
         if method == "normals":

@@ -12,7 +12,7 @@ from benchmarks.labels.depth import CLIP, EVERY
 from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, stereo_pairs
 from benchmarks.labels.metrics import Row
 from benchmarks.labels.normals import TRUTH_REACH, true_normals
-from benchmarks.labels.rgbd import read_rgbd, rgbd_folder
+from benchmarks.labels.rgbd import read_rgbd, rgbd_folders
 from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
@@ -42,9 +42,9 @@ SURE = 0.1  # the share of labels that a careful trainer would start with
 STILLS = 8  # every so many frames of a clip are judged as photos
 
 
-def edges_and_regions(data: Path, every: int = 3) -> Iterator[Counted]:
+def edges_and_regions(data: Path, half: str, every: int = 3) -> Iterator[Counted]:
     """Against drawings, as BSDS counts: a boundary is one if anybody drew it, a missed one is each person's."""
-    for image, boundaries, drawn in drawn_images(data, every):
+    for image, boundaries, drawn in drawn_images(data, every, half):
         clip = _stills(image[None])
         edges, regions = ContourEdges()(clip), Superpixels()(clip)
         each = edges_right(np.repeat(edges["edges"], len(boundaries), axis=0), boundaries)
@@ -55,9 +55,9 @@ def edges_and_regions(data: Path, every: int = 3) -> Iterator[Counted]:
             yield "regions", "superpixels", "BSDS", Tally.of(regions["regions_confidence"], right)
 
 
-def motion(data: Path) -> Iterator[Counted]:
-    """Motion, and foreground from it and from saliency, against masks of what moves."""
-    for name, frames, masks in moving_clips(data):
+def motion(data: Path, half: str) -> Iterator[Counted]:
+    """Motion, foreground from it, and saliency, against masks of what moves; foreground says "yes" alone."""
+    for name, frames, masks in moving_clips(data, half):
         frames, masks = _reduced(frames), _reduced(masks.astype(np.uint8)) > 0
         clip = _stills(frames)
         clip = clip.with_labels(DenseInverseSearch()(clip))
@@ -69,12 +69,14 @@ def motion(data: Path) -> Iterator[Counted]:
         right = class_right(made["foreground"], masks)
         yield from yes_and_no("foreground", MotionForeground.name, name, made, right)
         made = BoundarySaliency()(_stills(frames[::STILLS]))
-        right = class_right(made["foreground"], masks[::STILLS])
-        yield from yes_and_no("foreground", BoundarySaliency.name, name, made, right)
+        right = class_right(made["saliency"], masks[::STILLS])
+        yield from yes_and_no("saliency", BoundarySaliency.name, name, made, right)
 
 
-def flow(data: Path) -> Iterator[Counted]:
+def flow(data: Path, half: str) -> Iterator[Counted]:
     """Flow of pairs of frames, and of stereo pairs."""
+    if half == "other":
+        return
     for name, first, second, truth in flow_pairs(data):
         made = DenseInverseSearch()(_stills(np.stack([first, second])))
         known = np.isfinite(truth).all(axis=-1)
@@ -82,38 +84,41 @@ def flow(data: Path) -> Iterator[Counted]:
         yield "flow", DenseInverseSearch.name, name, Tally.of(made["flow_confidence"][0], right)
 
 
-def depth(data: Path) -> Iterator[Counted]:
+def depth(data: Path, half: str) -> Iterator[Counted]:
     """Disparity and normals from stereo pairs, from video and from sensor depth."""
-    for name, left, right_view, truth in stereo_pairs(data):
+    for name, left, right_view, truth in stereo_pairs(data) if half != "other" else ():
         made = Stereo()(Clip(left[None], np.zeros(1), np.eye(3), right=right_view[None]))
         right = order_right(made["disparity"], truth[None])
         yield "disparity", Stereo.name, name, Tally.of(made["disparity_confidence"], right)
-    folder = rgbd_folder(data)
-    if folder is None:
-        return
-    full, half = read_rgbd(folder, 1.0), read_rgbd(folder, 0.5)
-    for start in range(0, len(half.image) - CLIP // 2, CLIP):
-        part = slice(start, start + CLIP)
-        clip = Clip(half.image[part], np.arange(len(half.image[part])) / 30, half.colour_K, "given")
+    for folder in rgbd_folders(data, half):
+        yield from _rgbd(folder)
+
+
+def _rgbd(folder: Path) -> Iterator[Counted]:
+    name = folder.name
+    full, smaller = read_rgbd(folder, 1.0), read_rgbd(folder, 0.5)
+    for start in range(0, len(smaller.image) - CLIP // 2, CLIP):
+        frames = smaller.image[start : start + CLIP]
+        clip = Clip(frames, np.arange(len(frames)) / 30, smaller.colour_K, "given")
         made = VideoDisparity()(clip)
         made |= Normals()(clip.with_labels(made))
         for k in range(EVERY // 2, len(clip), EVERY):
             inverse = 1 / full.fused(start + k, colour=True)
             right = order_right(made["disparity"][k : k + 1], inverse[None, ::2, ::2])
             trust = made["disparity_confidence"][k : k + 1]
-            yield "disparity", VideoDisparity.name, "seven-scenes", Tally.of(trust, right)
+            yield "disparity", VideoDisparity.name, name, Tally.of(trust, right)
             truth = true_normals(inverse, full.colour_K, TRUTH_REACH)[::2, ::2]
-            yield _normals("seven-scenes, video", made["normals"][k], made["normals_confidence"][k], truth)
+            yield _normals(f"{name}, video", made["normals"][k], made["normals_confidence"][k], truth)
     for t in range(EVERY // 2, len(full.image), 2 * EVERY):
         inverse = 1 / full.fused(t, colour=False)
         sensed = full.depth[t : t + 1].astype(np.float32)
         clip = Clip(full.image[t : t + 1], np.zeros(1), full.K, "given", sensor_depth=sensed)
         made = SensorDepth()(clip)
         right = order_right(made["disparity"], inverse[None])
-        yield "disparity", SensorDepth.name, "seven-scenes", Tally.of(made["disparity_confidence"], right)
+        yield "disparity", SensorDepth.name, name, Tally.of(made["disparity_confidence"], right)
         made = Normals()(clip.with_labels(made))
         truth = true_normals(inverse, full.K, TRUTH_REACH)
-        yield _normals("seven-scenes, sensor", made["normals"][0], made["normals_confidence"][0], truth)
+        yield _normals(f"{name}, sensor", made["normals"][0], made["normals_confidence"][0], truth)
 
 
 def _normals(data: str, normals: Array, trust: Array, truth: Array) -> Counted:
@@ -145,13 +150,13 @@ def _reduced(frames: Array) -> Array:
 PARTS = (edges_and_regions, motion, flow, depth)
 
 
-def reliability_rows(data: Path | None, pictures: Path | None) -> Iterator[Row]:
+def reliability_rows(data: Path | None, pictures: Path | None, half: str = "") -> Iterator[Row]:
     """ECE per label, map and data, and the error among the surest tenth; diagrams into `pictures`."""
     if data is None:
         return
     counted: dict[tuple[str, str, str], list[Tally]] = {}
     for part in PARTS:
-        for label, name, source, tally in part(data):
+        for label, name, source, tally in part(data, half):
             counted.setdefault((label, name, source), []).append(tally)
     whole: dict[str, dict[str, Tally]] = {}
     for (label, name, source), parts in counted.items():
@@ -165,6 +170,8 @@ def reliability_rows(data: Path | None, pictures: Path | None) -> Iterator[Row]:
         every = Tally.sum(list(curves.values()))
         about = {"label": label, "data": "all real", "method": "all"}
         yield {**about, "metric": "ECE", "value": every.calibration_error}
+        each = [tally.calibration_error for tally in curves.values() if tally.count.any()]
+        yield {**about, "metric": "ECE, data weighed equally", "value": float(np.mean(each))}
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             draw_reliability(f"{label}: real footage", curves, pictures / f"real-{label}.png")

@@ -93,12 +93,12 @@ def _photo(clip: Clip, truth: Truth, found: Found, counts: dict[str, list[Counts
     for method, ids in (("superpixels", regions), (f"squares of {GRID} px", squares)):
         share = float(regions_right(ids, truth["instance"]).mean())
         _add(found, "regions", method, {"pixels of their region's object": share})
-    saliency = _run("boundary_saliency", clip)["foreground"] > 127
+    saliency = _run("boundary_saliency", clip)["saliency"] > 127
     centre = np.zeros(regions.shape, bool)
     height, width = clip.size
     centre[:, height // 4 : -height // 4, width // 4 : -width // 4] = True
     for method, mask in (("boundary_saliency", saliency), ("the middle quarter", centre)):
-        _add(found, "foreground", method, _masks(mask, truth["foreground"] > 127))
+        _add(found, "saliency", method, _masks(mask, truth["foreground"] > 127))
 
 
 def _masks(mask: Array, truth: Array) -> dict[str, float]:

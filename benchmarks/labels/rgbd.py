@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.labels.footage import Floats, read_image
+from benchmarks.labels.footage import Floats, half_of, read_image
 from freelabels.generators.contract.geometry import backproject, invert_pose, project, transform
 
 COLOUR_FOCAL = 525.0
@@ -70,10 +70,10 @@ def seen_from(depth: Floats, K: Floats, motion: Floats, K_there: Floats) -> Floa
     return np.where(np.isfinite(out), out, np.nan)
 
 
-def rgbd_folder(data: Path | None) -> Path | None:
-    """The clip that depth and normals are judged on, where there is one."""
-    folder = data / "rgbd" / "seven-scenes" if data is not None else None
-    return folder if folder is not None and folder.is_dir() else None
+def rgbd_folders(data: Path | None, half: str = "") -> list[Path]:
+    """The clips that depth and normals are judged on; half: of `HALVES`, "" for both."""
+    folders = sorted((data / "rgbd").iterdir()) if data is not None and (data / "rgbd").is_dir() else []
+    return [folder for folder in folders if half in ("", half_of(folder.name))]
 
 
 def read_rgbd(folder: Path, scale: float) -> RgbdClip:

@@ -14,6 +14,6 @@ million, as docs/scaling.md tells of, take about 8 GB on most file systems. `sim
 on a stand-in for Ray with a clock that the tasks' simulated times move, and the driver's real CPU time with them;
 what Ray adds to a task comes in by --task-cost, as `driver` measures it.
 
-Cost: `plan` 45 CPU seconds, `inspect` 50, `label` 25, `simulate` 30; `workers` and `driver` start Ray and take some
-minutes.
+Cost: `plan` 45 CPU seconds, `inspect` 50, `label` 25, `simulate` 30; `workers` and `driver` start Ray and take
+some minutes.
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json as json_format
 from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
 import freelabels
 from freelabels.cli.options import FLAT, HERE, Where, compression_of, configured, size_of
-from freelabels.cli.terminal import DONE, FAILED, conclude, reporter
+from freelabels.cli.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
 
 
@@ -33,6 +34,7 @@ def label(
     layout: Literal["folders", "packed"] | None = None,
     strict: bool = False,
     update: tuple[str, ...] | None = None,
+    dry_run: bool = False,
     where: Annotated[Where, FLAT] = HERE,
     json: bool = False,
 ) -> int:
@@ -57,6 +59,7 @@ def label(
             usual in an object store.
         strict: End with an error before any labelling if a source is refused.
         update: Labels to make anew where an older version made them, all if none is named; else they stay.
+        dry_run: Show what would be labelled and what it costs; decode every file once and write nothing.
         where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
@@ -64,15 +67,40 @@ def label(
         raise UserError(f"--shard-frames must lie in 1..64, not {shard_frames}")
     options = freelabels.SourceOptions(fps, clip_length, camera, fov, stream, depth_unit)
     options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
+    wanted = [name for item in labels for name in item.split(",") if name] or None
+    detectors = configured(set)
+    if dry_run:
+        from freelabels.pipeline.sources.inventory import lines
+        from freelabels.pipeline.stages.label_estimate import estimate
+
+        found = estimate(
+            sources,
+            out,
+            labels=wanted,
+            size=size_of(size),
+            options=options,
+            shard_frames=shard_frames,
+            seed=seed,
+            detectors=detectors,
+            compression=compression_of(compression),
+            update=update,
+        )
+        for line in (
+            [json_format.dumps(dataclasses.asdict(found))]
+            if json
+            else [*lines(found.inventory), *map(str, found.lines())]
+        ):
+            say(line)
+        return DONE if found.shards else FAILED
     summary = freelabels.label(
         sources,
         out,
-        labels=[name for item in labels for name in item.split(",") if name] or None,
+        labels=wanted,
         size=size_of(size),
         options=options,
         shard_frames=shard_frames,
         seed=seed,
-        detectors=configured(set),
+        detectors=detectors,
         compression=compression_of(compression),
         layout=layout,
         strict=strict,

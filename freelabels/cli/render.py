@@ -22,6 +22,7 @@ def render(
     ranges: str | None = None,
     meshes: str | None = None,
     photos: str | None = None,
+    environments: str | None = None,
     split: Literal["all", "train", "test"] = "all",
     image: Literal["ray", "tiny", "egl"] = "ray",
     scene: str | None = None,
@@ -43,6 +44,7 @@ def render(
         ranges: A TOML file that overrides what scenes are drawn from.
         meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
         photos: A folder of your own photos, for textures and backgrounds.
+        environments: A folder of your own environment maps (hdr, exr), that light scenes out of doors.
         split: Which share of the assets, so that test objects are never trained on.
         image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
@@ -58,6 +60,7 @@ def render(
     options = freelabels.RenderOptions(
         seed, frames, size_of(size, smallest=1), image, load_ranges(ranges, families), meshes, photos, split
     )
+    options = dataclasses.replace(options, environments=environments)
     if scene is not None:
         stored, beside = load_scene(scene)
         known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}

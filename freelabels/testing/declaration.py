@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from freelabels.generators.contract.clip import BETWEEN
 from freelabels.generators.contract.detector import Detector, detectors
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, confidence_name, field, known_field
 from freelabels.generators.contract.sample_clips import SOURCE_NEEDS
@@ -46,7 +47,7 @@ def declaration_problems(detector: Detector) -> Iterator[str]:
         if need not in SOURCE_NEEDS and known_field(need) is None:
             yield f"needs {need!r}, which is neither a field nor something that clips have"
     for use in sorted(uses):
-        if known_field(use) is None:
+        if use != BETWEEN and known_field(use) is None:
             yield f"uses {use!r}, which is no field"
     if both := (detector.needs | uses) & set(detector.makes):
         yield f"reads {listed(both)}, which it makes itself"

@@ -16,7 +16,13 @@ STEREO = "a rectified stereo pair"
 SENSOR_DEPTH = "sensor depth"
 INTRINSICS = "known intrinsics"
 BASELINE = "a known baseline"  # of a stereo pair, with known intrinsics: then disparity is metric
+BETWEEN = "the source's frames between"  # those stored; never needed, of use where a detector says so
 SEED = "a seed"  # every clip has one; whoever draws random numbers names it, so that labels are traced to it
+
+
+# Standard deviation of the logarithm of the focal length, by where the intrinsics came from. Lenses run from 35°
+# to 85° across the longer side, about the 60° assumed; EXIF rounds, and says nothing of crops and stabilisation.
+FOCAL_DOUBT = {"given": 0.0, "exif": 0.05, "assumed": 0.4}
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,9 @@ class Clip:
     view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth in
     metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw random
     numbers. labels: fields made so far. doffs: pixels that the right views' principal point lies further right
-    than the left ones'. depth_trust: how far the unit of sensor_depth is to be believed, 0..1.
+    than the left ones'. depth_trust: how far the unit of sensor_depth is to be believed, 0..1. between: what the
+    source shows between each frame and the next, T - 1 times (n, H, W, 3); () if it shows nothing there or it
+    wasn't asked for.
     """
 
     image: NDArray[np.uint8]
@@ -43,6 +51,7 @@ class Clip:
     labels: Mapping[str, Array] = field(default_factory=dict)
     doffs: float = 0.0
     depth_trust: float = 1.0
+    between: tuple[NDArray[np.uint8], ...] = ()
 
     def __len__(self) -> int:
         return len(self.image)

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from freelabels.generators.contract.calibration import calibration_digest
-from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.clip import BETWEEN, Clip
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, known_field
 from freelabels.ground.plugins import plugins
 from freelabels.ground.spelling import nearest
@@ -22,9 +22,9 @@ class Detector(Protocol):
     Calling it with a clip returns arrays by field name, in the contract's dtypes, the first axis the clip's
     frames: every field in `makes` and, for each label among them, its confidence. `needs` names what it must
     have: field names (labels made before), or `CONSECUTIVE`, `STEREO`, `SENSOR_DEPTH`, `INTRINSICS`,
-    `BASELINE` from `clip`. An optional class variable `uses` names labels that help where they are made too; no
-    other labels are on the clip it is called with. `version` is raised whenever the same parameters would give
-    other labels.
+    `BASELINE` from `clip`. An optional class variable `uses` names labels that help where they are made too, or
+    `BETWEEN`; no other labels, and no frames between, are on the clip it is called with. `version` is raised
+    whenever the same parameters would give other labels.
     """
 
     name: ClassVar[str]
@@ -87,7 +87,13 @@ def provenance(detector: Detector) -> dict[str, Any]:
 
 def optional_inputs(detector: Detector | type[Any]) -> frozenset[str]:
     """The labels a detector can use but does not need, without their confidences."""
-    return frozenset(n for n in getattr(detector, "uses", ()) if not n.endswith(CONFIDENCE_SUFFIX))
+    uses = frozenset(getattr(detector, "uses", ())) - {BETWEEN}
+    return frozenset(n for n in uses if not n.endswith(CONFIDENCE_SUFFIX))
+
+
+def sees_between(detector: Detector | type[Any]) -> bool:
+    """Whether a detector looks at the source's frames between those stored."""
+    return BETWEEN in getattr(detector, "uses", ())
 
 
 def inputs(detector: Detector, available: Iterable[str]) -> list[str]:
@@ -167,7 +173,8 @@ def run_detectors(clip: Clip, detectors: Sequence[Detector]) -> dict[str, Array]
     for detector in detectors:
         available = {**clip.labels, **made}
         seen = {name: available[name] for name in inputs(detector, available)}
-        result = detector(replace(clip, labels=seen))
+        between = clip.between if sees_between(detector) else ()
+        result = detector(replace(clip, labels=seen, between=between))
         if set(result) != set(detector.makes):
             raise ValueError(f"{detector.name} made {sorted(result)}, it says {sorted(detector.makes)}")
         for name, values in result.items():

@@ -75,7 +75,7 @@ class Field:
         if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
             return _across(np.bitwise_or, _magnitudes(values)) != 0
         if self.kind is Kind.DISPLACEMENT:
-            return _across(np.maximum, _magnitudes(values)) < _infinite(values)
+            return np.asarray(_across(np.maximum, _magnitudes(values)) < _infinite(values))
         if self.kind in (Kind.METRIC, Kind.RELATIVE):
             return np.asarray(_magnitudes(values) < _infinite(values))
         if self.kind is Kind.CATEGORY and self.invalid is not None:
@@ -117,7 +117,13 @@ BUILT_IN = (
         "foreground",
         Kind.PROBABILITY,
         "uint8",
-        "probability × 255 that the pixel is part of a foreground object",
+        "probability × 255 that the pixel belongs to a thing, moving or not, rather than to the place it is in",
+    ),
+    _map(
+        "saliency",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the pixel is part of what stands out of the picture, seen by itself",
     ),
     _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
     _map(

@@ -114,6 +114,10 @@ def sample_clips() -> dict[str, Clip]:
         "photo with depth": replace(photo, sensor_depth=holed[one], intrinsics="given"),
         "pair of photos": replace(filmed(1, *SIZE), sensor_depth=None, camera_pose=None),
         "video": video,
+        "video, frames between": replace(
+            video, image=video.image[::3], time=video.time[::3], between=(video.image[1:3],)
+        ),
+        "a box crosses": replace(video, image=_crossed(rng, 6, *SIZE), time=np.arange(6) / 10),
         "still video": replace(video, image=np.repeat(video.image[one], 4, axis=0)),
         "stereo video with depth": replace(whole, sensor_depth=holed),
         "two frames": filmed(2, *SIZE),
@@ -132,6 +136,16 @@ def sample_clips() -> dict[str, Clip]:
         ),
         "nothing measured": replace(short, sensor_depth=np.full(flat.shape[:3], np.nan, np.float32)),
     }
+
+
+def _crossed(rng: np.random.Generator, frames: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A textured box that moves to the right, `BOX` pixels a frame, before a camera at rest."""
+    ground, side = _texture(rng, height, width), min(height, width) // 2
+    box = _texture(rng, side, side)[..., ::-1]
+    image = np.repeat(ground[None], frames, axis=0)
+    for t in range(frames):
+        image[t, height // 4 : height // 4 + side, 6 + BOX * t : 6 + BOX * t + side] = box
+    return image
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:

@@ -71,6 +71,41 @@ def bundle_adjust(
     return float(np.sqrt(square[inlier].mean())) if inlier.any() else float("inf")
 
 
+def path_doubt(
+    pose: Floats, world: Floats, table: Floats, seen: NDArray[np.bool_], K: Floats, noise: float
+) -> float:
+    """Error of the points' depths that the path's uncertainty makes, as a share of their spread.
+
+    As `bundle_adjust` leaves cameras and points; noise: pixels by which points are seen off. Covariance of the
+    cameras once points are eliminated (Triggs et al., section 6.3), without the scale, which is free. The median
+    over points of the standard deviation of log depth in the middle view, their common change left out; infinite
+    where nothing is known.
+    """
+    cameras = np.flatnonzero(np.isfinite(pose[:, 0, 0]))
+    points = np.flatnonzero(np.isfinite(world[:, 0]) & (seen[:, cameras].sum(axis=1) >= 2))
+    if len(points) < 10 or len(cameras) < 2:
+        return float("inf")
+    p, c = np.nonzero(seen[np.ix_(points, cameras)])
+    T, X = pose[cameras], world[points]
+    residual = reproject(X[p], T[c], K)[0] - table[points[p], cameras[c]]
+    weight = 1 / (1 + (residual**2).sum(axis=1))
+    normal = _NormalEquations(T, X, p, c, residual, weight, np.diag(K)[:2])
+    reduced, move = normal.reduced(normal.point_inverses(0.0), 0.0)
+    value, vector = np.linalg.eigh(reduced[6:, 6:])
+    root = vector[:, 1:] / np.sqrt(np.maximum(value[1:], 1e-12))
+    middle = len(cameras) // 2
+    turned = X @ T[middle, :3, :3].T
+    depth = turned[:, 2] + T[middle, 2, 3]
+    change = -np.einsum("j,pjk->pk", T[middle, 2, :3], move.reshape(len(points), 3, -1))
+    own = np.stack([turned[:, 1], -turned[:, 0], 0 * depth, 0 * depth, 0 * depth, 0 * depth + 1], axis=1)
+    change[:, 6 * middle : 6 * middle + 6] += own
+    kept = depth > 0
+    change = (change / depth[:, None])[kept, 6:] @ root
+    error = noise * np.linalg.norm(change - np.median(change, axis=0), axis=1)
+    spread = np.subtract(*np.percentile(np.log(depth[kept]), [84, 16])) / 2 if kept.any() else 0.0
+    return float(np.median(error) / spread) if spread > 0 else float("inf")
+
+
 class _NormalEquations:
     """J^T W J and J^T W r of all sightings, kept in blocks by camera and by point."""
 
@@ -99,15 +134,25 @@ class _NormalEquations:
         self.g_camera = _sum_by((weighted_camera @ residual[..., None])[..., 0], c, cameras)
         self.g_point = _sum_by((weighted_point @ residual[..., None])[..., 0], p, points)
 
-    def step(self, T: Floats, X: Floats, damping: float) -> tuple[Floats, Floats]:
-        """Cameras and points after one damped Gauss-Newton step."""
-        points, _, unknowns = self.W.shape
+    def point_inverses(self, damping: float) -> Floats:
+        """(P, 3, 3) inverses of the points' own blocks."""
         size = np.trace(self.V, axis1=1, axis2=2)[:, None, None]
-        inverse = np.linalg.inv(self.V + np.eye(3) * (damping * size + 1e-12))
+        return np.linalg.inv(self.V + np.eye(3) * (damping * size + 1e-12))
+
+    def reduced(self, inverse: Floats, damping: float) -> tuple[Floats, Floats]:
+        """The cameras' equations (6 T, 6 T) once points are eliminated, and how these (3 P, 6 T) follow them."""
+        points, _, unknowns = self.W.shape
         Y = (inverse @ self.W).reshape(points * 3, unknowns)
         S = -self.W.reshape(points * 3, unknowns).T @ Y
         for k, U in enumerate(self.U):
             S[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] += U + damping * np.diag(np.diag(U)) + 1e-9 * np.eye(6)
+        return S, Y
+
+    def step(self, T: Floats, X: Floats, damping: float) -> tuple[Floats, Floats]:
+        """Cameras and points after one damped Gauss-Newton step."""
+        unknowns = self.W.shape[2]
+        inverse = self.point_inverses(damping)
+        S, Y = self.reduced(inverse, damping)
         right = Y.T @ self.g_point.ravel() - self.g_camera.ravel()
         move = np.zeros(unknowns)
         move[6:] = np.linalg.solve(S[6:, 6:], right[6:])

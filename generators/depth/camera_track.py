@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.depth.bundle_adjustment import bundle_adjust, reproject
+from freelabels.generators.depth.bundle_adjustment import bundle_adjust, path_doubt, reproject
 from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
-from freelabels.generators.depth.point_tracks import Tracks, parallax
+from freelabels.generators.depth.point_tracks import Tracks, parallax, stands_still
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ ADJUST_EVERY = 12  # cameras
 NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
 LEAST_EXPLAINED, ENOUGH_EXPLAINED = 0.4, 0.7  # share of sightings that reproject well: no trust, full trust
 LEAST_TRUST = 0.1
+DOUBTED = 0.25  # error of depths by the path's own doubt, of their spread, that halves trust
 DECISIVE = 0.15  # of the misfit: by so much must the reading with near and far exchanged fit worse
 
 
@@ -95,7 +96,8 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
         ENOUGH_EXPLAINED - LEAST_EXPLAINED
     )
     precise = 1.5 * (1 - noise / (NOISE_LIMIT * pixels))
-    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1) * np.clip(decided, 0, 1))
+    known = 1 / (1 + (path_doubt(pose, world, table, seen, K, noise) / DOUBTED) ** 2)
+    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1) * np.clip(decided, 0, 1) * known)
     return CameraTrack(pose, noise, world, trust)
 
 
@@ -135,6 +137,8 @@ def _first_pair(table: Floats, seen: NDArray[np.bool_], K: Floats) -> tuple[int,
             shared = seen[:, i] & seen[:, j]
             if shared.sum() < max(LEAST_TRACKS, 0.35 * seen[:, i].sum()):
                 break
+            if stands_still(table[shared, i], table[shared, j]):
+                continue
             pixels = parallax(table[shared, i], table[shared, j], K)
             if pixels > LEAST_PARALLAX:
                 candidates.append((min(pixels, ENOUGH_PARALLAX) * float(shared.sum()), i, j))

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Grey = NDArray[Any]
 
+REST = 0.5  # pixels that a point at rest may seem to move
+LEAST_REST = 0.1  # share of points at rest from which the camera is taken to stand still
+REST_SPREAD = 0.55  # share of 4 × 4 cells in which points rest: what is far, or moved towards, fills fewer
 TRACKS = 400  # points followed at any time
 
 
@@ -65,6 +68,19 @@ def follow(grey: Sequence[Grey]) -> Tracks:
 def _follow_once(a: Grey, b: Grey, at: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     moved, ok, _ = cv2.calcOpticalFlowPyrLK(a, b, at, at.copy(), winSize=(15, 15), maxLevel=4)
     return np.asarray(moved, np.float32), np.asarray(ok).ravel() > 0
+
+
+def stands_still(a: Floats, b: Floats) -> bool:
+    """Whether a camera that saw points at `a`, then at `b` (N, 2), in pixels, stood still while others moved.
+
+    All over the frame many points are where they were; a camera that moves leaves few, or those of one place.
+    """
+    rest = np.linalg.norm(b - a, axis=1) < REST
+    low, size = a.min(axis=0), np.maximum(np.ptp(a, axis=0), 1e-9)
+    column, row = np.minimum((a - low) / size * 4, 3).astype(int).T
+    cells = np.unique(4 * row + column)
+    held = np.unique((4 * row + column)[rest])
+    return bool(rest.mean() >= LEAST_REST and len(held) >= REST_SPREAD * len(cells))
 
 
 def parallax(a: Floats, b: Floats, K: Floats) -> float:

@@ -71,7 +71,7 @@ class Stereo:
     """
 
     name: ClassVar[str] = "stereo"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
@@ -99,9 +99,9 @@ class Stereo:
             _scaled(left, scale), _scaled(right, scale), _multiple_of_16(levels * scale)
         )
         if scale < 1:
-            disparity = resized(disparity, (width, height), cv2.INTER_NEAREST)
+            disparity = resized(disparity, (width, height), cv2.INTER_NEAREST_EXACT)
             disparity *= np.float32(1 / scale)
-            score = resized(score, (width, height), cv2.INTER_NEAREST)
+            score = resized(score, (width, height), cv2.INTER_NEAREST_EXACT)
         return disparity, score
 
     def _match(self, colour: Array, right_colour: Array, levels: int) -> tuple[Map, Map]:
@@ -245,14 +245,18 @@ def likes(disparity: Map, weight: Map, colour: Array) -> tuple[Map, Map, float]:
     guide = cv2.GaussianBlur(_scaled(colour, scale), (0, 0), 0.7).astype(np.float32)
     guide /= np.float32(255 * COLOUR_STEP)
     small = guide.shape[1::-1]
-    weight = resized(weight, small, cv2.INTER_NEAREST)
+    weight = resized(weight, small, cv2.INTER_NEAREST_EXACT)
     median, _, step = geodesic_median(
-        resized(disparity, small, cv2.INTER_NEAREST), weight, guide, REACH * small[0]
+        resized(disparity, small, cv2.INTER_NEAREST_EXACT), weight, guide, REACH * small[0]
     )
     link = link_weights(neighbour_steps(guide), CONNECTED * small[0])
     near, every = geodesic_sums([weight, np.ones_like(weight)], *link)
     size = width, height
-    return resized(median, size, cv2.INTER_NEAREST), resized(near / every, size, cv2.INTER_NEAREST), step
+    return (
+        resized(median, size, cv2.INTER_NEAREST_EXACT),
+        resized(near / every, size, cv2.INTER_NEAREST_EXACT),
+        step,
+    )
 
 
 def without_islands(disparity: Map, matched: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -55,7 +55,7 @@ class VideoDisparity:
     """
 
     name: ClassVar[str] = "video_disparity"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 

@@ -315,7 +315,7 @@ def paint(arcs: Arcs, values: Values, size: tuple[int, int]) -> Floats:
 
 def _resized(arcs: Arcs, size: tuple[int, int]) -> tuple[Index, Index]:
     """Flat pixel index before each crack (k,), and its arc (k,), on a frame of `size` (height, width)."""
-    labels = np.asarray(cv2.resize(arcs.labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.int32)
+    labels = np.asarray(cv2.resize(arcs.labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
     before, after = cracks(labels)
     if not len(before) or not len(arcs.first):
         return before[:0], before[:0]

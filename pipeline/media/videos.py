@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -251,9 +251,16 @@ def _streamed(uri: str, number: int) -> Iterator[Video]:
 
 
 def pick(
-    uri: str, indices: Sequence[int], pts: Sequence[int], checksum: int, number: int = 0
+    uri: str,
+    indices: Sequence[int],
+    pts: Sequence[int],
+    checksum: int,
+    number: int = 0,
+    between: Collection[int] = (),
 ) -> Iterator[DecodedFrame]:
     """The frames numbered `indices` of a video, the same pixels however often they are asked for.
+
+    And, as they come, those numbered `between`; `index` is each one's number.
 
     pts: their time stamps if the file has usable ones; then the keyframe before is sought and only a group of
     pictures is decoded. `checksum` of the first frame tells whether that gave the same picture as decoding
@@ -262,7 +269,6 @@ def pick(
     """
     with opened(uri, number) as video:
         for back in (0, SEEK_MARGIN) if pts else ():
-            wanted = dict.fromkeys(pts)
             try:
                 video.seek(pts[0], back)
                 following = (one for one in video.frames() if isinstance(one, DecodedFrame))
@@ -271,22 +277,23 @@ def pick(
                 continue
             alone = first is not None and first.interlaced and first.index == 0  # it lacks the one before
             if first and first.pts == pts[0] and not alone and checksum_of(first.rgb(THUMB)) == checksum:
-                yield first
-                del wanted[pts[0]]
-                while wanted:
+                yield replace(first, index=indices[0])
+                left = dict(zip(pts[1:], indices[1:], strict=True))
+                while left:
                     frame = next(following, None)
                     if frame is None:
                         raise SourceError("is shorter than it was")
-                    if frame.pts in wanted:
-                        del wanted[frame.pts]
-                        yield frame
+                    if frame.pts in left:
+                        yield replace(frame, index=left.pop(frame.pts))
+                    elif (count := frame.index - first.index + indices[0]) in between:
+                        yield replace(frame, index=count)
                 return
-    left = set(indices)
+    wanted, others = set(indices), set(between)
     with opened(uri, number) as video:
         for one in video.frames():
-            if isinstance(one, DecodedFrame) and one.index in left:
-                left.remove(one.index)
+            if isinstance(one, DecodedFrame) and (one.index in wanted or one.index in others):
+                wanted.discard(one.index)
                 yield one
-            if not left:
+            if not wanted:
                 return
     raise SourceError("is shorter than it was")

@@ -20,6 +20,7 @@ MEANING = {
     "edges": "a true boundary within 2 px where one is claimed, none missed within 2 px elsewhere",
     "motion": "the right one of moving and still",
     "foreground": "the right one of foreground and ground",
+    "saliency": "the right one of standing out and not",
     "regions": "of the same object as most of its region",
     "disparity": "ordered as the truth against other pixels over 5 % of depth away",
     "depth": "within 5 % of the truth",

@@ -32,7 +32,7 @@ class View:
 VIEWS: Mapping[str, View] = {
     "photo": View(frozenset(), ("edges", "regions")),
     # What a photo shows is a few things before clutter; in rendered rooms everything but the walls is foreground.
-    "pasted": View(frozenset(), ("foreground",)),
+    "pasted": View(frozenset(), ("saliency", "foreground")),
     "video": View(
         frozenset({CONSECUTIVE, INTRINSICS}), ("flow", "motion", "foreground", "disparity", "normals")
     ),

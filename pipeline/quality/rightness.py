@@ -5,7 +5,7 @@ Confidence is the probability of being right in this sense.
 - edges: where a boundary is claimed (probability above one half), a true one lies within 2 px; elsewhere, no
   true boundary within 2 px was missed, that is, has no claimed one within 2 px. True boundaries are those of
   objects and surfaces (occluding, crease, contact); shadows and texture lie *on* surfaces and are none.
-- motion, foreground: the right one of the two classes.
+- motion, foreground, saliency: the right one of the two classes.
 - regions: the pixel belongs to the same true object as most of its region.
 - disparity: ordered rightly against random other labelled pixels (the share of them). Pairs within 5 % of
   depth have no order worth learning and are left out.
@@ -123,10 +123,12 @@ RIGHT: Mapping[str, Judge] = {
     "regions": lambda made, truth: regions_right(made, truth["instance"]),
     "motion": lambda made, truth: class_right(made, truth["motion"] > 127),
     "foreground": lambda made, truth: class_right(made, truth["foreground"] > 127),
+    "saliency": lambda made, truth: class_right(made, truth["saliency"] > 127),
     "disparity": lambda made, truth: order_right(made, truth["disparity"]),
     "depth": _judged("depth", depth_right),
     "normals": _judged("normals", normals_right),
     "flow": _judged("flow", flow_right),
     "flow_backward": _judged("flow_backward", flow_right),
 }
-TRUTH = tuple(sorted({"instance", *RIGHT} - {"regions"}))  # the fields that judges read
+# The fields of renders that judges read; what stands out is known of composites alone.
+TRUTH = tuple(sorted({"instance", *RIGHT} - {"regions", "saliency"}))

@@ -133,7 +133,7 @@ class Summaries:
         place = np.cumsum(chosen) - 1
 
         def of_shards(table: Table) -> Table:
-            left = table[chosen[table["shard"]]]
+            left: Table = table[chosen[table["shard"]]]
             left["shard"] = place[left["shard"]]
             return left
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ DEFAULT_FPS = (
 )
 ASSUMED_FPS = 30.0  # of numbered images, which carry no time
 ASSUMED_FOV = 60.0  # degrees across the longer side where nothing tells
+MOST_BETWEEN = 3  # frames between two that are stored: 40 a second are seen at 10 a second
 GIVEN, EXIF, ASSUMED = "given", "exif", "assumed"
 
 
@@ -137,6 +139,17 @@ class ClipSpec:
         """Intrinsics (3, 3) in pixels of the full-size upright frame, pixel centres at +0.5."""
         fx, fy, cx, cy = self.camera
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+    @property
+    def between(self) -> tuple[tuple[int, ...], ...]:
+        """Of each frame but the last, numbers of the source's frames to look at before the next, evenly spread."""
+        if self.kind != "video":
+            return ()
+        found = []
+        for here, there in pairwise(self.indices):
+            count = min(there - here - 1, MOST_BETWEEN)
+            found.append(tuple(here + round((there - here) * k / (count + 1)) for k in range(1, count + 1)))
+        return tuple(found) if any(found) else ()
 
     @property
     def provides(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -23,15 +23,17 @@ from freelabels.pipeline.storage.uris import SourceError, read_bytes
 RGB = NDArray[np.uint8]
 
 
-def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
+def read(spec: ClipSpec, size: tuple[int, int], between: bool = False) -> Clip:
     """The frames of a clip at `size` = (height, width): scaled to cover it, the middle cut out.
+
+    between: also the source's frames between them, as far as the spec numbers any.
 
     Shrinking averages over areas, enlarging is bilinear, depth takes the nearest sample. Intrinsics follow.
     The same pixels however often it is asked for. Raises SourceError or OSError if the source isn't what it
     was.
     """
     left = spec.uris[: spec.frames] if spec.kind != "video" else spec.uris
-    image, K = _images(spec, left, size)
+    image, K, others = _images(spec, left, size, spec.between if between else ())
     right, doffs = None, 0.0
     if spec.kind == "stereo":
         right = _images(spec, spec.uris[spec.frames :], size)[0]
@@ -47,6 +49,7 @@ def read(spec: ClipSpec, size: tuple[int, int]) -> Clip:
         sensor_depth=np.stack([_depth(uri, spec, size) for uri in spec.depth]) if spec.depth else None,
         depth_trust=spec.depth_trust,
         camera_pose=_poses(spec),
+        between=others,
     )
 
 
@@ -76,38 +79,48 @@ def crop_resize(image: RGB, size: tuple[int, int]) -> RGB:
     )
 
 
-def _images(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> tuple[RGB, NDArray[np.float64]]:
-    """All frames of a clip at `size`, and K along with them."""
+def _images(
+    spec: ClipSpec, uris: Sequence[str], size: tuple[int, int], between: Sequence[Sequence[int]] = ()
+) -> tuple[RGB, NDArray[np.float64], tuple[RGB, ...]]:
+    """All frames of a clip at `size`, K along with them, and those numbered `between` each and the next."""
     K, out = spec.camera_K, np.empty((spec.frames, *size, 3), np.uint8)
-    for index, (image, reduced) in enumerate(_pictures(spec, uris, size)):
-        if index == 0:
+    others: list[list[RGB]] = [[] for _ in between]
+    place = {number: k for k, number in enumerate(spec.indices)}
+    group = {number: k for k, numbers in enumerate(between) for number in numbers}
+    for number, image, reduced in _pictures(spec, uris, size, group.keys()):
+        if number in group:
+            others[group[number]].append(crop_resize(image, size))
+            continue
+        if place[number] == 0:
             x, y, width, height = window((image.shape[0], image.shape[1]), size)
             K = crop_resize_intrinsics(K, (0, 0), (1 / reduced, 1 / reduced))
             K = crop_resize_intrinsics(K, (x, y), (size[1] / width, size[0] / height))
-        out[index] = crop_resize(image, size)
-    return out, K
+        out[place[number]] = crop_resize(image, size)
+    return out, K, tuple(np.array(some, np.uint8).reshape(-1, *size, 3) for some in others)
 
 
-def _pictures(spec: ClipSpec, uris: Sequence[str], size: tuple[int, int]) -> Iterator[tuple[RGB, int]]:
-    """Every frame, upright, and by which factor it is coarser than the source."""
+def _pictures(
+    spec: ClipSpec, uris: Sequence[str], size: tuple[int, int], between: Collection[int]
+) -> Iterator[tuple[int, RGB, int]]:
+    """Number of every frame, and of those `between`, the frame, upright, and how much coarser than the source."""
     if spec.kind != "video":
         scale = max(size[0] / spec.size[0], size[1] / spec.size[1])
         needed = math.ceil(spec.size[0] * scale), math.ceil(spec.size[1] * scale)
-        for uri in uris:
+        for number, uri in zip(spec.indices, uris, strict=True):
             picture = decode(read_bytes(uri), needed)
             if picture.size != spec.size:
                 raise SourceError("is not the file it was")
-            yield picture.image, picture.reduced
+            yield number, picture.image, picture.reduced
     elif suffix_of(uris[0]) in IMAGE_SUFFIXES:
-        wanted = set(spec.indices)
+        wanted = {*spec.indices, *between}
         for index, (_, image) in enumerate(animation(read_bytes(uris[0]))):
             if index in wanted:
-                yield image, 1
+                yield index, image, 1
             if index == spec.indices[-1]:
                 return
     else:
-        for frame in pick(uris[0], spec.indices, spec.pts, spec.checksum, spec.stream):
-            yield frame.rgb(), 1
+        for frame in pick(uris[0], spec.indices, spec.pts, spec.checksum, spec.stream, between):
+            yield frame.index, frame.rgb(), 1
 
 
 def _depth(uri: str, spec: ClipSpec, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -133,7 +146,9 @@ def _poses(spec: ClipSpec) -> NDArray[np.float64] | None:
 
 
 def _pose(uri: str) -> NDArray[np.float64]:
-    """Camera → world (4, 4), NaN if the file can't be read."""
+    """Camera → world (4, 4), NaN if there is no file, or it can't be read."""
+    if not uri:
+        return np.full((4, 4), np.nan)
     try:
         return read_pose(uri)
     except (SourceError, OSError):

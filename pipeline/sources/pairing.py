@@ -302,7 +302,7 @@ def _parts(
                 depth=tuple(row.depth for row in chosen) if deep else (),
                 depth_unit=depths.unit if deep and depths else base.depth_unit,
                 depth_trust=depths.trust if deep and depths else 1.0,
-                poses=tuple(row.pose for row in chosen if row.pose),
+                poses=tuple(row.pose for row in chosen) if any(row.pose for row in chosen) else (),
                 track=tuple(row.matrix for row in chosen) if all(row.matrix for row in chosen) else (),
                 baseline=baseline,
                 doffs=doffs,

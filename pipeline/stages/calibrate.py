@@ -265,5 +265,6 @@ def rendered_views(options: RenderOptions, number: int) -> dict[str, tuple[Clip,
     if assets.photos:
         random = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(number, PASTE_STREAM)))
         image, foreground = pasted(still["image"], still["instance"], assets.photos, random)
-        views["pasted"] = (dataclasses.replace(photo, image=image), {"foreground": foreground})
+        standing_out = {"foreground": foreground, "saliency": foreground}
+        views["pasted"] = (dataclasses.replace(photo, image=image), standing_out)
     return views

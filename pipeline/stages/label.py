@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 
-from freelabels.generators.contract.detector import Detector, label_names
+from freelabels.generators.contract.detector import Detector
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.pipeline.shards.dataset import Dataset
@@ -99,15 +99,7 @@ def label(
     options = options or SourceOptions()
     cluster = cluster or Cluster()
     reporter = reporter or Reporter()
-    wanted = LabelOptions(
-        list(labels) if labels is not None else label_names(),
-        {detector.name: detector for detector in detectors},
-        size,
-        shard_frames,
-        seed,
-        compression,
-        frozenset(["image", *label_names()] if update is not None and not update else update or ()),
-    )
+    wanted = LabelOptions.of(labels, detectors, size, shard_frames, seed, compression, update)
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
     refused: dict[str, Refusal] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO
-from freelabels.generators.contract.detector import label_names, plan
+from freelabels.generators.contract.detector import label_names, plan, sees_between
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.stages.label_shard import LabelOptions, LabelWork
@@ -84,7 +84,8 @@ def plan_work(
         skipped.setdefault(kind, dict(chosen.skipped))
         choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update)
         if "image" in choice.older and any(
-            {STEREO, SENSOR_DEPTH} & detector.needs for detector in choice.detectors
+            {STEREO, SENSOR_DEPTH} & detector.needs or (kind == "video" and sees_between(detector))
+            for detector in choice.detectors
         ):
             # These read the source again, so the frames must be those of the same decoding.
             choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update | {"image"})

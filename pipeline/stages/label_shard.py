@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from freelabels.generators.contract.clip import SENSOR_DEPTH, STEREO, Clip
-from freelabels.generators.contract.detector import Detector, inputs, label_names, plan, run_detectors
+from freelabels.generators.contract.detector import (
+    Detector,
+    inputs,
+    label_names,
+    plan,
+    run_detectors,
+    sees_between,
+)
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import Replaced, UserError
 from freelabels.ground.spelling import nearest
@@ -49,6 +56,27 @@ class LabelOptions:
     seed: int = 0
     compression: str = "fast"
     update: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(
+        labels: Sequence[str] | None,
+        detectors: Sequence[Detector],
+        size: tuple[int, int],
+        shard_frames: int,
+        seed: int,
+        compression: str,
+        update: Collection[str] | None,
+    ) -> LabelOptions:
+        """As `label` is told: labels None: all that a detector makes; update (): all of them, None: none."""
+        return LabelOptions(
+            list(labels) if labels is not None else label_names(),
+            {detector.name: detector for detector in detectors},
+            size,
+            shard_frames,
+            seed,
+            compression,
+            frozenset(["image", *label_names()] if update is not None and not update else update or ()),
+        )
 
     def __post_init__(self) -> None:
         known = {"image", *label_names()}
@@ -156,14 +184,15 @@ def _load(work: LabelWork, spec: ClipSpec, base: Shard | None, rows: slice) -> C
     """
     seed = clip_seed(work.options.seed, spec)
     wants = {need for detector in work.detectors for need in detector.needs}
+    between = bool(spec.between) and any(map(sees_between, work.detectors))
     if base is None:
-        return replace(read(spec, work.options.size), seed=seed)
+        return replace(read(spec, work.options.size, between), seed=seed)
     makes = {name for detector in work.detectors for name in detector.makes}
     used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
     with _reading(base):
         stored = base.read_columns(sorted(used - makes), rows.start, rows.stop)
-    if wants & {STEREO, SENSOR_DEPTH}:
-        return replace(read(spec, work.options.size), seed=seed, labels=stored)
+    if between or wants & {STEREO, SENSOR_DEPTH}:
+        return replace(read(spec, work.options.size, between), seed=seed, labels=stored)
     with _reading(base):
         frames = base.read_columns(("image", "time", "camera_K"), rows.start, rows.stop)
     return Clip(

@@ -54,8 +54,9 @@ OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has 
 class RenderOptions:
     """What makes a clip, but for its number: with it, a pure function to bytes.
 
-    size: (height, width). image: "ray", "tiny" or "egl". meshes, photos: the user's own folders. split: which
-    share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing one.
+    size: (height, width). image: "ray", "tiny" or "egl". meshes, photos, environments: the user's own folders.
+    split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
+    one.
     """
 
     seed: int = 0
@@ -67,6 +68,7 @@ class RenderOptions:
     photos: str | None = None
     split: str = "all"
     scene: Mapping[str, Any] | None = None
+    environments: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= MAX_ROWS:
@@ -78,7 +80,9 @@ class RenderOptions:
     def recipe(self) -> dict[str, Any]:
         """Provenance of every column: generator, version and parameters, asset names included."""
         assets = self.library
-        files = sorted({entry.path for entry in assets.entries if entry.path} | set(assets.photos))
+        files = sorted(
+            {entry.path for entry in assets.entries if entry.path} | set(assets.photos + assets.environments)
+        )
         sizes = [Path(path).stat().st_size for path in files]
         names = sorted(
             entry.name for entry in assets.entries if entry.group != "made"
@@ -86,7 +90,11 @@ class RenderOptions:
         parameters = dataclasses.asdict(self) | {
             "assets": digest([names, [Path(path).name for path in files], sizes])[:16]
         }
-        del parameters["meshes"], parameters["photos"]  # places; what they hold is in `assets`
+        del (
+            parameters["meshes"],
+            parameters["photos"],
+            parameters["environments"],
+        )  # places; what they hold is in `assets`
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
@@ -112,15 +120,16 @@ class RenderOptions:
     def library(self) -> Library:
         """The assets scenes are drawn from. Raises UserError for a folder that is missing or empty."""
         try:
-            return _library(self.meshes, self.photos, self.split)
+            return _library(self.meshes, self.photos, self.split, self.environments)
         except ValueError as error:
             raise UserError(str(error)) from error
 
 
 @lru_cache(maxsize=4)
-def _library(meshes: str | None, photos: str | None, split: str) -> Library:
-    own, pictures = (Path(folder) if folder is not None else None for folder in (meshes, photos))
-    return library(own, pictures, split)  # type: ignore[arg-type]
+def _library(meshes: str | None, photos: str | None, split: str, environments: str | None) -> Library:
+    folders = (meshes, photos, environments)
+    own, pictures, maps = (Path(folder) if folder is not None else None for folder in folders)
+    return library(own, pictures, split, maps)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

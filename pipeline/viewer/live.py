@@ -14,14 +14,17 @@ from freelabels.pipeline.quality.verify import verify as verify_dataset
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import FrameIdentity, exclusions_of, write_exclusions
 from freelabels.pipeline.viewer.frame_reader import FrameReader
+from freelabels.pipeline.viewer.listing import LISTED_SHARDS, ShardListing, listing
 from freelabels.pipeline.viewer.page import html
 from freelabels.pipeline.viewer.report import (
     DatasetReport,
     document,
+    figure_names,
     figures_row,
     gather,
     measured,
     odd,
+    pages,
     survey_json,
     surveyed,
     verify_json,
@@ -55,10 +58,10 @@ class Live:
     reports: tuple[DatasetReport, ...]
     readers: tuple[FrameReader, ...]
     figure_names: tuple[str, ...]
-    page: bytes
     jobs: dict[tuple[str, int], Job] = field(default_factory=dict)
     excluded: list[set[tuple[int, int]]] = field(default_factory=list)
-    figures: list[list[dict[str, float] | None]] = field(default_factory=list)
+    figures: dict[tuple[int, int], list[dict[str, float] | None]] = field(default_factory=dict)
+    listings: dict[int, tuple[ShardListing, ...]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
     first_survey: Survey | None = None
@@ -67,15 +70,42 @@ class Live:
     def open(paths: Sequence[str]) -> Live:
         """Read the records of the datasets. Raises as `gather`."""
         reports = tuple(gather(path) for path in paths)
-        whole = document(reports, live=True)
         readers = tuple(FrameReader(Dataset(path)) for path in paths)
-        live = Live(tuple(paths), reports, readers, tuple(whole["figure_names"]), html(whole).encode())
-        live.excluded = [set(report.excluded) for report in reports]
-        live.figures = [[None] * report.figures["rows"] for report in reports]
+        live = Live(tuple(paths), reports, readers, tuple(figure_names(reports)))
+        live.excluded = [set() for _ in paths]
         live.jobs = {
-            (name, k): Job() for name in ("survey", "figures", "measure", "verify") for k in range(len(paths))
+            (name, k): Job()
+            for name in ("survey", "figures 0", "measure", "verify")
+            for k in range(len(paths))
         }
+        live.listing(0)
         return live
+
+    def listing(self, page: int) -> tuple[ShardListing, ...]:
+        """The shards on a page, of each dataset. Raises NotThere."""
+        if not 0 <= page < pages(self.reports):
+            raise NotThere(f"there is no page {page}")
+        if page not in self.listings:
+            first = page * LISTED_SHARDS
+            made = []
+            for number, report in enumerate(self.reports):
+                shards = range(first, min(first + LISTED_SHARDS, report.shards))
+                found = listing(report.index.dataset, [report.index.name(shard) for shard in shards], first)
+                made.append(found)
+                self.excluded[number] |= {(first + shard, row) for shard, row in found.excluded}
+                rows = zip(found.clips.start, found.clips.stop, strict=True)
+                self.figures[number, page] = [None] * sum(stop - start for start, stop in rows)
+            self.listings[page] = tuple(made)
+        return self.listings[page]
+
+    def page(self, page: int) -> bytes:
+        """The page that lists some of the shards; the figures of their frames are taken from now on."""
+        found = self.listing(page)
+        for number in range(len(self.paths)) if page else ():
+            if (f"figures {page}", number) not in self.jobs:
+                self.jobs[f"figures {page}", number] = Job()
+                self.start(f"figures {page}", number)
+        return html(document(self.reports, found, live=True, page=page)).encode()
 
     def start(self, name: str, number: int) -> None:
         """Begin a job unless it runs already. Raises NotThere for a job there is none of."""
@@ -90,7 +120,7 @@ class Live:
 
     def look(self) -> None:
         """Everything that needs pixels and was not asked for, one after the other: the rest must stay quick."""
-        for name in ("survey", "figures"):
+        for name in ("survey", "figures 0"):
             for number in range(len(self.paths)):
                 self.jobs[name, number].state = "running"
                 self._run(name, number)
@@ -99,12 +129,12 @@ class Live:
         job = self.jobs[name, number]
         work: dict[str, Callable[[int, Job], Any]] = {
             "survey": self._survey,
-            "figures": self._figures,
             "measure": self._measure,
             "verify": self._verify,
         }
         try:
-            job.result = work[name](number, job)
+            page = name.removeprefix("figures ")
+            job.result = self._figures(number, int(page), job) if page != name else work[name](number, job)
             job.state = "done"
         except Exception as error:  # whatever a shard or a detector raises is said on the page
             job.error = str(error) or type(error).__name__
@@ -125,36 +155,37 @@ class Live:
             verify_dataset(self.paths[number], cluster=Cluster(workers=0), reporter=Reporter("quiet"))
         )
 
-    def _figures(self, number: int, job: Job) -> Any:
-        """Figures of every frame, shard by shard; what can't be read stays unknown."""
-        report, place = self.reports[number], 0
-        job.total, broken = report.figures["rows"], 0
-        clips = report.clips
+    def _figures(self, number: int, page: int, job: Job) -> Any:
+        """Figures of every frame on a page, shard by shard; what can't be read stays unknown."""
+        found, figures, place = self.listing(page)[number], self.figures[number, page], 0
+        job.total, broken = len(figures), 0
+        clips = found.clips
         for shard, start, stop in zip(clips.shard, clips.start, clips.stop, strict=True):
             for row in range(start, stop):
                 if self.closing.is_set():
                     return None
                 try:
-                    self.figures[number][place] = self.readers[number].figures(report.shard_names[shard], row)
+                    figures[place] = self.readers[number].figures(found.shard_names[shard], row)
                 except (CorruptShard, ValueError):
                     broken += 1
                 place += 1
                 job.done = place
         return {"broken": broken}
 
-    def state(self) -> dict[str, Any]:
-        """Every job, results included."""
+    def state(self, page: int = 0) -> dict[str, Any]:
+        """Every job, results included; of the figures that of a page."""
+        jobs = {"survey": "survey", "figures": f"figures {page}", "measure": "measure", "verify": "verify"}
         return {
-            name: [dataclasses.asdict(self.jobs[name, k]) for k in range(len(self.paths))]
-            for name in ("survey", "figures", "measure", "verify")
+            name: [dataclasses.asdict(self.jobs.get((job, k), Job())) for k in range(len(self.paths))]
+            for name, job in jobs.items()
         }
 
-    def known_figures(self, number: int, first: int) -> dict[str, Any]:
-        """Figures of frames from number `first` on as far as they are known, and the oddness of all so far."""
-        if not 0 <= number < len(self.paths):
+    def known_figures(self, number: int, first: int, page: int = 0) -> dict[str, Any]:
+        """Figures of a page's frames from number `first` on as far as known, and the oddness of all so far."""
+        job = self.jobs.get((f"figures {page}", number))
+        if job is None:
             raise NotThere(f"there is no dataset {number}")
-        upto = self.jobs["figures", number].done
-        figures = self.figures[number][:upto]
+        figures = self.figures[number, page][: job.done]
         rows = [figures_row(values, self.figure_names) if values else None for values in figures[first:]]
         return {"first": first, "rows": rows, "odd": odd(figures, self.figure_names)}
 
@@ -194,9 +225,9 @@ class Live:
 
     def shard_name(self, number: int, shard: int) -> str:
         """Name of a shard by its place in the report. Raises NotThere."""
-        if not (0 <= number < len(self.paths) and 0 <= shard < len(self.reports[number].shard_names)):
+        if not (0 <= number < len(self.paths) and 0 <= shard < self.reports[number].shards):
             raise NotThere(f"there is no shard {shard} in dataset {number}")
-        return self.reports[number].shard_names[shard]
+        return self.reports[number].index.name(shard)
 
     def close(self) -> None:
         """End the background and let go of the shards."""

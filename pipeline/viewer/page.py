@@ -19,12 +19,12 @@ import jinja2
 
 from freelabels.generators.contract.fields import Kind, known_field
 from freelabels.ground.errors import CorruptShard, UserError
-from freelabels.pipeline.quality.spot_check import Survey, sample_spans
+from freelabels.pipeline.quality.spot_check import Span, Survey, sample_spans
 from freelabels.pipeline.quality.verify import VerifySummary
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.viewer.frame_reader import FrameReader, drawable
+from freelabels.pipeline.viewer.listing import ClipListing, ShardListing, listing
 from freelabels.pipeline.viewer.report import (
-    ClipListing,
     DatasetReport,
     as_json,
     document,
@@ -60,7 +60,15 @@ def write_html(
     """
     target = Path(target)
     reports = [gather(path) for path in paths]
-    whole = document(reports, live=False)
+    samples = [
+        _sampled(path, report, frames, BUDGET // len(paths))
+        for path, report in zip(paths, reports, strict=True)
+    ]
+    listings = [
+        listing(report.index.dataset, sorted({span.shard for span in spans}))
+        for report, spans in zip(reports, samples, strict=True)
+    ]
+    whole = document(reports, listings, live=False)
     names = whole["figure_names"]
     first: Survey | None = None
     whole["frames"] = []
@@ -71,16 +79,17 @@ def write_html(
         first = first or found
         entry["measure"] = _measure_job(path, report, clips)
         entry["verified"] = verify_json(verified[number]) if number < len(verified) else None
+        listed = listings[number]
         sample, entry["skipped"] = _embedded(
-            Dataset(path), report, number, frames, names, BUDGET // len(paths)
+            Dataset(path), samples[number], listed, number, names, BUDGET // len(paths)
         )
         whole["frames"] += sample
         shown = list(dict.fromkeys(frame["clip"] for frame in sample))
         reader = FrameReader(Dataset(path))
-        shards = {report.clips.shard[clip] for clip in shown}
-        entry["made_by"] = {shard: reader.made_by(report.shard_names[shard]) for shard in shards}
+        shards = {listed.clips.shard[clip] for clip in shown}
+        entry["made_by"] = {shard: reader.made_by(listed.shard_names[shard]) for shard in shards}
         reader.close()
-        entry["clips"] = _only(report.clips, shown)
+        entry["clips"] = _only(listed.clips, shown)
         for frame in sample:
             frame["clip"] = shown.index(frame["clip"])
     try:
@@ -124,19 +133,24 @@ def _only(clips: ClipListing, chosen: Sequence[int]) -> dict[str, Any]:
 
 
 def _embedded(
-    dataset: Dataset, report: DatasetReport, number: int, most: int, names: Sequence[str], budget: int
+    dataset: Dataset,
+    spans: Sequence[Span],
+    listed: ShardListing,
+    number: int,
+    names: Sequence[str],
+    budget: int,
 ) -> tuple[list[dict[str, Any]], int]:
     """Sampled frames of a dataset with their pictures and values, and how many can't be read.
 
     ``clip`` is the number of the frame's clip.
     """
     reader = FrameReader(dataset)
-    clips = report.clips
+    clips = listed.clips
     out: list[dict[str, Any]] = []
     figures: list[dict[str, float] | None] = []
     skipped = size = 0
-    for span in sample_spans(report.spans, _affordable(reader, report, most, budget)):
-        shard = report.shard_names.index(span.shard)
+    for span in spans:
+        shard = listed.shard_names.index(span.shard)
         clip = next(
             k
             for k in range(len(clips.shard))
@@ -168,6 +182,15 @@ def _embedded(
     for frame, found in zip(out, odd(figures, names), strict=True):
         frame["odd"] = found
     return out, skipped
+
+
+def _sampled(path: str, report: DatasetReport, most: int, budget: int) -> list[Span]:
+    """Runs of frames, up to `most` of them, that take about `budget` bytes."""
+    reader = FrameReader(Dataset(path))
+    try:
+        return sample_spans(report.spans, _affordable(reader, report, most, budget))
+    finally:
+        reader.close()
 
 
 def _affordable(reader: FrameReader, report: DatasetReport, most: int, budget: int) -> int:

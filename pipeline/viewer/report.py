@@ -10,12 +10,13 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Kind, confidence_name, known_field
 from freelabels.generators.contract.pictures import UNKNOWN, tint
@@ -25,14 +26,13 @@ from freelabels.pipeline.quality.rightness import TRUTH
 from freelabels.pipeline.quality.spot_check import Span, Survey, sample_spans, survey
 from freelabels.pipeline.quality.verify import VerifySummary
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
-from freelabels.pipeline.shards.exclusions import excluded_rows, exclusions_of
-from freelabels.pipeline.shards.identity import clip_identity
+from freelabels.pipeline.shards.exclusions import exclusions_of
+from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.shards.record import SCHEMA
-from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.statistics import Histogram, gap
-from freelabels.pipeline.shards.summary import frame_size
-from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, is_label, names_of
+from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, is_label
 from freelabels.pipeline.viewer.inspect import index_to_look, inspected
+from freelabels.pipeline.viewer.listing import LISTED_SHARDS, ShardListing
 
 if TYPE_CHECKING:
     from freelabels.pipeline.quality.detector_errors import DetectorErrors
@@ -41,121 +41,128 @@ LISTED = 200  # lines of failures.jsonl and rejected.jsonl that a page shows
 SURVEYED = 64  # frames that the agreement of fields is taken over
 MEASURED_FRAMES = 8  # most of a clip that detectors are measured on
 MOST_PROBLEMS = 200
+SAID = ("name", "domains", "figures", "fields", "sizes", "classes", "failures", "refused", "listed")
 
 
 @dataclass(frozen=True)
-class ClipListing:
-    """The clips of a dataset by column, shards in order: as little as a page needs to list every frame."""
+class Spans(Sequence[Span]):
+    """Clips as rows of their shards, the kinds one after the other, shards in order; all (clips,) arrays."""
 
-    shard: list[int]
-    start: list[int]
-    stop: list[int]
-    kind: list[str]
-    source: list[str]
+    of: Index
+    shard: NDArray[np.int64]
+    start: NDArray[np.uint16]
+    stop: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+    @overload
+    def __getitem__(self, number: int) -> Span: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Span]: ...
+    def __getitem__(self, number: int | slice) -> Span | Sequence[Span]:
+        if isinstance(number, slice):
+            return [self[k] for k in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there are {len(self)} clips, there is no clip {number}")
+        name = self.of.name(int(self.shard[number]))
+        return Span(name, int(self.start[number]), int(self.stop[number]))
 
 
 @dataclass(frozen=True)
 class DatasetReport:
     """One dataset, from the records of its shards alone: figures as `pipeline.viewer.inspect.inspect` gives them.
 
-    shard_sizes: (height, width) of each shard's frames; shard_columns: which of `column_sets` each has. excluded:
-    (shard number, row) of frames on its exclusion list; listed: the whole list, also of frames that are no longer
-    there. measurable: rendered clips with all the truth that detectors are judged by.
+    sizes: (height, width) of frames, each once. spans: every clip. listed: its whole exclusion list. measurable:
+    rendered clips with all the truth that detectors are judged by.
     """
 
+    index: Index
     name: str
     domains: tuple[str, ...]
     figures: dict[str, Any]
     fields: list[dict[str, Any]]
-    shard_names: list[str]
-    shard_sizes: list[tuple[int, int] | None]
-    shard_columns: list[int]
-    column_sets: list[tuple[str, ...]]
-    clips: ClipListing
+    sizes: list[tuple[int, int]]
     classes: dict[int, str]
     failures: list[dict[str, Any]]
     refused: list[dict[str, Any]]
-    excluded: list[tuple[int, int]]
     listed: list[dict[str, Any]]
-    measurable: list[Span]
+    spans: Spans
+    measurable: Spans
 
     @property
-    def spans(self) -> list[Span]:
-        """Every clip as rows of its shard, the kinds one after the other."""
-        order = sorted(range(len(self.clips.kind)), key=lambda k: self.clips.kind[k])
-        return [
-            Span(self.shard_names[self.clips.shard[k]], self.clips.start[k], self.clips.stop[k])
-            for k in order
-        ]
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self.index)
 
 
 def gather(path: str | os.PathLike[str]) -> DatasetReport:
-    """Read the records of a dataset. Raises NotADataset, and UserError if a newer version made it."""
+    """What the index of a dataset tells. Raises NotADataset, and UserError if a newer version made it."""
     dataset = Dataset(path)
     schema = dataset.attributes.get("schema", 0)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise UserError(
             f"{path} was written by a newer version (schema {schema}, this one reads {SCHEMA}); update freelabels"
         )
-    excluded = exclusions_of(dataset)
-    names: list[str] = []
-    sizes: list[tuple[int, int] | None] = []
-    columns: list[int] = []
-    sets: dict[tuple[str, ...], int] = {}
-    clips = ClipListing([], [], [], [], [])
-    out: list[tuple[int, int]] = []
-    measurable: list[Span] = []
-    classes: dict[int, str] = {}
-
-    def note(shard: Shard) -> None:
-        for clip in shard.clips:
-            start, stop = clip["rows"]
-            clips.shard.append(len(names))
-            clips.start.append(start)
-            clips.stop.append(stop)
-            clips.kind.append(clip["kind"])
-            clips.source.append(_shown_source(clip))
-        if set(TRUTH) | {"image", "camera_K"} <= set(shard.fields) and {c["kind"] for c in shard.clips} == {
-            "render"
-        }:
-            measurable.extend(Span(shard.name, *clip["rows"]) for clip in shard.clips)
-        if CLASSES in shard.fields:
-            classes.update(names_of(shard, CLASSES, {}))
-        out.extend((len(names), int(row)) for row in np.flatnonzero(excluded_rows(shard, excluded)))
-        names.append(shard.name)
-        sizes.append(frame_size(shard))
-        columns.append(sets.setdefault(shard.fields, len(sets)))
-        shard.close()
-
     index = index_to_look(dataset)
     figures = inspected(index)
-    for shard in dataset.open_all([index.name(number) for number in range(len(index))]):
-        note(shard)
-    kinds = set(clips.kind)
-    domains = [
-        name for name, there in (("real", kinds - {"render"}), ("synthetic", "render" in kinds)) if there
-    ]
+    kinds = figures["sources"].keys()
+    domains = (("real", kinds - {"render"}), ("synthetic", "render" in kinds))
+    sizes, classes = _abouts(index)
+    spans, measurable = _spans(index)
     return DatasetReport(
+        index,
         Path(path).resolve().name or os.fspath(path),
-        tuple(domains),
+        tuple(name for name, there in domains if there),
         figures,
         _fields(figures["fields"], classes),
-        names,
         sizes,
-        columns,
-        list(sets),
-        clips,
         classes,
         _json_lines(dataset.failures_log()),
         _json_lines(dataset.rejected_log()),
-        out,
-        [{"clip": frame.clip, "frame": frame.index} for frame in sorted(excluded)],
+        [{"clip": frame.clip, "frame": frame.index} for frame in sorted(exclusions_of(dataset))],
+        spans,
         measurable,
     )
 
 
-def _shown_source(clip: dict[str, Any]) -> str:
-    return str((clip.get("source") or [clip_identity(clip) or "unknown"])[0])
+def _abouts(index: Index) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """Sizes of frames, and names of classes, as the first shards that tell have them."""
+    first: dict[str, int] = {}
+    for numbers, part in index.summaries():
+        for k in np.unique(part.shards["about"]).tolist():
+            number = int(numbers[part.shards["about"] == k].min())
+            first[part.abouts[k]] = min(number, first.get(part.abouts[k], number))
+    abouts = [json.loads(text) for text in sorted(first, key=first.__getitem__)]
+    sizes = [(height, width) for about in abouts if about["size"] for height, width in [about["size"]]]
+    spec, classes = known_field(CLASSES), dict[int, str]()
+    for about in abouts:
+        table = about["names"].get(CLASSES) or (spec.names if spec else ())
+        pairs = table.items() if isinstance(table, Mapping) else enumerate(table)
+        classes |= {int(number): str(name) for number, name in pairs}
+    there = any(CLASSES in recipe for recipe in index.recipes)
+    return list(dict.fromkeys(sizes)), classes if there else {}
+
+
+def _spans(index: Index) -> tuple[Spans, Spans]:
+    """All clips, and those that detectors can be measured on."""
+    parts: list[tuple[NDArray[Any], ...]] = [
+        (np.zeros(0, np.int64), *np.zeros((2, 0), np.uint16), np.zeros(0, int))
+    ]
+    kinds: dict[str, int] = {}
+    for numbers, part in index.summaries("clips"):
+        numbered = np.array([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], int)
+        shard = np.repeat(numbers, part.shards["clips"])
+        parts.append((shard, part.clips["start"], part.clips["stop"], numbered[part.clips["kind"]]))
+    shard, start, stop, kind = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    ranks = np.argsort(sorted(range(len(kinds)), key=list(kinds).__getitem__))
+    order = np.lexsort((start, shard, ranks[kind]))
+    spans = Spans(index, shard[order], start[order], stop[order])
+    whole = np.array([{*TRUTH, "image", "camera_K"} <= recipe.keys() for recipe in index.recipes], bool)
+    good = whole[index.made] if len(index) else np.zeros(0, bool)
+    good[shard[kind != kinds.get("render", -1)]] = False
+    chosen = good[spans.shard]
+    return spans, Spans(index, spans.shard[chosen], spans.start[chosen], spans.stop[chosen])
 
 
 def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, Any]]:
@@ -222,18 +229,33 @@ def figure_names(reports: Sequence[DatasetReport]) -> list[str]:
     return names
 
 
-def document(reports: Sequence[DatasetReport], *, live: bool) -> dict[str, Any]:
-    """The part of a report that comes from records, ready for JSON."""
+def document(
+    reports: Sequence[DatasetReport], listings: Sequence[ShardListing], *, live: bool, page: int = 0
+) -> dict[str, Any]:
+    """The part of a report that comes from records, ready for JSON. page: which of the pages of listed shards."""
     return {
         "live": live,
+        "page": page,
+        "pages": pages(reports),
         "datasets": [
-            {**dataclasses.asdict(report), "measurable": len(report.measurable)} for report in reports
+            {**_said(report), **dataclasses.asdict(listed)}
+            for report, listed in zip(reports, listings, strict=True)
         ],
         "gaps": gaps(reports),
         "figure_names": figure_names(reports),
         "oddness": MEANING,
         "unknown": "#{:02x}{:02x}{:02x}".format(*UNKNOWN),
     }
+
+
+def pages(reports: Sequence[DatasetReport]) -> int:
+    """How many pages the shards take, at least one."""
+    return max(1, *(-(-report.shards // LISTED_SHARDS) for report in reports))
+
+
+def _said(report: DatasetReport) -> dict[str, Any]:
+    said = {name: getattr(report, name) for name in SAID}
+    return {**said, "measurable": len(report.measurable)}
 
 
 def gaps(reports: Sequence[DatasetReport]) -> dict[str, float]:

@@ -79,18 +79,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("Host") in own and (origin is None or origin.removeprefix("http://") in own)
 
     def _get(self, parts: list[str], query: dict[str, str]) -> None:
-        live = self.live
+        live, page = self.live, int(query.get("page", "0"))
         match parts:
             case []:
-                self._send(HTTPStatus.OK, live.page, "text/html; charset=utf-8")
+                self._send(HTTPStatus.OK, live.page(page), "text/html; charset=utf-8")
             case ["favicon.ico"]:
                 self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
             case ["state"]:
-                self._send_json(live.state())
+                self._send_json(live.state(page))
             case ["exclusions"]:
                 self._send_json([sorted(rows) for rows in live.excluded])
             case ["figures", number]:
-                self._send_json(live.known_figures(int(number), int(query.get("first", "0"))))
+                self._send_json(live.known_figures(int(number), int(query.get("first", "0")), page))
             case ["details", number, shard, row]:
                 name = live.shard_name(int(number), int(shard))
                 self._send_json(live.readers[int(number)].details(name, int(row)))

@@ -25,6 +25,7 @@ from freelabels.renderers.surfaces.appearance import (
     Substance,
     Vector,
 )
+from freelabels.renderers.surfaces.environments import brightest, mean_light
 from freelabels.renderers.surfaces.palette import PALETTES, blackbody, luminance, shade
 
 _number, _vector = partial(rounded, digits=6), partial(rounded_vector, digits=6)
@@ -50,14 +51,16 @@ def draw_appearance(
     photos: Sequence[str] = (),
     ranges: AppearanceRanges | None = None,
     setting: Setting | None = None,
+    environments: Sequence[str] = (),
 ) -> Appearance:
     """Draw materials, lights, background and sensor.
 
     geometries: what each thing that needs a material is made of, in the order of the materials. Unless the setting
     says otherwise a wall among them makes a room, lit by lamps no farther from the world's vertical axis than
     `ranges.lamp_distance` and no higher than `ranges.lamp_height`: walls must stand outside that. photos: paths
-    for textures and backgrounds. Each component has its own child generator, so that a change in one leaves the
-    others as they were. Raises ValueError for an unknown substance.
+    for textures and backgrounds; environments: of maps that light what is no room. Each component has its own
+    child generator, so that a change in one leaves the others as they were. Raises ValueError for an unknown
+    substance.
     """
     ranges, setting = ranges or AppearanceRanges(), setting or Setting()
     known = get_args(Substance)
@@ -74,7 +77,11 @@ def draw_appearance(
         _draw_material(child, "ground" if name == "floor" and not indoors else name, photos, ranges)
         for child, name in zip(for_materials.spawn(len(geometries)), geometries, strict=True)
     )
-    if setting.lamps or setting.windows:
+    mapped = rng.spawn(1)[0]
+    room = bool(setting.lamps or setting.windows or "wall" in geometries)
+    if environments and not room and mapped.random() < ranges.environment:
+        lights, background = _draw_environment(mapped, environments)
+    elif setting.lamps or setting.windows:
         lights, background = draw_room_light(for_lights, setting, ranges)
     else:
         lights, ambient = _draw_lights(for_lights, lighting, ranges)
@@ -286,6 +293,26 @@ def draw_room_light(
         fill=_rgb(fill),
     )
     return tuple(lights), background
+
+
+def _draw_environment(
+    rng: np.random.Generator, environments: Sequence[str]
+) -> tuple[tuple[Light, ...], Background]:
+    """A map turned anyhow about the vertical, and its brightest spot as a light; together irradiance about π."""
+    path, turn = environments[int(rng.integers(len(environments)))], rng.uniform(0, 2 * np.pi)
+    spot, mean = brightest(path), mean_light(path)
+    strength = np.pi * luminance(mean) + (
+        luminance(spot.irradiance) * spot.towards[2] if spot is not None else 0
+    )
+    gain = np.pi / max(strength, 1e-6)
+    colour = _rgb(mean, gain)
+    background = Background("map", colour, colour, colour, turn=_number(turn), photo=path)
+    if spot is None:
+        return (), background
+    x, y, z = spot.towards
+    cosine, sine = np.cos(background.turn), np.sin(background.turn)
+    towards = (cosine * x - sine * y, sine * x + cosine * y, z)
+    return (Light("sun", _vector(towards), _number(spot.radius), _rgb(spot.irradiance, gain)),), background
 
 
 def _draw_background(

@@ -22,7 +22,7 @@ NEW = {"was": ABSENT}  # says of a range that version 2 did not have it
 
 
 def _weights(later: Mapping[str, float] | None = None, **weights: float) -> Any:
-    """Default weights; later: those that version 2 did not have."""
+    """Default weights; later: those that version 2 did not have, or had otherwise."""
     default = {**weights, **(later or {})}
     return field(default_factory=lambda: dict(default), metadata={"was": weights or ABSENT} if later else {})
 
@@ -45,7 +45,7 @@ class AppearanceRanges:
         worn=1, checker=0.2, noise=4, brick=1.5, tiles=1, planks=0.8, terrazzo=1.5, photo=1.5,
     )  # fmt: skip
     wall_textures: Mapping[str, float] = _weights(
-        later={"plaster": 4, "wallpaper": 1.5},
+        later={"plaster": 4, "wallpaper": 1.5, "noise": 0.3},
         plain=0.5, worn=2, stripes=0.7, noise=1, brick=1, tiles=0.7, planks=0.7, fabric=0.5,
         photo=1,
     )  # fmt: skip
@@ -73,6 +73,7 @@ class AppearanceRanges:
     lamp_temperature: Interval = (2700, 5500)
     ambient_share: Interval = (0.15, 0.45)  # of all light that comes from the background
     photo_background: float = 0.5  # chance, where there are photos
+    environment: float = field(default=0.7, metadata=NEW)  # chance, where there are maps and no room
     clouds: Interval = (0.0, 0.7)
     exposure: Interval = (-0.5, 0.5)  # stops
     adaptation: Interval = (0.6, 1.0)  # how much of the light's colour the white balance takes away

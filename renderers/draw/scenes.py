@@ -59,7 +59,7 @@ def draw_scene(
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(
-        stream("appearance"), made_of, assets.photos, ranges.appearance, layout.setting
+        stream("appearance"), made_of, assets.photos, ranges.appearance, layout.setting, assets.environments
     )
     kept = stream("skins").random(len(things)) < SKIN_SHARE
     appearance = _with_skins(appearance, things, kept, assets)

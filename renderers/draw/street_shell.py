@@ -70,7 +70,7 @@ def _markings(rng: np.random.Generator, block: Make, road: float) -> list[Block]
 
 
 def _paint(block: Make, sides: tuple[float, float], at: tuple[float, float]) -> Block:
-    return block("markings", "road", "trim", (*sides, 0.006), (*at, 0.003), solid=False)
+    return block("markings", "road", "marking", (*sides, 0.006), (*at, 0.003), solid=False)
 
 
 def _building(

@@ -39,6 +39,7 @@ LOOKS: Mapping[Substance, Look] = {
     "road": Look(
         {"asphalt": 5, "brick": 0.7, "noise": 0.5}, {"asphalt": 1}, (0.25, 0.6), roughness=(0.7, 0.95)
     ),
+    "marking": Look({"plain": 1, "worn": 2}, {"white": 1}, (0.2, 0.5), roughness=(0.5, 0.8)),
     "pavement": Look(
         {"tiles": 3, "brick": 2, "asphalt": 1, "worn": 0.5},
         {"stone": 2, "asphalt": 0.7},

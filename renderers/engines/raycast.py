@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -100,21 +100,38 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Posed:
+    """Geometries, `first` and those after it, at their poses and ready for rays.
+
+    base: (3,) world, metres, which the triangles for rays are relative to. whole holds all of them, alone those of
+    each object by instance id, the static scene's being 0. normal: (F, 3) unit, world axes. distance: (F,) metres
+    of the faces' planes from the world's origin. extent: (G,) and box: (G, 8, 3) as of `Surfaces`.
+    """
+
+    first: int
+    base: Floats
+    whole: o3d.t.geometry.RaycastingScene
+    alone: Mapping[int, o3d.t.geometry.RaycastingScene]
+    normal: Floats
+    distance: Floats
+    extent: Floats
+    box: Floats
+
+
+@dataclass(frozen=True)
 class Surfaces:
     """The posed world at one instant.
 
-    caster holds all triangles, relative to `origin` (world, metres; the camera's centre, so that float32 rays are
-    most exact where they matter); casters the same for each object alone, by instance id, the static scene first.
-    geometry_pose: (G, 4, 4) part → world; textures live in the part's frame. geometry_extent: (G,) longest side
-    of the part in metres. geometry_box: (G, 8, 3) world, metres, the corners of a box around each part.
-    first_face: (G,) row of each geometry's first triangle in the face tables. face_normal: (F, 3) unit, world
-    axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) = face_offset. face_patch:
-    (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`, in the part's frame.
-    curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a texture map.
+    posed: all geometries in order, in one piece or, what never moves apart from the rest, in two. origin: (3,)
+    world, metres, the camera's centre. geometry_pose: (G, 4, 4) part → world; textures live in the part's frame.
+    geometry_extent: (G,) longest side of the part in metres. geometry_box: (G, 8, 3) world, metres, the corners of
+    a box around each part. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal:
+    (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) =
+    face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`,
+    in the part's frame. curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a map.
     """
 
-    caster: o3d.t.geometry.RaycastingScene
-    casters: tuple[o3d.t.geometry.RaycastingScene, ...]
+    posed: tuple[Posed, ...]
     origin: Floats
     part_of_geometry: Parts
     geometry_pose: Floats
@@ -159,35 +176,63 @@ def affine_maps(corner: Floats, values: Floats) -> Floats:
     return np.concatenate([slope, level[..., None]], axis=-1)
 
 
-def pose_surfaces(meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike) -> Surfaces:
-    """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,)."""
-    origin = np.asarray(origin, np.float64)
-    caster, *alone = (o3d.t.geometry.RaycastingScene(nthreads=1) for _ in range(int(parts.object.max()) + 2))
-    normals, offsets, extents, boxes = [], [], [], []
-    for mesh, pose, owner in zip(meshes, poses, parts.object, strict=True):
-        turn, shift = pose[:3, :3], pose[:3, 3] - origin
-        vertices = times(mesh.vertices, turn.T) + shift
+def pose(
+    meshes: Sequence[Mesh], poses: Floats, owners: NDArray[np.integer], base: ArrayLike, first: int = 0
+) -> Posed:
+    """Geometries at poses (G, 4, 4), part → world; owners: (G,) their instance ids; as of `Posed`."""
+    base = np.asarray(base, np.float64)
+    whole = o3d.t.geometry.RaycastingScene(nthreads=1)
+    alone = {int(owner): o3d.t.geometry.RaycastingScene(nthreads=1) for owner in np.unique(owners)}
+    normals, distances, extents, boxes = [np.zeros((0, 3))], [np.zeros(0)], [], []
+    for mesh, place, owner in zip(meshes, poses, owners, strict=True):
+        turn = place[:3, :3]
+        vertices = times(mesh.vertices, turn.T) + (place[:3, 3] - base)
         corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
         triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
-        for scene in (caster, alone[owner]):
+        for scene in (whole, alone[int(owner)]):
             scene.add_triangles(corners, triangles)
         normal, distance = mesh.planes
         normals.append(times(normal, turn.T))
-        offsets.append(distance + times(normals[-1], shift[:, None])[:, 0])
+        distances.append(distance + times(normals[-1], place[:3, 3:])[:, 0])
         extents.append((mesh.box[-1] - mesh.box[0]).max())
-        boxes.append(times(mesh.box, turn.T) + pose[:3, 3])
+        boxes.append(times(mesh.box, turn.T) + place[:3, 3])
+    return Posed(
+        first,
+        base,
+        whole,
+        alone,
+        np.concatenate(normals),
+        np.concatenate(distances),
+        np.array(extents, np.float64),
+        np.array(boxes, np.float64).reshape(-1, 8, 3),
+    )
+
+
+def pose_surfaces(
+    meshes: Sequence[Mesh], poses: Floats, parts: Parts, origin: ArrayLike, still: Posed | None = None
+) -> Surfaces:
+    """The world of `meshes` (one geometry each) at poses (G, 4, 4), part → world, seen from `origin` (3,).
+
+    still: the first geometries, posed once for all instants because they never move.
+    """
+    origin = np.asarray(origin, np.float64)
+    done = 0 if still is None else len(still.extent)
+    rest = (
+        pose(meshes[done:], poses[done:], parts.object[done:], origin, done) if done < len(meshes) else None
+    )
+    posed = tuple(part for part in (still, rest) if part is not None)
+    normal = np.concatenate([part.normal for part in posed])
     faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
-        caster=caster,
-        casters=tuple(alone),
+        posed=posed,
         origin=origin,
         part_of_geometry=parts,
         geometry_pose=np.asarray(poses, np.float64),
-        geometry_extent=np.array(extents),
-        geometry_box=np.array(boxes),
+        geometry_extent=np.concatenate([part.extent for part in posed]),
+        geometry_box=np.concatenate([part.box for part in posed]),
         first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
-        face_normal=np.concatenate(normals),
-        face_offset=np.concatenate(offsets),
+        face_normal=normal,
+        face_offset=np.concatenate([part.distance for part in posed]) - times(normal, origin[:, None])[:, 0],
         face_patch=np.concatenate([mesh.patch for mesh in meshes]),
         corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
         curved=np.array([mesh.curved for mesh in meshes]),
@@ -206,23 +251,33 @@ def world_rays(K: Floats, rotation: Floats, size: tuple[int, int]) -> NDArray[np
     return out.reshape(-1, 3)
 
 
-def _rays(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
-    """Rays (N, 6) float32 relative to the scene's origin; `origins` may be one point (3,) for all rays."""
+def _rays(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
+    """Rays (N, 6) float32 relative to the base; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
     start = np.asarray(origins)
     for axis in range(3):  # a column at a time: NumPy is slow along short axes
-        rays[:, axis] = start[..., axis] - surfaces.origin[axis]
+        rays[:, axis] = start[..., axis] - posed.base[axis]
         rays[:, 3 + axis] = directions[:, axis]
     return o3d.core.Tensor.from_numpy(rays)
 
 
 def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
     """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
-    hits = surfaces.caster.cast_rays(_rays(surfaces, origins, directions), nthreads=1)
+    nearest, *others = (_cast(posed, origins, directions) for posed in surfaces.posed)
+    for other in others:
+        index = np.flatnonzero(other.t < nearest.t)
+        for name in ("t", "geometry", "primitive", "normal", "uv"):
+            getattr(nearest, name)[index] = getattr(other, name)[index]
+    return nearest
+
+
+def _cast(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> Hits:
+    hits = posed.whole.cast_rays(_rays(posed, origins, directions), nthreads=1)
+    geometry = hits["geometry_ids"].numpy().view(np.int32)
     return Hits(
         t=hits["t_hit"].numpy(),
-        geometry=hits["geometry_ids"].numpy().view(np.int32),
+        geometry=np.where(geometry >= 0, geometry + posed.first, NOTHING) if posed.first else geometry,
         primitive=hits["primitive_ids"].numpy().view(np.int32),
         normal=hits["primitive_normals"].numpy(),
         uv=hits["primitive_uvs"].numpy(),
@@ -255,13 +310,20 @@ def occluded(
     surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike, near: float, far: float
 ) -> NDArray[np.bool_]:
     """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions."""
-    rays = _rays(surfaces, origins, directions)
-    hit: NDArray[np.bool_] = surfaces.caster.test_occlusions(rays, near, far, nthreads=1).numpy()
+    directions, origins = np.asarray(directions), np.asarray(origins)
+    hit = np.zeros(len(directions), bool)
+    for posed in surfaces.posed:
+        left = np.flatnonzero(~hit) if posed.first else slice(None)
+        rays = _rays(posed, origins[left] if origins.ndim > 1 else origins, directions[left])
+        hit[left] = posed.whole.test_occlusions(rays, near, far, nthreads=1).numpy()
     return hit
 
 
 def covers(surfaces: Surfaces, thing: int, directions: ArrayLike) -> NDArray[np.bool_]:
     """Whether rays from the surfaces' origin along `directions` (N, 3) meet object `thing`, seen or not."""
-    rays = _rays(surfaces, surfaces.origin, directions)
-    hit: NDArray[np.bool_] = surfaces.casters[thing].test_occlusions(rays, nthreads=1).numpy()
+    hit = np.zeros(len(np.asarray(directions)), bool)
+    for posed in surfaces.posed:
+        if thing in posed.alone:
+            rays = _rays(posed, surfaces.origin, directions)
+            hit |= posed.alone[thing].test_occlusions(rays, nthreads=1).numpy()
     return hit

@@ -13,6 +13,7 @@ from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
 from freelabels.renderers.engines.windows import Window
+from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.surfaces.surface_points import dot
 
@@ -82,7 +83,7 @@ def flow_to(
     hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
     visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
-    return flow.astype(np.float16), visibility, known
+    return half(flow), visibility, known
 
 
 def own_motion(

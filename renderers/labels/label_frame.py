@@ -16,6 +16,7 @@ from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
+from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
@@ -106,8 +107,8 @@ def label_window(
     amodal = amodal_masks(seen, now, instance, K, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
-        "disparity": (1.0 / seen.depth).astype(np.float16),
-        "normals": normal.astype(np.float16),
+        "disparity": half(1.0 / seen.depth),
+        "normals": half(normal),
         "flow": flow,
         "flow_backward": backward,
         "flow_visibility": visibility,
@@ -146,7 +147,7 @@ def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDAr
     towards = seen.towards.take(behind, 0)
     towards /= np.sqrt(dot(towards, towards))[:, None]
     things, edges = np.ones(len(seen.hit), bool), np.ones(len(seen.hit), bool)
-    things[behind] = known.appearance.background.kind != "photo"
+    things[behind] = known.appearance.background.kind not in ("photo", "map")
     edges[behind] = environment.without_edges(known.appearance.background, towards)
     return {
         **dict.fromkeys(("foreground", "instance", "part", "semantic"), things),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
 from freelabels.renderers.surfaces.appearance import Background, Light
+from freelabels.renderers.surfaces.environments import light_from, mean_light
 from freelabels.renderers.surfaces.noise import layered_noise
 from freelabels.renderers.surfaces.palette import luminance
 from freelabels.renderers.surfaces.pictures import mean_photo, photo_colours, photo_sides
@@ -22,6 +23,8 @@ def radiance(background: Background, lights: tuple[Light, ...], towards: Floats,
     """
     if background.kind == "photo":
         return _photo(background, towards, spread)
+    if background.kind == "map":
+        return _mapped(background, towards, spread)
     if background.kind == "room":
         return _room(background, towards)
     return _sky(background, lights, towards, spread)
@@ -128,6 +131,11 @@ def _sky(background: Background, lights: tuple[Light, ...], towards: Floats, spr
     scene = sky + (hills - sky) * np.clip((ridge - up) / soft + np.float32(0.5), 0, 1)
     scene = scene + (earth - scene) * np.clip(np.float32(0.5) - up / soft, 0, 1)
     return np.asarray(scene.T, np.float32)
+
+
+def _mapped(background: Background, towards: Floats, spread: float) -> Floats:
+    gain = luminance(background.horizon) / max(luminance(mean_light(background.photo)), 1e-6)
+    return light_from(background.photo, _turned(background, towards), spread) * np.float32(gain)
 
 
 def _column(red: float, green: float, blue: float) -> Floats:

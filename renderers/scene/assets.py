@@ -15,6 +15,7 @@ from freelabels.renderers.engines import bullet
 from freelabels.renderers.objects import catalogue
 from freelabels.renderers.scene.loading import Asset, Entry, Group, load_asset
 from freelabels.renderers.surfaces import meshes
+from freelabels.renderers.surfaces.environments import SUFFIXES, brightest
 
 Split = Literal["all", "train", "test"]
 TEST_SHARE = 0.2  # of the assets of the random, made and own groups
@@ -63,15 +64,17 @@ PRIMITIVES = {
 
 @dataclass(frozen=True)
 class Library:
-    """All assets a scene may be drawn from, and the user's photos.
+    """All assets a scene may be drawn from, and the user's photos and environment maps.
 
-    classes: the table of the semantic field. photos: paths. broken: photos left out because they can't be read.
+    classes: the table of the semantic field. photos, environments: paths. broken: photos left out because they
+    can't be read.
     """
 
     entries: tuple[Entry, ...]
     classes: tuple[str, ...]
     photos: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
 
     def names(self, group: Group, cls: str = "") -> list[str]:
         """Names of the assets of a group, or of one class of it, sorted."""
@@ -96,8 +99,13 @@ class Library:
         return found
 
 
-def library(own: Path | None = None, photos: Path | None = None, split: Split = "all") -> Library:
-    """Everything that ships, the meshes under folder `own` and the pictures under folder `photos`.
+def library(
+    own: Path | None = None,
+    photos: Path | None = None,
+    split: Split = "all",
+    environments: Path | None = None,
+) -> Library:
+    """Everything that ships, the meshes under folder `own` and the pictures under `photos` and `environments`.
 
     An own mesh's class is the first folder on its path, or the stem of a file directly under `own`. split: "train"
     and "test" share primitives, household and articulated assets and part the others by a hash of their names.
@@ -126,7 +134,20 @@ def library(own: Path | None = None, photos: Path | None = None, split: Split = 
             "gather the meshes into fewer folders"
         )
     kept = tuple(entry for entry in entries if split == "all" or _split(entry) in ("both", split))
-    return Library(kept, classes, *(_pictures(photos) if photos is not None else ()))
+    seen, broken = _pictures(photos) if photos is not None else ((), ())
+    return Library(kept, classes, seen, broken, _maps(environments) if environments is not None else ())
+
+
+def _maps(folder: Path) -> tuple[str, ...]:
+    """The environment maps under a folder. Raises ValueError for one that can't be used."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder of environment maps")
+    found = tuple(sorted(str(p.resolve()) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES))
+    if not found:
+        raise ValueError(f"{folder}: holds no environment map; put {' or '.join(SUFFIXES)} files there")
+    for path in found:
+        brightest(path)
+    return found
 
 
 def faults(assets: Library, names: Sequence[str] | None = None) -> dict[str, str]:

@@ -12,7 +12,7 @@ Vector = tuple[float, float, float]
 Substance = Literal[
     "floor", "ground", "wall", "object", "ceiling", "trim", "pane", "door", "road", "pavement", "facade", "roof",
     "wood", "cloth", "metal", "plastic", "ceramic", "glass", "leaf", "bark", "paper", "print", "rubber", "paint",
-    "soil", "flesh", "fruit", "screen",
+    "soil", "marking", "flesh", "fruit", "screen",
 ]  # fmt: skip
 
 PHOTO = "photo"
@@ -87,12 +87,13 @@ class Background:
     """The environment: seen behind everything and lighting it from all around.
 
     kind "sky": zenith over horizon with clouds, ground below; "room": blurred walls and ceiling with a bright
-    window; "photo": a picture wrapped around the scene. zenith, horizon, ground: linear sRGB radiance (of a
+    window; "photo": a picture wrapped around the scene; "map": an environment map, its mean radiance that of the
+    horizon. zenith, horizon, ground: linear sRGB radiance (of a
     photo, their mean is the radiance of its white). clouds: share of sky covered. turn: azimuth, radians. fill:
     radiance that surfaces around see from everywhere, where they don't see the background itself, as in rooms.
     """
 
-    kind: Literal["sky", "room", "photo"]
+    kind: Literal["sky", "room", "photo", "map"]
     zenith: RGB
     horizon: RGB
     ground: RGB

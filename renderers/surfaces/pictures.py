@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def skin_colours(skin: Skin, place: Floats, spread: Floats) -> Floats:
     right, down = (texels[:, k, 0] ** 2 + texels[:, k, 1] ** 2 for k in (0, 1))
     at = place - np.floor(place)
     at[:, 1] = 1 - at[:, 1]
-    return _filtered(skin.picture, at, np.sqrt(np.maximum(right, down)))
+    return filtered(_pyramid(skin.picture), at, np.sqrt(np.maximum(right, down)))
 
 
 def mean_photo(path: str) -> Floats:
@@ -47,7 +48,12 @@ def _pyramid(path: str) -> tuple[Floats, ...]:
     shrink = 512 / max(read.shape[:2])
     if shrink < 1:
         read = cv2.resize(read, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    levels: list[Floats] = [srgb_to_linear(read[..., ::-1] / np.float32(255))]
+    return pyramid(srgb_to_linear(read[..., ::-1] / np.float32(255)))
+
+
+def pyramid(light: Floats) -> tuple[Floats, ...]:
+    """A picture (H, W, 3), and it halved again and again down to one pixel."""
+    levels: list[Floats] = [light]
     while max(levels[-1].shape[:2]) > 1:
         height, width = levels[-1].shape[:2]
         smaller = cv2.resize(
@@ -65,12 +71,13 @@ def photo_colours(path: str, place: Floats, spread: Floats) -> Floats:
     height, width = _pyramid(path)[0].shape[:2]
     short = np.float32(min(height, width))
     at = place * (short / np.array([width, height], np.float32))
-    return _filtered(path, np.float32(1) - np.abs(at - 2 * np.floor(at / 2) - np.float32(1)), spread * short)
+    return filtered(
+        _pyramid(path), np.float32(1) - np.abs(at - 2 * np.floor(at / 2) - np.float32(1)), spread * short
+    )
 
 
-def _filtered(path: str, place: Floats, texels: Floats) -> Floats:
-    """Colours (N, 3) at places (N, 2) from 0 to 1 over a picture, where pixels are so many of its texels apart."""
-    levels = _pyramid(path)
+def filtered(levels: Sequence[Floats], place: Floats, texels: Floats) -> Floats:
+    """Colours (N, 3) at places (N, 2) from 0 to 1 over a pyramid, where pixels are so many of its texels apart."""
     level = np.clip(np.log2(np.maximum(texels, np.float32(1e-6))), 0, len(levels) - 1).astype(np.float32)
     found = np.zeros((len(place), 3), np.float32)
     for k in range(int(level.min()), int(level.max()) + 2) if len(place) else ():

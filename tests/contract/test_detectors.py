@@ -92,4 +92,9 @@ def test_the_parts_of_a_filmed_clip_agree() -> None:
 
 def ordinary() -> list[Clip]:
     samples = sample_clips()
-    return [samples["video"], samples["stereo video with depth"], replace(samples["photo"], seed=1)]
+    return [
+        samples["video"],
+        samples["stereo video with depth"],
+        samples["a box crosses"],
+        replace(samples["photo"], seed=1),
+    ]

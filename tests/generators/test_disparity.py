@@ -8,10 +8,10 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics, invert_pose
 from freelabels.generators.depth import camera_track
-from freelabels.generators.depth.bundle_adjustment import reproject
+from freelabels.generators.depth.bundle_adjustment import path_doubt, reproject
 from freelabels.generators.depth.camera_track import camera_tracks
 from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
-from freelabels.generators.depth.point_tracks import Tracks, follow, parallax
+from freelabels.generators.depth.point_tracks import Tracks, follow, parallax, stands_still
 from freelabels.generators.depth.video_disparity import VideoDisparity
 from tests.analytic_scene import ROOM, path, render
 
@@ -203,3 +203,55 @@ def test_a_crowd_that_fills_the_frame_is_not_trusted():
                 ]
     made = VideoDisparity()(clip_of(images))
     assert (made["disparity_confidence"] > 128).mean() < 0.05
+
+
+def crowded(images, patches=6):
+    """The images with textured patches before them, over half of the frame, that drift the same way, unevenly."""
+    noise = np.random.default_rng(2)
+    out = [image.copy() for image in images]
+    for k in range(patches):
+        patch = cv2.resize(
+            noise.integers(0, 255, (14, 14, 3), np.uint8), (60, 60), interpolation=cv2.INTER_CUBIC
+        )
+        top, left = 62 * (k // 3), 54 * (k % 3)
+        speed = 0.8 + 0.25 * k
+        for t, image in enumerate(out):
+            moved = cv2.warpAffine(
+                patch, np.float64([[1, 0, -speed * t], [0, 1, 0]]), (40, 44), borderMode=cv2.BORDER_WRAP
+            )
+            part = image[top : top + 44, left : left + 40]
+            part[:] = moved[: part.shape[0], : part.shape[1]]
+    return out
+
+
+def test_a_camera_that_stands_still_gives_no_depth_whatever_moves_before_it(moving):
+    """Patches at speeds of their own look like parallax; the floor and walls between them are at rest."""
+    still = crowded([moving[0][0]] * 16)
+    assert abstains(still)
+
+
+def test_a_camera_stands_still_where_points_all_over_the_frame_rest():
+    rng = np.random.default_rng(0)
+    a = rng.uniform((0, 0), (160, 120), (400, 2))
+    jitter = rng.normal(0, 0.1, a.shape)
+    moves = rng.random(400) < 0.6
+    assert stands_still(a, a + jitter + moves[:, None] * (5, 0))
+    assert not stands_still(a, a + jitter + (5, 0))  # it pans
+    forward = (a - (80, 60)) * 0.08
+    assert not stands_still(a, a + forward)  # what it moves towards rests, and that alone
+    far = a[:, 1] < 36
+    assert not stands_still(a, a + jitter + ~far[:, None] * (6, 0))  # a distant skyline rests
+
+
+def test_the_doubt_of_a_path_is_what_noise_makes_of_its_depths():
+    """The spread of depths over paths fitted anew to tracks with other noise is about what is said beforehand."""
+    rng = np.random.default_rng(0)
+    world = rng.uniform((-2, -1.5, 3), (2, 1.5, 7), (80, 3))
+    doubts = []
+    for step in (0.3, 0.05):
+        pose = invert_pose(path(6, (step, 0, 0.1 * step), (0, 0.01, 0)))
+        table = reproject(world[:, None], pose[None], K)[0]
+        seen = np.ones(table.shape[:2], bool)
+        doubts.append(path_doubt(pose, world, table, seen, K, 0.5))
+    assert doubts[1] > 3 * doubts[0] > 0
+    assert path_doubt(pose, np.full_like(world, np.nan), table, seen, K, 0.5) == np.inf

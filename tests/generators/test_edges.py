@@ -1,5 +1,6 @@
 """Edges: where a boundary is known exactly, and what must not become one."""
 
+import cv2
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -10,7 +11,7 @@ from benchmarks.labels.edges import Counts, match, score
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
-from freelabels.generators.edges import ContourEdges
+from freelabels.generators.edges import ContourEdges, lattice_trust
 from freelabels.generators.tools.contours import absorbed, find_arcs
 from freelabels.generators.tools.segmentation import basins
 
@@ -154,3 +155,31 @@ def test_scores_of_a_hand_counted_case():
     result = score([first, second])
     assert result.ods == pytest.approx(2 * 0.75 * 1 / 1.75)
     assert result.ois == pytest.approx(2 * (4 / 6) / (1 + 4 / 6))
+
+
+@pytest.mark.parametrize("factor", [1, 4, 9])
+def test_lines_of_a_lattice_are_trusted_as_far_as_they_lie_within_two_pixels(factor):
+    """On frames `factor` times the side worked at; a slanted ellipse meets the lattice in every way."""
+    side = ContourEdges().longest * factor
+    y, x = np.mgrid[:side, :side].astype(np.float32) / side - 0.5
+    across, along = 0.8 * x + 0.6 * y, 0.8 * y - 0.6 * x
+    inside = (across / 0.3) ** 2 + (along / 0.17) ** 2 < 1
+    made = label(np.where(inside[..., None], (200, 60, 60), (40, 80, 160)))
+    off = np.minimum(
+        *(cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (inside, ~inside))
+    )
+    off += np.maximum(
+        *(cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (inside, ~inside))
+    )
+    claimed = made["edges"][0] > 127
+    assert claimed.sum() > side
+    right = (off[claimed] - 0.5 <= 2).mean()
+    held = (
+        lattice_trust(made["edges"][0].astype(np.float32) / 255, factor)[claimed].mean()
+        if factor > 1
+        else 1.0
+    )
+    assert held == pytest.approx(right, abs=0.15)
+    plain = label(np.where(inside[::factor, ::factor, None], (200, 60, 60), (40, 80, 160)))
+    sure = plain["edges_confidence"][0][plain["edges"][0] > 127].mean()
+    assert made["edges_confidence"][0][claimed].mean() == pytest.approx(held * sure, rel=0.15)

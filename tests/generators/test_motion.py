@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from freelabels.generators.contract.calibration import using
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import field
 from freelabels.generators.flow import DenseInverseSearch
-from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.motion import Flow, IndependentMotion, agreed, deviation, first_step, spans
+from freelabels.generators.tools.border_distance import Mesh, border_distance
+from freelabels.generators.tools.camera_motion import off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.superpixels import waterpixels
 
@@ -63,7 +68,7 @@ def test_a_disc_over_a_panning_background_is_found(count: int, least: float) -> 
     assert right[trusted].mean() > 0.97
 
 
-def test_what_the_other_frame_does_not_show_is_no_evidence() -> None:
+def test_what_the_other_frame_does_not_show_says_nothing() -> None:
     scene = texture(SIDE, SIDE + 12, 5)
     scene[:, :12] = (255, 0, 0)  # seen by the first frame alone, after which the camera pans 12 px
     here, there = (
@@ -72,10 +77,84 @@ def test_what_the_other_frame_does_not_show_is_no_evidence() -> None:
     )
     flow = np.full((SIDE, SIDE, 2), (-12, 0), np.float32)
     flow[:, :12] = (-12, 30)  # where nothing can be matched anything may be found
-    found = deviation(flow, np.ones((SIDE, SIDE), np.float32), here, there)
+    found = deviation(
+        flow, np.ones((SIDE, SIDE), np.float32), -flow, here, there, Mesh.of(waterpixels(scene[:, :SIDE], 8))
+    )
     assert found is not None
-    assert found.flow[:, :12].max() == found.colour[:, :12].max() == 0
+    assert np.isnan(found.evidence[:, :11]).all() and not np.isnan(found.evidence[:, 13:]).any()
     assert found.following > 0.9
+    trust = np.ones((SIDE, SIDE), np.float32)
+    assert not agreed([found], [trust])[:, :11].any()
+    mover = replace(found, evidence=np.full_like(found.evidence, 8), seen=np.ones_like(found.seen))
+    assert (agreed([found, mover], [trust, trust])[:, :11] == 8).all()  # what the other direction sees counts
+
+
+def test_what_moves_slowly_is_found_over_the_longer_steps() -> None:
+    """A quarter of a pixel a frame: within flow's own error from one frame to the next."""
+    background, front = texture(SIDE, 2 * SIDE, 1), texture(SIDE, SIDE, 2)
+    front = np.clip(front + np.array([60, -40, -60]), 0, 255).astype(np.uint8)
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    frames, masks = [], []
+    for t in range(12):
+        frame = background[:, 2 * t : 2 * t + SIDE].copy()
+        mask = (x - 70 - 0.25 * t) ** 2 + (y - 80) ** 2 < 26**2
+        frame[mask] = cv2.remap(front, x - 0.25 * t, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)[mask]
+        frames.append(frame)
+        masks.append(mask)
+    labels = labelled(np.stack(frames))
+    assert overlap((labels["motion"] > 127)[3:9], np.stack(masks)[3:9]) > 0.7
+
+
+def test_flow_over_several_steps_goes_on_from_where_it_led() -> None:
+    one = Flow(np.full((9, 20, 30, 2), (2, 1), np.float32), np.full((9, 20, 30), 0.8, np.float32))
+    back = Flow(-one.shift, one.trust)
+    made = {size: (fore, aft) for size, fore, aft in spans(one, back, 1)}
+    assert list(made) == [1, 2, 4]
+    fore, aft = made[4]
+    assert (fore.shift[:5] == (8, 4)).all() and (aft.shift[4:] == (-8, -4)).all()
+    assert np.allclose(fore.trust[:5, :12, :20], 0.8) and not fore.trust[5:].any() and not aft.trust[:4].any()
+    assert not fore.trust[0, :, 25:].any()  # led out of the frame on the way
+    assert [size for size, *_ in spans(one, back, 2)] == [2, 4, 8]
+    assert [size for size, *_ in spans(Flow(one.shift[:2], one.trust[:2]), back, 2)] == [1]
+
+
+@pytest.mark.parametrize("rate, step", [(24, 2), (30, 2), (10, 1), (60, 4), (5, 1)])
+def test_steps_are_as_long_at_every_rate(rate: float, step: int) -> None:
+    assert first_step(np.arange(9) / rate) == step
+    assert first_step(np.zeros(1)) == 1
+
+
+@pytest.mark.parametrize("way", [(1.0, 0.2, 0.0), (0.1, -0.05, 1.0)], ids=["sideways", "forwards"])
+def test_parallax_is_what_meets_in_one_point_all_over_the_frame(way: tuple[float, float, float]) -> None:
+    """Shifts of a scene of many depths vanish; one across them, or far beyond them, stays."""
+    height, width = 120, 160
+    u, v = (np.arange(width) - 79.5) / 160, (np.arange(height)[:, None] - 59.5) / 160
+    depth = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 60, (height, width)), (0, 0), 8).astype(
+        np.float32
+    )
+    along = np.stack(np.broadcast_arrays(way[2] * u - way[0], way[2] * v - way[1]), axis=-1)
+    residual = (depth[..., None] * along).astype(np.float32)
+    across = np.s_[40:60, 100:120]
+    residual[across] += (
+        3
+        * np.stack([-along[across][..., 1], along[across][..., 0]], axis=-1)
+        / np.linalg.norm(along[across], axis=-1, keepdims=True)
+    )
+    noise, trusted = np.full((height, width), 0.15, np.float32), np.ones((height, width), bool)
+    left = off_parallax(residual, noise, trusted)
+    assert np.median(left[across]) == pytest.approx(3, abs=0.3)
+    rest = np.ones((height, width), bool)
+    rest[across] = False
+    assert (
+        np.quantile(left[rest], 0.9) < 0.3 < np.quantile(np.hypot(*np.moveaxis(residual, -1, 0))[rest], 0.9)
+    )
+
+
+def test_a_mover_before_a_camera_that_only_turns_is_no_parallax() -> None:
+    residual = np.zeros((120, 160, 2), np.float32)
+    residual[30:90, 50:110] = (4, 0)
+    noise, trusted = np.full((120, 160), 0.15, np.float32), np.ones((120, 160), bool)
+    assert (off_parallax(residual, noise, trusted)[30:90, 50:110] == 4).all()
 
 
 def camera_views(kind: str, count: int = 6) -> NDArray[np.uint8]:
@@ -186,3 +265,30 @@ def test_guided_upsampling_keeps_constants_and_sharpens_to_the_image() -> None:
     sharp = guided_upsampling(blurred, small, image)
     assert ((sharp > 0.5) == (image[..., 0] > 0)).mean() > 0.99
     assert abs(sharp[:, 44].mean() - sharp[:, 35].mean()) > abs(blurred[:, 22].mean() - blurred[:, 17].mean())
+
+
+def test_a_near_layer_reaches_the_border_and_a_mover_does_not() -> None:
+    """Shifts of a rock along the lower border that rise smoothly, and of a mover between it and the background."""
+    residual = np.zeros((96, 128, 2), np.float32)
+    residual[60:, :, 0] = np.linspace(5, 8, 128)
+    residual[30:55, 40:70, 0] = 5
+    distance = border_distance(residual, 0.2, Mesh.of(waterpixels(np.zeros((96, 128, 3), np.uint8), 6)))
+    assert distance[66:].max() < 1 and distance[:24].max() < 1
+    assert np.median(distance[34:50, 44:66]) > 15
+    alone = residual * 0
+    alone[40:60, :12, 1] = 6  # it comes in from the side
+    distance = border_distance(alone, 0.2, Mesh.of(waterpixels(np.zeros((96, 128, 3), np.uint8), 6)))
+    assert np.median(distance[44:56, :8]) > 6
+
+
+def test_an_object_seen_for_a_moment_is_believed_less_than_one_that_stays() -> None:
+    """The surest of what is said to move, where the disc is seen for eight frames, and for two."""
+    frames, _ = disc_over_panning_background(8)
+    stays = labelled(frames)
+    two = disc_over_panning_background(2)[0]
+    moment = labelled(two)
+    with using({}):
+        sure, unsure = (labelled(shown)["motion_confidence"] for shown in (frames, two))
+    assert np.quantile(unsure[moment["motion"] > 127], 0.9) < 0.8 * np.quantile(
+        sure[stays["motion"] > 127], 0.9
+    )

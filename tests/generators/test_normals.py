@@ -1,5 +1,7 @@
 """Normals of planes, a box and a sphere from exact, coarse and noisy inverse depth; sensor depth itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,9 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.depth.sensor_depth import SensorDepth
-from freelabels.generators.normals import Normals
+from freelabels.generators.normals import Normals, focal_trust
 from freelabels.generators.tools.planes import fit_planes, geodesic_sums, link_weights, neighbour_steps
-from tests.analytic_scene import ROOM, Rectangle, Sphere, render
+from tests.analytic_scene import ROOM, Rectangle, Sphere, path, render
 
 SIZE = (120, 160)
 K = intrinsics(150.0, 160, 120)
@@ -155,3 +157,52 @@ def test_plane_fits_stop_at_edges():
     np.testing.assert_allclose(planes.value, values, atol=2e-3)
     np.testing.assert_allclose(planes.slope_x[:, 5:15], 0.1, atol=2e-3)
     np.testing.assert_allclose(planes.slope_x[:, 25:35], -0.02, atol=2e-3)
+
+
+def test_normals_of_an_assumed_camera_are_trusted_as_far_as_any_camera_bears_them_out():
+    """Over cameras of all lenses that the assumed one may stand for, confidence is the share of right normals."""
+    _, depth, _ = render(ROOM, path(2, turn=(0.1, 0.6, 0))[1], K, SIZE)
+    disparity = (1 / depth)[None].astype(np.float16)
+    labels = {"disparity": disparity, "disparity_confidence": np.full(disparity.shape, 255, np.uint8)}
+    clip = Clip(np.zeros((1, *SIZE, 3), np.uint8), np.zeros(1), K, "given", labels=labels)
+    known = Normals()(clip)
+    assumed = Normals()(replace(clip, intrinsics="assumed"))
+    assert np.array_equal(known["normals"], assumed["normals"])
+    surest = np.percentile(known["normals_confidence"], 70)
+    sure = known["normals_confidence"] >= surest
+    assert assumed["normals_confidence"][sure].mean() < 0.97 * known["normals_confidence"][sure].mean()
+    front = np.tile(np.float32([0, 0, -1]), (2, 2, 1))  # facing the camera, which it does whatever the lens
+    assert (focal_trust(front, 0.4) == 1).all()
+    held = focal_trust(known["normals"].astype(np.float32), 0.4)
+    right = np.zeros(held.shape)
+    for log in 0.4 * np.random.default_rng(0).normal(size=200):
+        lens = K * np.array([[np.exp(log)] * 2 + [1]] * 2 + [[1] * 3])
+        other = Normals()(replace(clip, camera_K=lens))["normals"]
+        right += degrees(other, known["normals"].astype(float)) <= 22.5
+    there = known["normals"].any(-1)
+    held, right = held[there], right[there]
+    bins = np.digitize(held, [0.7, 0.8, 0.9, 0.97])
+    for k in np.unique(bins):
+        if (bins == k).sum() > 200:
+            assert abs(held[bins == k].mean() - right[bins == k].mean() / 200) < 0.08
+
+
+@pytest.mark.parametrize("factor", [3, 6])
+def test_large_frames_are_shrunk_about_their_centre(factor):
+    """A step of depth in the middle of a frame of several times the width worked at stays where it is."""
+    height, width = 40 * factor, Normals().width * factor
+    inverse = np.full((1, height, width), 1.0, np.float32)
+    inverse[:, :, width // 2 :] = 0.5
+    inverse[:, :, width // 2 :] += np.linspace(
+        0, 0.2, width // 2, dtype=np.float32
+    )  # slanted: another normal
+    labels = {
+        "disparity": inverse.astype(np.float16),
+        "disparity_confidence": np.full(inverse.shape, 255, np.uint8),
+    }
+    clip = Clip(
+        np.zeros((1, height, width, 3), np.uint8), np.zeros(1), intrinsics(width, width, height), "given"
+    )
+    x = Normals()(clip.with_labels(labels))["normals"][0, height // 2, :, 0].astype(float)
+    step = np.abs(x) > np.abs(x[-width // 4]) / 2
+    assert abs(int(step.argmax()) - width // 2) <= factor / 2

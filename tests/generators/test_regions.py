@@ -7,7 +7,12 @@ from freelabels.generators.contract.calibration import using
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
-from freelabels.generators.foreground import BoundarySaliency, MotionForeground, distinctness
+from freelabels.generators.foreground import (
+    BoundarySaliency,
+    MotionForeground,
+    SalientForeground,
+    distinctness,
+)
 from freelabels.generators.regions import Superpixels
 
 SIZE = 128
@@ -48,23 +53,23 @@ def test_superpixels_are_trusted_less_where_colours_mix():
     assert mixed.mean() < 0.5 * flat.mean()
 
 
-def test_a_disc_on_a_plain_ground_is_foreground():
+def test_a_disc_on_a_plain_ground_stands_out():
     made = label(BoundarySaliency(), clip_of(PICTURE))
-    found = made["foreground"][0] >= 128
+    found = made["saliency"][0] >= 128
     assert (found & DISC).sum() / (found | DISC).sum() > 0.9
-    assert made["foreground_confidence"][0][DISC].mean() > 128
+    assert made["saliency_confidence"][0][DISC].mean() > 128
 
 
 def test_what_runs_along_the_border_is_background():
     band = np.where((Y > 80)[..., None], (40, 120, 40), PICTURE)
-    found = label(BoundarySaliency(), clip_of(band))["foreground"][0]
+    found = label(BoundarySaliency(), clip_of(band))["saliency"][0]
     assert found[DISC & (Y < 78)].mean() > 2 * found[Y > 84].mean()
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_a_flat_frame_has_no_foreground_and_no_confidence(value):
+def test_in_a_flat_frame_nothing_stands_out(value):
     made = label(BoundarySaliency(), clip_of(np.full((SIZE, SIZE, 3), value)))
-    assert made["foreground"].max() < 26 and made["foreground_confidence"].max() < 26
+    assert made["saliency"].max() < 26 and made["saliency_confidence"].max() < 26
 
 
 def test_noise_gives_little_confidence():
@@ -72,21 +77,24 @@ def test_noise_gives_little_confidence():
     with using({}):
         made = label(BoundarySaliency(), clip_of(random))
         plain = label(BoundarySaliency(), clip_of(PICTURE))
-    assert made["foreground_confidence"].mean() < 0.5 * plain["foreground_confidence"].mean()
+    assert made["saliency_confidence"].mean() < 0.5 * plain["saliency_confidence"].mean()
 
 
-def test_what_moves_is_foreground_where_a_clip_knows_motion():
-    motion = {
-        "motion": np.zeros((1, SIZE, SIZE), np.uint8),
-        "motion_confidence": np.full((1, SIZE, SIZE), 200),
+@pytest.mark.parametrize(
+    "detector, evidence", [(MotionForeground(), "motion"), (SalientForeground(), "saliency")]
+)
+def test_foreground_has_positive_evidence_alone(detector, evidence):
+    """What moves or stands out is a thing; what does neither may be one all the same."""
+    made_before = {
+        evidence: np.zeros((1, SIZE, SIZE), np.uint8),
+        f"{evidence}_confidence": np.full((1, SIZE, SIZE), 200, np.uint8),
     }
-    motion["motion"][0, 90:120, 10:40] = 255
-    motion["motion_confidence"] = motion["motion_confidence"].astype(np.uint8)
-    made = label(MotionForeground(), clip_of(PICTURE, labels=motion))
-    assert np.array_equal(made["foreground"], motion["motion"])
+    made_before[evidence][0, 90:120, 10:40] = 255
+    clip = clip_of(PICTURE, labels=made_before)
+    assert np.array_equal(label(detector, clip)["foreground"], made_before[evidence])
     with using({}):
-        raw = label(MotionForeground(), clip_of(PICTURE, labels=motion))
-    assert np.array_equal(raw["foreground_confidence"], motion["motion_confidence"])
+        raw = label(detector, clip)["foreground_confidence"]
+    assert np.array_equal(raw, np.where(made_before[evidence] > 0, 200, 0))
 
 
 @pytest.mark.parametrize("detector", [Superpixels(), BoundarySaliency()])

@@ -68,6 +68,37 @@ def test_frames_that_nobody_looks_at_cost_nothing() -> None:
 
 
 @pytest.mark.slow
+def test_images_of_one_size_go_through_the_trunk_in_one_call_whoever_asked_for_them() -> None:
+    """Frames of 32 px, a view a window for rotation; nine tiles for jigsaw and two patches, enlarged to 32 px."""
+    made = learner(
+        ("edges", "jigsaw", "rotation", "context", "dcgan"), replace(CONFIG, adversary=AdversaryConfig())
+    )
+    seen: list[tuple[int, ...]] = []
+    made.model.backbone.register_forward_hook(lambda _, args, out: seen.append(tuple(args[0].shape)))
+    inputs = prepare(made.tasks, batch())
+    made(inputs, inputs.counts()).backward()
+    live = WINDOWS * (LENGTH + 9 + 1 + 2 + 2)
+    assert seen == [
+        (live, 3, 32, 32),
+        (WINDOWS, 3, 32, 32),
+    ]  # the second with weights held, for the generator
+
+
+def test_a_generator_learns_through_the_trunk_that_learns_nothing_from_it() -> None:
+    made = learner(("dcgan",), replace(CONFIG, adversary=AdversaryConfig()))
+    inputs = prepare(made.tasks, batch())
+    told = made.predict(inputs)
+    maker = told.answers["dcgan"][2].sum()
+    maker.backward()
+    with_gradient = {name for name, p in made.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert with_gradient and all(name.startswith("model.heads.dcgan.generator.") for name in with_gradient)
+    made.zero_grad()
+    made.predict(inputs).answers["dcgan"][1].sum().backward()
+    with_gradient = {name for name, p in made.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert "model.heads.dcgan.judge.weight" in with_gradient
+    assert not any(name.startswith("model.heads.dcgan.generator.") for name in with_gradient)
+
+
 @pytest.mark.parametrize("names", [("edges", "depth"), ("rotation", "depth")])
 def test_heads_answer_in_float32_whatever_the_trunk_runs_in(names: tuple[str, ...]) -> None:
     made = learner(names)

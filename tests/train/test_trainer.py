@@ -174,7 +174,7 @@ def test_tasks_between_frames_pretexts_and_accumulation(
         steps=2,
         accumulate=2,
         loader=loader,
-        tasks=("flow", "edges", "rotation_maps", "rotation", "contours"),
+        tasks=("flow", "edges", "jigsaw", "rotation", "contours"),
     )
     summary = run(data, tmp_path / "run", config)
     assert {s["task"] for s in summary.scores} == set(config.tasks)

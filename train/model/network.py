@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -155,7 +156,7 @@ class Model(nn.Module):
         self.shape = Shape(size, self.backbone.channels, self.backbone.strides, config.width)
         self.heads = nn.ModuleDict({name: make(self.shape) for name, make in heads.items()})
 
-    def features(self, image: Tensor, mapped: int | None = None) -> Features:
+    def forward(self, image: Tensor, mapped: int | None = None) -> Features:
         """Trunk features of images (N, 3, H, W); the shared one of the first `mapped`, by default of all."""
         stages = self.backbone(image)
         size = (image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
@@ -163,3 +164,12 @@ class Model(nn.Module):
             return Features(stages, image.new_zeros(0))
         some = stages if mapped in (None, len(image)) else [stage[:mapped] for stage in stages]
         return Features(stages, self.pyramid(some, size))
+
+    features = forward
+
+
+def with_weights_held(module: nn.Module, *arguments: Any) -> Any:
+    """What a module gives while only its arguments get a gradient; its running statistics stay as they are."""
+    fixed = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    fixed |= {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return torch.func.functional_call(module, fixed, arguments)

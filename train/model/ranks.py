@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -55,6 +55,31 @@ def gather(x: object) -> list[object]:
     out: list[object] = [None] * world()
     dist.all_gather_object(out, x)
     return out
+
+
+class _Together(torch.autograd.Function):
+    """Rows of all ranks, padded to the longest; the gradient of each rank's is summed over all ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        every = [torch.empty_like(rows) for _ in range(world())]
+        dist.all_gather(every, rows.contiguous())
+        return torch.stack(every)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return total(gradient.contiguous())[rank()]
+
+
+def together(rows: Tensor) -> tuple[Tensor, int]:
+    """Rows (n, …) of all ranks one after the other, with their gradient, and where this rank's begin."""
+    if world() == 1:
+        return rows, 0
+    lengths: list[int] = gather(len(rows))  # type: ignore[assignment]
+    padding = rows.new_zeros(max(lengths) - len(rows), *rows.shape[1:])
+    every = cast(Tensor, _Together.apply(torch.cat([rows, padding])))
+    parts = [part[:length] for part, length in zip(every, lengths, strict=True)]
+    return torch.cat(parts), sum(lengths[: rank()])
 
 
 def barrier() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks
-from freelabels.train.model.network import Features, Model, resize
+from freelabels.train.model.network import Features, Model, with_weights_held
 from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
+from freelabels.train.objective.seeing import Stream, see
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.labelled import Labelled
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
@@ -49,9 +51,10 @@ def prepare(tasks: Mapping[str, Task], batch: Batch) -> Inputs:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Answers by task; the trunk's features, a group for each size of image, the frames first; their number."""
+    """Answers by task, and what was asked; the trunk's features by size, frames first; how many frames."""
 
     answers: dict[str, Any]
+    asked: dict[str, Asked]
     groups: list[Features]
     frames: int
 
@@ -78,53 +81,38 @@ class Learner(nn.Module):
         """The precision in which the network runs."""
         return torch.autocast(device.type, self.precision) if self.precision else nullcontext()
 
-    def see(self, inputs: Inputs) -> tuple[dict[str, Seen], list[Features], int]:
-        """What each task sees, the trunk's features by group, and how many images of the first are frames.
-
-        Images of one size are a group and go through the trunk in one call, whoever asked for them. Frames that
-        neither a task nor the adversary looks at are left out.
-        """
-        streams: dict[str, tuple[Tensor, int, bool]] = {}  # by who asked: images (N, …), views a sample, maps
-        if self.adversary.needs_both_domains or any(a.images is None for a in inputs.asked.values()):
-            frames = self.adversary.images(inputs.frames.flatten(0, 1), inputs.frame_domain())
-            streams[FRAMES] = (frames, inputs.frames.shape[1], True)
-        for name, asked in inputs.asked.items():
-            if asked.images is not None:
-                images = asked.images.flatten(0, 1)
-                if hasattr(self.model.backbone.net, "set_input_size"):  # takes this one size only
-                    images = resize(images.float(), (self.size, self.size)) if len(images) else images
-                streams[name] = (images, asked.images.shape[1], asked.maps)
-        groups: dict[int, list[str]] = {}
-        for name in sorted(streams, key=lambda name: not streams[name][2]):  # those with maps first
-            groups.setdefault(streams[name][0].shape[-1], []).append(name)
-        seen: dict[str, Seen] = {}
-        features = []
-        for members in groups.values():
-            parts = [streams[name][0] for name in members]
-            dtype = torch.float32 if any(part.is_floating_point() for part in parts) else torch.uint8
-            mapped = [len(streams[name][0]) for name in members if streams[name][2]]
-            with self.autocast(inputs.domain.device):
-                made = self.model.features(torch.cat([part.to(dtype) for part in parts]), sum(mapped))
-            made = Features(made.stages, made.shared.float())
-            features.append(made)
-            stages = [_split(stage, [len(part) for part in parts]) for stage in made.stages]
-            shared = [*_split(made.shared, mapped), *[None] * (len(members) - len(mapped))]
-            for k, name in enumerate(members):
-                seen[name] = Seen([stage[k] for stage in stages], shared[k], streams[name][1])
-        return seen, features, len(streams[FRAMES][0]) if FRAMES in streams else 0
-
     def predict(self, inputs: Inputs) -> Predicted:
         """What all heads answer.
 
         The trunk runs in the learner's precision; heads in float32, as bfloat16 has eight bits for an answer.
+        Frames that neither a task nor the adversary looks at are left out.
         """
-        seen, features, frames = self.see(inputs)
-        with torch.autocast(inputs.domain.device.type, enabled=False):
-            answers = {
-                name: task.answer(self.model.heads[name], seen.get(name) or seen[FRAMES], inputs.asked[name])
-                for name, task in self.tasks.items()
+        with self.autocast(inputs.domain.device):
+            asked = {n: task.paint(self.model.heads[n], inputs.asked[n]) for n, task in self.tasks.items()}
+        streams: dict[str, Stream] = {}
+        if self.adversary.needs_both_domains or any(one.images is None for one in asked.values()):
+            frames = self.adversary.images(inputs.frames.flatten(0, 1), inputs.frame_domain())
+            streams[FRAMES] = Stream(frames, inputs.frames.shape[1], True)
+        for name, one in asked.items():
+            if one.images is not None:
+                streams[name] = Stream(one.images.flatten(0, 1), one.images.shape[1], one.maps)
+        backbone = self.model.backbone
+        only = self.size if hasattr(backbone.net, "set_input_size") else None
+        with self.autocast(inputs.domain.device):
+            seen, groups = see(self.model, streams, max(backbone.strides), only)
+            made = {
+                n: Stream(a.held.flatten(0, 1), a.held.shape[1], a.maps)
+                for n, a in asked.items()
+                if a.held is not None
             }
-        return Predicted(answers, features, frames)
+            held, _ = see(partial(with_weights_held, self.model), made, max(backbone.strides), only)
+        seen |= {name: replace(seen[name], held=part) for name, part in held.items()}
+        answers = {}
+        with torch.autocast(inputs.domain.device.type, enabled=False):
+            for name, task in self.tasks.items():
+                mine = seen.get(name) or seen[FRAMES]
+                answers[name] = task.answer(self.model.heads[name], mine, asked[name])
+        return Predicted(answers, asked, groups, len(streams[FRAMES].images) if FRAMES in streams else 0)
 
     def forward(
         self,
@@ -142,7 +130,7 @@ class Learner(nn.Module):
         world = ranks.world()
         with torch.autocast(inputs.domain.device.type, enabled=False):
             divisors = counts.clamp_min(1).to(torch.float32)
-            asked = {n: replace(a, teacher=teacher.get(n)) for n, a in inputs.asked.items()}
+            asked = {n: replace(a, teacher=teacher.get(n)) for n, a in predicted.asked.items()}
             sums = [task.judge(predicted.answers[name], asked[name]) for name, task in self.tasks.items()]
             losses = torch.stack(sums) * world / divisors
             seen = ranks.mean(losses.detach())
@@ -163,11 +151,6 @@ class Learner(nn.Module):
         self.losses, self.adversarial = losses.detach(), adversarial.detach()
         objective: Tensor = total + adversarial
         return objective
-
-
-def _split(x: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Consecutive parts of a tensor; of one part itself."""
-    return [x] if len(sizes) == 1 else list(torch.split(x, sizes)) if sizes else []
 
 
 def _ratio(adversarial: Tensor, total: Tensor, stage: Tensor) -> Tensor:

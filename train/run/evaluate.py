@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -47,15 +47,24 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(learner: Learner, loader: Loader, device: torch.device, windows: int) -> list[Score]:
-    """Score every task on up to `windows` held-out windows: on all, and with both domains on each alone."""
+def evaluate(
+    learner: Learner,
+    loader: Loader,
+    device: torch.device,
+    windows: int,
+    with_labels: Callable[[Batch], Batch] = dict,
+) -> list[Score]:
+    """Score every task on up to `windows` held-out windows: on all, and with both domains on each alone.
+
+    with_labels: adds to a batch the labels that tasks have made themselves.
+    """
     kept: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in learner.tasks}
     learner.eval()
     for batch in loader.evaluation(windows):
-        inputs = prepare(learner.tasks, to_device(batch, device))
-        answers = learner.predict(inputs).answers
+        inputs = prepare(learner.tasks, to_device(with_labels(batch), device))
+        told = learner.predict(inputs)
         for name, task in learner.tasks.items():
-            columns = task.keep(answers[name], inputs.asked[name])
+            columns = task.keep(told.answers[name], told.asked[name])
             domain = inputs.domain.repeat_interleave(len(columns[0]) // len(inputs.domain))
             counts = columns[-1] > 0
             kept[name].append(tuple(column[counts].cpu() for column in (*columns, domain)))
@@ -94,13 +103,13 @@ def draw(learner: Learner, batch: Batch, device: torch.device) -> Array:
     """A sheet, uint8 sRGB: a row a window; the frame, then each task's label and prediction side by side."""
     learner.eval()
     inputs = prepare(learner.tasks, to_device(batch, device))
-    answers = learner.predict(inputs).answers
+    told = learner.predict(inputs)
     learner.train()
     windows = len(batch["image"])
     image = batch["image"][:, 0].permute(0, 2, 3, 1).numpy()
     columns, titles = [image], ["image"]
     for name, task in learner.tasks.items():
-        asked, answer = inputs.asked[name], answers[name]
+        asked, answer = told.asked[name], told.answers[name]
         if isinstance(task, Labelled):
             if task.draws is not None:
                 columns += _label_and_prediction(task, asked, answer, windows)

@@ -143,7 +143,10 @@ def _disparity_extra(prediction: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 EDGES = ("Edge Detection", "Li, Paluri, Rehg and Dollár, Unsupervised learning of edges, 2016")
 MOTION = ("Watching Move", "Pathak et al., Learning features by watching objects move, 2017")
-RENDERS = ("Cross Domain", "Ren and Lee, Cross-domain self-supervised multi-task feature learning, 2018")
+RENDERS = (
+    "Cross Domain",
+    "Ren and Lee, Cross-domain self-supervised multi-task feature learning using synthetic imagery, 2018",
+)
 # What the survey calls learning them, and the paper it means; renders also take --adversary there.
 SYSTEMS = {
     "edges": EDGES,
@@ -161,6 +164,7 @@ _TASKS = (
     probability("edges", _edges, balanced=True),
     probability("motion", balanced=True),
     probability("foreground", balanced=True),
+    probability("saliency", balanced=True),
     Labelled(
         "disparity",
         ("disparity",),

@@ -18,12 +18,60 @@ from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.colour.colourful import ColorfulColorization
+from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
+from freelabels.train.tasks.colour.split_brain import SplitBrain
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.generation.bigan import BiGAN
+from freelabels.train.tasks.generation.complenet import CompleNet
+from freelabels.train.tasks.generation.context_encoder import ContextEncoder
+from freelabels.train.tasks.generation.gan import DCGAN, GAN
+from freelabels.train.tasks.generation.masked import Masked
+from freelabels.train.tasks.generation.self_gan import SelfGAN
+from freelabels.train.tasks.generation.srgan import SRGAN
+from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.similarity.deep_cluster import DeepCluster
+from freelabels.train.tasks.similarity.predict_noise import PredictNoise
+from freelabels.train.tasks.similarity.simclr import SimCLR
+from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
+from freelabels.train.tasks.space.context_prediction import ContextPrediction
+from freelabels.train.tasks.space.counting import Counting
+from freelabels.train.tasks.space.damaged_jigsaw import DamagedJigsaw
+from freelabels.train.tasks.space.deep_perm_net import DeepPermNet
+from freelabels.train.tasks.space.improve_context import ImproveContext
+from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.rotation import Rotation
 from freelabels.train.tasks.whole_images import WHOLE_IMAGES
 
-BUILT_IN: tuple[Task, ...] = (*LABELLED, *WHOLE_IMAGES, Rotation())
+BUILT_IN: tuple[Task, ...] = (
+    *LABELLED,
+    *WHOLE_IMAGES,
+    Rotation(),
+    Jigsaw(),
+    DamagedJigsaw(),
+    ArbitraryJigsaw(),
+    DeepPermNet(),
+    ContextPrediction(),
+    ImproveContext(),
+    Counting(),
+    ColorfulColorization(),
+    Colorization(),
+    AutoColor(),
+    SplitBrain(),
+    ContextEncoder(),
+    CompleNet(),
+    SRGAN(),
+    GAN(),
+    DCGAN(),
+    WGAN(),
+    BiGAN(),
+    SelfGAN(),
+    DeepCluster(),
+    PredictNoise(),
+    SimCLR(),
+    Masked(),
+)
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
 OF_FORM_1 = {"rotation": "rotation_maps", "jigsaw": "jigsaw_whole"}

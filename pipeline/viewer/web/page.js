@@ -45,7 +45,7 @@ const clipCount = (d) => Object.values(d.figures.sources).reduce((sum, n) => sum
 
 function sizesOf(d) {
   const sizes = new Map();
-  for (const s of d.shard_sizes) if (s) sizes.set(`${s[1]} × ${s[0]}`, 1);
+  for (const s of d.sizes) sizes.set(`${s[1]} × ${s[0]}`, 1);
   const names = [...sizes.keys()];
   return names.length > 2 ? `${names.length} sizes, ${names[0]} …` : names.join(" and ") || "no";
 }
@@ -194,12 +194,19 @@ function showTools() {
       classes.size ? choice("class", "class", [["", "any"], ...[...classes].map(([id, name]) => [id, name])], view.cls, set("cls")) : null,
       choice("ticked", "show", [["", "all"], ["no", "not excluded"], ["yes", "excluded"]], view.ticked, set("ticked")),
       el("input", { id: "search", type: "search", placeholder: "source …", "aria-label": "Find a source (/)", oninput: (event) => set("search")(event.target.value) }),
-      el("span", { class: "space" }), el("span", { id: "status", role: "status" }),
+      el("span", { class: "space" }), pager(), el("span", { id: "status", role: "status" }),
       el("button", { id: "save", onclick: save }, "")),
     el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips,
       el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); } })),
       el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); } }))));
   showUnsaved();
+}
+
+/** Which of the shards are listed, with the way to those before and after; null where all are. */
+function pager() {
+  if (!report.live || report.pages < 2) return null;
+  const to = (page, text) => (page < 0 || page >= report.pages ? el("span", { class: "dim" }, text) : el("a", { href: `/?page=${page}#frames`, rel: page < report.page ? "prev" : "next" }, text));
+  return el("span", { id: "pager" }, to(report.page - 1, "← before"), ` page ${number(report.page + 1)} of ${number(report.pages)} `, to(report.page + 1, "after →"));
 }
 
 function toggleLayer(name) {
@@ -229,7 +236,7 @@ let polling = 0, figuresDone = false;
 async function poll() {
   clearTimeout(polling);
   let told;
-  try { told = await (await ask("/state")).json(); } catch { say("the server has ended"); return; }
+  try { told = await (await ask(`/state?page=${report.page}`)).json(); } catch { say("the server has ended"); return; }
   const before = JSON.stringify([jobs.survey, jobs.measure, jobs.verify]);
   Object.assign(jobs, told);
   if (JSON.stringify([jobs.survey, jobs.measure, jobs.verify]) !== before) { showHealth(); showLabels(); showTruth(); draw(); }
@@ -244,7 +251,7 @@ async function takeFigures() {
   for (let d = 0; d < report.datasets.length; d++) {
     const job = jobs.figures[d];
     if (!job || job.done <= taken[d]) continue;
-    const found = await (await ask(`/figures/${d}?first=${taken[d]}`)).json();
+    const found = await (await ask(`/figures/${d}?first=${taken[d]}&page=${report.page}`)).json();
     found.rows.forEach((row, k) => { figures[firstOf[d] + found.first + k] = row; });
     found.odd.forEach((pair, k) => { odd[firstOf[d] + k] = pair; });
     taken[d] = found.first + found.rows.length;
@@ -291,7 +298,7 @@ showTruth();
 showTools();
 arrange();
 if (report.live) {
-  ask("/exclusions").then((answer) => answer.json()).then((rows) => { takeExcluded(rows); refreshMarks(); showUnsaved(); }).catch((error) => say(error.message));
+  ask("/exclusions").then((answer) => answer.json()).then((rows) => { takeExcluded(rows, report.datasets.map((d) => d.first)); refreshMarks(); showUnsaved(); }).catch((error) => say(error.message));
   poll();
 }
 document.documentElement.dataset.ready = "yes";

@@ -73,7 +73,7 @@ function draw() {
 
 function shownText() {
   const total = report.datasets.reduce((sum, d) => sum + d.figures.rows, 0);
-  const all = report.live || frames.count === total ? "" : ` · a sample of ${number(frames.count)} of ${number(total)} frames, spread evenly over the clips`;
+  const all = frames.count === total ? "" : report.live ? ` on this page · ${number(total)} in all` : ` · a sample of ${number(frames.count)} of ${number(total)} frames, spread evenly over the clips`;
   const skipped = report.datasets.reduce((sum, d) => sum + (d.skipped || 0), 0);
   return `${number(order.length)} of ${number(frames.count)}${all}${skipped ? ` · ${count(skipped, "frame")} of the sample can't be read` : ""}`;
 }

@@ -56,6 +56,7 @@ const clipsOf = (i) => report.datasets[frames.dataset[i]].clips;
 const shardOf = (i) => clipsOf(i).shard[frames.clip[i]];
 const kindOf = (i) => clipsOf(i).kind[frames.clip[i]];
 const sourceOf = (i) => clipsOf(i).source[frames.clip[i]];
+const numberOf = (i) => shardOf(i) + datasetOf(i).first; // of the shard among all of its dataset
 const datasetOf = (i) => report.datasets[frames.dataset[i]];
 const numberInClip = (i) => frames.row[i] - clipsOf(i).start[frames.clip[i]];
 const keyOf = (d, shard, row) => `${d}/${shard}/${row}`;
@@ -100,7 +101,7 @@ function confidence(i, label = "") {
 // --- pictures, layers, values, details ------------------------------------------------------------------------
 
 const address = (what, i, field, query = "") =>
-  `/${what}/${frames.dataset[i]}/${shardOf(i)}/${frames.row[i]}${field ? "/" + encodeURIComponent(field) : ""}${query}`;
+  `/${what}/${frames.dataset[i]}/${numberOf(i)}/${frames.row[i]}${field ? "/" + encodeURIComponent(field) : ""}${query}`;
 const embedded = (i, what, field) => {
   const data = report.frames[i][what][field];
   return data ? "data:image/webp;base64," + data : null;
@@ -132,7 +133,7 @@ async function detailsOf(i) {
 
 /** What made the columns of a frame's shard: [{columns, made_by}]. */
 async function madeBy(i) {
-  return report.live ? (await ask(`/made_by/${frames.dataset[i]}/${shardOf(i)}`)).json() : datasetOf(i).made_by[shardOf(i)];
+  return report.live ? (await ask(`/made_by/${frames.dataset[i]}/${numberOf(i)}`)).json() : datasetOf(i).made_by[shardOf(i)];
 }
 
 const halves = (bytes) => {
@@ -173,16 +174,17 @@ function valueAt({ data, shape }, x, y) {
 // --- exclusions ---------------------------------------------------------------------------------------------------
 
 const excluded = new Set(), saved = new Set(); // numbers of frames
-function takeExcluded(rows) {
+/** rows: by dataset [shard, row]; from: by dataset the number that its first shard has there. */
+function takeExcluded(rows, from) {
   saved.clear();
   rows.forEach((pairs, d) => pairs.forEach(([shard, row]) => {
-    const i = frameByKey.get(keyOf(d, shard, row));
+    const i = frameByKey.get(keyOf(d, shard - from[d], row));
     if (i !== undefined) saved.add(i);
   }));
   excluded.clear();
   for (const i of saved) excluded.add(i);
 }
-takeExcluded(report.datasets.map((d) => d.excluded));
+takeExcluded(report.datasets.map((d) => d.excluded), report.datasets.map(() => 0));
 const unsaved = () => [...excluded].filter((i) => !saved.has(i)).length + [...saved].filter((i) => !excluded.has(i)).length;
 
 /** Save the exclusions: to the server, or as a file to be downloaded. Returns a sentence. */
@@ -190,7 +192,7 @@ async function saveExcluded() {
   const added = [...excluded].filter((i) => !saved.has(i)), taken = [...saved].filter((i) => !excluded.has(i));
   if (report.live) {
     for (let d = 0; d < report.datasets.length; d++) {
-      const rows = (list) => list.filter((i) => frames.dataset[i] === d).map((i) => [shardOf(i), frames.row[i]]);
+      const rows = (list) => list.filter((i) => frames.dataset[i] === d).map((i) => [numberOf(i), frames.row[i]]);
       const change = { exclude: rows(added), keep: rows(taken) };
       if (!change.exclude.length && !change.keep.length) continue;
       await ask(`/exclusions/${d}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change) });

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pytest
 import tensorstore
@@ -82,6 +83,62 @@ def test_zarr_xarray_and_tensorstore_read_the_same(dataset: Dataset) -> None:
     assert table["flow"].attrs["units"] == "px"
     assert table["depth"].attrs["units"] == "m"
     assert "optical axis" in table["depth"].attrs["long_name"]
+
+
+def every_column() -> dict[str, np.ndarray]:
+    """Some columns, and those that xarray might take for coordinates."""
+    return some_columns() | {
+        "part": np.arange(ROWS * HEIGHT * WIDTH, dtype=np.uint16).reshape(ROWS, HEIGHT, WIDTH),
+        "part_pose": np.tile(np.eye(4), (ROWS, 1, 3, 1, 1)),
+        "instance": np.ones((ROWS, HEIGHT, WIDTH), np.uint16),
+    }
+
+
+def test_dask_reads_frame_by_frame(dataset: Dataset) -> None:
+    columns = every_column()
+    table = xarray.open_zarr(Path(dataset.path) / commit(dataset, columns), chunks={"frame": 1})
+    assert set(table.data_vars) == set(columns)
+    assert all(isinstance(table[field].data, dask.array.Array) for field in columns)
+    assert table["image"].data.numblocks[0] == ROWS
+    for field, values in columns.items():
+        np.testing.assert_array_equal(table[field].data.compute(scheduler="synchronous"), values)
+
+
+def test_xarray_writes_them_to_netcdf(dataset: Dataset, tmp_path: Path) -> None:
+    columns = every_column()
+    table = xarray.open_zarr(Path(dataset.path) / commit(dataset, columns), chunks=None)
+    half = [name for name in table if table[name].dtype == np.float16]
+    wide = table.assign({name: table[name].astype("float32") for name in half})
+    for part in (wide, *wide.variables.values()):
+        part.attrs = {
+            k: v if isinstance(v, str | int | float) else json.dumps(v) for k, v in part.attrs.items()
+        }
+    wide.to_netcdf(tmp_path / "shard.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "shard.nc", engine="h5netcdf", decode_times=False) as read:
+        assert set(read.data_vars) == set(columns)
+        for field, values in columns.items():
+            np.testing.assert_array_equal(read[field].values, values)
+        assert read["flow"].dims == ("frame", "y", "x", "uv") and read["flow"].attrs["units"] == "px"
+
+
+def test_xarray_writes_them_to_zarr(dataset: Dataset, tmp_path: Path) -> None:
+    columns = every_column()
+    table = xarray.open_zarr(Path(dataset.path) / commit(dataset, columns), chunks=None)
+    table.drop_encoding().to_zarr(tmp_path / "copy.zarr")
+    copy = xarray.open_zarr(tmp_path / "copy.zarr", chunks=None)
+    assert set(copy.data_vars) == set(columns)
+    for field, values in columns.items():
+        np.testing.assert_array_equal(copy[field].values, values)
+        assert copy[field].dtype == values.dtype and copy[field].dims == table[field].dims
+
+
+def test_tensorstore_reads_a_part_of_a_column(dataset: Dataset) -> None:
+    columns = every_column()
+    name = commit(dataset, columns)
+    for field, values in columns.items():
+        store = {"driver": "file", "path": str(Path(dataset.path) / name / field)}
+        array = tensorstore.open({"driver": "zarr3", "kvstore": store}).result()
+        np.testing.assert_array_equal(array[1:3].read().result(), values[1:3])
 
 
 @pytest.mark.parametrize(("field", "shuffle"), [("flow", "shuffle"), ("image", "noshuffle")])

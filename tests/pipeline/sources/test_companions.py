@@ -98,3 +98,14 @@ def test_a_pose_that_is_gone_is_unknown(folder: Path) -> None:
     pose = read(clip, (48, 64)).camera_pose
     assert pose is not None
     assert np.isfinite(pose).all(axis=(1, 2)).tolist() == [True, True, True, False, False, True]
+
+
+def test_a_missing_pose_costs_that_frame_its_pose(tmp_path: Path) -> None:
+    for k, frame in enumerate(pan(2, 5)):
+        save(tmp_path / f"frame-{k:06}.color.png", frame)
+        if k != 2:
+            (tmp_path / f"frame-{k:06}.pose.txt").write_text(f"1 0 0 {k}\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    [clip] = one(str(tmp_path)).clips
+    poses = read(clip, (32, 32)).camera_pose
+    assert poses is not None and len(poses) == 5
+    np.testing.assert_array_equal(poses[:, 0, 3], [0, 1, np.nan, 3, 4])

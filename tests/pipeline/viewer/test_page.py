@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of
+from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of, write_exclusions
 from freelabels.pipeline.shards.record import SCHEMAS
 from freelabels.pipeline.viewer.frame_reader import FrameReader
+from freelabels.pipeline.viewer.live import Live, NotThere
 from freelabels.pipeline.viewer.page import write_html
 from freelabels.pipeline.viewer.report import gather
 from freelabels.pipeline.viewer.serve import make_server
@@ -267,6 +269,60 @@ def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serv
     page.keyboard.press("s")
     watched.until("document.getElementById('status').textContent.startsWith('saved')")
     assert exclusions_of(Dataset(path)) == {FrameIdentity("0-1", 3)}
+
+
+@pytest.fixture
+def three_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five shards of 16 frames, of which a page lists two."""
+    for module in ("live", "report"):
+        monkeypatch.setattr(f"freelabels.pipeline.viewer.{module}.LISTED_SHARDS", 2)
+    return write_dataset(tmp_path / "d", 0, 20, 32, labels=("edges",))
+
+
+def test_a_page_lists_some_of_the_shards(three_pages: Path) -> None:
+    """What is told of its frames is of these, whatever their place among all."""
+    write_exclusions(Dataset(three_pages), [FrameIdentity("0-9", 1)])
+    live = Live.open([str(three_pages)])
+    shards = Dataset(three_pages).shards()
+    assert [live.listing(page)[0].shard_names for page in range(3)] == [shards[:2], shards[2:4], shards[4:]]
+    assert live.excluded == [{(2, 5)}] and live.listing(1)[0].excluded == [(0, 5)]
+    assert live.shard_name(0, 4) == shards[4]
+    with pytest.raises(NotThere, match="there is no page 3"):
+        live.page(3)
+    shown = json.loads(live.page(1).decode().partition('id="report">')[2].partition("</script>")[0])
+    [dataset] = shown["datasets"]
+    assert (shown["page"], shown["pages"], dataset["first"], dataset["shard_names"]) == (1, 3, 2, shards[2:4])
+    assert dataset["figures"]["rows"] == 80 and len(dataset["clips"]["start"]) == 8
+    live.look()
+    for _ in range(400):
+        if live.state(1)["figures"][0]["state"] == "done":
+            break
+        time.sleep(0.025)
+    for page, frames in enumerate((32, 32)):
+        known = live.known_figures(0, 0, page)
+        assert len(known["rows"]) == len(known["odd"]) == frames and all(known["rows"])
+    live.close()
+
+
+@pytest.mark.browser
+@without_chromium
+def test_the_next_page_shows_the_next_shards(watched: Watched, serve: Serve, three_pages: Path) -> None:
+    page = watched.open(serve(str(three_pages)))
+    assert "page 1 of 3" in watched.text("#pager") and "32 of 32 on this page" in watched.text("#shown")
+    with page.expect_navigation():
+        page.click("#pager a")
+    page.wait_for_selector("html[data-ready=yes]")
+    assert "page 2 of 3" in watched.text("#pager") and "80 in all" in watched.text("#shown")
+    page.wait_for_selector("#tile0 img.base")
+    assert any("/picture/0/2/0/image" in url for url in watched.requests)
+    page.focus("#grid")
+    page.keyboard.press("Home")
+    page.keyboard.press("x")
+    page.click("#save")
+    watched.until("document.getElementById('status').textContent.startsWith('saved')")
+    assert exclusions_of(Dataset(three_pages)) == {FrameIdentity("0-8", 0)}
+    watched.open(page.url)
+    page.wait_for_selector("#tile0.excluded")
 
 
 @pytest.mark.browser

@@ -41,20 +41,26 @@ class Measure:
         return score > trivial if self.higher_is_better else score < trivial
 
 
+ANYTHING = Needs()
+ACCURACY = Measure("accuracy", "", True)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a task asks of the trunk, and what it will judge the answer by.
 
     target: whatever its `judge` wants. weight: float (N, …) ≥ 0, 0 where nothing counts; a sum over what counts
     is divided by how many places of it are positive. images: (N, k, 3, h, w), uint8 or 0 … 255, k views of N
-    samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. teacher: the
-    averaged model's answer, where the run learns from it as well.
+    samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. held: further
+    images that the trunk sees with its weights held, so that they alone get a gradient (see `Seen.held`). teacher:
+    the averaged model's answer, where the run learns from it as well.
     """
 
     target: Any
     weight: Tensor
     images: Tensor | None = None
     maps: bool = False
+    held: Tensor | None = None
     teacher: Tensor | None = None
 
     def count(self) -> Tensor:
@@ -67,12 +73,13 @@ class Seen:
     """What the trunk makes of a task's images, all of one size in one call, whichever task they are of.
 
     stages: feature maps (N k, C, h, w), finest first, in the trunk's precision. shared: the pyramid's feature
-    (N k, width, side / 4, side / 4), float32, if it was asked for. views: k.
+    (N k, width, side / 4, side / 4), float32, if it was asked for. views: k. held: the same of `Asked.held`.
     """
 
     stages: Sequence[Tensor]
     shared: Tensor | None
     views: int
+    held: Seen | None = None
 
     @cached_property
     def deep(self) -> Tensor:
@@ -103,18 +110,16 @@ class Task:
     paper: str = ""
     compares: bool = False
     trivial: str = "chance"
-    _needs: Needs = Needs()
-    _measure: Measure = Measure("accuracy", "", True)
 
     @property
     def needs(self) -> Needs:
         """What data must have to feed it."""
-        return self._needs
+        return ANYTHING
 
     @property
     def measure(self) -> Measure:
         """What its score is."""
-        return self._measure
+        return ACCURACY
 
     @property
     def classes(self) -> int:
@@ -128,6 +133,22 @@ class Task:
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Views and target of a batch, a pure function of its samples and their seeds (`draw`)."""
         raise NotImplementedError(f"{self.name} asks for nothing")
+
+    @property
+    def every(self) -> int:
+        """Steps between versions of the labels that it makes itself with `assign`; 0: it makes none."""
+        return 0
+
+    def assign(self, head: nn.Module, features: Tensor, previous: Tensor | None, seed: int) -> Tensor:
+        """A label (n, …) for each of n clips, which `ask` finds in ``batch[label_of(self.name)]``.
+
+        features: (n, C) of one frame a clip, by the averaged trunk; previous: the labels of the version before.
+        """
+        raise NotImplementedError(f"{self.name} makes no labels")
+
+    def paint(self, head: nn.Module, asked: Asked) -> Asked:
+        """What it asks, with images that it has made itself, for a task that owns a generator."""
+        return asked
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Any:
         """What the head says, float32; here of all views' deep features together, logits (N, classes)."""
@@ -172,6 +193,16 @@ class Task:
 def everyone(batch: Batch) -> Tensor:
     """Weights (B,) of one for every sample of a batch."""
     return torch.ones(len(batch["seed"]), device=batch["image"].device)
+
+
+def label_of(name: str) -> str:
+    """Where a batch holds the labels that the task of that name has made."""
+    return f"label of {name}"
+
+
+def labelled_by_book(batch: Batch) -> Tensor:
+    """Weights (B,) of one for samples whose label such a task has made, zero for others."""
+    return (batch["window"] >= 0).float()
 
 
 def first(batch: Batch) -> Tensor:

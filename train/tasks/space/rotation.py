@@ -20,7 +20,7 @@ TURNS = 4
 class Rotation(Task):
     """By which of four turns an image was turned; the head is a linear layer on the last stage, as in the paper.
 
-    Smaller than there: one turn an image and step, drawn for it. `views` = 4 shows all of them, as there.
+    Smaller than in the paper: one turn an image and step, drawn for it. `views` = 4 shows all of them, as there.
     """
 
     views: int = 1
@@ -28,7 +28,10 @@ class Rotation(Task):
     name = "rotation"
     system = "RotNet"
     family = FAMILIES[1]
-    paper = "Gidaris, Singh and Komodakis, Unsupervised representation learning by predicting rotations, 2018"
+    paper = (
+        "Gidaris, Singh and Komodakis, "
+        "Unsupervised representation learning by predicting image rotations, 2018"
+    )
     classes = TURNS
 
     def __post_init__(self) -> None:

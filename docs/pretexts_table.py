@@ -1,0 +1,58 @@
+"""Writes the table of docs/pretexts.md anew, from what each task says of itself.
+
+python docs/pretexts_table.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from freelabels.train.tasks.contract.task import FAMILIES, Task
+from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.tasks import tasks
+
+PAGE = Path(__file__).parent / "pretexts.md"
+BEGIN, END = "<!-- table: python docs/pretexts_table.py -->\n", "<!-- end of table -->\n"
+
+
+def table() -> str:
+    """Markdown: a part a family, a row a task."""
+    lines: list[str] = []
+    for family in FAMILIES:
+        rows = [task for task in tasks().values() if task.family == family and _told(task)]
+        if rows:
+            lines += [
+                f"### {family.capitalize()}",
+                "",
+                "| task | system, paper | what it asks | what is smaller |",
+            ]
+            lines += ["|---|---|---|---|", *map(_row, rows), ""]
+    return "\n".join(lines)
+
+
+def _told(task: Task) -> bool:
+    return bool(task.system) or not isinstance(task, Labelled)
+
+
+def _row(task: Task) -> str:
+    if isinstance(task, Labelled):
+        what, smaller = f"The stored field {', '.join(task.reads)}.", ""
+    else:
+        about = re.sub(r"\s+", " ", type(task).__doc__ or "").strip()
+        what, _, smaller = about.partition("Smaller than in the paper: ")
+    first, _, more = what.strip().partition(". ")
+    what = f"{first.rstrip('.')}. {more}".strip()
+    smaller = smaller[:1].upper() + smaller[1:]
+    system = f"**{task.system}.** " if task.system else ""
+    return f"| `{task.name}` | {system}{task.paper} | {what} | {smaller} |"
+
+
+def written(page: str) -> str:
+    """The page with the table as it is now."""
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + "\n" + table() + "\n" + END + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))

@@ -1,0 +1,95 @@
+"""An encoder and a generator that undo each other, as nobody can tell their pairs apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from freelabels.generators.contract.fields import Array
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape, with_weights_held
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.montage import montage
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
+from freelabels.train.tasks.contract.views import LEVEL, SPREAD
+from freelabels.train.tasks.generation.generators import NOISE, Convolutional, Judge, made, real, shrunk
+
+
+class Heads(nn.Module):
+    """The encoder's last layer, the generator, and who judges pairs of image and code."""
+
+    def __init__(self, channels: int, side: int):
+        super().__init__()
+        self.encoder = nn.Linear(channels, NOISE)
+        self.generator = Convolutional(side)
+        self.judge = Judge(beside=NOISE)
+
+
+@dataclass(frozen=True)
+class BiGAN(Task):
+    """Pairs of an image and its code by the trunk against pairs of noise and the image made of it.
+
+    The trunk is the encoder and not the judge: a small net of its own tells the pairs apart, and trunk and
+    generator learn against it with its weights held. The score is the mean absolute error of G(E(x)), beside that
+    of another image's. Smaller than in the paper: images of 32 pixels.
+    """
+
+    side: int = 32
+
+    name = "bigan"
+    system = "BiGAN"
+    family = FAMILIES[0]
+    paper = "Donahue, Krähenbühl and Darrell, Adversarial feature learning, 2017"
+    measure = Measure("error of the reconstruction", "", False)
+    trivial = "another image's reconstruction"
+
+    def __post_init__(self) -> None:
+        if self.side not in (32, 64, 128):
+            raise ValueError("side is 32, 64 or 128")
+
+    def head(self, shape: Shape) -> nn.Module:
+        """Encoder's last layer, generator, judge."""
+        return Heads(shape.channels[-1], self.side)
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """The image at the generator's size; target: the noise."""
+        return Asked(draw.normal(NOISE), everyone(batch), shrunk(first(batch), self.side)[:, None])
+
+    def answer(self, head: Heads, seen: Seen, asked: Asked) -> dict[str, Tensor]:  # type: ignore[override]
+        """Logits (N,) of both pairs, for the judge and for the others; in evaluation the reconstruction."""
+        assert asked.images is not None
+        image, code = _around_zero(asked.images[:, 0]), head.encoder(seen.deep[:, 0])
+        if not head.training:
+            return {"again": head.generator(code)}
+        painted = _around_zero(head.generator(asked.target))
+        return {
+            "real": head.judge(image, code.detach()),
+            "made": head.judge(painted.detach(), asked.target),
+            "encoder": with_weights_held(head.judge, image, code),
+            "generator": with_weights_held(head.judge, painted, asked.target),
+        }
+
+    def judge(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
+        """The judge's loss, and the others' for being taken for each other."""
+        each = (
+            real(answer["real"]) + made(answer["made"]) + made(answer["encoder"]) + real(answer["generator"])
+        )
+        return (asked.weight * each).sum()
+
+    def score(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
+        """Mean absolute errors."""
+        assert asked.images is not None
+        again = answer["again"]
+        errors = [(one - asked.images[:, 0]).abs().mean((1, 2, 3)) for one in (again, again.roll(1, 0))]
+        return torch.stack(errors, 1).double()
+
+    def picture(self, answer: dict[str, Tensor], asked: Asked, side: int) -> Array:
+        """The image and its reconstruction."""
+        assert asked.images is not None
+        return montage(torch.cat([asked.images, answer["again"][:, None]], 1), side)
+
+
+def _around_zero(image: Tensor) -> Tensor:
+    return (image - LEVEL) / SPREAD

@@ -1,0 +1,133 @@
+"""Real or made: the trunk judges what a generator makes of noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from freelabels.generators.contract.fields import Array
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape, with_weights_held
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.montage import montage
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
+from freelabels.train.tasks.generation.frechet import frechet, random_features
+from freelabels.train.tasks.generation.generators import (
+    NOISE,
+    Convolutional,
+    Dense,
+    made,
+    real,
+    shrunk,
+)
+
+Logits = tuple[
+    Tensor, Tensor, Tensor
+]  # (N,) each: of the real one, of the made one, of the made one for its maker
+
+
+class Opponents(nn.Module):
+    """A generator, and the judge's last layer."""
+
+    def __init__(self, generator: nn.Module, judge: nn.Module):
+        super().__init__()
+        self.generator, self.judge = generator, judge
+
+
+@dataclass(frozen=True)
+class GAN(Task):
+    """Whether an image is real or made by a generator of two full layers, which learns not to be told apart.
+
+    The judge is the trunk and a linear layer. It sees real and made images; the generator's gradient comes through
+    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss.
+    Smaller than in the paper: one step of each in turn is one step of both; images of 32 pixels.
+    """
+
+    side: int = 32
+
+    name = "gan"
+    system = "GAN"
+    family = FAMILIES[0]
+    paper = "Goodfellow et al., Generative adversarial nets, 2014"
+    measure = Measure("Fréchet distance on a random net", "", False)
+    trivial = "the mean image"
+
+    def __post_init__(self) -> None:
+        if self.side not in (32, 64, 128):
+            raise ValueError("side is 32, 64 or 128")
+
+    def generator(self) -> nn.Module:
+        """Noise → images."""
+        return Dense(self.side)
+
+    def head(self, shape: Shape) -> nn.Module:
+        """Generator and last layer of the judge."""
+        return Opponents(self.generator(), nn.Linear(shape.channels[-1], 1))
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """The image at the generator's size; target: the noise."""
+        images = shrunk(first(batch), self.side)[:, None]
+        return Asked(draw.normal(NOISE), everyone(batch), images)
+
+    def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
+        """The real image and the made one; the made one again for its maker."""
+        assert asked.images is not None
+        images = head.generator(asked.target)[:, None]
+        return replace(asked, images=torch.cat([asked.images, images.detach()], 1), held=images)
+
+    def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
+        """Logits, positive = real."""
+        assert seen.held is not None
+        told = head.judge(seen.deep)[..., 0]
+        maker = with_weights_held(head.judge, seen.held.deep)[..., 0]
+        return told[:, 0], told[:, 1], maker[:, 0]
+
+    def judge(self, answer: Logits, asked: Asked) -> Tensor:
+        """Both sides' losses."""
+        each: Tensor = real(answer[0]) + made(answer[1]) + real(answer[2])
+        return (asked.weight * each).sum()
+
+    def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
+        """Features of a random net: of real images, of made ones; the real one's pixels' mean."""
+        assert asked.images is not None
+        pair = [random_features(asked.images[:, k]) for k in range(2)]
+        mean = asked.images[:, 0].mean((2, 3)).double()
+        return *pair, mean, (asked.weight > 0).double()
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """Fréchet distances: of made images, and of one image of the mean colour, from real ones."""
+        counts = columns[3] > 0
+        genuine, ours, mean = (column[counts] for column in columns[:3])
+        if len(genuine) < 2:
+            return math.nan, math.nan, math.nan
+        flat = mean.mean(0)[None, :, None, None].expand(1, 3, self.side, self.side)
+        constant = random_features(flat).expand(len(genuine), -1).to(genuine.device)
+        return frechet(genuine, ours), frechet(genuine, constant), math.nan
+
+    def picture(self, answer: object, asked: Asked, side: int) -> Array:
+        """The real one and the made one."""
+        assert asked.images is not None
+        return montage(asked.images[:, :2], side)
+
+
+@dataclass(frozen=True)
+class DCGAN(GAN):
+    """As gan, with a generator of transposed convolutions.
+
+    Smaller than in the paper: group norm for batch norm, so that a batch may be split; the judge is the trunk.
+    """
+
+    name = "dcgan"
+    system = "DCGAN"
+    paper = (
+        "Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional "
+        "generative adversarial networks, 2015"
+    )
+
+    def generator(self) -> nn.Module:
+        """Noise → images."""
+        return Convolutional(self.side)
