@@ -5,7 +5,7 @@
     python -m benchmarks.realism --photos DIR --renders DIR       # and pictures rendered before
 
 Random features see colours, contrasts, edges and textures and know nothing else, so that no training can hide what
-differs. 50 % is what can't be told apart. Both kinds are cut square, shrunk and compressed in the same way. Half of
+differs. 50 % cannot be told apart. Both kinds are cut square, shrunk and compressed in the same way. Half of
 the pictures train the probe and half test it, five times over; a photo's crops stay together.
 
 Cost: about three CPU minutes, most of it rendering.
