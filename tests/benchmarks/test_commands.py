@@ -28,7 +28,6 @@ SMALLEST = {
     "loader": ("--size 32 --batch 2 --batches 2 --workers 0", "waiting for data"),
     "noise": ("--seeds 1 --steps 2 --choices confidence", "of confidence over plain"),
     "page": ("--frames 200 --size 24", ""),
-    "realism": ("--count 8 --nets 1", "% right"),
     "pretexts": (
         "--only rotation --megapixels .05 --size 32 --batch 4 --backbone test_resnet --photos 8 --scored 8",
         "accuracy (chance)",
@@ -50,9 +49,7 @@ SMALLEST = {
 }
 
 # Those that render, or plan renders.
-RENDERS = {
-    command for command in SMALLEST if command.startswith(("realism", "render", "label_model", "labels"))
-}
+RENDERS = {command for command in SMALLEST if command.startswith(("render", "label_model", "labels"))}
 RENDERS |= {f"scaling {part}" for part in ("driver", "plan", "simulate", "workers")}
 
 
