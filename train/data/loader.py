@@ -50,8 +50,9 @@ class Loader:
 
     A batch holds ``image`` uint8 (B, T, 3, H, W); each field x of `fields` as float32 (B, T, C, H, W), 0 where
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
-    and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window`` and ``seed`` (B,) int64.
-    `waited` counts the seconds the caller spent waiting for data.
+    and ``camera_pose`` float64, other tables int64 (B, T), where asked for; ``domain``, ``epoch``, ``window``,
+    ``clip`` (a run of windows) and ``seed`` (B,) int64. `waited` counts the seconds the caller spent waiting for
+    data.
 
     A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
     is told a sentence, once a revision.
@@ -142,21 +143,17 @@ class Loader:
 
     def evaluation(self, most: int) -> Iterator[Batch]:
         """Centre views of up to `most` held-out windows, spread evenly, in batches; this rank's share."""
-        chosen = evenly(self.held_out, most)[self.rank :: self.world]
+        chosen = [self.catalogue.windows[number] for number in evenly(self.held_out, most)]
+        chosen = chosen[self.rank :: self.world]
         for k in range(0, len(chosen), self.config.batch):
-            numbers = chosen[k : k + self.config.batch]
-            yield self.centred([self.catalogue.windows[number] for number in numbers], numbers)
+            yield self.centred(chosen[k : k + self.config.batch])
 
-    def centred(self, windows: Sequence[Window], numbers: Sequence[int] | None = None) -> Batch:
-        """Centre views of given windows as one batch; their seeds are any, but always the same.
-
-        numbers: of the windows; where they aren't given, the batch has -1.
-        """
+    def centred(self, windows: Sequence[Window]) -> Batch:
+        """Centre views of given windows as one batch; their seeds are any, but always the same."""
         samples = [self._read(window, None) for window in windows]
         self._shards.close()
         seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
-        told = zip(samples, seeds, numbers or [-1] * len(samples), strict=True)
-        return collate([sample | _numbers(epoch=0, window=w, seed=seed) for sample, seed, w in told])
+        return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
 
     def _revision(self, window: Window) -> str:
         """Folder name of the revision that the window's shard is read in."""
@@ -206,10 +203,13 @@ class Loader:
         seen = resampler.image(image)
         if rng is not None:
             seen = change_light(self.config.augment, seen, rng)
-        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2), **_numbers(domain=window.domain)}
+        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2)}
+        out |= _numbers(domain=window.domain, clip=window.run)
         for name in self.fields:
             if name in CAMERA:
                 out |= self._table(name, stored, resampler)
+            elif field_of(name).kind is Kind.TABLE:
+                out |= self._per_frame(name, stored, ids.get(name))
             else:
                 out |= self._label(name, stored, resampler, ids.get(name))
         return out
@@ -238,6 +238,13 @@ class Loader:
             return {name: np.full((self.config.frames, *shape), np.nan)}
         carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
         return {name: carried(stored[name])}
+
+    def _per_frame(
+        self, name: str, stored: dict[str, Array], ids: NDArray[np.int64] | None
+    ) -> dict[str, Array]:
+        """Ids by frame, int64 (T,); -1 where there is none. ids: as of `_label`."""
+        values = stored.get(name, np.full(self.config.frames, -1)).astype(np.int64)
+        return {name: values if ids is None else np.where(values < 0, -1, ids[values])}
 
     def _label(
         self, name: str, stored: dict[str, Array], resampler: Resampler, ids: NDArray[np.int64] | None

@@ -1,102 +1,68 @@
-"""Labels that a task makes of what the network sees: anew at known steps, kept by version in the run's folder.
+"""The book of a run: every version of labels that the run made for itself, in its folder.
 
-A version belongs to a step, and is made of the averaged network as it is then. A run that goes on at an earlier
-step comes to the same network and finds the file, so it is the run that never stopped.
+    runs/first/book/deep_cluster/000003.npz        version 3, whole or not there
+
+Each is written to another name, to the disk, then renamed. The same labels give the same bytes.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.train.data.loader import Batch
-from freelabels.train.model import ranks
+from freelabels.ground.faults import reached
 from freelabels.train.run.logs import writing
-from freelabels.train.run.state import RunState
-from freelabels.train.tasks.contract.task import Task, label_of
+from freelabels.train.tasks.contract.online import Labels
 
-BOOK = "book"
-
-
-def renew(state: RunState, number: int) -> None:
-    """Have the labels that belong to a step, of every task that makes its own. Called by every rank.
-
-    number: the step, counted from 0: the one that comes next, or one that was. Raises UserError where a version is
-    missing that can't be made any more.
-    """
-    for name, task in state.learner.tasks.items():
-        if not task.every:
-            continue
-        version = number // task.every
-        if state.labels.get(name, (-1,))[0] == version:
-            continue
-        path = _path(state, name, version)
-        if not ranks.of_first(path.exists()):
-            if number % task.every or number != state.step:
-                raise UserError(f"{path} is missing, without which the run can't go on; start a new one")
-            _make(state, name, task, version, path)
-        with np.load(path, allow_pickle=False) as file:
-            state.labels[name] = (version, torch.from_numpy(file["labels"]))
+BOOK = "book"  # in the run's folder
+CLIPS, WHOLE = "clips.", "whole."  # before names in a file
 
 
-def with_labels(state: RunState, batch: Batch) -> Batch:
-    """The batch, and for every task that makes its own labels those of its samples; of window -1 any."""
-    out = dict(batch)
-    for name, (_, labels) in state.labels.items():
-        numbers = np.maximum(batch["window"].numpy(), 0)
-        out[label_of(name)] = labels[torch.from_numpy(state.catalogue.windows.run_of(numbers))]
-    return out
+def page(folder: Path, task: str, version: int) -> Path:
+    """The file of a version."""
+    return folder / BOOK / task / f"{version:06d}.npz"
 
 
-def forget(folder: Path) -> None:
-    """Remove what a run that never came to a checkpoint left."""
-    shutil.rmtree(folder / BOOK, ignore_errors=True)
+def put(folder: Path, task: str, labels: Labels) -> None:
+    """Write a version, over one that is there. Raises UserError if it can't be written."""
+    path, content = page(folder, task, labels.version), io.BytesIO()
+    arrays = {f"{CLIPS}{name}": array for name, array in labels.clips.items()}
+    arrays |= {f"{WHOLE}{name}": array for name, array in labels.whole.items()}
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with scratch.open("wb") as file:
+                file.write(content.getvalue())
+                file.flush()
+                os.fsync(file.fileno())
+            reached("book: written")
+            scratch.replace(path)
+            reached("book: replaced")
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
-def _path(state: RunState, name: str, version: int) -> Path:
-    return state.folder / BOOK / name / f"{version:06d}.npz"
-
-
-def _make(state: RunState, name: str, task: Task, version: int, path: Path) -> None:
-    """Write a version: of every run of windows a label, from the centre view of its first frame."""
-    with state.averaged(), torch.no_grad():
-        features = _features(state)
-        if ranks.rank() == 0:
-            previous = state.labels[name][1] if name in state.labels else None
-            seed = int(np.random.SeedSequence(state.config.seed, spawn_key=(version,)).generate_state(1)[0])
-            head = state.learner.model.heads[name]
-            labels = task.assign(head, features.to(state.device), previous, seed)
-            with writing(state.folder):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                scratch = path.with_name(f".{path.name}.{os.getpid()}")
-                with scratch.open("wb") as file:
-                    np.savez(file, labels=labels.cpu().numpy())
-                scratch.replace(path)
-    ranks.barrier()
-
-
-def _features(state: RunState) -> Tensor:
-    """The last stage's mean over places (runs, C), float32, of all runs of windows, on every rank."""
-    windows = state.catalogue.windows
-    first = windows.first[:-1].astype(np.int64)
-    mine = first[ranks.rank() :: ranks.world()]
-    parts = []
-    for k in range(0, len(mine), state.config.loader.batch):
-        batch = state.loader.centred(
-            [windows[int(number)] for number in mine[k : k + state.config.loader.batch]]
-        )
-        stage = state.learner.model.backbone(batch["image"][:, 0].to(state.device))[-1]
-        parts.append(stage.float().mean((2, 3)).cpu())
-    every: Sequence[Any] = ranks.gather(torch.cat(parts))
-    out = torch.empty(len(first), parts[0].shape[1])
-    for number, part in enumerate(every):
-        out[number :: ranks.world()] = part
-    return out
+def get(folder: Path, task: str, version: int) -> Labels:
+    """Read a version. Raises UserError if it is missing or damaged."""
+    path = page(folder, task, version)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} is missing, the labels that the run goes on with; put it back, or start a new run"
+        ) from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(f"{path} is damaged and can't be read: {error}; start a new run") from error
+    parts = [
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        for prefix in (CLIPS, WHOLE)
+    ]
+    return Labels(version, *parts)

@@ -18,6 +18,12 @@ from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.clusters.boosting import Boosting
+from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding
+from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
+from freelabels.train.tasks.clusters.graph_constraint import GraphConstraint
+from freelabels.train.tasks.clusters.joint_cluster import JointCluster
+from freelabels.train.tasks.clusters.predict_noise import PredictNoise
 from freelabels.train.tasks.colour.colourful import ColorfulColorization
 from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
 from freelabels.train.tasks.colour.split_brain import SplitBrain
@@ -31,8 +37,6 @@ from freelabels.train.tasks.generation.self_gan import SelfGAN
 from freelabels.train.tasks.generation.srgan import SRGAN
 from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.labelled import Labelled
-from freelabels.train.tasks.similarity.deep_cluster import DeepCluster
-from freelabels.train.tasks.similarity.predict_noise import PredictNoise
 from freelabels.train.tasks.similarity.simclr import SimCLR
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
 from freelabels.train.tasks.space.context_prediction import ContextPrediction
@@ -67,10 +71,14 @@ BUILT_IN: tuple[Task, ...] = (
     WGAN(),
     BiGAN(),
     SelfGAN(),
-    DeepCluster(),
-    PredictNoise(),
     SimCLR(),
     Masked(),
+    DeepCluster(),
+    JointCluster(),
+    ClusterEmbedding(),
+    GraphConstraint(),
+    PredictNoise(),
+    Boosting(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
@@ -118,7 +126,7 @@ def choose(
             task = replace(task, robust=robust or task.robust)
             if task.channels is None:
                 task = replace(task, channels=len(_table(task, names)))
-        chosen[name] = task
+        chosen[name] = task.fitted(names)
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -126,6 +126,10 @@ class Task:
         """How many answers there are to choose from."""
         raise NotImplementedError(f"{self.name} doesn't say how many classes it has")
 
+    def fitted(self, names: Mapping[str, tuple[str, ...]]) -> Task:
+        """It, for data with these tables of names by field."""
+        return self
+
     def head(self, shape: Shape) -> nn.Module:
         """Everything with parameters that is the task's own, for a trunk of that shape."""
         raise NotImplementedError(f"{self.name} has no head")
@@ -133,18 +137,6 @@ class Task:
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Views and target of a batch, a pure function of its samples and their seeds (`draw`)."""
         raise NotImplementedError(f"{self.name} asks for nothing")
-
-    @property
-    def every(self) -> int:
-        """Steps between versions of the labels that it makes itself with `assign`; 0: it makes none."""
-        return 0
-
-    def assign(self, head: nn.Module, features: Tensor, previous: Tensor | None, seed: int) -> Tensor:
-        """A label (n, …) for each of n clips, which `ask` finds in ``batch[label_of(self.name)]``.
-
-        features: (n, C) of one frame a clip, by the averaged trunk; previous: the labels of the version before.
-        """
-        raise NotImplementedError(f"{self.name} makes no labels")
 
     def paint(self, head: nn.Module, asked: Asked) -> Asked:
         """What it asks, with images that it has made itself, for a task that owns a generator."""
@@ -193,16 +185,6 @@ class Task:
 def everyone(batch: Batch) -> Tensor:
     """Weights (B,) of one for every sample of a batch."""
     return torch.ones(len(batch["seed"]), device=batch["image"].device)
-
-
-def label_of(name: str) -> str:
-    """Where a batch holds the labels that the task of that name has made."""
-    return f"label of {name}"
-
-
-def labelled_by_book(batch: Batch) -> Tensor:
-    """Weights (B,) of one for samples whose label such a task has made, zero for others."""
-    return (batch["window"] >= 0).float()
 
 
 def first(batch: Batch) -> Tensor:
