@@ -157,8 +157,8 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
 ) -> None:
     before = digests("labelled")
     summary = label(capsys, version, "labelled")
-    # Each shard is given the saliency that no detector made then. The foreground of photos is made anew: what it was
-    # is saliency now. The stereo shard, also given the depth that its baseline tells, is read and made anew.
+    # Each shard is given the saliency that no detector made then. The foreground of photos is made anew: what it
+    # was is saliency now. The stereo shard, also given the depth that its baseline tells, is read and made anew.
     assert (summary["shards"], summary["made"], summary["failed"]) == (4, 4, 0)
     assert bool(summary["older"]) == bool(OUT_OF_DATE[version])
     after = digests("labelled")
