@@ -105,8 +105,9 @@ def deviation(
     trusted = (trust > TRUSTED) & known
     if not np.isfinite(residual).all() or not trusted.any():
         return None
-    blurred = cv2.GaussianBlur(np.minimum(miss, 4), (0, 0), NOISE_REACH)
-    noise = np.float32(FLOW_NOISE * max(height, width)) + blurred
+    noise = np.float32(FLOW_NOISE * max(height, width)) + cv2.GaussianBlur(
+        np.minimum(miss, 4), (0, 0), NOISE_REACH
+    )
     leftover = off_parallax(residual, noise, trusted)
     common = float(np.quantile(leftover[trusted], COMMON))
     window = (max(height, width) // 8) | 1
