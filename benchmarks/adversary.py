@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.command import run
-from benchmarks.shapes import write_dataset
-from benchmarks.training import held_out_rows, mean_and_spread, small_config
+from benchmarks.tools.command import run
+from benchmarks.tools.shapes import write_dataset
+from benchmarks.tools.training import held_out_rows, mean_and_spread, small_config
 from freelabels.generators.contract.fields import confidence_name
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset

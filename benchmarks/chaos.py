@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.command import on_one_thread, run
+from benchmarks.tools.command import on_one_thread, run
 from freelabels.pipeline.quality.verify import VerifyWork, verify_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import label

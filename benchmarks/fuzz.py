@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.command import run
+from benchmarks.tools.command import run
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.examine import examine

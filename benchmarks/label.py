@@ -30,8 +30,8 @@ import cv2
 import freelabels.pipeline.sources.scan
 import freelabels.pipeline.stages.label
 import freelabels.pipeline.stages.label_shard
-from benchmarks.command import on_one_thread, run
-from benchmarks.process import cpu_seconds
+from benchmarks.tools.command import on_one_thread, run
+from benchmarks.tools.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.shards.dataset import Dataset

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from skimage.filters import threshold_otsu
 
-from benchmarks.command import run
 from benchmarks.labels.footage import drawn_images, moving_clips
 from benchmarks.labels.metrics import calibration_error
+from benchmarks.tools.command import run
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch

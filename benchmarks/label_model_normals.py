@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import run
 from benchmarks.label_model import RENDER_SEED
 from benchmarks.labels.normals import RIGHT, motorcycle
+from benchmarks.tools.command import run
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.normals import Normals

@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.command import run
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.command import run
+from benchmarks.tools.shapes import write_dataset
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command import run
+from benchmarks.tools.command import run
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import MAX_ROWS

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from benchmarks.command import on_one_thread, run
+from benchmarks.tools.command import on_one_thread, run
 from freelabels.ground.errors import UserError
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.render import find_scene, render_clip

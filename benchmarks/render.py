@@ -21,8 +21,8 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from benchmarks.command import Part, on_one_thread, run_parts
-from benchmarks.process import resident_mib
+from benchmarks.tools.command import Part, on_one_thread, run_parts
+from benchmarks.tools.process import resident_mib
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.bullet import pybullet

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import run
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.command import run
+from benchmarks.tools.shapes import write_dataset
 from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.model.ranks import device_of
 from freelabels.train.run.logs import METRICS

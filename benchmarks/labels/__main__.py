@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 
 import benchmarks.labels
-from benchmarks.command import on_one_thread, run
 from benchmarks.labels.depth import depth_rows
 from benchmarks.labels.edges import edge_rows
 from benchmarks.labels.flow import flow_rows
@@ -21,6 +20,7 @@ from benchmarks.labels.normals import normals_rows
 from benchmarks.labels.reliability import reliability_rows
 from benchmarks.labels.rendered import cost_rows, rendered_rows
 from benchmarks.labels.sensitivity import sensitivity_rows
+from benchmarks.tools.command import on_one_thread, run
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.command import run
 from benchmarks.pretexts import __doc__ as about
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.command import run
+from benchmarks.tools.shapes import write_dataset
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset

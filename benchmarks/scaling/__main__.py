@@ -1,7 +1,6 @@
 """Runs the parts: see `benchmarks.scaling`."""
 
 import benchmarks.scaling
-from benchmarks.command import Part, on_one_thread, run_parts
 from benchmarks.scaling.driver import driver
 from benchmarks.scaling.inspect import inspect, look
 from benchmarks.scaling.label import label, relabel
@@ -10,6 +9,7 @@ from benchmarks.scaling.plan import plan, replan
 from benchmarks.scaling.simulate import simulate
 from benchmarks.scaling.store import store
 from benchmarks.scaling.workers import once, workers
+from benchmarks.tools.command import Part, on_one_thread, run_parts
 
 if __name__ == "__main__":
     on_one_thread()

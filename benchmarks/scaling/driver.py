@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.process import cpu_seconds
+from benchmarks.tools.process import cpu_seconds
 from freelabels.pipeline.stages.render import RenderOptions, RenderWork
 from freelabels.pipeline.work.runner import Cluster, run
 

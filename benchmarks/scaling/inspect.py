@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.process import cpu_seconds
 from benchmarks.scaling.steps import step
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.process import cpu_seconds
+from benchmarks.tools.shapes import write_dataset
 from freelabels.pipeline.cards import About, card
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import KEY, canonical, digest

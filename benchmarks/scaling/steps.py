@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.process import peak_mib
+from benchmarks.tools.process import peak_mib
 from freelabels.pipeline.shards.record import canonical
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from benchmarks.shapes import LABELS, write_dataset
+from benchmarks.tools.shapes import LABELS, write_dataset
 from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.train.config import LoaderConfig

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import benchmarks.shards
-from benchmarks.command import on_one_thread, run
 from benchmarks.shards.environment import Cost, Peers, make_environment
 from benchmarks.shards.frames import FIELDS, from_dataset, generated
+from benchmarks.tools.command import on_one_thread, run
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard

@@ -1,4 +1,4 @@
-"""The `freelabels` command: one file a subcommand, each a thin typed function over the layers below.
+"""The `freelabels` command: `main` finds the subcommand in `commands`; what these share lies in `shell`.
 
 Nothing imports it.
 """

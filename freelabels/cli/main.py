@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from freelabels.cli.terminal import BAD_INPUT, FAILED, INTERRUPTED, note, say
+from freelabels.cli.shell.terminal import BAD_INPUT, FAILED, INTERRUPTED, note, say
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.ground.versions import __version__
 
-# name → what it does. The function `NAME` of `freelabels.cli.NAME` is imported when it is asked for: some need
-# libraries that take seconds to import.
+# name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` is imported when it is asked for: some
+# need libraries that take seconds to import.
 COMMANDS = {
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
@@ -32,7 +32,6 @@ COMMANDS = {
     "probe": "Score a run's features on other tasks.",
     "export": "Write a run's backbone for timm.",
 }
-HOMES = {"assign": "export"}  # commands that lie in another one's file
 STANDARD_OUTPUT = 1  # file descriptor
 ABOUT = (
     "Training labels that no human drew. `freelabels COMMAND --help` lists the options of a command, "
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command(name: str) -> Callable[..., int]:
     """The function behind a subcommand: options → exit status."""
-    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.{HOMES.get(name, name)}"), name)
+    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.commands.{name}"), name)
     return function
 
 
@@ -70,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     name, *rest = arguments or ("",)
     try:
         if name in COMMANDS:
-            from freelabels.cli.parsing import called
+            from freelabels.cli.shell.parsing import called
 
             return called(command(name), f"freelabels {name}", rest)
         if name in ("-h", "--help"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.command import run_parts
+from benchmarks.tools.command import run_parts
 from tests.preloaded import RunModule, preloaded
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_the_docstring_says_how_to_run_it_and_what_it_costs(name: str) -> None:
 def test_help_shows_what_it_measures(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.command.on_one_thread", lambda **_: None)  # no new process
+    monkeypatch.setattr("benchmarks.tools.command.on_one_thread", lambda **_: None)  # no new process
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     module = f"benchmarks.{name}" if (HOME / f"{name}.py").is_file() else f"benchmarks.{name}.__main__"
     monkeypatch.delitem(sys.modules, module, raising=False)  # another test may have imported it

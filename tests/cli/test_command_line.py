@@ -13,7 +13,7 @@ import pytest
 
 import freelabels
 from freelabels.cli.main import COMMANDS, command, main
-from freelabels.cli.parsing import options
+from freelabels.cli.shell.parsing import options
 from tests.sources import write_photos
 
 COMMAND = [sys.executable, "-m", "freelabels"]

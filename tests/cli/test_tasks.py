@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.cli.main import main
 from freelabels.train.data.windows import REAL
 from freelabels.train.tasks.tasks import tasks

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import Dataset

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.shapes import scene
+from benchmarks.tools.shapes import scene
 from freelabels.generators.contract.geometry import intrinsics, project, rays
 from freelabels.train.config import AugmentConfig
 from freelabels.train.data.augment import Resampler, View, centre_view, change_light, random_view

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC

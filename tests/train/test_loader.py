@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.cli.main import main
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.exclusions import exclusions_json

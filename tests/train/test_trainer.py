@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.train.config import (
     AdversaryConfig,

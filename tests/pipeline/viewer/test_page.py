@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.page import write_many_frames
-from benchmarks.shapes import write_dataset
+from benchmarks.tools.shapes import write_dataset
 from freelabels.cli.main import main
 from freelabels.generators.contract import fields as contract
 from freelabels.generators.contract.fields import Field, Kind

@@ -7,7 +7,7 @@ import json as json_format
 
 from tyro.conf import Positional
 
-from freelabels.cli.terminal import DONE, say
+from freelabels.cli.shell.terminal import DONE, say
 
 
 def tasks(datasets: Positional[tuple[str, ...]] = (), /, *, json: bool = False) -> int:

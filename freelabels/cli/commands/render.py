@@ -6,8 +6,8 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 import freelabels
-from freelabels.cli.options import FLAT, HERE, Where, compression_of, size_of
-from freelabels.cli.terminal import DONE, FAILED, conclude, reporter, say
+from freelabels.cli.shell.options import FLAT, HERE, Where, compression_of, size_of
+from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""What a run gives away: `freelabels export`, its backbone for timm; `freelabels assign`, clusters of clips."""
+"""`freelabels assign`: clusters of clips by a run's features."""
 
 from __future__ import annotations
 
@@ -6,20 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-import freelabels
-from freelabels.cli.options import FLAT, HERE, Where
-from freelabels.cli.terminal import DONE, conclude, reporter, say
-
-
-def export(run: Positional[str], /, *, out: str) -> int:
-    """Write a run's backbone as safetensors that timm loads, with a model card.
-
-    Args:
-        run: Folder of a run.
-        out: Folder for the weights and the card.
-    """
-    say(f"weights: {freelabels.export(run, out)}")
-    return DONE
+from freelabels.cli.shell.options import FLAT, HERE, Where
+from freelabels.cli.shell.terminal import DONE, conclude, reporter
 
 
 def assign(

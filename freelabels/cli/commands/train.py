@@ -7,8 +7,8 @@ from typing import Annotated
 from tyro.conf import Positional
 
 import freelabels
-from freelabels.cli.options import FLAT
-from freelabels.cli.terminal import DONE, INTERRUPTED, say
+from freelabels.cli.shell.options import FLAT
+from freelabels.cli.shell.terminal import DONE, INTERRUPTED, say
 from freelabels.train.config import TrainConfig
 
 DEFAULTS = TrainConfig()

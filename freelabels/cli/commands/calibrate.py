@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import freelabels
-from freelabels.cli.options import FLAT, HERE, Where, size_of
-from freelabels.cli.terminal import DONE, conclude, reporter
+from freelabels.cli.shell.options import FLAT, HERE, Where, size_of
+from freelabels.cli.shell.terminal import DONE, conclude, reporter
 
 
 def calibrate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tyro.conf import Positional
 
 import freelabels
-from freelabels.cli.terminal import DONE, conclude, reporter
+from freelabels.cli.shell.terminal import DONE, conclude, reporter
 
 
 def prune(

@@ -7,7 +7,7 @@ import json as json_format
 
 from tyro.conf import Positional
 
-from freelabels.cli.terminal import DONE, FAILED, say
+from freelabels.cli.shell.terminal import DONE, FAILED, say
 from freelabels.ground.errors import UserError
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 import freelabels
-from freelabels.cli.options import FLAT, HERE, Where, compression_of, configured, size_of
-from freelabels.cli.terminal import DONE, FAILED, conclude, reporter, say
+from freelabels.cli.shell.options import FLAT, HERE, Where, compression_of, configured, size_of
+from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
 
 

@@ -7,8 +7,8 @@ import dataclasses
 from tyro.conf import Positional
 
 import freelabels
-from freelabels.cli.options import Where
-from freelabels.cli.terminal import DONE, FAILED, conclude, reporter
+from freelabels.cli.shell.options import Where
+from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter
 
 
 def verify(

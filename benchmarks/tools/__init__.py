@@ -1,0 +1,1 @@
+"""What benchmarks share: how they begin and end, what a process costs, made-up data and trainings."""
