@@ -250,9 +250,7 @@ def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
     real: list[str] = []
     synthetic: list[str] = []
     for path in datasets:
-        dataset = Dataset(path)
-        _ = dataset.attributes  # raises NotADataset
-        parts = read_index(dataset, HERE, QUIET).summaries("clips")
+        parts = read_index(Dataset(path), HERE, QUIET).summaries("clips")
         kinds = {
             part.kinds[k] == "render" for _, part in parts for k in np.unique(part.clips["kind"]).tolist()
         }
