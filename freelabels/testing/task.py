@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,11 @@ from freelabels.testing.broken import ContractBroken
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import CAMERA, WEIGHT_SUFFIX, Batch
 from freelabels.train.model import ranks
-from freelabels.train.model.network import Shape
 from freelabels.train.objective.learner import Inputs, Learner, prepare
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.task import FAMILIES, Asked, Task, label_of
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Task
 from freelabels.train.tasks.labelled import Labelled
-from freelabels.train.tasks.space.rotation import Rotation
 from freelabels.train.tasks.tasks import lacking
 
 SIZE, SAMPLES, CLASSES = 64, 6, 3
@@ -106,19 +103,9 @@ def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
         "window": torch.arange(samples),
         "epoch": torch.zeros(samples, dtype=torch.long),
     }
-    if task.every:
-        features = torch.randn(samples, task_shape().channels[-1], generator=g)
-        with torch.no_grad():
-            batch[label_of(task.name)] = task.assign(task.head(task_shape()), features, None, 0)
     for name in task.needs.fields:
         batch |= _labels(name, shape, g)
     return batch
-
-
-@cache
-def task_shape() -> Shape:
-    """Of the small trunk."""
-    return learner(Rotation()).model.shape
 
 
 def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:

@@ -9,12 +9,12 @@ HERE = {
     *("GAN", "DCGAN", "WGAN", "BiGAN", "SelfGAN", "Context Encoder", "CompleNet", "SRGAN"),
     *("ColorfulColorization", "Colorization", "AutoColor", "Split-Brain"),
     *("ImproveContext", "Context Prediction", "Jigsaw", "Damaged Jigsaw", "Arbitrary Jigsaw", "DeepPermNet"),
-    *("RotNet", "Learning2Count", "DeepCluster", "PredictNoise"),
+    *("RotNet", "Learning2Count"),
     *("Edge Detection", "Watching Move", "Cross Domain"),
 }
 MISSING = {
     *("SpotArtifacts", "MultiTask"),
-    *("Boosting", "JointCluster", "ClusterEmbedding", "GraphConstraint"),
+    *("Boosting", "JointCluster", "DeepCluster", "ClusterEmbedding", "GraphConstraint", "PredictNoise"),
 }
 
 

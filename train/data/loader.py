@@ -142,21 +142,17 @@ class Loader:
 
     def evaluation(self, most: int) -> Iterator[Batch]:
         """Centre views of up to `most` held-out windows, spread evenly, in batches; this rank's share."""
-        chosen = evenly(self.held_out, most)[self.rank :: self.world]
+        chosen = [self.catalogue.windows[number] for number in evenly(self.held_out, most)]
+        chosen = chosen[self.rank :: self.world]
         for k in range(0, len(chosen), self.config.batch):
-            numbers = chosen[k : k + self.config.batch]
-            yield self.centred([self.catalogue.windows[number] for number in numbers], numbers)
+            yield self.centred(chosen[k : k + self.config.batch])
 
-    def centred(self, windows: Sequence[Window], numbers: Sequence[int] | None = None) -> Batch:
-        """Centre views of given windows as one batch; their seeds are any, but always the same.
-
-        numbers: of the windows; where they aren't given, the batch has -1.
-        """
+    def centred(self, windows: Sequence[Window]) -> Batch:
+        """Centre views of given windows as one batch; their seeds are any, but always the same."""
         samples = [self._read(window, None) for window in windows]
         self._shards.close()
         seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
-        told = zip(samples, seeds, numbers or [-1] * len(samples), strict=True)
-        return collate([sample | _numbers(epoch=0, window=w, seed=seed) for sample, seed, w in told])
+        return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
 
     def _revision(self, window: Window) -> str:
         """Folder name of the revision that the window's shard is read in."""

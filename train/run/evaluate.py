@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -47,21 +47,12 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(
-    learner: Learner,
-    loader: Loader,
-    device: torch.device,
-    windows: int,
-    with_labels: Callable[[Batch], Batch] = dict,
-) -> list[Score]:
-    """Score every task on up to `windows` held-out windows: on all, and with both domains on each alone.
-
-    with_labels: adds to a batch the labels that tasks have made themselves.
-    """
+def evaluate(learner: Learner, loader: Loader, device: torch.device, windows: int) -> list[Score]:
+    """Score every task on up to `windows` held-out windows: on all, and with both domains on each alone."""
     kept: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in learner.tasks}
     learner.eval()
     for batch in loader.evaluation(windows):
-        inputs = prepare(learner.tasks, to_device(with_labels(batch), device))
+        inputs = prepare(learner.tasks, to_device(batch, device))
         told = learner.predict(inputs)
         for name, task in learner.tasks.items():
             columns = task.keep(told.answers[name], told.asked[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,6 @@ class RunState:
     scheduler: Any
     ema: ModelEmaV3
     step: int = 0
-    labels: dict[str, tuple[int, torch.Tensor]] = field(default_factory=dict)  # by task: version, a row a run
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

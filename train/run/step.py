@@ -14,7 +14,6 @@ from freelabels.ground.errors import UserError
 from freelabels.train.data.loader import Batch, to_device
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import TEACHER_OFF, Inputs, Learner, prepare
-from freelabels.train.run.book import renew, with_labels
 from freelabels.train.run.state import RunState
 
 
@@ -24,8 +23,7 @@ def step(state: RunState, batches: Sequence[Batch]) -> dict[str, Any]:
     Raises UserError if a loss or the gradient isn't finite; then no weight was changed.
     """
     config, learner = state.config, state.learner
-    renew(state, state.step)
-    parts = [prepare(learner.tasks, to_device(with_labels(state, batch), state.device)) for batch in batches]
+    parts = [prepare(learner.tasks, to_device(batch, state.device)) for batch in batches]
     learner.adversary.advance((state.step + 1) / config.steps)
     teacher = (lambda part: _teach(state, part)) if config.robust.choice == "bootstrap" else None
     losses, adversarial = backward(learner, state.wrapped, parts, teacher)

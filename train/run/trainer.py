@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAINS
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
-from freelabels.train.run.book import forget, renew, with_labels
 from freelabels.train.run.checks import run_folder
 from freelabels.train.run.evaluate import Score, draw, evaluate
 from freelabels.train.run.logs import Log, writing
@@ -62,8 +60,6 @@ def fit(
     with ranks.group(config.device) as device:
         state = begin(real, synthetic, folder, config, ranks.of_first(resume), device)
         active = ranks.rank() == 0
-        if active and not state.step:
-            forget(folder)
         with Log(folder, config.steps, state.step, active, quiet) as log, _interrupts() as stop:
             _introduce(state, log)
             speed = _loop(state, log, stop, on_step)
@@ -148,14 +144,12 @@ def _show(state: RunState, log: Log) -> list[Score]:
     loader, learner = state.loader, state.learner
     if not len(loader.held_out):
         log.say("nothing is held out: each domain has a single source, so there are no scores")
-    renew(state, max(0, state.step - 1))
     with state.averaged(), torch.random.fork_rng(devices=[]):
-        labels = partial(with_labels, state)
-        scores = evaluate(learner, loader, state.device, state.config.evaluate, labels)
+        scores = evaluate(learner, loader, state.device, state.config.evaluate)
         log.scores(state.step, scores)
         if ranks.rank() == 0:
             shown = loader.some(loader.held if loader.held.any() else ~loader.held, 3)
-            log.pictures(state.step, draw(learner, labels(loader.centred(shown)), state.device))
+            log.pictures(state.step, draw(learner, loader.centred(shown), state.device))
     ranks.barrier()
     return scores
 

@@ -31,8 +31,6 @@ from freelabels.train.tasks.generation.self_gan import SelfGAN
 from freelabels.train.tasks.generation.srgan import SRGAN
 from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.labelled import Labelled
-from freelabels.train.tasks.similarity.deep_cluster import DeepCluster
-from freelabels.train.tasks.similarity.predict_noise import PredictNoise
 from freelabels.train.tasks.similarity.simclr import SimCLR
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
 from freelabels.train.tasks.space.context_prediction import ContextPrediction
@@ -67,8 +65,6 @@ BUILT_IN: tuple[Task, ...] = (
     WGAN(),
     BiGAN(),
     SelfGAN(),
-    DeepCluster(),
-    PredictNoise(),
     SimCLR(),
     Masked(),
 )

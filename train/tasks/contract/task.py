@@ -134,18 +134,6 @@ class Task:
         """Views and target of a batch, a pure function of its samples and their seeds (`draw`)."""
         raise NotImplementedError(f"{self.name} asks for nothing")
 
-    @property
-    def every(self) -> int:
-        """Steps between versions of the labels that it makes itself with `assign`; 0: it makes none."""
-        return 0
-
-    def assign(self, head: nn.Module, features: Tensor, previous: Tensor | None, seed: int) -> Tensor:
-        """A label (n, …) for each of n clips, which `ask` finds in ``batch[label_of(self.name)]``.
-
-        features: (n, C) of one frame a clip, by the averaged trunk; previous: the labels of the version before.
-        """
-        raise NotImplementedError(f"{self.name} makes no labels")
-
     def paint(self, head: nn.Module, asked: Asked) -> Asked:
         """What it asks, with images that it has made itself, for a task that owns a generator."""
         return asked
@@ -193,16 +181,6 @@ class Task:
 def everyone(batch: Batch) -> Tensor:
     """Weights (B,) of one for every sample of a batch."""
     return torch.ones(len(batch["seed"]), device=batch["image"].device)
-
-
-def label_of(name: str) -> str:
-    """Where a batch holds the labels that the task of that name has made."""
-    return f"label of {name}"
-
-
-def labelled_by_book(batch: Batch) -> Tensor:
-    """Weights (B,) of one for samples whose label such a task has made, zero for others."""
-    return (batch["window"] >= 0).float()
 
 
 def first(batch: Batch) -> Tensor:
