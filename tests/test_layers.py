@@ -35,6 +35,7 @@ LAYERS = {
         "data",
         "model",
         "tasks.contract",
+        "tasks.clusters",
         "tasks.colour",
         "tasks.space",
         "tasks.similarity",
@@ -57,7 +58,7 @@ ROOMS = [
 # Libraries that few may know: Ray in one room and one file, networks in one layer, physics in another.
 LIBRARIES = {
     "ray": ("pipeline.work", "train.run.cluster"),
-    "torch": ("train", "testing.task"),
+    "torch": ("train", "testing.task", "testing.task_samples"),
     "timm": ("train",),
     "pybullet": ("renderers",),
     "zarr": (),  # the shards' format is written and read by pipeline.shards.columns itself

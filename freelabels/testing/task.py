@@ -20,21 +20,28 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from freelabels.generators.contract.fields import Kind, field
 from freelabels.testing.broken import ContractBroken
-from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
-from freelabels.train.data.loader import CAMERA, WEIGHT_SUFFIX, Batch
+from freelabels.testing.task_samples import (
+    CLIPS,
+    NORMED,
+    SAMPLES,
+    SIZE,
+    VERSIONS,
+    learner,
+    made_labels,
+    renewed,
+    sample_batch,
+    sample_clips,
+)
+from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Inputs, Learner, prepare
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.online import Online
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Task
-from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.tasks import lacking
 
-SIZE, SAMPLES, CLASSES = 64, 6, 3
-CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16))
-NORMED = replace(CONFIG, model=ModelConfig("test_resnet", width=16))
 RANKS = 2
 SECONDS = 300.0  # after which two ranks are taken to wait for each other
 
@@ -49,6 +56,8 @@ def check_task(task: Task, elsewhere: bool = True) -> None:
     - In bfloat16 the loss is that of float32, as far as eight bits go.
     - Two ranks give the gradient of one, with the samples of both where they are compared (`elsewhere`: in two
       processes that are started for it).
+    - Labels that a task makes for itself are a pure function of what they are made of, a row a clip, finite;
+      held-out clips have no part in those of the others.
     - Data without its fields or frames are refused in a sentence. Scores and pictures are there and finite.
 
     Raises ContractBroken with one sentence for the first rule that is broken.
@@ -89,46 +98,11 @@ def check_ranks(tasks: Sequence[Task]) -> None:
             )
 
 
-def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
-    """A made-up batch, as the loader would give it, with all that a task needs."""
-    g = torch.Generator().manual_seed(seed)
-    shape = (samples, task.needs.frames)
-    coarse = torch.rand(samples * shape[1], 3, 9, 9, generator=g)
-    smooth = torch.nn.functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)
-    image = (smooth * 200 + 55 * torch.rand(smooth.shape, generator=g)).clamp(0, 255).byte()
-    batch: Batch = {
-        "image": image.view(*shape, 3, SIZE, SIZE),
-        "domain": torch.arange(samples) % 2,
-        "seed": torch.randint(2**31, (samples,), generator=g),
-        "window": torch.arange(samples),
-        "epoch": torch.zeros(samples, dtype=torch.long),
-    }
-    for name in task.needs.fields:
-        batch |= _labels(name, shape, g)
-    return batch
-
-
-def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
-    spec = field(name)
-    if name in CAMERA:
-        pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
-        pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)
-        return {name: pose}
-    size = (*shape, (spec.sizes[2:] or (1,))[0] or 1, SIZE, SIZE)
-    values = torch.rand(size, generator=g) + 0.1
-    if spec.kind in (Kind.CATEGORY, Kind.IDENTITY):
-        values = torch.randint(CLASSES, size, generator=g).float()
-    elif spec.kind is Kind.PROBABILITY:
-        values = (values > 0.8).float()
-    elif spec.kind is Kind.DIRECTION:
-        values = torch.nn.functional.normalize(values - 0.6, dim=2)
-    weight = torch.rand(*shape, SIZE, SIZE, generator=g)
-    return {name: values, name + WEIGHT_SUFFIX: weight * (weight > 0.3)}
-
-
 def _problems(task: Task) -> Iterator[str]:
     """What is wrong with a task, most basic first; whoever asks stops at the first."""
     yield from _declaration(task)
+    if isinstance(task, Online):
+        yield from _labelling(task)
     yield from _asking(task)
     yield from _nothing_counts(task)
     yield from _splitting(task)
@@ -149,6 +123,29 @@ def _declaration(task: Task) -> Iterator[str]:
         yield "doesn't say what it is: its class has no docstring"
     if pickle.loads(pickle.dumps(task)) != task:
         yield "isn't the same after pickling"
+
+
+def _labelling(task: Online) -> Iterator[str]:
+    versions = made_labels(task)
+    np.random.seed(7)  # noqa: NPY002
+    torch.manual_seed(7)
+    for one, again in zip(versions, made_labels.__wrapped__(task), strict=True):
+        for name, array in {**one.clips, **one.whole}.items():
+            other = {**again.clips, **again.whole}[name]
+            if not np.array_equal(array, other):
+                yield f"makes other labels ({name}) of the same clips the second time"
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                yield f"makes labels ({name}) that aren't finite"
+    if [labels.version for labels in versions] != list(range(VERSIONS)):
+        yield "doesn't count its versions from 0"
+    if any(len(array) != CLIPS for labels in versions for array in labels.clips.values()):
+        yield "doesn't make a row of labels for each clip"
+    clips = sample_clips(task, learner(task, labelled=False), 5)
+    changed = np.where(clips.learned[:, None], clips.features, 100 * clips.features[::-1])
+    first, second = (task.assign(replace(clips, features=f), None, 0) for f in (clips.features, changed))
+    for name, array in first.clips.items():
+        if not np.array_equal(array[clips.learned], second.clips[name][clips.learned]):
+            yield f"lets held-out clips have a part in the labels ({name}) of those that are trained on"
 
 
 def _asking(task: Task) -> Iterator[str]:
@@ -249,14 +246,6 @@ def _refusing(task: Task) -> Iterator[str]:
 # --- what the rules are checked with ---------------------------------------------------------------------------
 
 
-def learner(task: Task, config: TrainConfig = CONFIG, seed: int = 0) -> Learner:
-    """A small learner of one task."""
-    if isinstance(task, Labelled) and task.channels is None:
-        task = replace(task, channels=CLASSES)
-    torch.manual_seed(seed)
-    return Learner({task.name: task}, config)
-
-
 def _ask(task: Task, batch: Batch) -> Asked:
     return task.ask(batch, Draw(batch["seed"], task.name))
 
@@ -290,6 +279,7 @@ def _steps(made: Learner, task: Task, steps: tuple[int, int], state: Any = None)
         made.load_state_dict(state["learner"])
         optimizer.load_state_dict(state["optimizer"])
     for number in range(*steps):
+        renewed(made, task, optimizer, number)
         backward(made, made, [prepare({task.name: task}, sample_batch(task, number))])
         optimizer.step()
         optimizer.zero_grad()

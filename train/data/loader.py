@@ -50,8 +50,8 @@ class Loader:
 
     A batch holds ``image`` uint8 (B, T, 3, H, W); each field x of `fields` as float32 (B, T, C, H, W), 0 where
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
-    and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window`` and ``seed`` (B,) int64.
-    `waited` counts the seconds the caller spent waiting for data.
+    and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window``, ``clip`` (a run of windows) and
+    ``seed`` (B,) int64. `waited` counts the seconds the caller spent waiting for data.
 
     A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
     is told a sentence, once a revision.
@@ -202,7 +202,8 @@ class Loader:
         seen = resampler.image(image)
         if rng is not None:
             seen = change_light(self.config.augment, seen, rng)
-        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2), **_numbers(domain=window.domain)}
+        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2)}
+        out |= _numbers(domain=window.domain, clip=window.run)
         for name in self.fields:
             if name in CAMERA:
                 out |= self._table(name, stored, resampler)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.fields import field as field_of
 
 DOMAINS = (REAL, SYNTHETIC) = (0, 1)
-DOMAIN_NAMES = field("domain").names
+DOMAIN_NAMES = field_of("domain").names
 MOST = (1 << 32) - 1  # windows that are numbered in four bytes
 CHUNK = 1 << 22  # runs looked at together, where temporary arrays would take as much as the columns
 
@@ -24,7 +24,7 @@ class Window:
     """Consecutive frames of one clip: rows start … start + frames - 1 of a shard.
 
     group: what must not be split from it, as a number of 64 bits. kind: photo, video, stereo, render …, what
-    decides on its labels.
+    decides on its labels. run: the number of its clip, or of the part of it that isn't interrupted, among all.
     """
 
     dataset: str
@@ -33,6 +33,7 @@ class Window:
     domain: int
     group: int
     kind: str
+    run: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,7 @@ class Windows(Sequence[Window]):
             int(self.domain[block]),
             int(self.group[run]),
             self.kinds[self.kind[block]],
+            int(run),
         )
 
     def run_of(self, numbers: NDArray[Any]) -> NDArray[np.int64]:

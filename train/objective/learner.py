@@ -19,10 +19,14 @@ from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
 from freelabels.train.objective.seeing import Stream, see
 from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.online import joined
 from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.labelled import Labelled
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
+Columns = Mapping[str, Tensor]
+"""Labels that a task has made, a row a clip."""
+NO_LABELS: Mapping[str, Columns] = {}
 FRAMES = "frames"  # the stream of images as they are
 
 
@@ -43,9 +47,12 @@ class Inputs:
         return self.domain.repeat_interleave(self.frames.shape[1])
 
 
-def prepare(tasks: Mapping[str, Task], batch: Batch) -> Inputs:
-    """Ask every task what it wants of a batch."""
-    asked = {name: task.ask(batch, Draw(batch["seed"], name)) for name, task in tasks.items()}
+def prepare(tasks: Mapping[str, Task], batch: Batch, labels: Mapping[str, Columns] = NO_LABELS) -> Inputs:
+    """Ask every task what it wants of a batch. labels: as `Learner.labels`."""
+    asked = {
+        name: task.ask(joined(batch, labels.get(name, {})), Draw(batch["seed"], name))
+        for name, task in tasks.items()
+    }
     return Inputs(batch["image"], asked, batch["domain"])
 
 
@@ -63,7 +70,8 @@ class Learner(nn.Module):
     """Everything with parameters.
 
     After `forward`: `losses` (k,) of this rank's part, `adversarial` its adversary's loss, `gradient_ratio`
-    the adversary's gradient over the tasks' at the adapted stage, if `measure` was set.
+    the adversary's gradient over the tasks' at the adapted stage, if `measure` was set. `labels`: what tasks have
+    made, by task; the run's book holds them.
     """
 
     def __init__(self, tasks: Mapping[str, Task], config: TrainConfig):
@@ -75,6 +83,7 @@ class Learner(nn.Module):
         self.balance = make_balance(config.balance, len(tasks))
         self.precision: torch.dtype | None = None
         self.measure = False
+        self.labels: dict[str, Columns] = {}
         self.losses = self.adversarial = self.gradient_ratio = torch.zeros(())
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:

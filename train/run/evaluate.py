@@ -52,7 +52,7 @@ def evaluate(learner: Learner, loader: Loader, device: torch.device, windows: in
     kept: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in learner.tasks}
     learner.eval()
     for batch in loader.evaluation(windows):
-        inputs = prepare(learner.tasks, to_device(batch, device))
+        inputs = prepare(learner.tasks, to_device(batch, device), learner.labels)
         told = learner.predict(inputs)
         for name, task in learner.tasks.items():
             columns = task.keep(told.answers[name], told.asked[name])
@@ -93,7 +93,7 @@ def _scores(name: str, task: Task, columns: Sequence[Tensor]) -> list[Score]:
 def draw(learner: Learner, batch: Batch, device: torch.device) -> Array:
     """A sheet, uint8 sRGB: a row a window; the frame, then each task's label and prediction side by side."""
     learner.eval()
-    inputs = prepare(learner.tasks, to_device(batch, device))
+    inputs = prepare(learner.tasks, to_device(batch, device), learner.labels)
     told = learner.predict(inputs)
     learner.train()
     windows = len(batch["image"])

@@ -23,7 +23,7 @@ def step(state: RunState, batches: Sequence[Batch]) -> dict[str, Any]:
     Raises UserError if a loss or the gradient isn't finite; then no weight was changed.
     """
     config, learner = state.config, state.learner
-    parts = [prepare(learner.tasks, to_device(batch, state.device)) for batch in batches]
+    parts = [prepare(learner.tasks, to_device(batch, state.device), learner.labels) for batch in batches]
     learner.adversary.advance((state.step + 1) / config.steps)
     teacher = (lambda part: _teach(state, part)) if config.robust.choice == "bootstrap" else None
     losses, adversarial = backward(learner, state.wrapped, parts, teacher)

@@ -20,6 +20,7 @@ from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run.checks import run_folder
 from freelabels.train.run.evaluate import Score, draw, evaluate
+from freelabels.train.run.labelling import take_up, turn
 from freelabels.train.run.logs import Log, writing
 from freelabels.train.run.separability import separability
 from freelabels.train.run.state import RunState, begin
@@ -62,6 +63,7 @@ def fit(
         active = ranks.rank() == 0
         with Log(folder, config.steps, state.step, active, quiet) as log, _interrupts() as stop:
             _introduce(state, log)
+            take_up(state)
             speed = _loop(state, log, stop, on_step)
             return _conclude(state, log, speed)
 
@@ -97,6 +99,7 @@ def _loop(state: RunState, log: Log, stop: threading.Event, on_step: OnStep | No
         while state.step < config.steps and not ranks.any_rank(stop.is_set(), state.device):
             number = state.step + 1
             reporting = number % config.log_every == 0 or number == config.steps
+            turn(state, log.say)
             learner.measure = reporting and config.adversary.name not in ("none", "fourier")
             facts = step(state, [next(batches) for _ in range(config.accumulate)])
             log.tick(number)

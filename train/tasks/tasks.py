@@ -18,6 +18,7 @@ from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
 from freelabels.train.tasks.colour.colourful import ColorfulColorization
 from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
 from freelabels.train.tasks.colour.split_brain import SplitBrain
@@ -67,6 +68,7 @@ BUILT_IN: tuple[Task, ...] = (
     SelfGAN(),
     SimCLR(),
     Masked(),
+    DeepCluster(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then

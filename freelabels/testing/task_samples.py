@@ -1,0 +1,107 @@
+"""What tasks are checked on: a small made-up batch, labels made of made-up clips, a small network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from freelabels.generators.contract.fields import Kind, field
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.loader import CAMERA, WEIGHT_SUFFIX, Batch
+from freelabels.train.objective.learner import Learner
+from freelabels.train.tasks.contract.online import Clips, Labels, Online, joined
+from freelabels.train.tasks.contract.task import Seen, Task
+from freelabels.train.tasks.labelled import Labelled
+
+SIZE, SAMPLES, CLASSES = 64, 6, 3
+CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16))
+NORMED = replace(CONFIG, model=ModelConfig("test_resnet", width=16))
+CLIPS = 192  # that labels are made of; the samples are the first of them
+VERSIONS = 3
+
+
+def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
+    """A made-up batch, as the loader would give it, with all that a task needs."""
+    g = torch.Generator().manual_seed(seed)
+    shape = (samples, task.needs.frames)
+    coarse = torch.rand(samples * shape[1], 3, 9, 9, generator=g)
+    smooth = torch.nn.functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)
+    image = (smooth * 200 + 55 * torch.rand(smooth.shape, generator=g)).clamp(0, 255).byte()
+    batch: Batch = {
+        "image": image.view(*shape, 3, SIZE, SIZE),
+        "domain": torch.arange(samples) % 2,
+        "seed": torch.randint(2**31, (samples,), generator=g),
+        "window": torch.arange(samples),
+        "clip": torch.arange(samples),
+        "epoch": torch.zeros(samples, dtype=torch.long),
+    }
+    for name in task.needs.fields:
+        batch |= _labels(name, shape, g)
+    if isinstance(task, Online):
+        columns = made_labels(task, seed)[-1].clips
+        batch = joined(batch, {key: torch.from_numpy(column) for key, column in columns.items()})
+    return batch
+
+
+@cache
+def made_labels(task: Online, seed: int = 0) -> tuple[Labels, ...]:
+    """The first versions that a task makes, of made-up clips that a small network sees otherwise each time."""
+    made, versions = learner(task, labelled=False), list[Labels]()
+    for version in range(VERSIONS):
+        clips = sample_clips(task, made, 1000 * seed + version)
+        versions.append(task.assign(clips, versions[-1] if versions else None, seed))
+        for _ in task.renew(made.model.heads[task.name], versions[-1]):
+            pass
+    return tuple(versions)
+
+
+@torch.no_grad()
+def sample_clips(task: Online, made: Learner, seed: int) -> Clips:
+    """What a network makes of random features, every fifth clip held out, two clips of each source."""
+    g = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(CLIPS // 16, made.model.shape.channels[-1], generator=g)
+    deep = kinds.repeat_interleave(16, 0) + 0.7 * torch.randn(CLIPS, kinds.shape[1], generator=g)
+    seen = Seen([deep[:, :, None, None]], None, 1)
+    features = task.embed(made.model.heads[task.name], seen).numpy()
+    number = np.arange(CLIPS)
+    return Clips(features, (number // 2).astype(np.uint64), number % 5 != 4)
+
+
+def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
+    spec = field(name)
+    if name in CAMERA:
+        pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
+        pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)
+        return {name: pose}
+    size = (*shape, (spec.sizes[2:] or (1,))[0] or 1, SIZE, SIZE)
+    values = torch.rand(size, generator=g) + 0.1
+    if spec.kind in (Kind.CATEGORY, Kind.IDENTITY):
+        values = torch.randint(CLASSES, size, generator=g).float()
+    elif spec.kind is Kind.PROBABILITY:
+        values = (values > 0.8).float()
+    elif spec.kind is Kind.DIRECTION:
+        values = torch.nn.functional.normalize(values - 0.6, dim=2)
+    weight = torch.rand(*shape, SIZE, SIZE, generator=g)
+    return {name: values, name + WEIGHT_SUFFIX: weight * (weight > 0.3)}
+
+
+def learner(task: Task, config: TrainConfig = CONFIG, seed: int = 0, labelled: bool = True) -> Learner:
+    """A small learner of one task. labelled: with its head as for the labels of `sample_batch`."""
+    if isinstance(task, Labelled) and task.channels is None:
+        task = replace(task, channels=CLASSES)
+    torch.manual_seed(seed)
+    made = Learner({task.name: task}, config)
+    if labelled and isinstance(task, Online):
+        renewed(made, task, None, 0)
+    return made
+
+
+def renewed(made: Learner, task: Task, optimizer: torch.optim.Optimizer | None, seed: int) -> None:
+    """A learner's head, and its optimiser, as a version of labels finds them."""
+    if isinstance(task, Online):
+        for parameter in task.renew(made.model.heads[task.name], made_labels(task, seed)[-1]):
+            if optimizer is not None:
+                optimizer.state.pop(parameter, None)
