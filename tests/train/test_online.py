@@ -21,8 +21,12 @@ from freelabels.train.tasks.clusters.k_means import agreement, k_means, nearest,
 from freelabels.train.tasks.contract.online import Labels
 from tests.train.test_trainer import assert_bits_equal
 
-TASKS = ("deep_cluster",)
-SET = ("deep_cluster.clusters=4", "deep_cluster.every=3")
+TASKS = ("deep_cluster", "joint_cluster", "cluster_embedding", "graph_constraint", "predict_noise")
+SET = (
+    *(f"{name}.every=3" for name in TASKS),
+    *("deep_cluster.clusters=4", "joint_cluster.clusters=8", "joint_cluster.least=6"),
+    *("cluster_embedding.clusters=4", "graph_constraint.neighbours=5", "predict_noise.block=7"),
+)
 CONFIG = TrainConfig(
     tasks=TASKS,
     set=SET,

@@ -18,7 +18,11 @@ from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding
 from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
+from freelabels.train.tasks.clusters.graph_constraint import GraphConstraint
+from freelabels.train.tasks.clusters.joint_cluster import JointCluster
+from freelabels.train.tasks.clusters.predict_noise import PredictNoise
 from freelabels.train.tasks.colour.colourful import ColorfulColorization
 from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
 from freelabels.train.tasks.colour.split_brain import SplitBrain
@@ -69,6 +73,10 @@ BUILT_IN: tuple[Task, ...] = (
     SimCLR(),
     Masked(),
     DeepCluster(),
+    JointCluster(),
+    ClusterEmbedding(),
+    GraphConstraint(),
+    PredictNoise(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
