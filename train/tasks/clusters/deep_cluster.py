@@ -23,10 +23,10 @@ from freelabels.train.tasks.contract.views import grey
 class DeepCluster(Online):
     """The cluster, by k-means on the whitened features of all clips, that an image lies in.
 
-    Smaller than in the paper: 64 clusters rather than 10,000, as there are fewer images; grey images in place of
-    two Sobel maps, as the trunk is shared with tasks that see colour; a sample weighs as much as its cluster is
-    small, which is the paper's even sampling of clusters in expectation. Frames of a clip are near copies, so one
-    of each is clustered, and all of them get its label. A new version resets the head, its optimiser state too.
+    Frames of a clip are near copies, so one of each is clustered, and all of them get its label. A new version
+    resets the head, its optimiser state too. Smaller than in the paper: 64 clusters rather than 10,000, as there
+    are fewer images; grey images in place of two Sobel maps, as the trunk is shared with tasks that see colour; a
+    sample weighs as much as its cluster is small, which is the paper's even sampling of clusters in expectation.
     """
 
     clusters: int = 64

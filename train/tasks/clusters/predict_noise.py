@@ -26,9 +26,9 @@ class PredictNoise(Online):
     """The fixed random direction that an image is given, out of as many as there are clips.
 
     Each new version hands the directions of some clips round among them, so that all together lie as near as they
-    can. Smaller than in the paper: 128 dimensions rather than 2048; handed round every so many steps in blocks of
-    256 clips of one version, rather than in the batches of every third epoch; grey images in place of gradients,
-    as the trunk is shared. The directions of held-out clips are handed round among these.
+    can; those of held-out clips among these. Smaller than in the paper: 128 dimensions rather than 2048; handed
+    round every so many steps in blocks of 256 clips, rather than in the batches of every third epoch; grey images
+    in place of gradients, as the trunk is shared.
     """
 
     dimensions: int = 128
