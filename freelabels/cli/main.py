@@ -28,9 +28,11 @@ COMMANDS = {
     "calibrate": "Fit what each detector's confidence means on rendered clips.",
     "train": "Train a multitask model on label shards of both domains.",
     "tasks": "List the tasks that train can learn, and whether data can feed them.",
+    "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
     "export": "Write a run's backbone for timm.",
 }
+HOMES = {"assign": "export"}  # commands that lie in another one's file
 STANDARD_OUTPUT = 1  # file descriptor
 ABOUT = (
     "Training labels that no human drew. `freelabels COMMAND --help` lists the options of a command, "
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command(name: str) -> Callable[..., int]:
     """The function behind a subcommand: options → exit status."""
-    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.{name}"), name)
+    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.{HOMES.get(name, name)}"), name)
     return function
 
 

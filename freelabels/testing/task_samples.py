@@ -76,6 +76,8 @@ def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
         pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
         pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)
         return {name: pose}
+    if spec.kind is Kind.TABLE:
+        return {name: torch.randint(CLASSES, shape, generator=g)}
     size = (*shape, (spec.sizes[2:] or (1,))[0] or 1, SIZE, SIZE)
     values = torch.rand(size, generator=g) + 0.1
     if spec.kind in (Kind.CATEGORY, Kind.IDENTITY):
@@ -92,6 +94,7 @@ def learner(task: Task, config: TrainConfig = CONFIG, seed: int = 0, labelled: b
     """A small learner of one task. labelled: with its head as for the labels of `sample_batch`."""
     if isinstance(task, Labelled) and task.channels is None:
         task = replace(task, channels=CLASSES)
+    task = task.fitted({name: tuple(map(str, range(CLASSES))) for name in task.needs.fields})
     torch.manual_seed(seed)
     made = Learner({task.name: task}, config)
     if labelled and isinstance(task, Online):

@@ -274,6 +274,7 @@ BUILT_IN = (
     Field("frame_index", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
     Field("time", Kind.TABLE, "float64", (), (), "time of the frame in its source", unit="s"),
     Field("domain", Kind.TABLE, "uint8", (), (), "0 real, 1 synthetic", names=DOMAINS),
+    Field("cluster", Kind.TABLE, "int32", (), (), "cluster that a run's features gave its clip", invalid=-1),
 )
 
 

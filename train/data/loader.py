@@ -50,8 +50,9 @@ class Loader:
 
     A batch holds ``image`` uint8 (B, T, 3, H, W); each field x of `fields` as float32 (B, T, C, H, W), 0 where
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
-    and ``camera_pose`` float64 where asked for; ``domain``, ``epoch``, ``window``, ``clip`` (a run of windows) and
-    ``seed`` (B,) int64. `waited` counts the seconds the caller spent waiting for data.
+    and ``camera_pose`` float64, other tables int64 (B, T), where asked for; ``domain``, ``epoch``, ``window``,
+    ``clip`` (a run of windows) and ``seed`` (B,) int64. `waited` counts the seconds the caller spent waiting for
+    data.
 
     A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
     is told a sentence, once a revision.
@@ -207,6 +208,8 @@ class Loader:
         for name in self.fields:
             if name in CAMERA:
                 out |= self._table(name, stored, resampler)
+            elif field_of(name).kind is Kind.TABLE:
+                out |= self._per_frame(name, stored, ids.get(name))
             else:
                 out |= self._label(name, stored, resampler, ids.get(name))
         return out
@@ -235,6 +238,13 @@ class Loader:
             return {name: np.full((self.config.frames, *shape), np.nan)}
         carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
         return {name: carried(stored[name])}
+
+    def _per_frame(
+        self, name: str, stored: dict[str, Array], ids: NDArray[np.int64] | None
+    ) -> dict[str, Array]:
+        """Ids by frame, int64 (T,); -1 where there is none. ids: as of `_label`."""
+        values = stored.get(name, np.full(self.config.frames, -1)).astype(np.int64)
+        return {name: values if ids is None else np.where(values < 0, -1, ids[values])}
 
     def _label(
         self, name: str, stored: dict[str, Array], resampler: Resampler, ids: NDArray[np.int64] | None

@@ -18,6 +18,7 @@ from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.clusters.boosting import Boosting
 from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding
 from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
 from freelabels.train.tasks.clusters.graph_constraint import GraphConstraint
@@ -77,6 +78,7 @@ BUILT_IN: tuple[Task, ...] = (
     ClusterEmbedding(),
     GraphConstraint(),
     PredictNoise(),
+    Boosting(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
@@ -124,7 +126,7 @@ def choose(
             task = replace(task, robust=robust or task.robust)
             if task.channels is None:
                 task = replace(task, channels=len(_table(task, names)))
-        chosen[name] = task
+        chosen[name] = task.fitted(names)
     return chosen
 
 

@@ -47,8 +47,8 @@ class ClusterEmbedding(Online):
 
     As in the paper it begins as an autoencoder, since from a random start all would fall into one cluster: until
     version 1 the embedding rebuilds the image; then k-means gives the centres, which are parameters. The target of
-    a version is q² over the cluster's size, of all clips. Smaller than in the paper: one linear layer each way behind
-    the shared trunk, rebuilding 16×16 pixels, instead of a stacked denoising autoencoder of raw pixels.
+    a version is q² over the cluster's size, of all clips. Smaller than in the paper: one linear layer each way
+    behind the shared trunk, rebuilding 16×16 pixels, instead of a stacked denoising autoencoder of raw pixels.
     """
 
     clusters: int = 16

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from freelabels.train.tasks.clusters.k_means import ROWS, Points
 
-Matrix = sparse.csr_array
+Matrix: TypeAlias = Any  # scipy.sparse.csr_array, of which mypy knows nothing
 
 
 def neighbours(

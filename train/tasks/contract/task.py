@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -125,6 +125,10 @@ class Task:
     def classes(self) -> int:
         """How many answers there are to choose from."""
         raise NotImplementedError(f"{self.name} doesn't say how many classes it has")
+
+    def fitted(self, names: Mapping[str, tuple[str, ...]]) -> Task:
+        """It, for data with these tables of names by field."""
+        return self
 
     def head(self, shape: Shape) -> nn.Module:
         """Everything with parameters that is the task's own, for a trunk of that shape."""
