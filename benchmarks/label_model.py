@@ -32,6 +32,7 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.tools.border_distance import Mesh
 from freelabels.generators.tools.contours import Arcs
 from freelabels.generators.tools.segmentation import region_means, working_lab
 from freelabels.generators.tools.superpixels import waterpixels
@@ -128,12 +129,17 @@ def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
         found = detector(clip)["motion"] / 255
         lab = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32) for image in clip.image]
         for t in range(1, len(clip) - 1):
-            towards = (("flow", t + 1), ("flow_backward", t - 1))
-            found_ways = [deviation(*_flow(clip, label, t), lab[t], lab[other]) for label, other in towards]
+            towards = (("flow", "flow_backward", t + 1), ("flow_backward", "flow", t - 1))
+            nodes = waterpixels(clip.image[t], detector.step)
+            found_ways = [
+                deviation(
+                    *_flow(clip, label, t), _flow(clip, home, other)[0], lab[t], lab[other], Mesh.of(nodes)
+                )
+                for label, home, other in towards
+            ]
             ways = [way for way in found_ways if way is not None and way.following > detector.following]
             if len(ways) < 2:
                 continue
-            nodes = waterpixels(clip.image[t], detector.step)
             flows, colours = [way.flow for way in ways], [way.colour for way in ways]
             alone = np.sqrt(np.minimum(*flows) * np.minimum(*colours))
             mean = region_means(np.dstack([*flows, *colours, alone, found[t], moving[t]]), nodes).T

@@ -74,12 +74,15 @@ class Flow:
 class Deviation:
     """How one pair of frames deviates from the camera's own motion.
 
-    evidence: (H, W) geometric mean of the flow and of the LAB difference that the camera doesn't explain, in units
-    of their noise; NaN where the camera's motion leads out of the other frame, which tells nothing. seen: (H, W)
-    whether flow there leads back again. following: share of the trusted pixels that move with the camera.
+    evidence: (H, W) geometric mean of flow and colour, (H, W) each: the motion and the LAB difference that the
+    camera doesn't explain, in units of their noise; NaN where the camera's motion leads out of the other frame,
+    which tells nothing. seen: (H, W) whether flow there leads back again. following: share of the trusted pixels
+    that move with the camera.
     """
 
     evidence: Floats
+    flow: Floats
+    colour: Floats
     seen: NDArray[np.bool_]
     following: float
 
@@ -127,6 +130,8 @@ def deviation(
     evidence = np.sqrt(moved * colour)
     return Deviation(
         np.where(known, evidence, np.float32(np.nan)),
+        moved,
+        colour,
         (miss < MISSED + 0.1 * np.hypot(flow[..., 0], flow[..., 1])) & inside(flow),
         float(np.mean(leftover[trusted] < 1)) * float(np.mean(trust > TRUSTED)),
     )
