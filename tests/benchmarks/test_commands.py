@@ -32,6 +32,7 @@ SMALLEST = {
         "--only rotation --megapixels .05 --size 32 --batch 4 --backbone test_resnet --photos 8 --scored 8",
         "accuracy (chance)",
     ),
+    "realism": ("--count 8 --nets 1", "% right"),
     "render residual": ("--clips 1 --size 64", "worst p99:"),
     "render speed": ("--clips 1 --frames 1 --sizes 32", "labels and texture edges"),
     "render steady": ("--clips 4", "growth in the second half"),
@@ -49,7 +50,9 @@ SMALLEST = {
 }
 
 # Those that render, or plan renders.
-RENDERS = {command for command in SMALLEST if command.startswith(("render", "label_model", "labels"))}
+RENDERS = {
+    command for command in SMALLEST if command.startswith(("realism", "render", "label_model", "labels"))
+}
 RENDERS |= {f"scaling {part}" for part in ("driver", "plan", "simulate", "workers")}
 
 
