@@ -27,6 +27,7 @@ from freelabels.train.probing.probe import probe
 from freelabels.train.run.evaluate import Score, evaluate
 from freelabels.train.run.state import begin
 from freelabels.train.run.step import step
+from freelabels.train.tasks.contract.online import Online
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.tasks import tasks
@@ -73,7 +74,7 @@ def main(
     elif not train.exists():
         write_dataset(train, 0, min(photos, 256), stored, frames=1, labels=())
         write_dataset(held, 0, min(scored, 64), stored, frames=1, seed=1, labels=())
-    names = only or tuple(n for n, t in tasks().items() if not isinstance(t, Labelled) and not t.every)
+    names = only or tuple(n for n, t in tasks().items() if not isinstance(t, Labelled | Online))
     print(f"{'task':18}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'CPU s':>7}  measure")
     for name in names:
         row = folder / "rows" / f"{name}.json"

@@ -73,7 +73,7 @@ class Field:
     def valid(self, values: Array) -> NDArray[np.bool_]:
         """Where `values` (frame, y, x[, channel]) hold a label, as (frame, y, x) booleans."""
         if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
-            return _across(np.bitwise_or, _magnitudes(values)) != 0
+            return np.asarray(_across(np.bitwise_or, _magnitudes(values)) != 0)
         if self.kind is Kind.DISPLACEMENT:
             return np.asarray(_across(np.maximum, _magnitudes(values)) < _infinite(values))
         if self.kind in (Kind.METRIC, Kind.RELATIVE):

@@ -91,23 +91,20 @@ def merged(parts: Sequence[Histogram]) -> Histogram:
     Bins are `BINS` of equal width. Raises ValueError without parts.
     """
     low, high = min(part.low for part in parts), max(part.high for part in parts)
-    counts = spread_over(
-        np.array([part.counts for part in parts], float),
-        np.array([part.low for part in parts]),
-        np.array([part.high for part in parts]),
-        low,
-        high,
-    )
+    counts = np.zeros(BINS)
+    for part in parts:  # each may have a number of bins of its own
+        one = np.array([part.counts], float)
+        counts += spread_over(one, np.array([part.low]), np.array([part.high]), low, high)
     return Histogram(tuple(round(float(count), 2) for count in counts), low, high)
 
 
 def spread_over(counts: Array, lows: Array, highs: Array, low: float, high: float) -> Array:
-    """(bins,) what several histograms count, in even bins from `low` to `high`, each of theirs evenly filled.
+    """(`BINS`,) what several histograms count, in even bins from `low` to `high`, each of theirs evenly filled.
 
     counts: (histograms, bins) of even bins from `lows` to `highs`.
     """
     bins = counts.shape[1]
-    edges = np.linspace(low, high, bins + 1)
+    edges = np.linspace(low, high, BINS + 1)
     at = np.clip((edges - lows[:, None]) / np.maximum(highs - lows, 1e-300)[:, None] * bins, 0, bins)
     bin_ = np.minimum(at.astype(np.int64), bins - 1)
     before = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=1)], axis=1)

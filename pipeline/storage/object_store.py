@@ -82,9 +82,12 @@ class ObjectStorage:
     def listing(self, place: str, prefix: str = "") -> dict[str, str]:
         """Paths of the objects below a place that begin with `prefix`, and what tells each from any other."""
         with self._plainly():
-            found = self._system.find(
-                self._path(place), detail=True, **({"prefix": prefix} if prefix else {})
-            )
+            try:
+                found = self._system.find(
+                    self._path(place), detail=True, **({"prefix": prefix} if prefix else {})
+                )
+            except FileNotFoundError:  # not even a bucket
+                return {}
         below = {posixpath.relpath(_bare(path), _bare(self._path(place))): found[path] for path in found}
         return {path: _stamp(entry) for path, entry in below.items() if path.startswith(prefix)}
 

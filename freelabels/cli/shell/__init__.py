@@ -1,1 +1,1 @@
-"""What all commands share: their common options, how options are read from the line, and how they speak and end."""
+"""What all commands share: common options, how options are read from the line, and how they speak and end."""
