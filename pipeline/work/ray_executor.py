@@ -168,8 +168,11 @@ def _joined_already(address: str | None) -> None:
     """Raise UserError if this process has joined another Ray cluster than the one it is asked to join."""
     import ray
 
-    here = ray.get_runtime_context().gcs_address
-    if address is not None and ":" in address and "://" not in address and address != here:
+    host, _, port = (address or "").rpartition(":")
+    here = ray.get_runtime_context().gcs_address  # by the head's own name for itself
+    its_host, _, its_port = here.rpartition(":")
+    same = port == its_port and (host in (its_host, "localhost") or host.startswith("127."))
+    if host and "://" not in host and not same:
         raise UserError(
             f"this process works on the Ray cluster at {here} already, not on {address}; "
             f"call ray.shutdown() first, or leave out the address"

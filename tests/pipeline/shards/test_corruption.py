@@ -13,7 +13,7 @@ import pytest
 
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.verify import verify
-from freelabels.pipeline.shards.dataset import SCAN_CACHE, Dataset, NotADataset
+from freelabels.pipeline.shards.dataset import INDEX, SCAN_CACHE, Dataset, NotADataset
 from freelabels.pipeline.sources.clip_specs import SourceOptions
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.stages.render import RenderOptions, render
@@ -50,7 +50,7 @@ class Made:
     @property
     def files(self) -> list[Path]:
         """All files that verification answers for."""
-        beside = self.path, self.path / SCAN_CACHE
+        beside = self.path, self.path / SCAN_CACHE, self.path / INDEX
         found = sorted(p for p in self.path.rglob("*") if p.is_file() and p.parent not in beside)
         return [*found, self.path / RECORD]
 

@@ -138,6 +138,8 @@ def test_a_process_works_on_one_cluster_at_a_time(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
         for same in (None, "auto", address):
             connect(Cluster(address=same))
+        context.gcs_address = address.replace("127.0.0.1", "192.0.2.2")  # as its head calls itself
+        connect(Cluster(address=address))
         context.gcs_address = "192.0.2.2:6379"
         with pytest.raises(
             UserError, match=rf"cluster at 192.0.2.2:6379 already, not on {address}; call ray"
