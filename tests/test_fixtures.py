@@ -275,6 +275,7 @@ def test_a_dataset_in_an_object_store_is_whole_and_completed(
         assert store.cat_file(f"{address}/{path}") == data
 
 
+@pytest.mark.slow
 def test_a_packed_dataset_is_whole_and_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

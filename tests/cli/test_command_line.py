@@ -104,6 +104,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["--help", "--version", "render --help", "inspect DATASET", "inspect DATASET --json"]
 )

@@ -64,6 +64,7 @@ def test_samples_are_the_same_every_time_and_share_nothing() -> None:
         assert not np.shares_memory(one.image, other.image)
 
 
+@pytest.mark.slow
 def test_every_built_in_detector_trusts_something_on_some_sample() -> None:
     """So that what is checked of them is not checked of nothing."""
     for cls in detectors().values():

@@ -160,6 +160,7 @@ class Broken:
     rule: str
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [

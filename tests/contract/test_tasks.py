@@ -20,6 +20,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(tasks()))
 def test_a_built_in_task(name: str) -> None:
     check_task(tasks()[name], elsewhere=False)

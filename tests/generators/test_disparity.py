@@ -78,6 +78,7 @@ def test_two_runs_give_the_same_bytes(moving, labels):
     assert all(again[name].tobytes() == labels[name].tobytes() for name in labels)
 
 
+@pytest.mark.slow
 def test_the_camera_path_is_found_up_to_a_similarity(moving):
     images, _, poses = moving
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
@@ -188,6 +189,7 @@ def test_without_a_baseline_nothing_is_claimed(case, moving):
     assert abstains(images)
 
 
+@pytest.mark.slow
 def test_a_crowd_that_fills_the_frame_is_not_trusted():
     """Thirty patches, each moving its own way."""
     noise = np.random.default_rng(3)

@@ -122,6 +122,7 @@ def test_confidence_is_high_away_from_everything_and_lower_beside_an_edge():
     assert confidence[(DISTANCE > 1.5) & (DISTANCE < 2)].mean() < confidence[DISTANCE > 10].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1), (2, 7), (180, 101), (600, 400)])
 def test_any_size_works_and_runs_repeat_exactly(shape):
     frame = noise(shape)
@@ -157,6 +158,7 @@ def test_scores_of_a_hand_counted_case():
     assert result.ois == pytest.approx(2 * (4 / 6) / (1 + 4 / 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1, 4, 9])
 def test_lines_of_a_lattice_are_trusted_as_far_as_they_lie_within_two_pixels(factor):
     """On frames `factor` times the side worked at; a slanted ellipse meets the lattice in every way."""

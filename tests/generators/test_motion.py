@@ -281,6 +281,7 @@ def test_a_near_layer_reaches_the_border_and_a_mover_does_not() -> None:
     assert np.median(distance[44:56, :8]) > 6
 
 
+@pytest.mark.slow
 def test_an_object_seen_for_a_moment_is_believed_less_than_one_that_stays() -> None:
     """The surest of what is said to move, where the disc is seen for eight frames, and for two."""
     frames, _ = disc_over_panning_background(8)

@@ -159,6 +159,7 @@ def test_plane_fits_stop_at_edges():
     np.testing.assert_allclose(planes.slope_x[:, 25:35], -0.02, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_normals_of_an_assumed_camera_are_trusted_as_far_as_any_camera_bears_them_out():
     """Over cameras of all lenses that the assumed one may stand for, confidence is the share of right normals."""
     _, depth, _ = render(ROOM, path(2, turn=(0.1, 0.6, 0))[1], K, SIZE)

@@ -59,6 +59,7 @@ def test_by_default_scenes_are_of_every_family(assets: Library) -> None:
     assert {draw_scene(0, clip, SceneRanges(), assets).family for clip in range(12)} == FAMILIES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_place_survives_json_and_is_the_seeds(family: str, assets: Library) -> None:
     for scene in drawn(family, assets, 3):
@@ -67,6 +68,7 @@ def test_a_place_survives_json_and_is_the_seeds(family: str, assets: Library) ->
         assert draw_scene(3, scene.clip, of(family), assets) == scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", NEW)
 def test_labels_of_a_place_agree_with_one_another(family: str, assets: Library) -> None:
     scene, motion = find_scene(5, 1, of(family, attempts=5), assets, 3, 96)
@@ -81,6 +83,7 @@ def test_labels_of_a_place_agree_with_one_another(family: str, assets: Library) 
     assert 40 < np.median(made.columns["image"]) < 215
 
 
+@pytest.mark.slow
 def test_rooms_are_closed_but_for_their_windows(assets: Library) -> None:
     for scene in drawn("room", assets):
         floor = next(block for block in scene.structure if block.kind == "floor")
@@ -93,6 +96,7 @@ def test_rooms_are_closed_but_for_their_windows(assets: Library) -> None:
             assert low[2] > -1e-6 and high[2] < ceiling.position[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", NEW)
 def test_things_are_as_large_as_life(family: str, assets: Library) -> None:
     for scene in drawn(family, assets):

@@ -534,6 +534,7 @@ def test_numbers_too_small_for_float16_are_nothing() -> None:
     np.testing.assert_array_equal(stored[3:], values[3:].astype(np.float16))
 
 
+@pytest.mark.slow
 def test_what_never_moves_may_be_posed_apart_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is when there is much of it; the labels are the same."""
     assets = library()

@@ -78,6 +78,7 @@ def test_redrawing_the_view_moves_nothing_but_the_camera(scene: Scene, assets: L
     assert [b.position for b in placed.bodies] != [b.position for b in scene.bodies]
 
 
+@pytest.mark.slow
 def test_things_start_apart_and_above_the_floor(assets: Library) -> None:
     for clip in range(12):
         scene = draw_scene(5, clip, RANGES, assets)

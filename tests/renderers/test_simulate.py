@@ -183,6 +183,7 @@ def test_links_of_articulated_bodies_move(assets: Library) -> None:
     assert np.ptp(relative[..., :3, 3], axis=0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_same_scene_moves_bit_for_bit_alike(assets: Library) -> None:
     for clip in range(3):
         scene, motion = find_scene(1, clip, SceneRanges(families={"table": 1}), assets, 4)

@@ -21,6 +21,8 @@ from freelabels.train.tasks.clusters.k_means import agreement, k_means, nearest,
 from freelabels.train.tasks.contract.online import Labels
 from tests.train.test_trainer import assert_bits_equal
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("deep_cluster", "joint_cluster", "cluster_embedding", "graph_constraint", "predict_noise")
 SET = (
     *(f"{name}.every=3" for name in TASKS),

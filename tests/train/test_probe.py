@@ -37,6 +37,8 @@ from freelabels.train.probing.probe_report import ProbeReport, half_width, markd
 from freelabels.train.probing.splits import block_split, few_shots, random_split
 from freelabels.train.run.trainer import fit
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 CLASSES = ("disc", "square", "stripes")
 
@@ -442,7 +444,6 @@ def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ProbeRe
     return probe(str(run), data, str(root / "out"), config), root / "out"
 
 
-@pytest.mark.slow
 def test_rows_stages_and_measures(report: tuple[ProbeReport, Path]) -> None:
     found, _ = report
     assert list(found.rows) == ["random", "rotation", "run"] and found.rows["run"] == "edges, normals"
@@ -478,7 +479,6 @@ def test_files_of_a_report(report: tuple[ProbeReport, Path]) -> None:
         )
 
 
-@pytest.mark.slow
 def test_a_seed_gives_the_same_report(run: Path, tmp_path: Path) -> None:
     data = [str(write_classes(tmp_path / "shapes", 6))]
     a, b = (probe(str(run), data, str(tmp_path / name), QUICK) for name in "ab")
@@ -487,7 +487,6 @@ def test_a_seed_gives_the_same_report(run: Path, tmp_path: Path) -> None:
     assert a.tables != other.tables
 
 
-@pytest.mark.slow
 def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     """With other classes on the test images, all fitted settings stay as they were: only scores change."""
     for name, order in (("a", CLASSES), ("b", (*CLASSES[1:], CLASSES[0]))):
@@ -504,7 +503,6 @@ def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     assert a.tables[0].rows["run"] != b.tables[0].rows["run"]
 
 
-@pytest.mark.slow
 def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     root = tmp_path / "voc"
@@ -524,7 +522,6 @@ def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_
         assert max(f.mean for f in table.rows["run"] if f is not None) > 1.2 * table.constant
 
 
-@pytest.mark.slow
 def test_fine_tuning_learns_and_leaves_the_backbone_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     number = torch.arange(96) % 2
@@ -540,7 +537,6 @@ def test_fine_tuning_learns_and_leaves_the_backbone_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
-@pytest.mark.slow
 def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     def refused(data: Path, match: str, given: Path = run, **options: object) -> None:
         with pytest.raises(UserError, match=match) as error:

@@ -316,6 +316,7 @@ def test_the_reader_reads_what_the_stages_make(made: list[Path]) -> None:
             assert_equal(read_all(where, name), {column: shard.read_rows(column) for column in shard.fields})
 
 
+@pytest.mark.slow
 def test_it_reads_what_schema_1_wrote(tmp_path: Path) -> None:
     """As the version of schema 1 had it: no id, dataset and crc32c in a record, no seal on the dataset's."""
     dataset = Dataset.create(tmp_path / "data", {"size": [HEIGHT, WIDTH]})

@@ -61,6 +61,7 @@ def test_label_verify_and_again_as_in_a_folder(bucket: str, tmp_path: Path, layo
     assert theirs.place.files(ATTEMPTS) == []
 
 
+@pytest.mark.slow
 def test_a_source_in_the_store(bucket: str, tmp_path: Path) -> None:
     for photo in write_photos(tmp_path / "photos", 2):
         fsspec.filesystem("gs").pipe(f"{bucket}/photos/{photo.name}", photo.read_bytes())

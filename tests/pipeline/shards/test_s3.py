@@ -51,6 +51,8 @@ from tests.pipeline.shards.test_shards import CLIPS, some_columns
 from tests.pipeline.viewer.test_page import ask
 from tests.sources import moving_frames, write_photos, write_video
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 QUIET = Reporter("quiet")
 SIZE = (48, 48)
@@ -216,7 +218,6 @@ def test_a_model_trains_from_the_store(labelled: tuple[Path, str], tmp_path: Pat
     assert here.finished and there.steps == 2 and there.scores == here.scores
 
 
-@pytest.mark.slow
 def test_what_is_up_to_date_is_left_alone_and_a_new_label_shares_the_rest(sources: Path, root: str) -> None:
     photos = sources / "photos"
     run_label(photos, root, labels=["regions"], layout="folders")
@@ -242,7 +243,6 @@ def test_sources_may_lie_beside_the_output(sources: Path, root: str) -> None:
         assert (summary.made, summary.frames, summary.refused) == (made, 2, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.renders
 def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     options = RenderOptions(frames=2, size=(32, 32))
@@ -252,7 +252,6 @@ def test_renders_go_there_too(root: str, tmp_path: Path) -> None:
     assert render(root, 1, options, cluster=Cluster(0), reporter=QUIET).made == 0
 
 
-@pytest.mark.slow
 def test_other_zarr_readers_open_a_shard(root: str) -> None:
     dataset = Dataset.create(root, {}, "folders")
     shard = dataset.open(commit(dataset))
@@ -346,7 +345,6 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
     assert folders == {*places, COMMITS} and dataset.shards() == committed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
 def test_of_two_writers_one_wins(root: str, server: str, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
     with Proxy(server) as proxy:
@@ -368,7 +366,6 @@ def test_of_two_writers_one_wins(root: str, server: str, monkeypatch: pytest.Mon
         assert folders == {shard.place, COMMITS}  # the other's objects are gone
 
 
-@pytest.mark.slow
 def test_an_answer_that_got_lost_does_not_undo_a_commit(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,7 +491,6 @@ def test_the_columns_of_a_window_are_asked_for_at_the_same_time(
 # --- failures -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
     sources: Path, root: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,7 +504,6 @@ def test_a_store_that_fails_and_is_slow_now_and_then_is_survived(
         assert all(proxy.faults[kind] for kind in ("500", "503", "lost", "cut", "slow"))
 
 
-@pytest.mark.slow
 def test_a_store_that_stays_broken_costs_one_sentence(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -579,7 +574,6 @@ def test_damage_is_found_named_and_repaired(
     assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
 
 
-@pytest.mark.slow
 def test_what_could_not_be_asked_for_is_not_dropped(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,7 +589,6 @@ def test_what_could_not_be_asked_for_is_not_dropped(
     assert verify(root, reporter=QUIET, cluster=Cluster(0)).problems == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", [b"", b"nonsense", b"video-1.0-0123456789ab\n{}"])
 def test_a_damaged_commit_is_an_error_and_repaired(root: str, text: bytes) -> None:
     dataset = Dataset.create(root, {}, "folders")
@@ -611,7 +604,6 @@ def test_a_damaged_commit_is_an_error_and_repaired(root: str, text: bytes) -> No
 # --- the cache ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_what_is_cached_is_not_fetched_again_and_checked(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -633,7 +625,6 @@ def test_what_is_cached_is_not_fetched_again_and_checked(
         assert proxy.requests["GET"] == 2 + 2  # both records, and the two that were damaged
 
 
-@pytest.mark.slow
 def test_the_cache_stays_within_its_bound_and_readers_keep_what_they_have(root: str, tmp_path: Path) -> None:
     dataset = Dataset.create(root, {}, "folders")
     names = [commit(dataset, f"video-{number}", seed=number) for number in range(4)]
@@ -653,7 +644,6 @@ def test_the_cache_stays_within_its_bound_and_readers_keep_what_they_have(root: 
         assert_holds(shard, number)
 
 
-@pytest.mark.slow
 def test_any_number_of_readers_share_a_cache(root: str, tmp_path: Path) -> None:
     dataset = Dataset.create(root, {}, "folders")
     names = [commit(dataset, f"video-{number}", seed=number) for number in range(3)]

@@ -94,6 +94,7 @@ def test_running_again_does_nothing(copy: Path, sources: Path) -> None:
     assert contents(copy) == before
 
 
+@pytest.mark.slow
 def test_order_and_packing_of_work_do_not_change_bytes(labelled: Path, sources: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     run([sources / "clip.mp4"], half, shard_frames=8)

@@ -19,7 +19,7 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.renderers.draw.ranges import SceneRanges
 from tests.pipeline.stages.test_label import contents
 
-pytestmark = pytest.mark.renders
+pytestmark = [pytest.mark.renders, pytest.mark.slow]
 
 QUIET = Reporter("quiet")
 SMALL = SceneRanges(
@@ -49,7 +49,6 @@ def test_renders_keep_the_contract_and_agree_with_themselves(rendered: Path) -> 
     assert [o["id"] for o in shard.clips[0]["objects"]] == list(range(1, len(shard.clips[0]["objects"]) + 1))
 
 
-@pytest.mark.slow
 def test_clips_added_later_leave_those_before_as_they_are(rendered: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(out, 2)
@@ -82,7 +81,6 @@ def test_a_dataset_has_one_table_of_classes(tmp_path: Path, place: int | None) -
     assert Dataset(out).shards() == ["render-0123456789abcdef.0"]
 
 
-@pytest.mark.slow
 def test_another_seed_gives_another_clip(rendered: Path, tmp_path: Path) -> None:
     other = RenderOptions(seed=1, frames=32, size=(32, 40), ranges=SMALL)
     run(tmp_path / "out", 2, other)

@@ -94,6 +94,7 @@ def window_of(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Any:
 ON_A_CLUSTER = Cluster(address="auto")
 
 
+@pytest.mark.slow
 def test_from_no_machine_at_all_a_hundred_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = GrowingCluster(window_of=window_of(monkeypatch, ON_A_CLUSTER))
     done = sum(1 for _ in windowed(cluster, range(20_000), clock=lambda: cluster.now))
