@@ -19,6 +19,7 @@ LIMIT = 0.05  # pixels that the 99th percentile of all residuals may reach
 class Residual:
     """How far stored flow lies from what depth, poses and object motion say, pixels; NaN if nothing compares.
 
+    What its type rounds off is no distance: a half float of 300 px is right to 1/8 px.
     median, p99: over all pixels whose flow is valid. pixels: how many.
     """
 
@@ -51,7 +52,7 @@ def reproject_residual(columns: Mapping[str, Array]) -> Residual:
 
 
 def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> NDArray[np.float64]:
-    """Distances (M,) between predicted and stored displacement of frame `one`'s pixels in frame `other`."""
+    """Distances (M,) of predicted from stored displacement of frame `one`'s pixels in frame `other`, past rounding."""
     depth, measured = stored["depth"][one].astype(np.float64), stored[flow][one].astype(np.float64)
     K, size = stored["camera_K"], depth.shape
     seen = np.isfinite(depth)
@@ -70,9 +71,9 @@ def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> N
     x = K[other, 0, 0] * there[valid][:, 0] / z + K[other, 0, 2]
     y = K[other, 1, 1] * there[valid][:, 1] / z + K[other, 1, 2]
     start = K[one, [0, 1], [0, 1]] * ray[valid][:, :2] + K[one, :2, 2]
-    return np.asarray(
-        np.hypot(x - start[:, 0] - measured[valid][:, 0], y - start[:, 1] - measured[valid][:, 1])
-    )
+    apart = np.abs(np.stack([x, y], axis=-1) - start - measured[valid])
+    rounded = np.abs(np.spacing(stored[flow][one][valid])).astype(np.float64) / 2
+    return np.asarray(np.hypot(*np.maximum(apart - rounded, 0).T))
 
 
 def _part_motion(pose: Array, one: int, other: int) -> NDArray[np.float64]:

@@ -507,6 +507,29 @@ def test_reprojection_finds_labels_that_disagree(name: str, scale: float) -> Non
     assert not reproject_residual(columns).agrees
 
 
+def test_what_half_floats_round_off_is_no_disagreement() -> None:
+    """A wall .3 m off, passed by a metre a frame: 333.22 px are stored as 333.25."""
+    f, z, step = 100.0, 0.3001, np.float16(100 / 0.3001)
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    poses[1, 0, 3] = 1
+    ids, flow = np.zeros((2, 8, 8), np.uint16), np.full((2, 2, 8, 8, 2), np.inf, np.float16)
+    flow[0, 0], flow[1, 1] = (-step, 0), (step, 0)
+    columns = {
+        "depth": np.full((2, 8, 8), z, np.float32),
+        "instance": ids,
+        "part": ids,
+        "camera_K": np.tile(np.array([[f, 0, 4], [0, f, 4], [0, 0, 1]]), (2, 1, 1)),
+        "camera_pose": poses,
+        "part_pose": np.tile(np.eye(4), (2, 1, 1, 1, 1)),
+        "flow": flow[0],
+        "flow_backward": flow[1],
+    }
+    assert abs(float(step) - f / z) > 0.02 and reproject_residual(columns).pixels == 128
+    assert reproject_residual(columns).p99 < 1e-4
+    columns["flow"][0, ..., 0] -= 0.5
+    assert not reproject_residual(columns).agrees
+
+
 def test_one_frame_has_nothing_to_disagree_with() -> None:
     residual = reproject_residual(clip_columns(1))
     assert residual.pixels == 0 and residual.agrees
