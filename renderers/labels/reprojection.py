@@ -52,7 +52,7 @@ def reproject_residual(columns: Mapping[str, Array]) -> Residual:
 
 
 def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> NDArray[np.float64]:
-    """Distances (M,) of predicted from stored displacement of frame `one`'s pixels in frame `other`, past rounding."""
+    """Distances (M,) of predicted from stored displacement of `one`'s pixels in frame `other`, past rounding."""
     depth, measured = stored["depth"][one].astype(np.float64), stored[flow][one].astype(np.float64)
     K, size = stored["camera_K"], depth.shape
     seen = np.isfinite(depth)
