@@ -11,7 +11,7 @@ TEST_PACKAGES := chromium libatomic1
 CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
 
-.PHONY: setup constraints system browser test test-shortcuts quick test-python lint demo clean
+.PHONY: setup constraints system browser test test-benchmarks test-shortcuts quick test-python lint demo clean
 
 setup: $(VENV)/.ready
 
@@ -48,8 +48,13 @@ browser:
 		fi; \
 	fi
 
+# All tests of what users install.
 test: setup browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not benchmark'
+
+# Every benchmark, asked for the least it can be.
+test-benchmarks: setup
+	$(BIN)/python -m pytest -m benchmark
 
 # What tasks could cheat by: trained on noise that holds one planted cue.
 test-shortcuts: setup
@@ -62,7 +67,7 @@ quick: setup
 # make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
 test-python: browser
 	$(MAKE) --no-print-directory setup VENV=$(OTHER)
-	$(OTHER)/bin/python -m pytest
+	$(OTHER)/bin/python -m pytest -m 'not benchmark'
 
 lint: setup
 	$(BIN)/ruff check .

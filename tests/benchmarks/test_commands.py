@@ -92,6 +92,7 @@ def run_module() -> Iterator[RunModule]:
         yield run
 
 
+@pytest.mark.benchmark
 @pytest.mark.slow
 @pytest.mark.timeout(290)
 @pytest.mark.parametrize(

@@ -101,12 +101,11 @@ def test_commands_and_workers_of_ray_find_freelabels_among_a_users_own_modules(
     assert "2 steps, run folder" in run(freelabels, "train", "real", *options, *model, *loader, cwd=home)
 
 
-@pytest.mark.ray
 @pytest.mark.renders
 @pytest.mark.timeout(600)
 def test_it_renders_among_a_users_own_modules(elsewhere: tuple[Path, Path]) -> None:
     programs, home = elsewhere
-    options = ("--out", "synthetic", "--clips", "2", "--frames", "2", "--size", "64", "--workers", "1")
+    options = ("--out", "synthetic", "--clips", "2", "--frames", "2", "--size", "64", "--workers", "0")
     assert "4 frames" in run(programs / "freelabels", "render", *options, cwd=home)
     run(programs / "freelabels", "verify", "synthetic", cwd=home)
 
