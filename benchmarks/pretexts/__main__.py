@@ -39,7 +39,7 @@ NEVER = 1_000_000
 
 def main(
     data: str = "",
-    out: str = "pretexts",
+    out: str = "runs/pretexts",
     only: tuple[str, ...] = (),
     megapixels: float = 80.0,
     size: int = 64,

@@ -29,7 +29,8 @@ SMALLEST = {
     "noise": ("--seeds 1 --steps 2 --choices confidence", "of confidence over plain"),
     "page": ("--frames 200 --size 24", ""),
     "pretexts": (
-        "--only rotation --megapixels .05 --size 32 --batch 4 --backbone test_resnet --photos 8 --scored 8",
+        "--only rotation --megapixels .05 --size 32 --batch 4 --backbone test_resnet --photos 8 --scored 8 "
+        "--out {folder}",
         "accuracy (chance)",
     ),
     "realism": ("--count 8 --nets 1", "% right"),
@@ -101,7 +102,7 @@ def run_module() -> Iterator[RunModule]:
 def test_it_runs_to_its_end(command: str, run_module: RunModule, tmp_path: Path) -> None:
     options, last = SMALLEST[command]
     name, *part = command.split()
-    done = run_module(f"benchmarks.{name}", *part, *options.split(), folder=tmp_path)
+    done = run_module(f"benchmarks.{name}", *part, *options.format(folder=tmp_path).split(), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert last in done.stdout
 
