@@ -151,3 +151,17 @@ def test_json_is_all_that_standard_output_gets(dataset: str, capsys: pytest.Capt
     assert status("verify", dataset, "--json") == 0
     [*_, last] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert last["summary"]["shards"] == 1 and last["summary"]["problems"] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["inspect {}", "verify {}", "card {}", "prune {}", "tasks {}", "train {} --out {}-run"]
+)
+def test_what_is_no_dataset_is_said_in_a_sentence(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line.replace("{}", str(tmp_path / "nowhere")).split())
+    assert end.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"freelabels: {tmp_path / 'nowhere'} is not a Freelabels dataset")
+    assert not list(tmp_path.iterdir())

@@ -246,11 +246,13 @@ def group_of(clip: Mapping[str, Any], where: str = "", sampling: int = SAMPLING)
 
 
 def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Datasets of real frames and those of rendered ones. Raises UserError for one with neither, or both."""
+    """Datasets of real frames and those of rendered ones. Raises UserError for what is none, or has neither or both."""
     real: list[str] = []
     synthetic: list[str] = []
     for path in datasets:
-        parts = read_index(Dataset(path), HERE, QUIET).summaries("clips")
+        dataset = Dataset(path)
+        _ = dataset.attributes  # raises NotADataset
+        parts = read_index(dataset, HERE, QUIET).summaries("clips")
         kinds = {
             part.kinds[k] == "render" for _, part in parts for k in np.unique(part.clips["kind"]).tolist()
         }
