@@ -96,8 +96,11 @@ def test_what_is_wrong_is_said_by_an_error_of_its_own(tmp_path: Path) -> None:
         freelabels.label("nowhere", tmp_path / "out", cluster=HERE)
     with pytest.raises(freelabels.UserError, match="fov must lie in"):
         freelabels.SourceOptions(fov=200)
-    with pytest.raises(freelabels.UserError, match="holds no shards yet"):
+    with pytest.raises(freelabels.UserError, match="is not a Freelabels dataset"):
         freelabels.fit(tmp_path, tmp_path / "run")
+    freelabels.Dataset.create(tmp_path / "begun", {})
+    with pytest.raises(freelabels.UserError, match="holds no shards yet"):
+        freelabels.fit(tmp_path / "begun", tmp_path / "run")
     with pytest.raises(freelabels.UserError, match="is no run"):
         freelabels.export(tmp_path, tmp_path / "backbone")
 

@@ -246,7 +246,7 @@ def group_of(clip: Mapping[str, Any], where: str = "", sampling: int = SAMPLING)
 
 
 def by_domain(datasets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Datasets of real frames and those of rendered ones. Raises UserError for what is none, or has neither or both."""
+    """Datasets of real frames, and of rendered ones. Raises UserError for one of neither, of both, or none."""
     real: list[str] = []
     synthetic: list[str] = []
     for path in datasets:
