@@ -51,7 +51,7 @@ def check_task(task: Task, elsewhere: bool = True) -> None:
 
     - What it asks of a sample is a pure function of the sample and its seed: the same in another batch.
     - A batch that is split gives the same gradient (unless the task says that it `compares` samples).
-    - Where nothing counts, the loss is zero and so is every gradient.
+    - Where nothing counts, the loss is zero and so is every gradient; a clip without its frames counts nowhere.
     - A network that is saved and loaded goes on bit for bit.
     - In bfloat16 the loss is that of float32, as far as eight bits go.
     - Two ranks give the gradient of one, with the samples of both where they are compared (`elsewhere`: in two
@@ -162,6 +162,10 @@ def _asking(task: Task) -> Iterator[str]:
         yield "weighs nothing of an ordinary batch, or weighs below zero"
     if asked.images is not None and asked.images.ndim != 5:
         yield f"asks for images of shape {tuple(asked.images.shape)}, not (N, k, 3, h, w)"
+    if task.needs.reach is not None:
+        weight = asked.weight.view(SAMPLES, -1)
+        if not bool((weight[:-1] > 0).flatten(1).any(1).all()) or bool((weight[-1] > 0).any()):
+            yield "must weigh a clip that has its frames, and not one that is too short: see `everyone`"
     if not task.compares:
         order = torch.tensor([3, 0, 5])
         few = _ask(task, {name: tensor[order] for name, tensor in batch.items()})
@@ -237,10 +241,12 @@ def _scoring(task: Task) -> Iterator[str]:
 
 def _refusing(task: Task) -> Iterator[str]:
     for needed in task.needs.fields[:1]:
-        if needed not in lacking(task, lambda name: False, {}, task.needs.frames):
+        if needed not in lacking(task, lambda name: False, {}, task.needs.shared):
             yield f"doesn't say that it lacks the field {needed}"
-    if task.needs.frames > 1 and "--loader.frames" not in lacking(task, lambda name: True, {}, 1):
+    if task.needs.shared > 1 and "--loader.frames" not in lacking(task, lambda name: True, {}, 1):
         yield "doesn't say that it needs longer windows"
+    if task.needs.frames > 1 and "longest clip" not in lacking(task, lambda name: True, {}, 1, 1):
+        yield "doesn't say that it needs longer clips"
 
 
 # --- what the rules are checked with ---------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import torch
 
 from freelabels.generators.contract.fields import Kind, field
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
-from freelabels.train.data.loader import CAMERA, WEIGHT_SUFFIX, Batch
+from freelabels.train.data.labels import AXIS_SUFFIX, CAMERA, WEIGHT_SUFFIX
+from freelabels.train.data.loader import Batch
 from freelabels.train.objective.learner import Learner
 from freelabels.train.tasks.contract.online import Clips, Labels, Online, joined
 from freelabels.train.tasks.contract.task import Seen, Task
@@ -21,12 +22,15 @@ CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_con
 NORMED = replace(CONFIG, model=ModelConfig("test_resnet", width=16))
 CLIPS = 192  # that labels are made of; the samples are the first of them
 VERSIONS = 3
+SECOND = (
+    16000  # entries of a table whose length the field leaves open, as many as samples of sound in a second
+)
 
 
 def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
-    """A made-up batch, as the loader would give it, with all that a task needs."""
+    """A made-up batch, as the loader would give it to a task; of the last sample some frames are missing."""
     g = torch.Generator().manual_seed(seed)
-    shape = (samples, task.needs.frames)
+    shape = (samples, max(task.needs.frames, task.needs.shared))
     coarse = torch.rand(samples * shape[1], 3, 9, 9, generator=g)
     smooth = torch.nn.functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)
     image = (smooth * 200 + 55 * torch.rand(smooth.shape, generator=g)).clamp(0, 255).byte()
@@ -38,8 +42,12 @@ def sample_batch(task: Task, seed: int = 0, samples: int = SAMPLES) -> Batch:
         "clip": torch.arange(samples),
         "epoch": torch.zeros(samples, dtype=torch.long),
     }
-    for name in task.needs.fields:
+    for name in (*task.needs.fields, *task.needs.uses):
         batch |= _labels(name, shape, g)
+    if task.needs.reach is not None:
+        batch["present"] = torch.ones(shape, dtype=torch.bool)
+        batch["present"][-1, -1] = False
+        batch["serves"] = batch["present"].all(1).float()
     if isinstance(task, Online):
         columns = made_labels(task, seed)[-1].clips
         batch = joined(batch, {key: torch.from_numpy(column) for key, column in columns.items()})
@@ -77,7 +85,17 @@ def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
         pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)
         return {name: pose}
     if spec.kind is Kind.TABLE:
-        return {name: torch.randint(CLASSES, shape, generator=g)}
+        weight = torch.ones(shape)
+        if spec.names or spec.invalid is not None:
+            return {name: torch.randint(CLASSES, shape, generator=g), name + WEIGHT_SUFFIX: weight}
+        values = torch.randn(*shape, *(n or SECOND for n in spec.sizes), generator=g)
+        if spec.dtype.startswith("int"):
+            values = (values * np.iinfo(spec.dtype).max / 8).long()
+        return {name: values, name + WEIGHT_SUFFIX: weight}
+    if spec.kind is Kind.IMAGE:
+        other = torch.randint(256, (*shape, 3, SIZE, SIZE), generator=g).byte()
+        axis = torch.tensor([1.0, 0.0]).expand(shape[0], 2).clone()
+        return {name: other, name + WEIGHT_SUFFIX: torch.ones(shape), name + AXIS_SUFFIX: axis}
     size = (*shape, (spec.sizes[2:] or (1,))[0] or 1, SIZE, SIZE)
     values = torch.rand(size, generator=g) + 0.1
     if spec.kind in (Kind.CATEGORY, Kind.IDENTITY):

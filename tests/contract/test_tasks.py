@@ -11,7 +11,7 @@ from freelabels.testing.task import check_ranks
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.task import Asked, Seen, Task, everyone, first
+from freelabels.train.tasks.contract.task import Asked, Needs, Seen, Task, everyone, first
 from freelabels.train.tasks.tasks import tasks
 
 
@@ -103,11 +103,23 @@ class Forgetful(Brightest):
         return out
 
 
+@dataclass(frozen=True)
+class Hasty(Brightest):
+    """Counts clips that lack the frames it looks at."""
+
+    name = "hasty"
+    needs = Needs(3)
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        return replace(super().ask(batch, draw), weight=torch.ones(len(batch["image"])))
+
+
 BROKEN = {
     Moody: "asks for something else the second time",
     Neighbourly: "asks for other views of a sample in another batch",
     Averaging: "has another gradient when a batch is split",
     Careless: "has a loss of nan where nothing counts",
+    Hasty: "must weigh a clip that has its frames, and not one that is too short",
     Forgetful: "doesn't go on bit for bit",
 }
 

@@ -43,7 +43,7 @@ class Catalogue:
     names: by category, the names of its classes in all shards, a class's id being its place. digest: identifies
     the data, so that a resumed run can tell. excluded: how many frames exclusion lists keep out of it. sampling:
     how windows are grouped and ordered, see `order`. versions: of columns, the one version that is read. mixed:
-    by column that is of several versions, how many frames each has made.
+    by column that is of several versions, how many frames each has made. frames: of a window.
     """
 
     windows: Windows
@@ -54,6 +54,12 @@ class Catalogue:
     sampling: int = SAMPLING
     versions: Mapping[str, str] = field(default_factory=dict)
     mixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    frames: int = 1
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest clip."""
+        return self.windows.longest() + self.frames - 1
 
     def has(self, name: str) -> bool:
         """Whether any shard holds the field."""
@@ -127,7 +133,15 @@ def read_catalogue(
         if column not in asked and not column.endswith(CONFIDENCE_SUFFIX)
     }
     return Catalogue(
-        windows.build(), frozenset(columns), tables, everything.hexdigest(), excluded, sampling, asked, mixed
+        windows.build(),
+        frozenset(columns),
+        tables,
+        everything.hexdigest(),
+        excluded,
+        sampling,
+        asked,
+        mixed,
+        frames,
     )
 
 

@@ -21,28 +21,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from freelabels.generators.contract.fields import Array, Kind, confidence_name
-from freelabels.generators.contract.fields import field as field_of
+from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.ground.errors import MissingFile, UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import LoaderConfig
-from freelabels.train.data.augment import Resampler, centre_view, change_light, random_view
+from freelabels.train.data.augment import Resampler, View, centre_view, change_light, random_view
 from freelabels.train.data.catalogue import Catalogue, class_names, of_version, renumbering
 from freelabels.train.data.held_out import held_out
+from freelabels.train.data.labels import WEIGHT_SUFFIX, Columns, entries, is_image
 from freelabels.train.data.open_shards import OpenShards
 from freelabels.train.data.order import Order, order_of
+from freelabels.train.data.reach import SPEED, Reach
 from freelabels.train.data.windows import DOMAINS, SYNTHETIC, Window, evenly
 
 Batch = dict[str, Tensor]
-WEIGHT_SUFFIX = "_weight"
-CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 GIB = 1 << 30
 OPEN_FILES = 128  # of all threads together, a file a column; besides those being read at the moment
 WAITING = 4  # threads at least, where columns come from an object store
 SAMPLE_STREAM = 2  # spawn keys (SAMPLE_STREAM, epoch, number); 0 and 1 shuffle the domains
+Ids = dict[str, NDArray[np.int64] | None]
+"""By category, the ids that its classes have in all the data."""
 
 
 class Loader:
@@ -50,9 +51,13 @@ class Loader:
 
     A batch holds ``image`` uint8 (B, T, 3, H, W); each field x of `fields` as float32 (B, T, C, H, W), 0 where
     there is no label; its ``x_weight`` float32 (B, T, H, W): confidence × validity, 0 = no label; ``camera_K``
-    and ``camera_pose`` float64, other tables int64 (B, T), where asked for; ``domain``, ``epoch``, ``window``,
-    ``clip`` (a run of windows) and ``seed`` (B,) int64. `waited` counts the seconds the caller spent waiting for
-    data.
+    and ``camera_pose`` float64, other tables (B, T, …), int64 or float32, where asked for; ``domain``, ``epoch``,
+    ``window``, ``clip`` (a run of windows) and ``seed`` (B,) int64. `waited` counts the seconds the caller spent
+    waiting for data.
+
+    For each of `reaches` it also holds their frames and fields, in the same view and light, under names that
+    `reach.own` finds; ``present`` bool (B, T), which frames are there; ``serves`` float32 (B,), 0 where the clip
+    is too short or too still.
 
     A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
     is told a sentence, once a revision.
@@ -66,14 +71,16 @@ class Loader:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        reaches: Sequence[Reach] = (),
     ):
         self.catalogue, self.fields, self.config, self.seed = catalogue, tuple(fields), config, seed
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.reaches = rank, world, tuple(reaches)
         self.waited = 0.0
         self.say: Callable[[str], None] = lambda sentence: None
         self._moving, self._moved = Lock(), dict[tuple[str, str], str]()  # dataset, shard → revision now read
         cache = FileCache(Path(config.cache), int(config.cache_gib * GIB)) if config.cache else None
-        self._shards = OpenShards(max(1, OPEN_FILES // (1 + 2 * len(self.fields))), cache)
+        columns = {*self.fields, *(name for reach in self.reaches for name in reach.fields)}
+        self._shards = OpenShards(max(1, OPEN_FILES // (1 + 2 * len(columns))), cache)
         windows = catalogue.windows
         self.held = held_out(windows, config.held_out)
         self.held_out = windows.numbers(self.held)
@@ -159,20 +166,40 @@ class Loader:
         """Folder name of the revision that the window's shard is read in."""
         return self._moved.get((window.dataset, window.shard), window.shard)
 
-    def _stored(self, window: Window) -> tuple[dict[str, Array], dict[str, NDArray[np.int64] | None]]:
-        """A window's columns and its classes' new ids, from one revision of its shard. Raises CorruptShard."""
-        rows = (window.start, window.start + self.config.frames)
+    def _stored(self, window: Window) -> list[tuple[Columns, Ids, NDArray[np.bool_]]]:
+        """A window's columns, its classes' new ids and the frames that are there; the same for each reach.
+
+        All from one revision of its shard. Raises CorruptShard.
+        """
         while True:
             revision = self._revision(window)
             try:
                 with self._shards.opened(window.dataset, revision) as shard:
-                    stored = shard.read_columns(self._columns(shard), *rows)
-                    return stored, {n: self._renumbering(shard, n) for n in self.fields if n in shard.fields}
+                    shared = (window.start, window.start + self.config.frames)
+                    names = self._columns(shard, self.fields)
+                    here = np.ones(self.config.frames, bool)
+                    found = [(shard.read_columns(names, *shared), self._ids(shard, self.fields), here)]
+                    time = self._time(shard, window) if any(reach.span for reach in self.reaches) else None
+                    for reach in self.reaches:
+                        rows, there = reach.rows(window, self.config.frames, time)
+                        names = self._columns(shard, (*reach.fields, *reach.tables))
+                        found.append((_at(shard, names, rows), self._ids(shard, reach.fields), there))
+                    return found
             except (MissingFile, OSError) as error:
                 if isinstance(error, OSError) and error.errno != errno.ESTALE:  # gone, as NFS says it
                     raise
                 if not self._move(window, revision):
                     raise
+
+    def _ids(self, shard: Shard, fields: Sequence[str]) -> Ids:
+        return {name: self._renumbering(shard, name) for name in fields if name in shard.fields}
+
+    def _time(self, shard: Shard, window: Window) -> Array | None:
+        """Seconds of the rows of the window's clip."""
+        if "time" not in shard.fields:
+            return None
+        stop = window.start + window.after + self.config.frames
+        return shard.read_rows("time", window.start - window.before, stop)
 
     def _move(self, window: Window, gone: str) -> bool:
         """Go on with the next revision of a shard, where one is `gone`; whether there is one."""
@@ -188,30 +215,48 @@ class Loader:
             return True
 
     def _read(self, window: Window, rng: np.random.Generator | None) -> dict[str, Array]:
-        """A window in a random view, or in the centre view."""
-        stored, ids = self._stored(window)
-        image = stored.pop("image")
-        height, width = image.shape[1:3]
+        """A window in a random view, or in the centre view; what the reaches see of its clip in the same."""
+        parts = self._stored(window)
+        height, width = parts[0][0]["image"].shape[1:3]
         view = (
             centre_view(height, width, self.config.size)
             if rng is None
             else random_view(self.config.augment, height, width, self.config.size, rng)
         )
+        colours = [_seen(stored, view) for stored, _, _ in parts]
+        if rng is not None:
+            light = change_light(
+                self.config.augment, np.concatenate([x for some in colours for x in some.values()]), rng
+            )
+            for some in colours:
+                for name, images in some.items():
+                    some[name], light = light[: len(images)], light[len(images) :]
+        out: dict[str, Array] = {}
+        for number, ((stored, ids, present), seen) in enumerate(zip(parts, colours, strict=True)):
+            reach = self.reaches[number - 1] if number else None
+            part = self._part(self.fields if reach is None else reach.fields, stored, ids, seen, view)
+            if reach is None:
+                out |= part
+                continue
+            part["present"] = present
+            part["serves"] = np.asarray(reach.serves(present, stored.get(SPEED)), np.float32)
+            for name in part:
+                if name.endswith(WEIGHT_SUFFIX):
+                    part[name][~present] = 0
+            out |= {f"{reach.key}{name}": value for name, value in part.items()}
+        return out | _numbers(domain=window.domain, clip=window.run)
+
+    def _part(
+        self, fields: Sequence[str], stored: Columns, ids: Ids, seen: Columns, view: View
+    ) -> dict[str, Array]:
+        """Frames and their fields in a view. seen: the fields that are images, in it already."""
+        frames, (height, width) = len(stored["image"]), stored["image"].shape[1:3]
         resampler = Resampler(view, (height, width))
         if "edges" in stored:
             resampler.follow_lines(stored["edges"])
-        seen = resampler.image(image)
-        if rng is not None:
-            seen = change_light(self.config.augment, seen, rng)
-        out: dict[str, Array] = {"image": seen.transpose(0, 3, 1, 2)}
-        out |= _numbers(domain=window.domain, clip=window.run)
-        for name in self.fields:
-            if name in CAMERA:
-                out |= self._table(name, stored, resampler)
-            elif field_of(name).kind is Kind.TABLE:
-                out |= self._per_frame(name, stored, ids.get(name))
-            else:
-                out |= self._label(name, stored, resampler, ids.get(name))
+        out: dict[str, Array] = {"image": seen["image"].transpose(0, 3, 1, 2)}
+        for name in fields:
+            out |= entries(name, frames, stored, seen, resampler, ids.get(name))
         return out
 
     def _renumbering(self, shard: Shard, name: str) -> NDArray[np.int64] | None:
@@ -227,46 +272,25 @@ class Loader:
             )
         return renumbering(known, table)
 
-    def _columns(self, shard: Shard) -> list[str]:
+    def _columns(self, shard: Shard, fields: Sequence[str]) -> list[str]:
         made_by, asked = shard.recipe, self.catalogue.versions
-        wanted = ["image", *self.fields, *(confidence_name(name) for name in self.fields)]
+        wanted = ["image", *fields, *(confidence_name(name) for name in fields)]
         return [name for name in wanted if name in made_by and of_version(made_by, name, asked)]
 
-    def _table(self, name: str, stored: dict[str, Array], resampler: Resampler) -> dict[str, Array]:
-        shape = tuple(int(n or 0) for n in field_of(name).sizes)
-        if name not in stored:
-            return {name: np.full((self.config.frames, *shape), np.nan)}
-        carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
-        return {name: carried(stored[name])}
 
-    def _per_frame(
-        self, name: str, stored: dict[str, Array], ids: NDArray[np.int64] | None
-    ) -> dict[str, Array]:
-        """Ids by frame, int64 (T,); -1 where there is none. ids: as of `_label`."""
-        values = stored.get(name, np.full(self.config.frames, -1)).astype(np.int64)
-        return {name: values if ids is None else np.where(values < 0, -1, ids[values])}
+def _at(shard: Shard, names: Sequence[str], rows: Sequence[int]) -> Columns:
+    """Columns of a shard at some rows, which rise."""
+    if rows[-1] - rows[0] == len(rows) - 1:
+        return shard.read_columns(names, rows[0], rows[-1] + 1)
+    read = {row: shard.read_columns(names, row, row + 1) for row in dict.fromkeys(rows)}
+    return {name: np.concatenate([read[row][name] for row in rows]) for name in names}
 
-    def _label(
-        self, name: str, stored: dict[str, Array], resampler: Resampler, ids: NDArray[np.int64] | None
-    ) -> dict[str, Array]:
-        """A label as float32 (T, C, H, W) and its weight (T, H, W); ids: the classes' new ones, by old one."""
-        spec = field_of(name)
-        shape = (self.config.frames, self.config.size, self.config.size)
-        if name not in stored:
-            empty = np.zeros((shape[0], (spec.sizes[2:] or (1,))[0] or 1, *shape[1:]), np.float32)
-            return {name: empty, name + WEIGHT_SUFFIX: np.zeros(shape, np.float32)}
-        values = resampler.map(name, stored[name])
-        weight = (spec.valid(values) & resampler.inside).astype(np.float32)
-        if confidence_name(name) in stored:
-            weight *= resampler.map(confidence_name(name), stored[confidence_name(name)]) / np.float32(255)
-        if ids is not None:
-            values = ids[values]
-        planes = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
-        planes = planes.astype(np.float32)
-        if spec.kind is Kind.PROBABILITY:
-            planes /= 255
-        planes[~np.broadcast_to(weight[:, None] > 0, planes.shape)] = 0
-        return {name: planes, name + WEIGHT_SUFFIX: weight}
+
+def _seen(stored: Columns, view: View) -> Columns:
+    """The columns that are images, in a view."""
+    resampler = Resampler(view, stored["image"].shape[1:3])
+    images = {name: values for name, values in stored.items() if values.ndim == 4 and is_image(name)}
+    return {name: resampler.image(values) for name, values in images.items()}
 
 
 def _numbers(**values: int) -> dict[str, Array]:
@@ -274,11 +298,15 @@ def _numbers(**values: int) -> dict[str, Array]:
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> Batch:
-    """Stack samples into tensors."""
-    return {
-        name: torch.from_numpy(np.ascontiguousarray(np.stack([sample[name] for sample in samples])))
-        for name in samples[0]
-    }
+    """Stack samples into tensors; what is longer in some is filled up in the others, with zeros."""
+    return {name: torch.from_numpy(_stacked([sample[name] for sample in samples])) for name in samples[0]}
+
+
+def _stacked(values: Sequence[Array]) -> Array:
+    if len({value.shape for value in values}) > 1:
+        most = np.max([value.shape for value in values], axis=0)
+        values = [np.pad(v, [(0, int(n) - m) for n, m in zip(most, v.shape, strict=True)]) for v in values]
+    return np.ascontiguousarray(np.stack(values))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

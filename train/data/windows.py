@@ -25,6 +25,7 @@ class Window:
 
     group: what must not be split from it, as a number of 64 bits. kind: photo, video, stereo, render …, what
     decides on its labels. run: the number of its clip, or of the part of it that isn't interrupted, among all.
+    before, after: how many windows of the run begin before and after it, so how far its clip reaches.
     """
 
     dataset: str
@@ -34,6 +35,8 @@ class Window:
     group: int
     kind: str
     run: int = field(default=0, compare=False)
+    before: int = field(default=0, compare=False)
+    after: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +73,28 @@ class Windows(Sequence[Window]):
             raise IndexError(f"there are {len(self)} windows, there is no window {number}")
         [run] = self.run_of(np.array([number]))
         block = int(np.searchsorted(self.first_run, run, side="right")) - 1
+        before = number - int(self.first[run])
         return Window(
             self.datasets[self.dataset[block]],
             self.shard[block].decode(),
-            int(self.row[run]) + number - int(self.first[run]),
+            int(self.row[run]) + before,
             int(self.domain[block]),
             int(self.group[run]),
             self.kinds[self.kind[block]],
             int(run),
+            before,
+            int(self.first[run + 1]) - 1 - number,
         )
 
     def run_of(self, numbers: NDArray[Any]) -> NDArray[np.int64]:
         """The run that each window lies in."""
         # In the column's own type, or searching would copy the whole of it into another.
         return np.searchsorted(self.first, numbers.astype(self.first.dtype), side="right") - 1
+
+    def longest(self) -> int:
+        """How many windows the longest run has."""
+        parts = (self.first[k : k + CHUNK + 1] for k in range(0, len(self.row), CHUNK))
+        return max((int(np.diff(part).max()) for part in parts), default=0)
 
     def per_run(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values by block, by run."""

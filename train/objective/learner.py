@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.loader import Batch
+from freelabels.train.data.reach import own
 from freelabels.train.model import ranks
 from freelabels.train.model.network import Features, Model, with_weights_held
 from freelabels.train.objective.adversary import make_adversary
@@ -50,10 +51,16 @@ class Inputs:
 def prepare(tasks: Mapping[str, Task], batch: Batch, labels: Mapping[str, Columns] = NO_LABELS) -> Inputs:
     """Ask every task what it wants of a batch. labels: as `Learner.labels`."""
     asked = {
-        name: task.ask(joined(batch, labels.get(name, {})), Draw(batch["seed"], name))
+        name: task.ask(joined(_own(batch, task), labels.get(name, {})), Draw(batch["seed"], name))
         for name, task in tasks.items()
     }
     return Inputs(batch["image"], asked, batch["domain"])
+
+
+def _own(batch: Batch, task: Task) -> Batch:
+    """A batch with the frames that are the task's own, if it has such."""
+    reach = task.needs.reach
+    return batch if reach is None else own(batch, reach)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.config import LoaderConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.held_out import held_out_groups
-from freelabels.train.data.loader import WEIGHT_SUFFIX, Loader
+from freelabels.train.data.labels import WEIGHT_SUFFIX
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import Window, spread
 from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, DenseImages
 

@@ -58,7 +58,8 @@ def check(
             "nothing write to them now?"
         )
     has, names, frames = catalogue.has, catalogue.names, loader.frames
-    tasks = choose(config.tasks, has, names, frames, config.set, config.robust, form)
+    longest = catalogue.longest
+    tasks = choose(config.tasks, has, names, frames, config.set, config.robust, form, longest)
     domains = set(catalogue.windows.domain.tolist())
     name = config.adversary.name
     if len(domains) < 2 and adversary_called(name).needs_both_domains:

@@ -26,7 +26,7 @@ from freelabels.train.run.checks import check
 from freelabels.train.run.config_file import CONFIG, write_config
 from freelabels.train.run.logs import writing
 from freelabels.train.run.precision import choose_precision
-from freelabels.train.tasks.tasks import fields_of
+from freelabels.train.tasks.tasks import fields_of, reaches_of
 
 
 @dataclass
@@ -127,7 +127,8 @@ def begin(
     """Check the input, build everything, and take up the checkpoint if asked to. Raises UserError."""
     catalogue, tasks, form = check(real, synthetic, folder, config, resume)
     rank, world = ranks.rank(), ranks.world()
-    loader = Loader(catalogue, fields_of(tasks), config.loader, config.seed, rank, world)
+    fields, reaches = fields_of(tasks), reaches_of(tasks)
+    loader = Loader(catalogue, fields, config.loader, config.seed, rank, world, reaches)
     torch.manual_seed(config.seed)
     learner = Learner(tasks, config)
     if world > 1 and device.type == "cuda":

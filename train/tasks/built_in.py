@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from freelabels.train.data.loader import WEIGHT_SUFFIX, Batch
+from freelabels.train.data.labels import WEIGHT_SUFFIX
+from freelabels.train.data.loader import Batch
 from freelabels.train.tasks import losses, metrics
 from freelabels.train.tasks.labelled import Labelled, Labels
 

@@ -64,7 +64,7 @@ class Labelled(Task):
     @property
     def needs(self) -> Needs:
         """Its fields, and two frames where it compares them."""
-        return Needs(2 if self.pair else 1, self.reads)
+        return Needs(fields=self.reads, shared=2 if self.pair else 1)
 
     @property
     def measure(self) -> Metric:

@@ -35,12 +35,16 @@ def overview(datasets: Sequence[str] = ()) -> list[TaskFacts]:
     catalogues: dict[int, Catalogue | str] = {}
     facts = []
     for task in tasks().values():
-        frames, hindrance = task.needs.frames, None
+        frames, hindrance = task.needs.shared, None
         if sides is not None:
             if frames not in catalogues:
                 catalogues[frames] = _catalogue(*sides, frames)
             found = catalogues[frames]
-            hindrance = found if isinstance(found, str) else lacking(task, found.has, found.names, frames)
+            hindrance = (
+                found
+                if isinstance(found, str)
+                else lacking(task, found.has, found.names, frames, found.longest)
+            )
         facts.append(_facts(task, hindrance))
     return facts
 
@@ -65,7 +69,7 @@ def _facts(task: Task, hindrance: str | None) -> TaskFacts:
         task.family,
         task.paper,
         task.needs.fields,
-        task.needs.frames,
+        max(task.needs.frames, task.needs.shared),
         task.name in DEFAULT,
         parameters(task),
         about,

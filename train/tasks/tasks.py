@@ -17,6 +17,7 @@ from freelabels.ground.plugins import with_plugins
 from freelabels.ground.settings import Setting, parsed
 from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
+from freelabels.train.data.reach import Reach
 from freelabels.train.tasks.built_in import LABELLED
 from freelabels.train.tasks.clusters.boosting import Boosting
 from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding
@@ -100,11 +101,13 @@ def choose(
     settings: Sequence[str] = (),
     robust: RobustConfig | None = None,
     form: int = FORM,
+    longest: int | None = None,
 ) -> dict[str, Task]:
     """The tasks asked for, or, if none is, those of `DEFAULT` whose fields the data `has`.
 
-    names: tables of names by field. settings: NAME.PARAMETER=VALUE each. robust: how stored labels are learned.
-    form: see `FORM`. Raises UserError for an unknown task, one that the data can't feed, and a bad setting.
+    names: tables of names by field. frames: of every window. settings: NAME.PARAMETER=VALUE each. robust: how
+    stored labels are learned. form: see `FORM`. longest: frames of the longest clip, if known. Raises UserError
+    for an unknown task, one that the data can't feed, and a bad setting.
     """
     if not wanted:
         wanted = [name for name in DEFAULT if all(has(f) for f in tasks()[name].needs.fields)]
@@ -120,7 +123,7 @@ def choose(
         if known not in tasks():
             raise UserError(f"--tasks {name}: {nearest(name, tasks())}")
         task = _configured(tasks()[known], [change for change in changes if change.name == name])
-        if why := lacking(task, has, names, frames):
+        if why := lacking(task, has, names, frames, longest):
             raise UserError(why)
         if isinstance(task, Labelled):
             task = replace(task, robust=robust or task.robust)
@@ -130,22 +133,42 @@ def choose(
     return chosen
 
 
-def lacking(task: Task, has: Callable[[str], bool], names: Mapping[str, tuple[str, ...]], frames: int) -> str:
+def lacking(
+    task: Task,
+    has: Callable[[str], bool],
+    names: Mapping[str, tuple[str, ...]],
+    frames: int,
+    longest: int | None = None,
+) -> str:
     """Why the data can't feed a task, as a sentence; "" if they can."""
     for column in task.needs.fields:
         if not has(column):
             return f"the task {task.name} needs the field {column}, which no given shard holds"
-    if task.needs.frames > frames:
-        count = "two" if task.needs.frames == 2 else str(task.needs.frames)
-        return f"the task {task.name} looks at {count} frames; give --loader.frames {task.needs.frames}"
+    if task.needs.shared > frames:
+        count = "two" if task.needs.shared == 2 else str(task.needs.shared)
+        return f"the task {task.name} looks at {count} frames; give --loader.frames {task.needs.shared}"
+    if longest is not None and task.needs.frames > longest:
+        wanted = f"{task.needs.frames} frames of a clip"
+        return f"the task {task.name} looks at {wanted}, and the longest clip has {longest}"
     if isinstance(task, Labelled) and task.channels is None and not _table(task, names):
         return f"the field {task.reads[0]} has no table of names, so {task.name} can't be learned"
     return ""
 
 
 def fields_of(chosen: Mapping[str, Task]) -> tuple[str, ...]:
-    """The columns that tasks read."""
-    return tuple(dict.fromkeys(name for task in chosen.values() for name in task.needs.fields))
+    """The columns that tasks read of the frames that they share."""
+    shared = (task.needs for task in chosen.values() if task.needs.reach is None)
+    return tuple(dict.fromkeys(name for needs in shared for name in needs.reads))
+
+
+def reaches_of(chosen: Mapping[str, Task]) -> tuple[Reach, ...]:
+    """The frames that tasks have for themselves; those that look equally far have theirs together."""
+    found: dict[str, Reach] = {}
+    for task in chosen.values():
+        if (reach := task.needs.reach) is not None:
+            fields = found[reach.key].fields if reach.key in found else ()
+            found[reach.key] = replace(reach, fields=tuple(dict.fromkeys((*fields, *reach.fields))))
+    return tuple(found.values())
 
 
 def parameters(task: Task) -> dict[str, Any]:

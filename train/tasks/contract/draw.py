@@ -22,6 +22,11 @@ class Draw:
         self._start = _mixed(seed.long() + _mixed(torch.tensor(zlib.crc32(name.encode()))).to(seed.device))
         self._drawn = 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers lie."""
+        return self._start.device
+
     def bits(self, *shape: int) -> Tensor:
         """int64 (B, *shape), all 64 bits random."""
         count = math.prod(shape)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
+from freelabels.train.data.reach import Reach
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
@@ -22,10 +23,32 @@ FAMILIES = ("generation", "context", "free semantic labels", "cross-modal", "bey
 
 @dataclass(frozen=True)
 class Needs:
-    """What data must have to feed a task. frames: of a window. fields: columns that some shard holds."""
+    """What a task looks at, and what data must have to feed it.
+
+    frames: of a clip; with two or more the task has frames of its own in `batch["image"]`, evenly spaced, their
+    fields beside them, and no say in other tasks' windows: photos and clips that are too short weigh nothing (see
+    `everyone`). span: seconds from the first to the last, 0: neighbours. moving: least speed of what is seen,
+    pixels from a frame to the next, by the column `speed`; slower clips weigh nothing. fields: columns that some
+    shard must hold. uses: columns that are read where they are there, such as those that only the score looks at.
+    shared: neighbouring frames that every window of the run must have (`--loader.frames`).
+    """
 
     frames: int = 1
     fields: tuple[str, ...] = ()
+    span: float = 0.0
+    moving: float = 0.0
+    uses: tuple[str, ...] = ()
+    shared: int = 1
+
+    @property
+    def reach(self) -> Reach | None:
+        """The frames of its own, if it has such."""
+        return Reach(self.frames, self.span, self.moving, self.reads) if self.frames > 1 else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All columns that are read for it."""
+        return tuple(dict.fromkeys((*self.fields, *self.uses)))
 
 
 @dataclass(frozen=True)
@@ -183,8 +206,8 @@ class Task:
 
 
 def everyone(batch: Batch) -> Tensor:
-    """Weights (B,) of one for every sample of a batch."""
-    return torch.ones(len(batch["seed"]), device=batch["image"].device)
+    """Weights (B,) of a batch: 1, and 0 where a clip is too short or too still for the task's `Needs`."""
+    return batch.get("serves", torch.ones(len(batch["seed"]), device=batch["image"].device))
 
 
 def first(batch: Batch) -> Tensor:
