@@ -10,9 +10,11 @@ from pathlib import Path
 
 from freelabels.train.tasks.contract.task import FAMILIES, Task
 from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.overview import OPTIONS, TaskFacts
 from freelabels.train.tasks.tasks import tasks
 
 PAGE = Path(__file__).parent / "pretexts.md"
+SMALLER = "Smaller than in the paper: "
 BEGIN, END = "<!-- table: python docs/pretexts_table.py -->\n", "<!-- end of table -->\n"
 
 
@@ -27,7 +29,9 @@ def table() -> str:
                 "",
                 "| task | system, paper | what it asks | what is smaller |",
             ]
-            lines += ["|---|---|---|---|", *map(_row, rows), ""]
+            lines += ["|---|---|---|---|", *map(_row, rows)]
+            lines += [_option(facts) for facts in OPTIONS if facts.family == family]
+            lines.append("")
     return "\n".join(lines)
 
 
@@ -40,12 +44,18 @@ def _row(task: Task) -> str:
         what, smaller = f"The stored field {', '.join(task.reads)}.", ""
     else:
         about = re.sub(r"\s+", " ", type(task).__doc__ or "").strip()
-        what, _, smaller = about.partition("Smaller than in the paper: ")
+        what, _, smaller = about.partition(SMALLER)
     first, _, more = what.strip().partition(". ")
     what = f"{first.rstrip('.')}. {more}".strip()
     smaller = smaller[:1].upper() + smaller[1:]
     system = f"**{task.system}.** " if task.system else ""
     return f"| `{task.name}` | {system}{task.paper} | {what} | {smaller} |"
+
+
+def _option(facts: TaskFacts) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in facts.parameters)
+    what, _, smaller = facts.about.partition(SMALLER)
+    return f"| {flags} | **{facts.system}.** {facts.paper} | {what.strip()} | {smaller} |"
 
 
 def written(page: str) -> str:

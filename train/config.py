@@ -69,6 +69,10 @@ class ModelConfig:
     """Start from timm's weights (they were made with human labels)."""
     width: int = 64
     """Channels of the feature all heads share."""
+    mix: float = 0.0
+    """Weight of the lasso on each task's own mix of all stages; 0: no mixes, tasks see the last stage."""
+    grey: bool = False
+    """Let the trunk see brightness alone, so that tasks that ask in colour and those that don't agree."""
 
 
 @dataclass(frozen=True)

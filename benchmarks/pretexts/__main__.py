@@ -25,16 +25,20 @@ from freelabels.train.data.loader import Loader
 from freelabels.train.objective.learner import prepare
 from freelabels.train.probing.probe import probe
 from freelabels.train.run.evaluate import Score, evaluate
-from freelabels.train.run.state import begin
+from freelabels.train.run.labelling import turn
+from freelabels.train.run.state import RunState, begin
 from freelabels.train.run.step import step
 from freelabels.train.tasks.contract.online import Online
 from freelabels.train.tasks.contract.task import Task
-from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.generation.gan import GAN
 from freelabels.train.tasks.tasks import tasks
 
 SHARD = 64
-MARGIN = 1.5  # how much larger photos are stored than they are seen
+MARGIN = 2.25  # how much larger photos are stored than they are seen
+VERSIONS = 4  # of labels that a task makes for itself
+SHARE = 0.15  # of the photos that are kept from such a task, which knows labels of its own photos alone
 NEVER = 1_000_000
+LEAST = 32  # side of the smallest images that the trunk takes
 
 
 def main(
@@ -46,7 +50,7 @@ def main(
     batch: int = 32,
     backbone: str = "resnet18",
     photos: int = 4000,
-    scored: int = 512,
+    scored: int = 4000,
     probe_images: int = 0,
 ) -> None:
     """Measure and print.
@@ -54,10 +58,9 @@ def main(
     Args:
         data: Folder with train/ and val/, each with a folder of photos a class; default: made-up scenes.
         out: Folder of the runs and of the finished rows.
-        only: Tasks to measure; default: all that learn from photos alone and make no labels of their
-            own, which other photos don't have.
+        only: Tasks to measure; default: all that learn from photos alone.
         megapixels: How much the trunk sees of each.
-        size: Side of the frames, pixels.
+        size: Side of the frames, pixels; twice that where a task cuts views of less than the trunk takes.
         batch: Samples of a step.
         backbone: The timm model.
         photos: Most photos that are trained on.
@@ -74,7 +77,7 @@ def main(
     elif not train.exists():
         write_dataset(train, 0, min(photos, 256), stored, frames=1, labels=())
         write_dataset(held, 0, min(scored, 64), stored, frames=1, seed=1, labels=())
-    names = only or tuple(n for n, t in tasks().items() if not isinstance(t, Labelled | Online))
+    names = only or tuple(n for n, t in tasks().items() if not t.needs.fields and t.needs.frames == 1)
     print(f"{'task':18}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'CPU s':>7}  measure")
     for name in names:
         row = folder / "rows" / f"{name}.json"
@@ -100,35 +103,84 @@ def main(
 
 def measured(task: Task, config: TrainConfig, megapixels: float, train: Path, held: Path, out: Path) -> Any:
     """Train one task and score it on photos that it never saw."""
-    config = replace(config, steps=steps_of(task, config, megapixels, train))
+    config = fitted(task, config, megapixels, train)
     device = torch.device("cpu")
     state = begin([str(train)], [], out, config, (out / "checkpoint.pt").exists(), device)
+    photos = state.loader if isinstance(task, Online) else everything(held, config)
+    start = scored_on(state, photos) if isinstance(task, GAN) else None
     began = time.process_time()
     for loaded in state.loader.batches(state.step, config.steps):
+        turn(state, lambda sentence: print(f"  {sentence}", flush=True))
         step(state, [loaded])
     seconds = time.process_time() - began
     state.save()
-    with state.averaged(), torch.no_grad():
-        [score, *_] = evaluate(state.learner, everything(held, config), device, NEVER)
+    score = scored_on(state, photos)
     return {
         "task": task.name,
         "system": task.system,
         "lines": len(inspect.getsource(inspect.getmodule(type(task)) or inspect).splitlines()),
+        "side": config.loader.size,
         "steps": config.steps,
         "megapixels": megapixels,
         "seconds": round(seconds),
         "score": score.as_dict(),
+        "start": start.score if start else None,
+        "distinct": distinct(state, device) if isinstance(task, GAN) else None,
         "gap": gap_of(score),
     }
 
 
-def steps_of(task: Task, config: TrainConfig, megapixels: float, train: Path) -> int:
-    """How many steps show the trunk that many pixels."""
+def fitted(task: Task, config: TrainConfig, megapixels: float, train: Path) -> TrainConfig:
+    """Frames of which the task cuts views that the trunk takes, and steps that show the trunk that many pixels."""
+    if isinstance(task, Online):
+        config = replace(config, loader=replace(config.loader, held_out=SHARE))
+        samples, views, side = config.loader.batch, 1, config.loader.size
+    else:
+        samples, views, side = asked_of(task, config, train)
+        if side < LEAST:
+            config = replace(config, loader=replace(config.loader, size=2 * config.loader.size))
+            samples, views, side = asked_of(task, config, train)
+    steps = max(1, round(megapixels * 1e6 / (samples * views * max(side, LEAST) ** 2)))
+    every = (f"{task.name}.every={max(1, steps // VERSIONS)}",) if isinstance(task, Online) else ()
+    return replace(config, steps=steps, set=every)
+
+
+def asked_of(task: Task, config: TrainConfig, train: Path) -> tuple[int, int, int]:
+    """Samples of a batch, views of each, and their side."""
     loader = Loader(read_catalogue([str(train)], [], 1), (), config.loader, config.seed)
     asked = prepare({task.name: task}, next(iter(loader.batches(0, 1)))).asked[task.name]
     assert asked.images is not None
     samples, views, _, _, side = asked.images.shape
-    return max(1, round(megapixels * 1e6 / (samples * views * max(side, 32) ** 2)))
+    return samples, views, side
+
+
+@torch.no_grad()
+def scored_on(state: RunState, photos: Loader) -> Score:
+    """The score on all held-out photos of a loader, of the averaged model."""
+    with state.averaged():
+        [score, *_] = evaluate(state.learner, photos, state.device, NEVER)
+    return score
+
+
+@torch.no_grad()
+def distinct(state: RunState, device: torch.device) -> int:
+    """How many of 64 made images are nearer to no other made one than real photos are to each other.
+
+    Nearer: less than half of the median distance between a photo and the photo that is nearest to it.
+    """
+    [(name, task)] = state.learner.tasks.items()
+    batches = state.loader.batches(0, 1 + 64 // state.config.loader.batch)
+    with state.averaged():
+        parts = [prepare({name: task}, batch) for batch in batches]
+        painted = [task.paint(state.learner.model.heads[name], part.asked[name]).images for part in parts]
+    pairs = torch.cat([images[:, :2].float() for images in painted if images is not None])[:64]
+    genuine, ours = (torch.cdist(x, x) + torch.eye(len(x)) * 1e9 for x in pairs.flatten(2).unbind(1))
+    near = 0.5 * genuine.amin(1).median()
+    kept: list[int] = []
+    for k in range(len(ours)):
+        if not kept or float(ours[k, kept].min()) >= near:
+            kept.append(k)
+    return len(kept)
 
 
 def everything(held: Path, config: TrainConfig) -> Loader:
@@ -161,7 +213,12 @@ def line(facts: dict[str, Any]) -> str:
     numbers = (
         f"{facts['lines']:>6}{score['score']:>9.3f}{score['constant']:>9.3f}{gap:>7}{facts['seconds']:>7}"
     )
-    return f"{facts['task']:18}{numbers}  {score['metric']} ({score['trivial']})"
+    more = (
+        ""
+        if facts["start"] is None
+        else f"; at the start {facts['start']:.3f}, {facts['distinct']} of 64 distinct"
+    )
+    return f"{facts['task']:18}{numbers}  {score['metric']} ({score['trivial']}){more}"
 
 
 def photo_dataset(folder: Path, out: Path, size: int, most: int) -> None:

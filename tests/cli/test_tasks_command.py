@@ -20,9 +20,11 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dic
 
 def test_all_tasks_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     found = listed(capsys)
-    assert found.keys() == tasks().keys()
+    assert found.keys() == {*tasks(), "--model.mix"}
     jigsaw = found["jigsaw"]
-    assert (jigsaw["system"], jigsaw["parameters"], jigsaw["hindrance"]) == ("Jigsaw", {"orders": 100}, None)
+    assert (jigsaw["system"], jigsaw["hindrance"]) == ("Jigsaw", None)
+    assert jigsaw["parameters"] == {"orders": 100, "puzzles": 8}
+    assert found["--model.mix"]["system"] == "MultiTask"
 
 
 def test_what_data_cannot_feed_is_said_in_a_sentence(

@@ -13,13 +13,11 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.task import Asked, Task, everyone, first
-from freelabels.train.tasks.contract.views import crop
-from freelabels.train.tasks.space import tiles
-from freelabels.train.tasks.space.context_prediction import ContextPrediction, neighbours
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.contract.views import cells, crop
+from freelabels.train.tasks.space.context_prediction import ContextPrediction
 from freelabels.train.tasks.space.jigsaw import Jigsaw
-from freelabels.train.tasks.space.orders import far_orders
-from freelabels.train.tasks.space.tiles import ordered, tile_side
+from freelabels.train.tasks.space.tiles import GRID, tile_side
 
 SIZE, BATCH = 96, 64
 CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_resnet", width=16))
@@ -87,23 +85,22 @@ def planted(number: int, plant: Callable[[Tensor], Tensor]) -> Batch:
 class ContextInColour(ContextPrediction):
     """Context prediction with its guards off."""
 
-    def ask(self, batch: Batch, draw: Draw) -> Asked:
-        image, where = first(batch), draw.integers(8)
-        side = tile_side(SIZE)
-        corners = neighbours(SIZE, side, where[:, None], draw)
-        return Asked(where, everyone(batch), crop(image, corners, side))
+    def patches(self, image: Tensor, draw: Draw) -> Tensor:
+        return plain(image, draw)
 
 
 @dataclass(frozen=True)
 class JigsawUnlevelled(Jigsaw):
     """Jigsaw with its guards off."""
 
-    def ask(self, batch: Batch, draw: Draw) -> Asked:
-        which = draw.integers(self.orders)
-        side = tile_side(SIZE)
-        corners = tiles.cells(SIZE, tiles.GRID, side, draw)
-        order = far_orders(self.orders, tiles.PIECES)[which]
-        return Asked(which, everyone(batch), ordered(crop(first(batch), corners, side), order))
+    def tiles(self, image: Tensor, draw: Draw) -> Tensor:
+        return plain(image, draw)
+
+
+def plain(image: Tensor, draw: Draw) -> Tensor:
+    """Tiles as they are, in colour and not levelled."""
+    side = tile_side(SIZE)
+    return crop(image, cells(SIZE, GRID, side, draw), side)
 
 
 CASES = {

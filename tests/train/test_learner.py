@@ -69,7 +69,7 @@ def test_frames_that_nobody_looks_at_cost_nothing() -> None:
 
 @pytest.mark.slow
 def test_images_of_one_size_go_through_the_trunk_in_one_call_whoever_asked_for_them() -> None:
-    """Frames of 32 px, a view a window for rotation; nine tiles for jigsaw and two patches, enlarged to 32 px."""
+    """Frames of 32 px, a view a window for rotation; nine tiles each for jigsaw and context, enlarged to 32 px."""
     made = learner(
         ("edges", "jigsaw", "rotation", "context", "dcgan"), replace(CONFIG, adversary=AdversaryConfig())
     )
@@ -77,10 +77,10 @@ def test_images_of_one_size_go_through_the_trunk_in_one_call_whoever_asked_for_t
     made.model.backbone.register_forward_hook(lambda _, args, out: seen.append(tuple(args[0].shape)))
     inputs = prepare(made.tasks, batch())
     made(inputs, inputs.counts()).backward()
-    live = WINDOWS * (LENGTH + 9 + 1 + 2 + 2)
+    live = WINDOWS * (LENGTH + 9 + 1 + 9 + 2)
     assert seen == [
         (live, 3, 32, 32),
-        (WINDOWS, 3, 32, 32),
+        (2 * WINDOWS, 3, 32, 32),
     ]  # the second with weights held, for the generator
 
 

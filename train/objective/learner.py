@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,14 @@ from freelabels.train.config import TrainConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.data.reach import own
 from freelabels.train.model import ranks
+from freelabels.train.model.mix import Mix
 from freelabels.train.model.network import Features, Model, with_weights_held
 from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
-from freelabels.train.objective.seeing import Stream, see
+from freelabels.train.objective.seeing import Stream, see, without_colour
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import joined
-from freelabels.train.tasks.contract.task import Asked, Task
+from freelabels.train.tasks.contract.task import Asked, Seen, Task
 from freelabels.train.tasks.labelled import Labelled
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
@@ -85,6 +86,9 @@ class Learner(nn.Module):
         super().__init__()
         self.tasks, self.size = dict(tasks), config.loader.size
         self.model = Model(config.model, self.size, {name: task.head for name, task in tasks.items()})
+        self.lasso, self.grey = config.model.mix, config.model.grey
+        if self.lasso:
+            self.model.mix = Mix(self.model.shape, tasks)
         self.dense = {n: t.channels or 0 for n, t in tasks.items() if isinstance(t, Labelled) and t.dense}
         self.adversary = make_adversary(config.adversary, self.model.backbone.channels, self.dense)
         self.balance = make_balance(config.balance, len(tasks))
@@ -112,6 +116,8 @@ class Learner(nn.Module):
         for name, one in asked.items():
             if one.images is not None:
                 streams[name] = Stream(one.images.flatten(0, 1), one.images.shape[1], one.maps)
+        if self.grey:
+            streams = {name: without_colour(stream) for name, stream in streams.items()}
         backbone = self.model.backbone
         only = self.size if hasattr(backbone.net, "set_input_size") else None
         with self.autocast(inputs.domain.device):
@@ -121,14 +127,32 @@ class Learner(nn.Module):
                 for n, a in asked.items()
                 if a.held is not None
             }
+            if self.grey:
+                made = {name: without_colour(stream) for name, stream in made.items()}
             held, _ = see(partial(with_weights_held, self.model), made, max(backbone.strides), only)
         seen |= {name: replace(seen[name], held=part) for name, part in held.items()}
         answers = {}
         with torch.autocast(inputs.domain.device.type, enabled=False):
             for name, task in self.tasks.items():
-                mine = seen.get(name) or seen[FRAMES]
+                mine = self._mixed(name, seen.get(name) or seen[FRAMES])
                 answers[name] = task.answer(self.model.heads[name], mine, asked[name])
         return Predicted(answers, asked, groups, len(streams[FRAMES].images) if FRAMES in streams else 0)
+
+    @property
+    def mix(self) -> Mix:
+        """The tasks' mixes of stages, where there is a lasso."""
+        return cast(Mix, self.model.mix)
+
+    def _mixed(self, name: str, seen: Seen) -> Seen:
+        """What a task sees, in its own mix of the stages if there are mixes."""
+        if not self.lasso:
+            return seen
+        held = seen.held
+        last, shared = self.mix(name, seen.stages, seen.shared)
+        if held is not None:
+            stage, maps = with_weights_held(self.mix, name, held.stages, held.shared)
+            held = replace(held, stages=[*held.stages[:-1], stage], shared=maps)
+        return replace(seen, stages=[*seen.stages[:-1], last], shared=shared, held=held)
 
     def forward(
         self,
@@ -153,7 +177,7 @@ class Learner(nn.Module):
             gram = losses.new_zeros(len(losses), len(losses))
             if self.balance.wants_gram:
                 # At the last feature that all losses pass through.
-                mapped = all(one.maps for one in asked.values())
+                mapped = not self.lasso and all(one.maps for one in asked.values())
                 meet = [group.shared if mapped else group.stages[-1] for group in predicted.groups]
                 gram = ranks.mean(sum((gram_matrix(losses, feature) for feature in meet), gram)) / world
             total = self.balance(losses, seen, gram, share)
@@ -166,7 +190,7 @@ class Learner(nn.Module):
             self.gradient_ratio = _ratio(adversarial, total, group.stages[self.adversary.config.stage])
         self.losses, self.adversarial = losses.detach(), adversarial.detach()
         objective: Tensor = total + adversarial
-        return objective
+        return objective + self.lasso * share * self.mix.lasso() if self.lasso else objective
 
 
 def _ratio(adversarial: Tensor, total: Tensor, stage: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from freelabels.train.model.network import Features, resize
 from freelabels.train.tasks.contract.task import Seen
+from freelabels.train.tasks.contract.views import grey
 
 Trunk = Callable[[Tensor, int], Features]
 
@@ -52,6 +53,11 @@ def see(
         for k, (name, stream) in enumerate(group.items()):
             seen[name] = Seen([stage[k] for stage in stages], shared[k], stream.views)
     return seen, features
+
+
+def without_colour(stream: Stream) -> Stream:
+    """The brightness of its images, three times."""
+    return replace(stream, images=grey(stream.images).expand(-1, 3, -1, -1))
 
 
 def _split(x: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -48,6 +48,8 @@ def step(state: RunState, batches: Sequence[Batch]) -> dict[str, Any]:
             facts["adversary"]["domain_accuracy"] = learner.adversary.seen
         if learner.measure:
             facts["adversary"]["gradient_ratio"] = learner.gradient_ratio
+    if learner.lasso:
+        facts["mix"] = learner.mix.shares()
     return facts
 
 

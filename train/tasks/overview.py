@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from freelabels.ground.errors import UserError
 from freelabels.train.data.catalogue import Catalogue, by_domain, read_catalogue
-from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.contract.task import FAMILIES, Task
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.tasks import DEFAULT, lacking, parameters, tasks
 
@@ -29,8 +29,29 @@ class TaskFacts:
     hindrance: str | None = None
 
 
+# Systems of the survey that are no task but a way to learn several.
+OPTIONS = (
+    TaskFacts(
+        "--model.mix",
+        "MultiTask",
+        FAMILIES[1],
+        "Doersch and Zisserman, Multi-task self-supervised visual learning, 2017",
+        (),
+        1,
+        False,
+        {"--model.mix": 0.0, "--model.grey": False},
+        "Several tasks at once, each on a sparse mix of its own of the trunk's stages, all in grey. "
+        "Smaller than in the paper: Stages, brought to one width by layers that tasks share, are mixed and not "
+        "residual units; ranks go in step.",
+    ),
+)
+
+
 def overview(datasets: Sequence[str] = ()) -> list[TaskFacts]:
-    """All tasks, and with datasets whether these can feed them. Raises UserError for what is no dataset."""
+    """All tasks and what else is a system, and with datasets whether these can feed them.
+
+    Raises UserError for what is no dataset.
+    """
     sides = by_domain(datasets) if datasets else None
     catalogues: dict[int, Catalogue | str] = {}
     facts = []
@@ -46,7 +67,7 @@ def overview(datasets: Sequence[str] = ()) -> list[TaskFacts]:
                 else lacking(task, found.has, found.names, frames, found.longest)
             )
         facts.append(_facts(task, hindrance))
-    return facts
+    return facts + [replace(option, hindrance="" if datasets else None) for option in OPTIONS]
 
 
 def _catalogue(real: Sequence[str], synthetic: Sequence[str], frames: int) -> Catalogue | str:

@@ -35,6 +35,7 @@ from freelabels.train.tasks.generation.context_encoder import ContextEncoder
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
 from freelabels.train.tasks.generation.masked import Masked
 from freelabels.train.tasks.generation.self_gan import SelfGAN
+from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.generation.srgan import SRGAN
 from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.labelled import Labelled
@@ -67,6 +68,7 @@ BUILT_IN: tuple[Task, ...] = (
     ContextEncoder(),
     CompleNet(),
     SRGAN(),
+    SpotArtifacts(),
     GAN(),
     DCGAN(),
     WGAN(),

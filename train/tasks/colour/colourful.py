@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import STRIDE, Shape, block
-from freelabels.train.tasks.colour.lab import ab_bins, lab, nearest_bins
+from freelabels.train.model.network import STRIDE, Shape, block, resize
+from freelabels.train.tasks.colour.lab import ab_bins, lab, nearest_bins, rgb
 from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, first
 from freelabels.train.tasks.contract.views import grey
 
@@ -68,13 +70,20 @@ class ColorfulColorization(Task):
         return (asked.weight * each).sum()
 
     def keep(self, answer: Tensor, asked: Asked) -> tuple[Tensor, ...]:
-        """Mean squared error of the annealed mean, and the first two moments of the truth."""
-        told = torch.einsum("nqhw,qc->nchw", torch.softmax(answer / TEMPERATURE, 1), ab_bins().to(answer))
-        return colour_figures(told, asked.target, asked.weight)
+        """Mean squared error of the expected colour, and the first two moments of the truth.
+
+        Rare colours count more in training, so their chances come out too high; here that is taken back.
+        """
+        rarity = self.rarity().to(answer).log()[:, None, None]
+        return colour_figures(expected(answer - rarity), asked.target, asked.weight)
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Root mean square errors."""
         return colour_summary(columns)
+
+    def picture(self, answer: Tensor, asked: Asked, side: int) -> Array:
+        """The grey image, and it in the colours that were told, annealed as in the paper."""
+        return coloured_in(asked, expected(answer / TEMPERATURE), side)
 
     def rarity(self) -> Tensor:
         """(bins,) weights, 1 on average over the distribution of colours."""
@@ -82,6 +91,20 @@ class ColorfulColorization(Task):
         chance = chance / chance.sum()
         weight = 1 / ((1 - self.mix) * chance + self.mix / len(chance))
         return weight / (chance * weight).sum()
+
+
+def expected(logits: Tensor) -> Tensor:
+    """Mean a and b (N, 2, h, w) of logits (N, bins, h, w)."""
+    return torch.einsum("nqhw,qc->nchw", torch.softmax(logits, 1), ab_bins().to(logits))
+
+
+def coloured_in(asked: Asked, ab: Tensor, side: int) -> Array:
+    """Pictures of grey views (N, k, 3, H, W), the first alone, in colours (N, 2, h, w)."""
+    assert asked.images is not None
+    shown = asked.images[:, 0].float()
+    light = lab(shown)[:, :1]
+    painted = rgb(torch.cat([light, resize(ab.to(light), (light.shape[-2], light.shape[-1]))], 1))
+    return montage(torch.stack([shown, painted], 1), side)
 
 
 def colours(image: Tensor) -> Tensor:

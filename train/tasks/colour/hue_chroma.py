@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import STRIDE, Shape
-from freelabels.train.tasks.colour.colourful import coloured, colours, without_colour
+from freelabels.train.tasks.colour.colourful import coloured, coloured_in, colours, without_colour
 from freelabels.train.tasks.colour.lab import lab
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, first
@@ -82,6 +83,16 @@ class Colorization(Task):
         constant = entropy - (sums * log).sum((1, 2))
         error = float((each - constant).std(correction=0)) / len(each) ** 0.5
         return float(each.mean()), float(constant.mean()), error
+
+    def picture(self, answer: Tensor, asked: Asked, side: int) -> Array:
+        """The grey image, and it in the mean colours of the histograms that were told."""
+        hue, chroma = answer.exp().unbind(1)
+        centre = (torch.arange(BINS, device=hue.device) + 0.5) / BINS
+        length = MOST_CHROMA * torch.einsum("nbhw,b->nhw", chroma, centre)
+        ways = [
+            torch.einsum("nbhw,b->nhw", hue, turn(2 * math.pi * centre)) for turn in (torch.cos, torch.sin)
+        ]
+        return coloured_in(asked, length[:, None] * torch.stack(ways, 1), side)
 
 
 @dataclass(frozen=True)

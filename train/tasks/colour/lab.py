@@ -26,6 +26,18 @@ def lab(image: Tensor) -> Tensor:
     return torch.stack([116 * Y - 16, 500 * (X - Y), 200 * (Y - Z)], 1)
 
 
+def rgb(values: Tensor) -> Tensor:
+    """SRGB images 0 … 255 of L, a and b (N, 3, H, W): the inverse of `lab`, what no screen shows cut off."""
+    L, a, b = values.float().unbind(1)
+    y = (L + 16) / 116
+    f = torch.stack([y + a / 500, y, y - b / 200], 1)
+    xyz = torch.where(f**3 > 0.008856, f**3, (f - 16 / 116) / 7.787)
+    linear = torch.einsum("rc,nchw->nrhw", torch.linalg.inv(torch.tensor(TO_XYZ, device=f.device)), xyz)
+    linear = linear.clamp(0, 1)
+    curved = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
+    return 255 * torch.where(linear > 0.0031308, curved, 12.92 * linear)
+
+
 @cache
 def ab_bins() -> Tensor:
     """(Q, 2) centres of the bins of a and b, `SPACING` apart, that some sRGB colour falls into."""

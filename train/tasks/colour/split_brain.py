@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import STRIDE, Shape, block
 from freelabels.train.tasks.colour.colourful import (
-    TEMPERATURE,
     colour_figures,
     colour_summary,
     coloured,
+    coloured_in,
     colours,
+    expected,
     without_colour,
 )
 from freelabels.train.tasks.colour.lab import ab_bins, lab, nearest_bins
@@ -80,10 +82,12 @@ class SplitBrain(Task):
 
     def keep(self, answer: tuple[Tensor, Tensor], asked: Asked) -> tuple[Tensor, ...]:
         """Of the colours, as `colourful`."""
-        share = torch.softmax(answer[0] / TEMPERATURE, 1)
-        told = torch.einsum("nqhw,qc->nchw", share, ab_bins().to(share))
-        return colour_figures(told, asked.target[0], asked.weight)
+        return colour_figures(expected(answer[0]), asked.target[0], asked.weight)
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Root mean square errors."""
         return colour_summary(columns)
+
+    def picture(self, answer: tuple[Tensor, Tensor], asked: Asked, side: int) -> Array:
+        """The grey image, and it in the colours that were told."""
+        return coloured_in(asked, expected(answer[0]), side)

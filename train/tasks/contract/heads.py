@@ -9,7 +9,10 @@ from freelabels.train.model.network import Shape
 
 
 class Siamese(nn.Module):
-    """Deep features (N, k, C) of k views → numbers (N, classes): a layer for each view, then one over all."""
+    """Deep features (…, k, C) of k views → numbers (…, classes): a layer for each view, then one over all.
+
+    Where a sample's views are put together in several ways, `alone` is called once and `together` on each.
+    """
 
     def __init__(self, shape: Shape, views: int, classes: int, width: int = 256):
         super().__init__()
@@ -20,8 +23,15 @@ class Siamese(nn.Module):
 
     def forward(self, deep: Tensor) -> Tensor:
         """Logits."""
-        x = F.relu(self.norm(self.each(deep)))
-        out: Tensor = self.out(F.relu(self.both(x.flatten(1))))
+        return self.together(self.alone(deep))
+
+    def alone(self, deep: Tensor) -> Tensor:
+        """Views one by one, (…, C) → (…, width)."""
+        return F.relu(self.norm(self.each(deep)))
+
+    def together(self, views: Tensor) -> Tensor:
+        """Views (…, k, width) → logits (…, classes)."""
+        out: Tensor = self.out(F.relu(self.both(views.flatten(-2))))
         return out
 
 

@@ -120,7 +120,8 @@ class Seen:
 class Task:
     """One thing to learn; subclasses are frozen dataclasses whose fields are the task's parameters.
 
-    As it stands it is a classification of a sample into `classes`, judged by cross-entropy. Attributes:
+    As it stands it is a classification of a sample into `classes`, judged by cross-entropy; or q of them, with
+    logits (N, q, classes), targets and weights (N, q). Attributes:
 
     - name: in `--tasks`; system: the survey's name of it; family: one of `FAMILIES`; paper: authors, title, year;
     - needs: what data must have; compares: whether its loss of a sample depends on the others of its batch;
@@ -171,11 +172,12 @@ class Task:
 
     def judge(self, answer: Any, asked: Asked) -> Tensor:
         """The summed loss, a scalar with a gradient (of zero where nothing counts)."""
-        return (asked.weight * F.cross_entropy(answer, asked.target, reduction="none")).sum()
+        each = F.cross_entropy(answer.flatten(0, -2), asked.target.flatten(), reduction="none")
+        return (asked.weight.flatten() * each).sum()
 
     def score(self, answer: Any, asked: Asked) -> Tensor:
         """Of each sample (N, 2): its figure, and what the trivial answer would get."""
-        hit = (answer.argmax(1) == asked.target).double()
+        hit = (answer.argmax(-1) == asked.target).double().view(len(answer), -1).mean(1)
         return torch.stack([hit, torch.full_like(hit, 1 / self.classes)], 1)
 
     def teach(self, answer: Any) -> Tensor | None:

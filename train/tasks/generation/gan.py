@@ -74,17 +74,21 @@ class GAN(Task):
         return Asked(draw.normal(NOISE), everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
-        """The real image and the made one; the made one again for its maker."""
+        """The real image and the made one; both again for the maker.
+
+        Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
+        """
         assert asked.images is not None
         images = head.generator(asked.target)[:, None]
-        return replace(asked, images=torch.cat([asked.images, images.detach()], 1), held=images)
+        both = torch.cat([asked.images, images], 1)
+        return replace(asked, images=both.detach(), held=both)
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
         """Logits, positive = real."""
         assert seen.held is not None
         told = head.judge(seen.deep)[..., 0]
         maker = with_weights_held(head.judge, seen.held.deep)[..., 0]
-        return told[:, 0], told[:, 1], maker[:, 0]
+        return told[:, 0], told[:, 1], maker[:, 1]
 
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
         """Both sides' losses."""

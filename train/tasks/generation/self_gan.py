@@ -58,14 +58,14 @@ class SelfGAN(DCGAN):
         return replace(
             painted,
             images=torch.cat([painted.images, turned(painted.images[:, :1], turns[:, None])], 1),
-            held=torch.cat([painted.held, turned(painted.held, turns[:, None])], 1),
+            held=torch.cat([painted.held, turned(painted.held[:, 1:], turns[:, None])], 1),
             target=turns,
         )
 
     def answer(self, head: TurnedOpponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor, Tensor]:  # type: ignore[override]
         """As gan; then logits (N, 4) of the real one's turn and of the made one's."""
         assert seen.held is not None
-        maker = with_weights_held(head.turn, seen.held.deep[:, 1])
+        maker = with_weights_held(head.turn, seen.held.deep[:, 2])
         return super().answer(head, seen, asked), head.turn(seen.deep[:, 2]), maker
 
     def judge(self, answer: tuple[Logits, Tensor, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]

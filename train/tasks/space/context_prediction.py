@@ -12,20 +12,28 @@ from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
-from freelabels.train.tasks.contract.views import crop, level, one_channel
-from freelabels.train.tasks.space.tiles import tile_side
+from freelabels.train.tasks.space.tiles import GRID, tiles
 
 NEIGHBOURS = 8
 AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # (y, x) of each class
+# (patch, neighbour, class) of all ordered pairs that touch in a 3 × 3 grid.
+PAIRS = tuple(
+    (y * GRID + x, (y + dy) * GRID + x + dx, where)
+    for y in range(GRID)
+    for x in range(GRID)
+    for where, (dy, dx) in enumerate(AROUND)
+    if 0 <= y + dy < GRID and 0 <= x + dx < GRID
+)
 
 
 @dataclass(frozen=True)
 class ContextPrediction(Task):
     """Which of the eight places around a patch another patch is from.
 
-    Patches lie in a 3 × 3 grid a third of the image wide, with a gap and a jitter between them, so that no line
-    goes on from one to the other; one colour channel, so that the lens tells nothing; levelled.
-    Smaller than in the paper: one pair an image and step, patches of a quarter of the image.
+    Patches lie in a 3 × 3 grid over the image, with a gap and a jitter between them, so that no line goes on from
+    one to the other; one colour channel, so that the lens tells nothing; levelled. All 40 ordered pairs of
+    neighbours are asked, as each patch is seen by itself.
+    Smaller than in the paper: patches of a quarter of the image.
     """
 
     name = "context"
@@ -37,27 +45,25 @@ class ContextPrediction(Task):
     classes = NEIGHBOURS
 
     def head(self, shape: Shape) -> nn.Module:
-        """A layer that both patches share, then one over both."""
+        """A layer that all patches share, then one over two of them."""
         return Siamese(shape, 2, NEIGHBOURS)
 
+    def patches(self, image: Tensor, draw: Draw) -> Tensor:
+        """(N, 9, 3, side, side), row by row."""
+        return tiles(image, draw)
+
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The centre patch and one of its neighbours."""
-        image, where = first(batch), draw.integers(NEIGHBOURS)
-        side = tile_side(image.shape[-1])
-        corners = neighbours(image.shape[-1], side, where[:, None], draw)
-        return Asked(where, everyone(batch), level(one_channel(crop(image, corners, side), draw)))
+        """The patches of the grid; target (N, 40): the class of each pair."""
+        patches = self.patches(first(batch), draw)
+        weight = everyone(batch)[:, None].expand(-1, len(PAIRS))
+        return Asked(_pairs(2, patches).expand(len(patches), -1), weight, patches)
 
-    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> object:
-        """Logits (N, 8)."""
-        return head(seen.deep)
+    def answer(self, head: Siamese, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
+        """Logits (N, 40, 8)."""
+        alone = head.alone(seen.deep)
+        return head.together(torch.stack([alone[:, _pairs(k, alone)] for k in range(2)], 2))
 
 
-def neighbours(size: int, side: int, where: Tensor, draw: Draw) -> Tensor:
-    """Corners (N, 1 + k, 2) of the centre patch of a 3 × 3 grid and of the places `where` (N, k) around it.
-
-    Each somewhere in its cell.
-    """
-    cell = size // 3
-    steps = torch.tensor(((0, 0), *AROUND), device=where.device)
-    places = torch.cat([torch.zeros_like(where[:, :1]), where + 1], 1)
-    return (steps[places] + 1) * cell + draw.integers(cell - side + 1, places.shape[1], 2)
+def _pairs(part: int, like: Tensor) -> Tensor:
+    """Of all pairs the patch (0), its neighbour (1), or the class (2)."""
+    return torch.tensor([pair[part] for pair in PAIRS], device=like.device)

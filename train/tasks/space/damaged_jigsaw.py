@@ -16,7 +16,7 @@ from freelabels.train.tasks.contract.heads import Siamese, projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
 from freelabels.train.tasks.contract.views import LEVEL, SPREAD, cells, crop, grey, level
 from freelabels.train.tasks.space.orders import far_orders
-from freelabels.train.tasks.space.tiles import PIECES, ordered, tile_side
+from freelabels.train.tasks.space.tiles import GRID, PIECES, ordered, tile_side
 
 CELLS = 4  # a side, of the missing tile and of each tile's colours
 CHROMA = 30.0  # of Lab, against numbers around one
@@ -31,19 +31,25 @@ class Heads(nn.Module):
         self.tile = Siamese(shape, PIECES, CELLS**2)
         self.colours = projector(shape, 256, 2 * CELLS**2)
 
-    def forward(self, deep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, orders), the missing tile (N, 16), colours (N, 9, 32), of deep features (N, 9, C)."""
-        return self.order(deep), self.tile(deep), self.colours(deep)
+    def forward(self, deep: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (N, puzzles, orders), the missing tile (N, 16), colours (N, 9, 32).
+
+        deep: the tiles' features (N, 9, C), in their places. order: (N, puzzles, 9), in which they are laid.
+        """
+        puzzles = ordered(self.order.alone(deep), order)
+        return self.order.together(puzzles), self.tile(deep), self.colours(deep)
 
 
 @dataclass(frozen=True)
 class DamagedJigsaw(Task):
     """Nine grey tiles, one of them missing: which order, what was in the hole, and which colours the tiles had.
 
+    As with `jigsaw`, an image's tiles are laid in `puzzles` orders; hole and colours are asked once.
     Smaller than in the paper: 100 orders; hole and colours are answered at 4 × 4 cells a tile, by their mean.
     """
 
     orders: int = 100
+    puzzles: int = 8
     fill: float = 0.5
     painting: float = 0.5
 
@@ -62,13 +68,11 @@ class DamagedJigsaw(Task):
         return Heads(shape, self.orders)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """Levelled grey tiles in an order, one of them blank."""
+        """Levelled grey tiles, one of them blank; target: the orders they are laid in, the hole, the colours."""
         image = first(batch)
-        which, missing = draw.integers(self.orders), draw.integers(PIECES)
+        which, missing = draw.integers(self.orders, self.puzzles), draw.integers(PIECES)
         side = tile_side(image.shape[-1])
-        corners = cells(image.shape[-1], 3, side, draw)
-        order = far_orders(self.orders, PIECES).to(which.device)[which]
-        whole = ordered(crop(image, corners, side), order)
+        whole = crop(image, cells(image.shape[-1], GRID, side, draw), side)
         shown = level(grey(whole).expand(-1, -1, 3, -1, -1))
         rows = torch.arange(len(image), device=image.device)
         hole = F.adaptive_avg_pool2d((shown[rows, missing, :1] - LEVEL) / SPREAD, CELLS).flatten(1)
@@ -79,12 +83,12 @@ class DamagedJigsaw(Task):
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> object:
         """Logits, hole, colours."""
-        return head(seen.deep)
+        return head(seen.deep, far_orders(self.orders, PIECES).to(seen.deep.device)[asked.target[0]])
 
     def judge(self, answer: tuple[Tensor, Tensor, Tensor], asked: Asked) -> Tensor:
         """Cross-entropy of the order, and mean squared errors of hole and colours."""
         which, hole, colours = asked.target
-        order = F.cross_entropy(answer[0], which, reduction="none")
+        order = F.cross_entropy(answer[0].transpose(1, 2), which, reduction="none").mean(1)
         filled = (answer[1] - hole).square().mean(1)
         painted = (answer[2] - colours).square().mean((1, 2))
         each: Tensor = order + self.fill * filled + self.painting * painted

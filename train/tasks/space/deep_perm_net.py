@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
+from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
 from freelabels.train.tasks.space.tiles import PIECES, ordered, tiles
 
@@ -21,10 +24,12 @@ from freelabels.train.tasks.space.tiles import PIECES, ordered, tiles
 class DeepPermNet(Task):
     """The permutation of nine tiles as a matrix that Sinkhorn's iteration makes doubly stochastic.
 
+    As with `jigsaw`, an image's tiles are laid in `puzzles` orders.
     Smaller than in the paper: tiles as in `jigsaw`; judged by cross-entropy of rows.
     """
 
     rounds: int = 5
+    puzzles: int = 8
 
     name = "deep_perm_net"
     system = "DeepPermNet"
@@ -38,30 +43,37 @@ class DeepPermNet(Task):
         return Siamese(shape, PIECES, PIECES**2)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """Nine levelled tiles in any order; target (N, 9): which tile lies at each place."""
-        order = draw.order(PIECES)
-        return Asked(order, everyone(batch), ordered(tiles(first(batch), draw), order))
+        """Nine levelled tiles; target (N, puzzles, 9): which of them lies at each place."""
+        order = draw.order(PIECES, self.puzzles)
+        return Asked(order, everyone(batch), tiles(first(batch), draw))
 
-    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
-        """Logarithms (N, 9, 9) of the share of place i's tile that belongs to each cell."""
-        return sinkhorn(head(seen.deep).view(-1, PIECES, PIECES), self.rounds)
+    def answer(self, head: Siamese, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
+        """Logarithms (N, puzzles, 9, 9) of the share of place i's tile that belongs to each cell."""
+        said = head.together(ordered(head.alone(seen.deep), asked.target))
+        return sinkhorn(said.view(*said.shape[:2], PIECES, PIECES), self.rounds)
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
-        """Mean over places of the cross-entropy."""
-        each = F.nll_loss(answer.transpose(1, 2), asked.target, reduction="none").mean(1)
+        """Mean over puzzles and places of the cross-entropy."""
+        each = -answer.gather(3, asked.target[..., None]).mean((1, 2, 3))
         return (asked.weight * each).sum()
 
     def score(self, answer: Tensor, asked: Asked) -> Tensor:
-        """The share of tiles that the best permutation puts right."""
-        told = assigned(answer)
-        right = (told == asked.target.cpu()).double().mean(1)
+        """The share of the first puzzle's tiles that the best permutation puts right."""
+        right = (assigned(answer[:, 0]) == asked.target[:, 0].cpu()).double().mean(1)
         return torch.stack([right, torch.full_like(right, 1 / PIECES)], 1).to(answer.device)
+
+    def picture(self, answer: Tensor, asked: Asked, side: int) -> Array:
+        """The tiles of the first puzzle as they lie, and as the answer lays them."""
+        assert asked.images is not None
+        shown = ordered(asked.images, asked.target[:, 0])
+        laid = ordered(shown, assigned(answer[:, 0]).argsort(1).to(shown.device))
+        return np.concatenate([montage(shown, side), montage(laid, side)], 2)
 
 
 def sinkhorn(logits: Tensor, rounds: int) -> Tensor:
-    """Logits (N, n, n) with rows and columns normalised in turn, the rows last; logarithms."""
+    """Logits (…, n, n) with rows and columns normalised in turn, the rows last; logarithms."""
     for _ in range(rounds):
-        logits = F.log_softmax(F.log_softmax(logits, 1), 2)
+        logits = F.log_softmax(F.log_softmax(logits, -2), -1)
     return logits
 
 

@@ -13,9 +13,11 @@ from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
-from freelabels.train.tasks.contract.views import LEVEL, crop, grey, level, turned
-from freelabels.train.tasks.space.context_prediction import NEIGHBOURS, neighbours
-from freelabels.train.tasks.space.tiles import tile_side
+from freelabels.train.tasks.contract.views import LEVEL, cells, crop, grey, level, turned
+from freelabels.train.tasks.space.context_prediction import NEIGHBOURS
+from freelabels.train.tasks.space.tiles import GRID, PIECES, tile_side
+
+CENTRE = PIECES // 2
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class ImproveContext(Task):
     """In which of eight directions two patches lie around a third, opposite each other, and which way up all are.
 
     Beside context prediction: a third patch; colour kept but blurred until a lens's shift is gone; all patches
-    mirrored alike (yoked), or all turned upside down, which is asked too (16 classes); a random aperture.
-    Smaller than in the paper: one triple an image and step, half turns only.
+    mirrored alike (yoked), or all turned upside down, which is asked too (16 classes); a random aperture. The
+    patches of a 3 × 3 grid are seen one by one, and all eight triples through its centre asked.
+    Smaller than in the paper: half turns only.
     """
 
     aperture: float = 0.5
@@ -44,21 +47,25 @@ class ImproveContext(Task):
         return Siamese(shape, 3, self.classes)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """Centre, a neighbour and the one opposite."""
-        image, where, upside_down = first(batch), draw.integers(NEIGHBOURS), draw.integers(2)
+        """Centre first, then the patches around it; target (N, 8): each direction, and which way up."""
+        image, upside_down = first(batch), draw.integers(2)
         side = tile_side(image.shape[-1])
-        both = torch.stack([where, NEIGHBOURS - 1 - where], 1)
-        views = chroma_blurred(crop(image, neighbours(image.shape[-1], side, both, draw), side))
-        views = turned(level(views), 2 * upside_down[:, None].expand(-1, 3))
-        views = self._through_aperture(views, draw)
-        return Asked(where + NEIGHBOURS * upside_down, everyone(batch), views)
+        order = torch.tensor([CENTRE, *(place for place in range(PIECES) if place != CENTRE)])
+        corners = cells(image.shape[-1], GRID, side, draw)[:, order.to(image.device)]
+        views = level(chroma_blurred(crop(image, corners, side)))
+        views = turned(views, 2 * upside_down[:, None].expand(-1, PIECES))
+        target = torch.arange(NEIGHBOURS, device=image.device) + NEIGHBOURS * upside_down[:, None]
+        weight = everyone(batch)[:, None].expand(-1, NEIGHBOURS)
+        return Asked(target, weight, self._through_aperture(views, draw))
 
-    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> object:
-        """Logits (N, 16)."""
-        return head(seen.deep)
+    def answer(self, head: Siamese, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
+        """Logits (N, 8, 16) of centre, each neighbour and the one opposite."""
+        alone = head.alone(seen.deep)
+        around = alone[:, 1:]
+        return head.together(torch.stack([alone[:, :1].expand_as(around), around, around.flip(1)], 2))
 
     def _through_aperture(self, views: Tensor, draw: Draw) -> Tensor:
-        """The two outer patches of some samples seen through a window of three quarters, grey around it."""
+        """The outer patches of some samples seen through a window of three quarters, grey around it."""
         side = views.shape[-1]
         inner = side * 3 // 4
         corner = draw.integers(side - inner + 1, 2)

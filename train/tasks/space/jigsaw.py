@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
+from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
+from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
 from freelabels.train.tasks.space.orders import far_orders
 from freelabels.train.tasks.space.tiles import PIECES, ordered, tiles
@@ -19,11 +21,13 @@ from freelabels.train.tasks.space.tiles import PIECES, ordered, tiles
 class Jigsaw(Task):
     """Which of some permutations, far apart, nine tiles of an image were laid in; tiles are seen one by one.
 
+    Since the trunk sees tiles one by one, an image's tiles are laid in `puzzles` orders at the price of one.
     Smaller than in the paper: tiles of a quarter of the image, 100 orders instead of 1000, and every tile in one
     colour channel instead of two thirds of the images in colour with jittered channels.
     """
 
     orders: int = 100
+    puzzles: int = 8
 
     name = "jigsaw"
     system = "Jigsaw"
@@ -35,6 +39,8 @@ class Jigsaw(Task):
     def __post_init__(self) -> None:
         if not 2 <= self.orders <= 1000:
             raise ValueError("orders is 2 to 1000")
+        if self.puzzles < 1:
+            raise ValueError("puzzles (orders that an image's tiles are laid in) is at least 1")
 
     @property
     def classes(self) -> int:
@@ -45,12 +51,27 @@ class Jigsaw(Task):
         """A layer that tiles share, then one over all nine."""
         return Siamese(shape, PIECES, self.orders)
 
-    def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """Nine levelled tiles in one of the orders."""
-        which = draw.integers(self.orders)
-        order = far_orders(self.orders, PIECES).to(which.device)[which]
-        return Asked(which, everyone(batch), ordered(tiles(first(batch), draw), order))
+    def tiles(self, image: Tensor, draw: Draw) -> Tensor:
+        """(N, 9, 3, side, side), row by row."""
+        return tiles(image, draw)
 
-    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> object:
-        """Logits (N, orders)."""
-        return head(seen.deep)
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """Nine levelled tiles; target (N, puzzles): in which orders they are laid."""
+        which = draw.integers(self.orders, self.puzzles)
+        weight = everyone(batch)[:, None].expand(-1, self.puzzles)
+        return Asked(which, weight, self.tiles(first(batch), draw))
+
+    def answer(self, head: Siamese, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
+        """Logits (N, puzzles, orders)."""
+        return head.together(ordered(head.alone(seen.deep), self.laid(asked.target)))
+
+    def laid(self, which: Tensor) -> Tensor:
+        """The orders (…, 9) with these numbers (…)."""
+        return far_orders(self.orders, PIECES).to(which.device)[which]
+
+    def picture(self, answer: Tensor, asked: Asked, side: int) -> Array:
+        """The tiles in the first of the orders, and which was told."""
+        assert asked.images is not None
+        told, right = answer[:, 0].argmax(1).tolist(), asked.target[:, 0].tolist()
+        captions = [f"{a} ({b})" for a, b in zip(told, right, strict=True)]
+        return montage(ordered(asked.images, self.laid(asked.target[:, 0])), side, captions)

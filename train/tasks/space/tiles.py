@@ -29,5 +29,6 @@ def tiles(image: Tensor, draw: Draw, across: int = GRID) -> Tensor:
 
 
 def ordered(tiles: Tensor, order: Tensor) -> Tensor:
-    """Tiles (N, k, …) of which place i gets number order[:, i]."""
-    return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], order]
+    """Tiles (N, k, …) of which place i gets number order[:, …, i]: (N, …, k, …) for orders (N, …, k)."""
+    rows = torch.arange(len(tiles), device=tiles.device).view(-1, *[1] * (order.ndim - 1))
+    return tiles[rows, order]

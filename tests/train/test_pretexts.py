@@ -1,0 +1,76 @@
+"""What single pretexts do beyond their contract."""
+
+import pytest
+import torch
+
+from freelabels.testing.task_samples import NORMED, learner, sample_batch
+from freelabels.train.objective.learner import prepare
+from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
+from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
+from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.generation.gan import DCGAN, GAN
+from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
+from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
+from freelabels.train.tasks.space.jigsaw import Jigsaw
+from freelabels.train.tasks.space.orders import far_orders
+from freelabels.train.tasks.space.tiles import PIECES
+
+
+@pytest.mark.parametrize("task", [GAN(), DCGAN()], ids=lambda task: task.name)
+def test_a_maker_is_told_of_its_image_what_the_judge_thinks_of_it(task: Task) -> None:
+    """With batch norm, whose statistics must be of the same images: of made ones alone it hides their mean."""
+    made = learner(task, NORMED)
+    answer = made.predict(prepare({task.name: task}, sample_batch(task))).answers[task.name]
+    _, ours, maker = answer
+    torch.testing.assert_close(ours, maker)
+
+
+def test_laying_tiles_after_the_trunk_is_laying_them_before() -> None:
+    task = Jigsaw(orders=5, puzzles=2)
+    made = learner(task).eval()
+    [asked] = prepare({task.name: task}, sample_batch(task)).asked.values()
+    assert asked.images is not None
+    head, deep = made.model.heads[task.name], torch.randn(6, PIECES, made.model.shape.channels[-1])
+    told = task.answer(head, Seen([deep.flatten(0, 1)[..., None, None]], None, PIECES), asked)
+    for k in range(2):
+        order = far_orders(5, PIECES)[asked.target[:, k]]
+        laid = torch.stack([deep[n, order[n]] for n in range(6)])
+        torch.testing.assert_close(told[:, k], head(laid))
+
+
+def test_all_neighbours_in_a_grid_are_asked_once() -> None:
+    assert len(set(PAIRS)) == len(PAIRS) == 40
+    for patch, neighbour, where in PAIRS:
+        assert (neighbour // 3 - patch // 3, neighbour % 3 - patch % 3) == AROUND[where]
+
+
+def test_colours_come_back_from_lab() -> None:
+    image = torch.randint(0, 256, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0)).float()
+    torch.testing.assert_close(rgb(lab(image)), image, rtol=0, atol=0.5)
+
+
+def test_a_colour_is_scored_as_if_rare_ones_had_not_counted_more() -> None:
+    """A net that learned its loss perfectly says chances times rarity; the score is of the chances."""
+    task = ColorfulColorization()
+    chances = torch.softmax(torch.randn(1, task.classes, 2, 2, generator=torch.Generator().manual_seed(0)), 1)
+    learned = (chances * task.rarity()[:, None, None]).log()
+    truth = torch.einsum("nqhw,qc->nchw", chances, ab_bins())
+    error, *_ = task.keep(learned, Asked(truth, torch.ones(1, 2, 2)))
+    assert float(error[0]) < 1e-4
+    assert float((expected(learned) - truth).abs().max()) > 1  # it makes a difference
+
+
+def test_whole_and_damaged_images_come_out_of_one_autoencoder_and_differ_where_told() -> None:
+    task = SpotArtifacts()
+    made = learner(task)
+    inputs = prepare({task.name: task}, sample_batch(task))
+    painted = task.paint(made.model.heads[task.name], inputs.asked[task.name])  # type: ignore[arg-type]
+    assert painted.images is not None and painted.held is not None
+    assert torch.equal(painted.images, painted.images.round())
+    blank = painted.target[0].bool()
+    assert bool(blank.flatten(1).any(1).all()) and not bool(blank.all())
+    assert bool((painted.images[:, 0] != painted.images[:, 1]).flatten(1).any(1).all())
+    head = made.model.heads[task.name]
+    painted.held[:, 1].sum().backward()
+    learning = {name.split(".")[0] for name, p in head.named_parameters() if p.grad is not None}
+    assert learning == {"repair"}  # against the trunk; the autoencoder must not learn to please it
