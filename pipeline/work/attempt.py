@@ -15,6 +15,8 @@ from freelabels.pipeline.work import tally
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
+NOT_INSTALLED = "NotInstalled"  # kind of outcomes of which the item is innocent: its worker lacks a module
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -56,7 +58,10 @@ class Outcome(Generic[Work, Result]):
 def attempted(
     function: Callable[[Work], Result], work: Work, item: str, attempts: int
 ) -> Outcome[Work, Result]:
-    """Try an item until it succeeds, at most `attempts` times; once, if the output can't be written."""
+    """Try an item until it succeeds, at most `attempts` times; once, if it would fail again in the same way.
+
+    That is where the output can't be written, or a package is missing.
+    """
     node, began = socket.gethostname(), 0.0
     outcome: Outcome[Work, Result] = Outcome(work, item=item)
     for _ in range(max(attempts, 1)):
@@ -65,7 +70,7 @@ def attempted(
             try:
                 result = function(work)
             except Exception as error:
-                kind = type(error).__name__
+                kind = NOT_INSTALLED if isinstance(error, ImportError) else type(error).__name__
                 sentence = f"{kind}: {error}".strip().splitlines()[0].removesuffix(":")
                 outcome = Outcome(
                     work,
@@ -78,7 +83,7 @@ def attempted(
                     seconds=time.monotonic() - began,
                     counts=counts,
                 )
-                if outcome.fatal:
+                if outcome.fatal or kind == NOT_INSTALLED:
                     break
             else:
                 taken = time.monotonic() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.work import metrics
-from freelabels.pipeline.work.attempt import Cluster, Outcome, attempted
+from freelabels.pipeline.work.attempt import NOT_INSTALLED, Cluster, Outcome, attempted
 
 # Parallelism belongs to Ray: every library in a worker runs on one thread.
 SINGLE_THREADED = {
@@ -26,6 +27,8 @@ LONGEST_WAIT = 1.0  # seconds
 # On a cluster so many tasks more wait than have a CPU: they are what an autoscaler sees, and starts machines for.
 AHEAD = 256
 CPUS_ARE_KNOWN_FOR = 5.0  # seconds
+# Before a task of ours runs, Ray imports it; what fails there it tells as text.
+NOT_IMPORTED = re.compile(r"failed to import on the worker|\b(ModuleNotFoundError|ImportError)\b")
 NOT_LET_IN = "Failed to connect to Ray cluster"
 AUTHENTICATION = ("AuthenticationError", "authentication token", "Unauthenticated", "UNAUTHENTICATED")
 
@@ -126,6 +129,9 @@ class RayExecutor:
             )
             return failed(error=error, kind="WorkerDied")
         except ray.exceptions.RayError as exception:
+            if isinstance(exception, ImportError) or NOT_IMPORTED.search(str(exception)):
+                reason = next((line for line in reversed(str(exception).splitlines()) if line.strip()), "")
+                return failed(error=reason.strip(), kind=NOT_INSTALLED)
             kind = type(exception).__name__
             return failed(error=f"{kind}: {exception}".splitlines()[0], kind=kind)
 
