@@ -24,6 +24,7 @@ from freelabels.pipeline.quality.verify import VerifySummary
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.viewer.frame_reader import FrameReader, drawable
 from freelabels.pipeline.viewer.listing import ClipListing, ShardListing, listing
+from freelabels.pipeline.viewer.places import without_places
 from freelabels.pipeline.viewer.report import (
     DatasetReport,
     as_json,
@@ -51,12 +52,13 @@ def write_html(
     frames: int = 24,
     clips: int = 4,
     verified: Sequence[VerifySummary] = (),
+    places: bool = False,
 ) -> Path:
     """Write a page about one dataset, or two side by side, that needs nothing beyond its own file.
 
     frames: how many of each dataset are in it, at most; fewer if they would take more than `BUDGET` bytes. clips:
-    how many rendered clips the detectors are measured on. verified: by dataset, what verification found. Raises
-    UserError.
+    how many rendered clips the detectors are measured on. verified: by dataset, what verification found. places:
+    keep paths from the root of this machine; else their last folder and name alone. Raises UserError.
     """
     target = Path(target)
     reports = [gather(path) for path in paths]
@@ -94,7 +96,7 @@ def write_html(
             frame["clip"] = shown.index(frame["clip"])
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(html(whole), encoding="utf-8")
+        target.write_text(html(whole if places else without_places(whole)), encoding="utf-8")
     except OSError as error:
         raise UserError(f"can't write {target} ({error.strerror})") from error
     return target

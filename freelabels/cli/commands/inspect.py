@@ -25,6 +25,7 @@ def inspect(
     page_frames: int = 24,
     measured_clips: int = 4,
     verify: bool = False,
+    paths: bool = False,
     rerun: str | None = None,
     workers: int = 0,
 ) -> int:
@@ -44,6 +45,7 @@ def inspect(
         page_frames: How many frames of a dataset --html shows.
         measured_clips: On how many rendered clips --html measures the detectors against exact truth.
         verify: Read every byte again for --html and --serve, as freelabels verify does.
+        paths: Keep this machine's whole paths on the page of --html; else of each its last folder and its name.
         rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
         workers: Processes that read the records which no run has remembered; 0: this one alone.
     """
@@ -68,7 +70,9 @@ def inspect(
         from freelabels.pipeline.viewer.page import write_html
 
         verified = [freelabels.verify(path) for path in datasets] if verify else []
-        page = write_html(datasets, html, frames=page_frames, clips=measured_clips, verified=verified)
+        page = write_html(
+            datasets, html, frames=page_frames, clips=measured_clips, verified=verified, places=paths
+        )
         note(f"page: {page}")
     if rerun is not None:
         from freelabels.pipeline.viewer.rerun_export import write_rerun
