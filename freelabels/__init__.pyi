@@ -11,6 +11,8 @@ from .ground.errors import UserError as UserError
 from .ground.versions import __version__ as __version__
 from .pipeline.cards import About as About
 from .pipeline.cards import card as card
+from .pipeline.convert.formats import convert as convert
+from .pipeline.convert.lazy import open as open
 from .pipeline.quality.prune import prune as prune
 from .pipeline.quality.verify import verify as verify
 
@@ -25,6 +27,7 @@ from .pipeline.viewer.inspect import inspect as inspect
 from .pipeline.work.runner import Cluster as Cluster
 from .train.config import ProbeConfig as ProbeConfig
 from .train.config import TrainConfig as TrainConfig
+from .train.data.frame_dataset import FrameDataset as FrameDataset
 from .train.export import export as export
 from .train.probing.probe import probe as probe
 from .train.run.fit import fit as fit

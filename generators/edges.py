@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes, as_stored
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.contours import (
     Arcs,
     Floats,
@@ -66,13 +67,13 @@ class ContourEdges:
     makes: ClassVar[tuple[str, ...]] = ("edges", "edges_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    longest: int = 400
+    longest: Annotated[int, Range(64, 4096)] = 400
     shrink: tuple[float, ...] = (0.8, 0.6)
     coarse: tuple[int, int] = (400, 100)
-    vectors: int = 16
-    decay: float = 0.05
-    least: int = 50
-    threshold: float = 0.46
+    vectors: Annotated[int, Range(1, 64)] = 16
+    decay: Annotated[float, Range(0.001, 1)] = 0.05
+    least: Annotated[int, Range(1, 10000)] = 50
+    threshold: Annotated[float, Range(0, 1)] = 0.46
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import BETWEEN, CONSECUTIVE, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored, channel_sum
+from freelabels.generators.contract.ranges import Range
 
 Floats = NDArray[np.float32]
 
@@ -117,14 +118,14 @@ class DenseInverseSearch:
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
     uses: ClassVar[frozenset[str]] = frozenset({BETWEEN})
 
-    patch: int = 4
-    stride: int = 2
-    descent: int = 6
-    refinements: int = 10
-    smoothness: float = 40.0
-    gradient: float = 10.0
-    brightness: float = 0.0
-    residual_risk: float = 0.02
+    patch: Annotated[int, Range(4, 64)] = 4
+    stride: Annotated[int, Range(1, 32)] = 2
+    descent: Annotated[int, Range(1, 100)] = 6
+    refinements: Annotated[int, Range(0, 100)] = 10
+    smoothness: Annotated[float, Range(0, 1000)] = 40.0
+    gradient: Annotated[float, Range(0, 1000)] = 10.0
+    brightness: Annotated[float, Range(0, 1000)] = 0.0
+    residual_risk: Annotated[float, Range(0, 10)] = 0.02
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip; see `makes`."""

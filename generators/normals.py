@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from freelabels.generators.contract.clip import FOCAL_DOUBT, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import crop_resize_intrinsics, rays
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.planes import Planes, fit_planes, link_weights, neighbour_steps
 
 Map = NDArray[np.float32]
@@ -86,9 +87,9 @@ class Normals:
     makes: ClassVar[tuple[str, ...]] = ("normals", "normals_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"disparity", "disparity_confidence"})
 
-    radius: float = 0.012
-    wide_radius: float = 0.2
-    width: int = 640
+    radius: Annotated[float, Range(0.001, 0.5)] = 0.012
+    wide_radius: Annotated[float, Range(0.001, 1)] = 0.2
+    width: Annotated[int, Range(32, 4096)] = 640
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""

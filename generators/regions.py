@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.segmentation import reduced, region_means, working_lab
 from freelabels.generators.tools.superpixels import waterpixels
 
@@ -30,9 +31,9 @@ class Superpixels:
     makes: ClassVar[tuple[str, ...]] = ("regions", "regions_confidence")
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    count: int = 300
-    longest: int = 320
-    colour_tolerance: float = 12.0
+    count: Annotated[int, Range(1, 65535)] = 300
+    longest: Annotated[int, Range(32, 4096)] = 320
+    colour_tolerance: Annotated[float, Range(0.1, 200)] = 12.0
     """Distance in Lab from the region's mean at which the score has fallen to exp(-1/2)."""
 
     def __call__(self, clip: Clip) -> dict[str, Array]:

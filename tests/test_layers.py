@@ -29,6 +29,7 @@ LAYERS = {
         "quality",
         "stages",
         "viewer",
+        "convert",
     ],
     "train": [
         "config",
@@ -49,7 +50,7 @@ LAYERS = {
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names
-    "cli": ["shell", "commands"],
+    "cli": ["shell", "lists", "commands"],
 }
 ROOMS = [
     place for layer, rooms in LAYERS.items() for place in (*(f"{layer}.{room}" for room in rooms), layer)

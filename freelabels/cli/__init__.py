@@ -1,4 +1,4 @@
-"""The `freelabels` command: `main` finds the subcommand in `commands`; what these share lies in `shell`.
+"""The `freelabels` command: `main` finds the subcommand in `commands` or `lists`; both share `shell`.
 
 Nothing imports it.
 """

@@ -15,8 +15,8 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.ground.versions import __version__
 
-# name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` is imported when it is asked for: some
-# need libraries that take seconds to import.
+# name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` (or `lists`, for those of LISTS) is
+# imported when it is asked for: some need libraries that take seconds to import.
 COMMANDS = {
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
@@ -27,11 +27,34 @@ COMMANDS = {
     "card": "Write a dataset's card, for people and for machines.",
     "calibrate": "Fit what each detector's confidence means on rendered clips.",
     "train": "Train a multitask model on label shards of both domains.",
+    "detectors": "List the detectors that label can run, with their parameters.",
+    "fields": "List the fields that a dataset may hold, and what makes them.",
     "tasks": "List the tasks that train can learn, and whether data can feed them.",
     "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
     "export": "Write a run's backbone for timm.",
+    "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
 }
+# name → a line that works as it stands, once what it names is there.
+EXAMPLES = {
+    "label": "freelabels label photos/ clip.mp4 --out data/real",
+    "render": "freelabels render --out data/synthetic --clips 64",
+    "sources": "freelabels sources photos/ clip.mp4",
+    "inspect": "freelabels inspect data/real --serve",
+    "verify": "freelabels verify data/real --repair",
+    "prune": "freelabels prune data/real",
+    "card": "freelabels card data/real --license CC-BY-4.0",
+    "calibrate": "freelabels calibrate --out reliability",
+    "train": "freelabels train data/real data/synthetic --out run",
+    "detectors": "freelabels detectors edges",
+    "fields": "freelabels fields disparity",
+    "tasks": "freelabels tasks data/real data/synthetic",
+    "assign": "freelabels assign run data/real",
+    "probe": "freelabels probe run --data imagenette",
+    "export": "freelabels export run --out weights",
+    "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
+}
+LISTS = ("sources", "detectors", "fields", "tasks")
 STANDARD_OUTPUT = 1  # file descriptor
 ABOUT = (
     "Training labels that no human drew. `freelabels COMMAND --help` lists the options of a command, "
@@ -61,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command(name: str) -> Callable[..., int]:
     """The function behind a subcommand: options → exit status."""
-    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.commands.{name}"), name)
+    room = "lists" if name in LISTS else "commands"
+    function: Callable[..., int] = getattr(import_module(f"freelabels.cli.{room}.{name}"), name)
     return function
 
 
@@ -93,7 +117,7 @@ def _help() -> None:
         stub.__doc__ = sentence
         return stub
 
-    stubs = {name: described(sentence) for name, sentence in COMMANDS.items()}
+    stubs = {name: described(f"{sentence} `{EXAMPLES[name]}`") for name, sentence in COMMANDS.items()}
     tyro.extras.subcommand_cli_from_dict(stubs, prog="freelabels", description=ABOUT, args=["--help"])
 
 

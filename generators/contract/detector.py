@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from freelabels.generators.contract.calibration import calibration_digest
 from freelabels.generators.contract.clip import BETWEEN, Clip
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, known_field
+from freelabels.ground.errors import UserError
 from freelabels.ground.plugins import plugins
 from freelabels.ground.spelling import nearest
 
@@ -39,6 +40,8 @@ class Detector(Protocol):
 
 DetectorClass = Callable[..., Detector]
 AnyClass = TypeVar("AnyClass", bound=type[Any])
+
+NO_CHOICE: Mapping[str, str] = {}
 
 _REGISTRY: dict[str, type[Any]] = {}
 # Modules with built-in detectors. Where several make one field, the first whose needs are met is used.
@@ -104,8 +107,12 @@ def inputs(detector: Detector, available: Iterable[str]) -> list[str]:
 
 def label_names() -> list[str]:
     """Every label that some detector makes, in the order of the registry."""
-    made = [name for cls in detectors().values() for name in cls.makes]
-    return [name for name in dict.fromkeys(made) if not name.endswith(CONFIDENCE_SUFFIX)]
+    return list(dict.fromkeys(name for cls in detectors().values() for name in labels_made(cls)))
+
+
+def labels_made(detector: Detector | type[Any]) -> tuple[str, ...]:
+    """What a detector makes, without the confidences beside its labels."""
+    return tuple(name for name in detector.makes if not name.endswith(CONFIDENCE_SUFFIX))
 
 
 @dataclass(frozen=True)
@@ -116,17 +123,29 @@ class Plan:
     skipped: Mapping[str, str]
 
 
-def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[str, Detector]) -> Plan:
+def plan(
+    labels: Sequence[str],
+    provides: frozenset[str],
+    configured: Mapping[str, Detector],
+    makers: Mapping[str, str] = NO_CHOICE,
+) -> Plan:
     """Choose and order the detectors that make `labels` from a source that `provides` some of the needs.
 
-    configured: instances that replace a detector's default parameters, by detector name. Labels that others
-    need are added. Raises ValueError for a label no detector makes.
+    configured: instances that replace a detector's default parameters, by detector name. makers: the only
+    detector to make a label with, by label. Labels that others need are added. Raises ValueError for a label no
+    detector makes, UserError where `makers` contradict each other.
     """
     chosen: list[Detector] = []
     skipped: dict[str, str] = {}
     made: set[str] = set()
 
     def add(cls: type[Any]) -> None:
+        for other in cls.makes:
+            if makers.get(other, cls.name) != cls.name:
+                raise UserError(
+                    f"{cls.name} makes {', '.join(labels_made(cls))} together, so {makers[other]} can't make "
+                    f"{other} beside it: choose detectors for the others too, or leave these labels out"
+                )
         for label in sorted(optional_inputs(cls)):
             if label in labels:
                 why_not(label, frozenset(cls.makes))
@@ -145,11 +164,15 @@ def plan(labels: Sequence[str], provides: frozenset[str], configured: Mapping[st
         """Try to add the detector for a label; the empty string, or why it can't be had."""
         if label in made or label in asking:
             return "" if label in made else f"{label} from itself"
-        makers = [cls for cls in detectors().values() if label in cls.makes]
-        if not makers:
+        able = [
+            cls
+            for cls in detectors().values()
+            if label in cls.makes and makers.get(label, cls.name) == cls.name
+        ]
+        if not able:
             raise ValueError(f"no detector makes {label!r}: {nearest(label, label_names())}")
         reasons = []
-        for cls in makers:
+        for cls in able:
             lacks = missing(cls, asking | {label})
             if not lacks:
                 add(cls)

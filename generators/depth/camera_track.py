@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.depth.bundle_adjustment import bundle_adjust, path_doubt, reproject
+from freelabels.generators.depth.bundle_adjustment import INLIER_PIXELS, bundle_adjust, path_doubt, reproject
 from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
 from freelabels.generators.depth.point_tracks import Tracks, parallax, stands_still
 
@@ -24,6 +25,8 @@ NOISE_LIMIT = 0.25  # of the parallax: as large an error leaves no trust
 LEAST_EXPLAINED, ENOUGH_EXPLAINED = 0.4, 0.7  # share of sightings that reproject well: no trust, full trust
 LEAST_TRUST = 0.1
 DOUBTED = 0.25  # error of depths by the path's own doubt, of their spread, that halves trust
+AS_WELL = 1.25  # times the misfit of the path found: what a told one may have, to be taken as it is
+PAIRS_OF = 9  # frames, evenly spread, between which a told path's parallax is looked for
 DECISIVE = 0.15  # of the misfit: by so much must the reading with near and far exchanged fit worse
 
 
@@ -43,12 +46,39 @@ class CameraTrack:
     trust: float
 
 
-def camera_tracks(tracks: Tracks, frames: int, K: Floats) -> list[CameraTrack]:
+def camera_tracks(tracks: Tracks, frames: int, K: Floats, told: Floats | None = None) -> list[CameraTrack]:
     """The camera's paths over the runs of frames that hang together; none where no baseline can be told.
 
-    A cut ends a run. Each path is NaN in the frames of the others.
+    A cut ends a run. Each path is NaN in the frames of the others. told: camera → world (T, 4, 4) as the source
+    has it, NaN where it hasn't. That path, which is one for all frames and can't lose its way, is taken as it is
+    where it fits the tracks about as well as the paths found, and refined where none of these can be trusted.
     """
     table = tracks.table(frames)
+    found = _found(table, frames, K)
+    start = _world_to_camera(told) if told is not None else None
+    if start is None:
+        return found
+    seen = np.isfinite(table[..., 0]) & np.isfinite(start[:, 0, 0])
+    pixels = _most_parallax(table, seen, K)
+    if pixels <= LEAST_PARALLAX:
+        return found
+    trusted = [camera for camera in found if camera.trust >= LEAST_TRUST]
+    if not trusted:
+        refined = _told(start, table, seen, K, pixels, refine=True)
+        return [refined] if refined is not None else found
+    exact = _told(start, table, seen, K, pixels, refine=False)
+    if exact is None or exact.trust < LEAST_TRUST:
+        return found
+    mine = theirs = 0.0
+    for camera in trusted:
+        views = _views(seen, camera.pose)
+        mine += float(views.sum()) * misfit(exact.pose, exact.points, table, views, K)
+        theirs += float(views.sum()) * misfit(camera.pose, camera.points, table, views, K)
+    return [exact] if mine <= AS_WELL * theirs else found
+
+
+def _found(table: Floats, frames: int, K: Floats) -> list[CameraTrack]:
+    """The paths that the tracks alone tell."""
     found = []
     open_frames = np.ones(frames, bool)
     while open_frames.sum() > 1:
@@ -79,8 +109,7 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
     noise = _settle(world, table, seen, pose, K)
     if not np.isfinite(noise):
         return None
-    views = seen & np.isfinite(pose[:, 0, 0])
-    views &= (views.sum(axis=1) > 1)[:, None]
+    views = _views(seen, pose)
     turned_pose, turned_world = reversed_depth(pose, world)
     turned_noise = _settle(turned_world, table, seen, turned_pose, K)
     cost = misfit(pose, world, table, views, K)
@@ -91,14 +120,83 @@ def _track(table: Floats, seen: NDArray[np.bool_], K: Floats) -> CameraTrack | N
     if turned_cost < cost and np.isfinite(turned_noise):
         pose, world, noise = turned_pose, turned_world, turned_noise
     shared = seen[:, i] & seen[:, j]
-    pixels = parallax(table[shared, i], table[shared, j], K)
+    fit = _fit(pose, world, table, views, K, noise, parallax(table[shared, i], table[shared, j], K))
+    known = 1 / (1 + (path_doubt(pose, world, table, seen, K, noise) / DOUBTED) ** 2)
+    return CameraTrack(pose, noise, world, float(fit * np.clip(decided, 0, 1) * known))
+
+
+def _views(seen: NDArray[np.bool_], pose: Floats) -> NDArray[np.bool_]:
+    """(P, T) sightings in posed frames of tracks that two of these see or more."""
+    views = seen & np.isfinite(pose[:, 0, 0])
+    return np.asarray(views & (views.sum(axis=1) > 1)[:, None])
+
+
+def _fit(
+    pose: Floats,
+    world: Floats,
+    table: Floats,
+    views: NDArray[np.bool_],
+    K: Floats,
+    noise: float,
+    pixels: float,
+) -> float:
+    """From 0 to 1, how far a path explains the sightings, with how little error beside its parallax in pixels."""
     explained = (_explained(world, table, views, pose, K) - LEAST_EXPLAINED) / (
         ENOUGH_EXPLAINED - LEAST_EXPLAINED
     )
     precise = 1.5 * (1 - noise / (NOISE_LIMIT * pixels))
-    known = 1 / (1 + (path_doubt(pose, world, table, seen, K, noise) / DOUBTED) ** 2)
-    trust = float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1) * np.clip(decided, 0, 1) * known)
-    return CameraTrack(pose, noise, world, trust)
+    return float(np.clip(explained, 0, 1) * np.clip(precise, 0, 1))
+
+
+def _world_to_camera(told: Floats) -> Floats | None:
+    """Told poses the other way round, from the first and in units of their reach; None without a baseline."""
+    known = np.isfinite(told).all(axis=(1, 2))
+    if known.sum() < 2:
+        return None
+    motion = np.linalg.inv(told[known][0]) @ told[known]
+    reach = float(np.linalg.norm(motion[:, :3, 3], axis=1).max())
+    if not 0 < reach < np.inf:
+        return None
+    motion[:, :3, 3] /= reach
+    pose = np.full(told.shape, np.nan)
+    pose[known] = np.linalg.inv(motion)
+    return pose
+
+
+def _most_parallax(table: Floats, seen: NDArray[np.bool_], K: Floats) -> float:
+    """The largest parallax in pixels between some frames that share enough tracks, 0 if none do."""
+    frames = np.unique(np.linspace(0, seen.shape[1] - 1, PAIRS_OF).round().astype(int)).tolist()
+    found = [0.0]
+    for i, j in combinations(frames, 2):
+        shared = seen[:, i] & seen[:, j]
+        if shared.sum() >= LEAST_TRACKS:
+            found.append(parallax(table[shared, i], table[shared, j], K))
+    return max(found)
+
+
+def _told(
+    pose: Floats, table: Floats, seen: NDArray[np.bool_], K: Floats, pixels: float, *, refine: bool
+) -> CameraTrack | None:
+    """The path that the source tells with the points that it gives the tracks; None if it gives too few."""
+    world = np.full((len(table), 3), np.nan)
+    _triangulate(world, table, seen, pose, K)
+    known = 1.0
+    if refine:
+        pose = pose.copy()
+        noise = _settle(world, table, seen, pose, K)
+        if not np.isfinite(noise):
+            return None
+        known = 1 / (1 + (path_doubt(pose, world, table, seen, K, noise) / DOUBTED) ** 2)
+    else:
+        p, c = np.nonzero(_views(seen, pose) & np.isfinite(world[:, :1]))
+        error = np.linalg.norm(reproject(world[p], pose[c], K)[0] - table[p, c], axis=1)
+        error = error[error < INLIER_PIXELS]
+        if len(error) < LEAST_TRACKS:
+            return None
+        noise = float(np.sqrt((error**2).mean()))
+    return CameraTrack(
+        pose, noise, world, known * _fit(pose, world, table, _views(seen, pose), K, noise, pixels)
+    )
 
 
 def _settle(world: Floats, table: Floats, seen: NDArray[np.bool_], pose: Floats, K: Floats) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import SENSOR_DEPTH, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.ranges import Range
 
 LEAST = 0.25  # raw score of a reading that its neighbours contradict: its order is mostly right all the same
 
@@ -33,7 +34,7 @@ class SensorDepth:
     makes: ClassVar[tuple[str, ...]] = ("depth", "depth_confidence", "disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({SENSOR_DEPTH})
 
-    spread: float = 0.05
+    spread: Annotated[float, Range(0.001, 1)] = 0.05
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one RGB-D clip."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import STEREO, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.depth.semi_global import match
 from freelabels.generators.tools.planes import geodesic_sums, link_weights, neighbour_steps
 from freelabels.generators.tools.segment_planes import continued_by_segments
@@ -75,9 +76,9 @@ class Stereo:
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({STEREO})
 
-    largest: float = 0.3
-    consistent: float = 1.0
-    cells: int = 2**25
+    largest: Annotated[float, Range(0.01, 1)] = 0.3
+    consistent: Annotated[float, Range(0, 100)] = 1.0
+    cells: Annotated[int, Range(2**16, 2**32)] = 2**25
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip of rectified pairs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from freelabels.generators.contract.clip import BASELINE, INTRINSICS, STEREO, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.depth.stereo import LEAST_LIKENESS, likeness
 
 RIGHT = 0.05  # relative error within which depth counts as right
@@ -35,8 +36,8 @@ class StereoDepth:
         {STEREO, INTRINSICS, BASELINE, "disparity", "disparity_confidence"}
     )
 
-    least: float = 0.5
-    error: float = 0.25
+    least: Annotated[float, Range(0.001, 100)] = 0.5
+    error: Annotated[float, Range(0.001, 100)] = 0.25
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip of rectified pairs."""

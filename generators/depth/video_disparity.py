@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from freelabels.generators.contract.clip import CONSECUTIVE, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.geometry import crop_resize_intrinsics, pixel_centres, rays
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.depth.camera_track import LEAST_TRUST, CameraTrack, camera_tracks
 from freelabels.generators.depth.point_tracks import follow
 from freelabels.generators.tools.planes import fit_planes, link_weights, neighbour_steps
@@ -42,9 +43,10 @@ class VideoDisparity:
     Makes `disparity` (f16, inverse depth with its zero at infinity, larger is nearer, up to a positive scale
     that is one for the clip: its points' median is about 1) and its confidence, from the frames and camera_K
     (an assumed K bends depth, its order hardly). The camera's path comes from point tracks, resection and
-    bundle adjustment. Each frame is matched (DIS flow) with `views` others near a useful baseline, each pixel
-    triangulated robustly, and planes fitted in windows that stop at colour edges, weighted by the parallax
-    and texture behind each pixel. Confidence is the chance that the order against a random other pixel is right,
+    bundle adjustment, or from the poses that the source tells, with K, if the tracks bear them out. Each frame is
+    matched (DIS flow) with `views` others near a useful baseline, each pixel triangulated robustly, and planes
+    fitted in windows that stop at colour edges, weighted by the parallax and texture behind each pixel. Confidence
+    is the chance that the order against a random other pixel is right,
     from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't meet (movers)
     carry no weight. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at confidence
     0; a cut separates two scales.
@@ -59,9 +61,9 @@ class VideoDisparity:
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
-    width: int = 320
-    views: int = 2
-    radius: float = 0.0375
+    width: Annotated[int, Range(64, 4096)] = 320
+    views: Annotated[int, Range(1, 8)] = 2
+    radius: Annotated[float, Range(0.005, 0.2)] = 0.0375
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
@@ -73,14 +75,17 @@ class VideoDisparity:
             size = (round(width * scale), round(height * scale))
             frames = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in clip.image]
             K = crop_resize_intrinsics(clip.camera_K, (0, 0), (size[0] / width, size[1] / height))
-            for t, inverse, certainty in self._inverse_depths(frames, K):
+            told = clip.camera_pose if clip.intrinsics == "given" else None
+            for t, inverse, certainty in self._inverse_depths(frames, K, told):
                 disparity[t] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
                 score[t] = cv2.resize(certainty, (width, height), interpolation=cv2.INTER_LINEAR)
         confidence = calibrated(self.name, np.where(score > ABSTAIN, score, 0))
         disparity[confidence == 0] = np.nan
         return {"disparity": as_stored("disparity", disparity), "disparity_confidence": confidence}
 
-    def _inverse_depths(self, frames: Sequence[Colour], K: Floats) -> Iterator[tuple[int, Map, Map]]:
+    def _inverse_depths(
+        self, frames: Sequence[Colour], K: Floats, told: Floats | None
+    ) -> Iterator[tuple[int, Map, Map]]:
         """Frame index, inverse depth and raw score (H, W) of each frame whose camera is known."""
         grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -89,7 +94,7 @@ class VideoDisparity:
         flow.setGradientDescentIterations(12)
         flow.setVariationalRefinementIterations(0)  # the plane fits smooth better
         directions = np.ascontiguousarray(np.moveaxis(rays(K, *grey[0].shape), -1, 0), np.float32)
-        for camera in camera_tracks(follow(grey), len(grey), K):
+        for camera in camera_tracks(follow(grey), len(grey), K, told):
             if camera.trust < LEAST_TRUST:
                 continue
             posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))

@@ -81,7 +81,7 @@ def array_metadata(
         "data_type": dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shape)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": _fill_value(spec),
+        "fill_value": fill_value(spec),
         "codecs": [
             {
                 "name": "sharding_indexed",
@@ -99,7 +99,7 @@ def array_metadata(
     }
 
 
-def _fill_value(spec: Field) -> Any:
+def fill_value(spec: Field) -> Any:
     """What zarr shows for chunks that are absent: the invalid value, never a plausible label."""
     if spec.kind in (Kind.RELATIVE, Kind.METRIC, Kind.DISPLACEMENT):
         return "NaN"

@@ -80,6 +80,7 @@ def label(
     shard_frames: int = MAX_ROWS,
     seed: int = 0,
     detectors: Sequence[Detector] = (),
+    makers: Mapping[str, str] | None = None,
     compression: str = "fast",
     layout: str | None = None,
     strict: bool = False,
@@ -91,7 +92,8 @@ def label(
 
     sources: files, folders, globs, lists and URIs, one or several. labels: names, None: every label that a
     detector makes. size: (height, width) of the stored frames. shard_frames: most frames of a shard.
-    detectors: instances that replace default parameters. layout: "folders" or "packed", see `Dataset.create`.
+    detectors: instances that replace default parameters. makers: the only detector to make a label with, by label,
+    where several could. layout: "folders" or "packed", see `Dataset.create`.
     strict: a refused source ends the run before anything is labelled. update: labels to make anew where an older
     version made them, () for all; None: they stay, which is said. Raises UserError for bad input.
     """
@@ -99,7 +101,7 @@ def label(
     options = options or SourceOptions()
     cluster = cluster or Cluster()
     reporter = reporter or Reporter()
-    wanted = LabelOptions.of(labels, detectors, size, shard_frames, seed, compression, update)
+    wanted = LabelOptions.of(labels, detectors, size, shard_frames, seed, compression, update, makers)
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")
     refused: dict[str, Refusal] = {}

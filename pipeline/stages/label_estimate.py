@@ -106,11 +106,12 @@ def estimate(
     shard_frames: int = MAX_ROWS,
     seed: int = 0,
     detectors: Sequence[Detector] = (),
+    makers: Mapping[str, str] | None = None,
     compression: str = "fast",
     update: Collection[str] | None = None,
 ) -> Estimate:
     """Find and examine sources and plan as `label` would, told the same. Raises UserError for bad input."""
-    wanted = LabelOptions.of(labels, detectors, size, shard_frames, seed, compression, update)
+    wanted = LabelOptions.of(labels, detectors, size, shard_frames, seed, compression, update, makers)
     sources = path_list(sources)
     if not sources:
         raise UserError("no source: name photos, videos or folders of them")

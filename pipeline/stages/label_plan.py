@@ -80,7 +80,7 @@ def plan_work(
         kind, provides = shards.clips.kinds[offer]
         made = {} if recipe == NOT_THERE else index.recipes[recipe]
         present = [name for name in label_names() if name in made and name not in options.labels]
-        chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors)
+        chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors, options.makers)
         skipped.setdefault(kind, dict(chosen.skipped))
         choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update)
         if "image" in choice.older and any(

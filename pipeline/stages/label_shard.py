@@ -46,7 +46,7 @@ class LabelOptions:
 
     labels: names. detectors: instances that replace default parameters, by name. size: (height, width) of the
     stored frames. shard_frames: most frames of a shard. update: columns not to leave as older versions made
-    them. Raises UserError for a label no detector makes.
+    them. makers: the only detector to make a label with, by label. Raises UserError for a label no detector makes.
     """
 
     labels: Sequence[str]
@@ -56,6 +56,7 @@ class LabelOptions:
     seed: int = 0
     compression: str = "fast"
     update: frozenset[str] = frozenset()
+    makers: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -66,6 +67,7 @@ class LabelOptions:
         seed: int,
         compression: str,
         update: Collection[str] | None,
+        makers: Mapping[str, str] | None = None,
     ) -> LabelOptions:
         """As `label` is told: labels None: all that a detector makes; update (): all of them, None: none."""
         return LabelOptions(
@@ -76,6 +78,7 @@ class LabelOptions:
             seed,
             compression,
             frozenset(["image", *label_names()] if update is not None and not update else update or ()),
+            makers or {},
         )
 
     def __post_init__(self) -> None:
@@ -83,7 +86,7 @@ class LabelOptions:
         for name in sorted(self.update - known):
             raise UserError(f"--update {name}: there is no such label: {nearest(name, known)}")
         try:
-            plan(self.labels, frozenset(), self.detectors)
+            plan(self.labels, frozenset(), self.detectors, self.makers)
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -194,12 +197,13 @@ def _load(work: LabelWork, spec: ClipSpec, base: Shard | None, rows: slice) -> C
     if between or wants & {STEREO, SENSOR_DEPTH}:
         return replace(read(spec, work.options.size, between), seed=seed, labels=stored)
     with _reading(base):
-        frames = base.read_columns(("image", "time", "camera_K"), rows.start, rows.stop)
+        frames = base.read_columns(("image", "time", "camera_K", "camera_pose"), rows.start, rows.stop)
     return Clip(
         image=np.ascontiguousarray(frames["image"]),
         time=frames["time"],
         camera_K=frames["camera_K"][0],
         intrinsics=spec.intrinsics,
+        camera_pose=frames["camera_pose"] if spec.poses or spec.track else None,
         seed=seed,
         labels=stored,
     )

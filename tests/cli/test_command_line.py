@@ -1,5 +1,6 @@
 """The command line: what it lists, what it says about a mistake, and how it ends."""
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import freelabels
-from freelabels.cli.main import COMMANDS, command, main
+from freelabels.cli.main import COMMANDS, EXAMPLES, command, main
 from freelabels.cli.shell.parsing import options
 from tests.sources import write_photos
 
@@ -34,7 +35,22 @@ def plain(text: str) -> str:
 def test_help_lists_every_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("--help") == 0
     said = plain(capsys.readouterr().out)
-    assert all(f"• {name} {sentence}" in said for name, sentence in COMMANDS.items())
+    assert all(f"• {name} {sentence} `{EXAMPLES[name]}`" in said for name, sentence in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_are_lines_that_the_commands_take(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, called = command(name), list[object]()
+
+    @functools.wraps(real)
+    def only_told(*told: object, **options: object) -> int:
+        called.append(told)
+        return 0
+
+    monkeypatch.setattr("freelabels.cli.main.command", lambda _: only_told)
+    [program, *line] = EXAMPLES[name].split()
+    assert (program, line[0], status(*line)) == ("freelabels", name, 0)
+    assert called
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -70,6 +86,7 @@ MISTAKES = {
     "render --out o extra": "nothing is expected where 'extra' stands",
     "verify": "missing: dataset; see freelabels verify --help",
     "train a --out o --lodaer.batch 3": "there is no option --lodaer.batch (did you mean '--loader.batch'?)",
+    "train a --out o --backbone resnet18": "there is no option --backbone (did you mean '--model.backbone'?)",
     "train a --out o --loader.augment.flip no": "--loader.augment.flip takes FLOAT, not 'no'",
     "probe run": "missing: --data",
 }

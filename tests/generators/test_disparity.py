@@ -1,5 +1,7 @@
 """Inverse depth from video: right up to scale where the camera moves, silent where it doesn't."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -133,6 +135,77 @@ def test_a_path_found_inside_out_is_turned_right(monkeypatch):
     known = np.isfinite(found.points[:, 0])
     depth = found.points[known] @ found.pose[4, 2, :3]
     assert np.corrcoef(depth, world[known, 2])[0, 1] > 0.9
+
+
+def noisy(poses, turn, shift):
+    rng = np.random.default_rng(0)
+    out = poses.copy()
+    for pose in out:
+        pose[:3, :3] = pose[:3, :3] @ cv2.Rodrigues(rng.normal(0, np.radians(turn), 3))[0]
+        pose[:3, 3] += rng.normal(0, shift, 3)
+    return out
+
+
+@pytest.fixture(scope="module")
+def followed(moving):
+    """Tracks of the moving camera, and the path that they alone tell."""
+    tracks = follow([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in moving[0]])
+    return tracks, camera_tracks(tracks, 16, K)
+
+
+def as_camera_paths(poses):
+    """Centres (T, 3) from the first camera on, in units of the farthest from it."""
+    centres = (poses[:, :3, 3] - poses[0, :3, 3]) @ poses[0, :3, :3]
+    return centres / np.linalg.norm(centres, axis=1).max()
+
+
+def test_a_path_that_is_told_right_is_taken_as_it_is_in_whatever_unit(moving, followed, monkeypatch):
+    tracks, alone = followed
+    monkeypatch.setattr(camera_track, "_found", lambda *_: alone)
+    told = moving[2].copy()
+    told[:, :3, 3] *= 1000
+    told[5] = np.nan
+    (found,) = camera_tracks(tracks, 16, K, told)
+    known = np.isfinite(found.pose[:, 0, 0])
+    assert found.trust > 0.9 and np.flatnonzero(~known).tolist() == [5]
+    path_of = as_camera_paths(invert_pose(found.pose[known]))
+    np.testing.assert_allclose(path_of, as_camera_paths(moving[2][known]), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["backwards", "still", "unknown", "noisy", "one"])
+def test_a_path_that_is_told_wrong_changes_nothing(case, moving, followed, monkeypatch):
+    tracks, alone = followed
+    monkeypatch.setattr(camera_track, "_found", lambda *_: alone)
+    poses = moving[2]
+    told = {
+        "backwards": poses[::-1],
+        "still": np.tile(np.eye(4), (16, 1, 1)),
+        "unknown": np.full((16, 4, 4), np.nan),
+        "noisy": noisy(poses, 0.5, 0.02),
+        "one": np.where(np.arange(16)[:, None, None] == 3, poses, np.nan),
+    }[case]
+    assert camera_tracks(tracks, 16, K, told) == alone
+
+
+def test_a_told_path_is_refined_where_none_is_found(moving, followed, monkeypatch):
+    monkeypatch.setattr(camera_track, "_found", lambda *_: [])
+    (found,) = camera_tracks(followed[0], 16, K, noisy(moving[2], 0.02, 0.002))
+    moved, truth = (invert_pose(found.pose[-1]))[:3, 3], moving[2][-1, :3, 3] - moving[2][0, :3, 3]
+    assert found.trust > 0.5 and moved @ truth / np.linalg.norm(moved) / np.linalg.norm(truth) > 0.99
+
+
+@pytest.mark.parametrize(("intrinsics", "follows"), [("given", True), ("assumed", False)])
+def test_labels_follow_the_path_that_is_told_with_its_camera(
+    intrinsics, follows, moving, labels, monkeypatch
+):
+    monkeypatch.setattr(camera_track, "_found", lambda *_: [])
+    clip = replace(clip_of(moving[0]), camera_pose=moving[2], intrinsics=intrinsics)
+    made = VideoDisparity()(clip)
+    assert (np.isfinite(made["disparity"]).mean() > 0.8) == follows
+    if follows:
+        product = made["disparity"].astype(float) * moving[1]
+        trusted = made["disparity_confidence"] > np.median(made["disparity_confidence"])
+        assert np.median(np.abs(product[trusted] / np.median(product[trusted]) - 1)) < 0.02
 
 
 def test_a_mover_is_left_out(moving):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 import freelabels
-from freelabels.cli.shell.options import FLAT, HERE, Where, compression_of, configured, size_of
+from freelabels.cli.shell.options import FLAT, HERE, Where, chosen, compression_of, configured, size_of
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
 
@@ -30,6 +30,7 @@ def label(
     stream: int = 0,
     seed: int = 0,
     set: tuple[str, ...] = (),
+    detector: tuple[str, ...] = (),
     compression: str = "fast",
     layout: Literal["folders", "packed"] | None = None,
     strict: bool = False,
@@ -53,7 +54,8 @@ def label(
         depth_unit: Metres that one count of stored depth is (0.001: millimetres); default: as layouts tell.
         stream: Which of the videos in a file with several, counted from 0; covers don't count.
         seed: Seed of detectors that draw random numbers.
-        set: Parameters of detectors, as NAME.PARAMETER=VALUE.
+        set: Parameters of detectors, as NAME.PARAMETER=VALUE; freelabels detectors NAME lists them.
+        detector: Which detector makes a label where several could, as LABEL=NAME.
         compression: fast (LZ4) or small (zstd).
         layout: How a shard lies there: as a folder of files, usual on a disk, or packed into one object a commit,
             usual in an object store.
@@ -68,7 +70,7 @@ def label(
     options = freelabels.SourceOptions(fps, clip_length, camera, fov, stream, depth_unit)
     options = dataclasses.replace(options, clip_length=min(clip_length, max(shard_frames, 2)))
     wanted = [name for item in labels for name in item.split(",") if name] or None
-    detectors = configured(set)
+    detectors, makers = configured(set), chosen(detector)
     if dry_run:
         from freelabels.pipeline.sources.inventory import lines
         from freelabels.pipeline.stages.label_estimate import estimate
@@ -82,6 +84,7 @@ def label(
             shard_frames=shard_frames,
             seed=seed,
             detectors=detectors,
+            makers=makers,
             compression=compression_of(compression),
             update=update,
         )
@@ -101,6 +104,7 @@ def label(
         shard_frames=shard_frames,
         seed=seed,
         detectors=detectors,
+        makers=makers,
         compression=compression_of(compression),
         layout=layout,
         strict=strict,

@@ -5,7 +5,6 @@ What needs numpy is imported where it is used, so that no command's help waits f
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,6 +90,7 @@ def size_of(text: str, smallest: int = 16) -> tuple[int, int]:
 def configured(settings: Sequence[str]) -> list[Detector]:
     """Detectors with the parameters that NAME.PARAMETER=VALUE settings give them. Raises UserError."""
     from freelabels.generators.contract.detector import detectors
+    from freelabels.generators.contract.ranges import parameters_of
 
     changes: dict[str, dict[str, Any]] = {}
     for setting in map(parsed, settings):
@@ -99,11 +99,34 @@ def configured(settings: Sequence[str]) -> list[Detector]:
             raise UserError(
                 f"--set {setting.text}: there is no detector {name!r}: {nearest(name, detectors())}"
             )
-        known = {f.name: f for f in dataclasses.fields(detectors()[name])}
+        known = parameters_of(detectors()[name])
         if parameter not in known:
             raise UserError(f"--set {setting.text}: {name} has no {parameter!r}: {nearest(parameter, known)}")
-        changes.setdefault(name, {})[parameter] = setting.like(known[parameter].default)
+        value, limits = setting.like(known[parameter].default), known[parameter].range
+        if limits is not None and value not in limits:
+            raise UserError(f"--set {setting.text}: {parameter} goes from {limits}, not {value}")
+        changes.setdefault(name, {})[parameter] = value
     return [_tried(name, values) for name, values in changes.items()]
+
+
+def chosen(choices: Sequence[str]) -> dict[str, str]:
+    """The detector to make each label with, of LABEL=NAME settings. Raises UserError."""
+    from freelabels.generators.contract.detector import detectors, label_names
+
+    found = {}
+    for choice in choices:
+        label, equals, name = choice.partition("=")
+        if not (label and equals and name):
+            raise UserError(f"--detector is LABEL=NAME, such as edges=my_edges, not {choice!r}")
+        if label not in label_names():
+            raise UserError(
+                f"--detector {choice}: no detector makes {label!r}: {nearest(label, label_names())}"
+            )
+        makers = [maker for maker, cls in detectors().items() if label in cls.makes]
+        if name not in makers:
+            raise UserError(f"--detector {choice}: {name!r} does not make {label}: {nearest(name, makers)}")
+        found[label] = name
+    return found
 
 
 def _tried(name: str, values: Mapping[str, Any]) -> Detector:

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import plan, run_detectors
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.depth.video_disparity import VideoDisparity
 from freelabels.pipeline.sources.clip_specs import ClipSpec, SourceOptions
 from freelabels.pipeline.sources.decode import read
 from freelabels.pipeline.sources.examine import Examined, examine
 from freelabels.pipeline.sources.find import Item, find
+from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.work.runner import Cluster
 from tests.pipeline.sources.test_sources import EVERY, pan, save, scene
 
 SIZE = (96, 128)
@@ -285,6 +291,25 @@ def test_nerfstudio_brings_camera_and_poses(tmp_path: Path) -> None:
     assert clip.camera == (100, 101, 64, 48) and clip.intrinsics == "given"
     pose = read(clip, SIZE).camera_pose
     assert pose is not None and pose[2, 0, 3] == 2 and np.allclose(pose[0, :3, :3], np.diag([1, -1, -1]))
+
+
+@pytest.mark.parametrize("first", [["disparity"], ["regions"]])
+def test_detectors_are_given_the_poses_however_late_they_run(
+    first: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_nerfstudio_brings_camera_and_poses(tmp_path / "scan")
+    given: list[NDArray[np.float64] | None] = []
+    before = VideoDisparity.__call__
+
+    def noted(self: VideoDisparity, clip: Clip) -> dict[str, Array]:
+        given.append(clip.camera_pose)
+        return before(self, clip)
+
+    monkeypatch.setattr(VideoDisparity, "__call__", noted)
+    for labels in (first, ["regions", "disparity"]):
+        label(tmp_path / "scan", tmp_path / "out", labels=labels, size=(32, 32), cluster=Cluster(workers=0))
+    [poses] = given
+    assert poses is not None and poses[:, 0, 3].tolist() == [0, 1, 2, 3]
 
 
 def test_colmap_brings_camera_and_poses(tmp_path: Path) -> None:

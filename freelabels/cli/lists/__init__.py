@@ -1,0 +1,1 @@
+"""Commands that list what there is, before any work: sources, detectors, fields, tasks."""
