@@ -19,6 +19,7 @@ from benchmarks.labels.motion import DEFAULTS, motion_rows
 from benchmarks.labels.normals import normals_rows
 from benchmarks.labels.reliability import reliability_rows
 from benchmarks.labels.rendered import cost_rows, rendered_rows
+from benchmarks.labels.saliency import saliency_rows
 from benchmarks.labels.sensitivity import sensitivity_rows
 from benchmarks.tools.command import on_one_thread, run
 
@@ -54,6 +55,10 @@ BARS = (
             ("hardly sure of what it claims, mean of clips", 0.1, False),
         )
     ),
+    *(
+        Bar("saliency", f"{half} half", "boundary_saliency", "J, mean of clips", 0.4, at_least=True)
+        for half in HALVES
+    ),
     *(Bar("disparity", clip, "video_disparity", "ordinal @ 60%", 0.94, at_least=True) for clip in RGBD),
     Bar("disparity", "stereo mean", "stereo", "bad2 visible @ 96%", 0.03),
     Bar("disparity", "stereo mean", "stereo", "bad2 all @ 96%", 0.03),
@@ -72,6 +77,7 @@ ECE_LIMIT = 0.07
 MEASURES: dict[str, Callable[[Path | None, str], Iterator[Row]]] = {
     "edges": edge_rows,
     "motion": motion_rows,
+    "saliency": saliency_rows,
     "flow": flow_rows,
     "depth": depth_rows,
     "normals": normals_rows,
@@ -117,8 +123,9 @@ def main(
 
     Args:
         data: Folder of real footage with ground truth; without it rendered clips and one stereo pair are measured.
-        only: Parts, separated by commas: cost, renders, edges, motion, flow, depth, normals, reliability; and
-            sensitivity, motion with each of its constants changed, which takes hours and is left out unless asked.
+        only: Parts, separated by commas: cost, renders, edges, motion, saliency, flow, depth, normals,
+            reliability; and sensitivity, motion with each of its constants changed, which takes hours and is left
+            out unless asked.
         half: "chosen" for the footage that constants were chosen on, "other" for the rest; without it both, apart.
         clips: How many rendered clips.
         pictures: Folder for reliability diagrams on the real footage.

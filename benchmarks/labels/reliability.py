@@ -21,10 +21,11 @@ from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.depth.video_disparity import VideoDisparity
 from freelabels.generators.edges import ContourEdges
 from freelabels.generators.flow import DenseInverseSearch
-from freelabels.generators.foreground import BoundarySaliency, MotionForeground
+from freelabels.generators.foreground import MotionForeground
 from freelabels.generators.motion import IndependentMotion
 from freelabels.generators.normals import Normals
 from freelabels.generators.regions import Superpixels
+from freelabels.generators.saliency import BoundarySaliency
 from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import (
@@ -68,7 +69,8 @@ def motion(data: Path, half: str) -> Iterator[Counted]:
         made = MotionForeground()(clip.with_labels(made))
         right = class_right(made["foreground"], masks)
         yield from yes_and_no("foreground", MotionForeground.name, name, made, right)
-        made = BoundarySaliency()(_stills(frames[::STILLS]))
+        stills = _stills(frames[::STILLS])
+        made = BoundarySaliency()(stills.with_labels(ContourEdges()(stills)))
         right = class_right(made["saliency"], masks[::STILLS])
         yield from yes_and_no("saliency", BoundarySaliency.name, name, made, right)
 

@@ -82,7 +82,8 @@ def _run(name: str, clip: Clip) -> dict[str, Array]:
 
 
 def _photo(clip: Clip, truth: Truth, found: Found, counts: dict[str, list[Counts]]) -> None:
-    edges = _run("edges", clip)["edges"]
+    made = _run("edges", clip)
+    edges = made["edges"]
     for t, image in enumerate(clip.image):
         drawn = [truth["edges"][t] > 127]
         counts.setdefault("edges", []).append(count(thresholded(edges[t]), drawn))
@@ -93,7 +94,7 @@ def _photo(clip: Clip, truth: Truth, found: Found, counts: dict[str, list[Counts
     for method, ids in (("superpixels", regions), (f"squares of {GRID} px", squares)):
         share = float(regions_right(ids, truth["instance"]).mean())
         _add(found, "regions", method, {"pixels of their region's object": share})
-    saliency = _run("boundary_saliency", clip)["saliency"] > 127
+    saliency = _run("boundary_saliency", clip.with_labels(made))["saliency"] > 127
     centre = np.zeros(regions.shape, bool)
     height, width = clip.size
     centre[:, height // 4 : -height // 4, width // 4 : -width // 4] = True

@@ -55,6 +55,7 @@ MODULES: tuple[str, ...] = (
     "freelabels.generators.normals",
     "freelabels.generators.edges",
     "freelabels.generators.regions",
+    "freelabels.generators.saliency",
     "freelabels.generators.foreground",
 )
 

@@ -1,25 +1,10 @@
-"""One image → superpixels: by SLIC, and by watershed from a regular grid."""
+"""One image → superpixels, by watershed from a regular grid."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import slic
-
-
-def slic_superpixels(lab: NDArray[np.float32], count: int) -> NDArray[np.int32]:
-    """About `count` compact regions (h, w), ids from 0, by SLIC (Achanta et al. 2012) on Lab."""
-    spread = float(np.ptp(lab))  # scikit-image divides by it; compactness is meant in Lab units
-    labels = slic(
-        lab,
-        n_segments=count,
-        compactness=30 / max(spread, 1.0),
-        convert2lab=False,
-        start_label=0,
-        channel_axis=-1,
-    )
-    return np.asarray(labels, np.int32)
 
 
 def waterpixels(image: NDArray[np.uint8], step: int) -> NDArray[np.int32]:

@@ -69,6 +69,11 @@ def tallies_of(
     return {key: Tally.sum(parts) for key, parts in found.items()}
 
 
+def views_of(judged: frozenset[str]) -> list[str]:
+    """Names of the views on which the detectors named in `judged` make something."""
+    return [name for name, view in VIEWS.items() if _wanted(view, judged)]
+
+
 def _wanted(view: View, judged: frozenset[str]) -> list[Detector]:
     """The judged detectors that make labels of a view, and those they read from, in order."""
     kept: list[Detector] = []

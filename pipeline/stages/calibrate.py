@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +21,7 @@ from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.composites import pasted
-from freelabels.pipeline.quality.detector_views import STILLS, Key, sensed_depth, tallies_of
+from freelabels.pipeline.quality.detector_views import STILLS, VIEWS, Key, sensed_depth, tallies_of, views_of
 from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import Tally, cross_validated, fit_map
 from freelabels.pipeline.quality.rightness import RIGHT
@@ -38,8 +38,7 @@ from freelabels.renderers.scene.scene import camera_poses
 from freelabels.renderers.simulate.world import build_world
 
 SEED_OF_MAPS = 20
-# Every other clip is a close look at a crowded room: real footage is less tidy than a few things on a floor.
-TIDY = SceneRanges(families={"table": 1.0})
+# Every third clip is a close look at a crowded floor: real footage is less tidy than a few things on one.
 CROWDED = SceneRanges(
     families={"table": 1.0},
     objects=(8, 16),
@@ -136,14 +135,16 @@ def calibrate(
     )
 
 
-def calibration_options(seed: int, frames: int, size: tuple[int, int]) -> tuple[RenderOptions, RenderOptions]:
-    """What clips are made of, in turn: the default ranges and crowded rooms, both with scikit-image's photos.
+def calibration_options(seed: int, frames: int, size: tuple[int, int]) -> tuple[RenderOptions, ...]:
+    """What clips are made of, in turn: rooms, streets, things on a floor, all with scikit-image's photos.
 
     Photos as textures have what procedural ones lack: edges that are no boundary, at every contrast and scale.
     """
     photos = str(Path(skimage.data.__file__).parent)
-    plain = RenderOptions(seed=seed, frames=frames, size=size, photos=photos, ranges=TIDY)
-    return plain, dataclasses.replace(plain, ranges=CROWDED)
+    ranges = SceneRanges(families={"room": 1.0}), SceneRanges(families={"street": 1.0}), CROWDED
+    return tuple(
+        RenderOptions(seed=seed, frames=frames, size=size, photos=photos, ranges=each) for each in ranges
+    )
 
 
 def _tallied(
@@ -226,13 +227,15 @@ def _draw(tallies: Mapping[Key, Sequence[Tally]], folder: Path) -> dict[str, flo
 
 def tally_clip(work: CalibrationWork) -> dict[Key, Tally]:
     """Render one clip, look at it in every way, and count the judged detectors' raw scores. Runs in a worker."""
-    views = rendered_views(work.options, work.clip)
+    views = rendered_views(work.options, work.clip, views_of(work.judged))
     with using(work.maps):
         return tallies_of(views, work.judged)
 
 
-def rendered_views(options: RenderOptions, number: int) -> dict[str, tuple[Clip, dict[str, Array]]]:
-    """A clip of these options as each of `VIEWS` sees it, with the true fields of its frames.
+def rendered_views(
+    options: RenderOptions, number: int, wanted: Container[str] = VIEWS
+) -> dict[str, tuple[Clip, dict[str, Array]]]:
+    """A clip of these options as each of the `wanted` of `VIEWS` sees it, with the true fields of its frames.
 
     Without photos among the options' assets nothing is "pasted".
     """
@@ -244,25 +247,24 @@ def rendered_views(options: RenderOptions, number: int) -> dict[str, tuple[Clip,
     K = truth["camera_K"][0]
     video = Clip(truth["image"], truth["time"], K, "given")
     photo = Clip(still["image"], still["time"], K, "given")
+    views = {"photo": (photo, still), "video": (video, truth)}
     rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(number, VIEW_STREAM)))
-    known = still["depth"][np.isfinite(still["depth"])]
-    baseline = float(rng.uniform(*BASELINE) * (np.median(known) if known.size else 1.0))
-    world = build_world(scene, assets)
-    right = []
-    for row, pose in zip(rows, camera_poses(scene.camera, still["time"]), strict=True):
-        beside = pose.copy()
-        beside[:3, 3] += baseline * pose[:3, 0]
-        surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row + 1], world.parts, beside[:3, 3])
-        right.append(render_image(surfaces, scene.appearance, K, beside, options.size, rng))
-    stereo = dataclasses.replace(photo, right=np.stack(right), baseline=baseline)
-    sensor = dataclasses.replace(photo, sensor_depth=sensed_depth(still["depth"], rng))
-    views = {
-        "photo": (photo, still),
-        "video": (video, truth),
-        "stereo": (stereo, still),
-        "sensor": (sensor, still),
-    }
-    if assets.photos:
+    if "stereo" in wanted:
+        known = still["depth"][np.isfinite(still["depth"])]
+        baseline = float(rng.uniform(*BASELINE) * (np.median(known) if known.size else 1.0))
+        world = build_world(scene, assets)
+        right = []
+        for row, pose in zip(rows, camera_poses(scene.camera, still["time"]), strict=True):
+            beside = pose.copy()
+            beside[:3, 3] += baseline * pose[:3, 0]
+            surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row + 1], world.parts, beside[:3, 3])
+            right.append(render_image(surfaces, scene.appearance, K, beside, options.size, rng))
+        stereo = dataclasses.replace(photo, right=np.stack(right), baseline=baseline)
+        views["stereo"] = (stereo, still)
+    if "sensor" in wanted:
+        sensor = dataclasses.replace(photo, sensor_depth=sensed_depth(still["depth"], rng))
+        views["sensor"] = (sensor, still)
+    if "pasted" in wanted and assets.photos:
         random = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(number, PASTE_STREAM)))
         image, foreground = pasted(still["image"], still["instance"], assets.photos, random)
         standing_out = {"foreground": foreground, "saliency": foreground}

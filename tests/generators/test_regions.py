@@ -1,4 +1,4 @@
-"""Superpixels keep to edges; foreground is what the border does not explain."""
+"""Superpixels keep to edges; what stands out is walled off from the border; foreground is a thing."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,10 @@ from freelabels.generators.contract.calibration import using
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
-from freelabels.generators.foreground import (
-    BoundarySaliency,
-    MotionForeground,
-    SalientForeground,
-    distinctness,
-)
+from freelabels.generators.edges import ContourEdges
+from freelabels.generators.foreground import MotionForeground, SalientForeground
 from freelabels.generators.regions import Superpixels
+from freelabels.generators.saliency import BoundarySaliency, Regions, ahead, minimum_barrier, otsu, walled_off
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -30,6 +27,8 @@ def clip_of(*frames, labels=None):
 
 
 def label(detector, clip):
+    if "edges" in detector.needs:
+        clip = clip.with_labels(ContourEdges()(clip))
     made = detector(clip)
     for name, values in made.items():
         field(name).check(values)
@@ -54,7 +53,8 @@ def test_superpixels_are_trusted_less_where_colours_mix():
 
 
 def test_a_disc_on_a_plain_ground_stands_out():
-    made = label(BoundarySaliency(), clip_of(PICTURE))
+    with using({}):
+        made = label(BoundarySaliency(), clip_of(PICTURE))
     found = made["saliency"][0] >= 128
     assert (found & DISC).sum() / (found | DISC).sum() > 0.9
     assert made["saliency_confidence"][0][DISC].mean() > 128
@@ -107,14 +107,42 @@ def test_any_size_works_and_runs_repeat_exactly(detector, shape):
         assert np.array_equal(first[name][0], first[name][1])
 
 
-def test_distinctness_is_how_little_colours_overlap() -> None:
-    mask = np.zeros((8, 8), bool)
-    mask[:4] = True
-    red, green = np.float32((50, 60, 40)), np.float32((50, -60, 40))
-    apart = np.where(mask[..., None], red, green)
-    assert distinctness(apart, mask) == 1
-    assert distinctness(np.broadcast_to(red, (8, 8, 3)).copy(), mask) < 1e-6
-    half = apart.copy()
-    half[:4, :4] = green  # half of the foreground has the colour of all the rest
-    assert abs(distinctness(half, mask) - (1 - np.sqrt(0.5))) < 1e-6
-    assert distinctness(apart, np.zeros_like(mask)) == distinctness(apart, np.ones_like(mask)) == 0
+def chain(*colours, rim):
+    """Regions in a row, each touching the next, of some lightness; `rim`: which reach the border."""
+    n = len(colours)
+    colour = np.zeros((n, 3))
+    colour[:, 0] = colours
+    pairs = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
+    return Regions(
+        np.zeros((1, 1), np.int32), colour, np.ones(n), np.zeros((n, 2)), pairs, np.isin(range(n), rim)
+    )
+
+
+def test_a_place_is_as_far_from_the_border_as_its_walls_are_high() -> None:
+    regions = chain(*[50] * 5, rim=[0, 4])
+    np.testing.assert_allclose(
+        walled_off(regions, np.array([0.5, 0.1, 0.2, 0.05])), [0, 0.35, 0.25, 0.05, 0], atol=0.01
+    )
+
+
+def test_the_barrier_is_the_span_of_colours_on_the_way() -> None:
+    regions = chain(50, 80, 60, 55, 40, rim=[0])
+    np.testing.assert_allclose(minimum_barrier(regions), [0, 30, 30, 30, 40])
+
+
+def test_what_ranks_ahead_and_where_two_kinds_part() -> None:
+    inside = np.arange(8) < 2
+    cue = np.array([7.0, 6, 5, 4, 3, 2, 1, 0])
+    assert ahead(inside, cue) == pytest.approx(0.5)
+    assert ahead(inside, -cue) == pytest.approx(-0.5)
+    assert ahead(inside, np.zeros(8)) == ahead(np.ones(8, bool), cue) == 0
+    assert 0.2 < otsu(np.array([0.1, 0.2, 0.8, 0.9]), np.ones(4)) < 0.8
+
+
+def test_where_the_cues_disagree_it_abstains() -> None:
+    """Of patches of all colours each is walled off, and none stands out of the others."""
+    colours = np.random.default_rng(1).integers(0, 256, (8, 8, 3))
+    with using({}):
+        patches = label(BoundarySaliency(), clip_of(np.kron(colours, np.ones((16, 16, 1)))))
+        plain = label(BoundarySaliency(), clip_of(PICTURE))
+    assert patches["saliency_confidence"].mean() < 0.7 * plain["saliency_confidence"].mean()

@@ -148,9 +148,9 @@ def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.renders
 def test_confidence_holds_on_fresh_clips() -> None:
-    plain, crowded = calibration_options(seed=77, frames=5, size=(128, 128))
+    every = calibration_options(seed=77, frames=5, size=(128, 128))
     judged = frozenset({"edges", "superpixels", "stereo", "dense_inverse_search"})
-    parts = [tallies_of(rendered_views(options, 0), judged) for options in (plain, crowded)]
+    parts = [tallies_of(rendered_views(options, 0), judged) for options in every]
     for key in parts[0]:
         if "yes" not in key[0]:
             tally = Tally.sum([part[key] for part in parts if key in part])
