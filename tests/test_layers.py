@@ -40,6 +40,7 @@ LAYERS = {
         "tasks.space",
         "tasks.similarity",
         "tasks.generation",
+        "tasks.time",
         "tasks",
         "objective.adversaries",
         "objective",
