@@ -41,6 +41,7 @@ LAYERS = {
         "tasks.space",
         "tasks.similarity",
         "tasks.generation",
+        "tasks.time",
         "tasks",
         "objective.adversaries",
         "objective",

@@ -73,6 +73,10 @@ class ModelConfig:
     """Weight of the lasso on each task's own mix of all stages; 0: no mixes, tasks see the last stage."""
     grey: bool = False
     """Let the trunk see brightness alone, so that tasks that ask in colour and those that don't agree."""
+    clips: str = "r3d_18"
+    """The trunk that sees clips, torchvision's r3d_18, mc3_18 or r2plus1d_18; built only if a task asks for it."""
+    clip_share: float = 1.0
+    """Share of its channels; half of them cost a third."""
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,27 @@ from typing import Any
 import timm
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from safetensors.torch import save_file
 from timm.models import save_for_hf
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath
+from freelabels.ground.spelling import nearest
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAIN_NAMES
+from freelabels.train.model.clips import WIDTHS, narrowed
 from freelabels.train.model.network import Backbone
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
 
 PREFIX = "backbone.net."  # of timm's own parameter names in the averaged model
+CLIPS_PREFIX = "clips.net."  # of torchvision's
+TRUNKS = ("frames", "clips")
+CLASSES = 400  # of torchvision's networks for clips by default
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 PACKAGES = ("freelabels", "torch", "timm")
@@ -37,6 +43,14 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     The last holds ``real`` and ``synthetic`` (paths of datasets), ``digest``, ``tasks`` (names), ``step``.
     The run's datasets needn't be there any more. Raises UserError if the folder holds no run or no checkpoint.
     """
+    state, config, facts = _averaged(run)
+    backbone = Backbone(config.model.backbone, False, config.loader.size)
+    backbone.net.load_state_dict(_named(state, PREFIX))
+    return backbone.eval(), config, facts
+
+
+def _averaged(run: str) -> tuple[dict[str, torch.Tensor], TrainConfig, dict[str, Any]]:
+    """The averaged weights of a run, and what `trained_backbone` says of it."""
     folder = Path(run)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{run} is no run: it has no {CONFIG}; give the --out folder of a training")
@@ -44,24 +58,32 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     if not (folder / checkpoint.CHECKPOINT).is_file():
         raise UserError(f"{run} holds no {checkpoint.CHECKPOINT} yet: let its training reach one first")
     state = checkpoint.load(folder / checkpoint.CHECKPOINT)
-    backbone = Backbone(config.model.backbone, False, config.loader.size)
-    averaged = state["ema"]
-    backbone.net.load_state_dict(
-        {name.removeprefix(PREFIX): value for name, value in averaged.items() if name.startswith(PREFIX)}
-    )
+    averaged: dict[str, torch.Tensor] = state["ema"]
     heads = dict.fromkeys(name.split(".")[1] for name in averaged if name.startswith("heads."))
-    return backbone.eval(), config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
+    return averaged, config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
 
 
-def export(run: AnyPath, out: AnyPath) -> Path:
+def _named(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Those that begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def export(run: AnyPath, out: AnyPath, trunk: str = "frames") -> Path:
     """Write the backbone of a run (averaged weights) for timm, with a model card; returns the weights' path.
 
     The folder `out` then holds ``model.safetensors``, which ``timm.create_model(name, pretrained=True,
     pretrained_cfg_overlay={"file": …})`` loads, ``config.json``, with which ``local-dir:out`` loads too, and
     ``README.md``, the card. The weights include a classifier of zeros, which is there only because timm asks
     for one by default. Raises UserError if `run` holds no checkpoint or `out` can't be written.
+
+    trunk: frames, or clips for that which saw clips as a whole, where a task has trained it: then
+    ``model.safetensors`` is a state of torchvision's network of that name, its classifier too of zeros.
     """
     run = os.fspath(run)
+    if trunk not in TRUNKS:
+        raise UserError(f"--trunk {trunk}: {nearest(trunk, TRUNKS)}")
+    if trunk == "clips":
+        return _export_clips(run, Path(out))
     backbone, config, data = trained_backbone(run)
     name, size, folder = config.model.backbone, config.loader.size, Path(out)
     fixed = bool(backbone.net.pretrained_cfg.get("fixed_input_size"))
@@ -87,6 +109,26 @@ def export(run: AnyPath, out: AnyPath) -> Path:
     return folder / WEIGHTS
 
 
+def _export_clips(run: str, folder: Path) -> Path:
+    averaged, config, data = _averaged(run)
+    weights = {name: value.contiguous() for name, value in _named(averaged, CLIPS_PREFIX).items()}
+    if not weights:
+        raise UserError(
+            f"{run} has no trunk for clips: none of its tasks asks for one; export it without --trunk"
+        )
+    classifier = torch.zeros(CLASSES, narrowed(WIDTHS[-1], config.model.clip_share))
+    weights |= {"fc.weight": classifier, "fc.bias": torch.zeros(CLASSES)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / WEIGHTS)
+        (folder / CARD).write_text(_card(Path(run), config, data, None, "clips"))
+    except OSError as error:
+        raise UserError(
+            f"{folder} can't be written ({error.strerror or error}); name another folder"
+        ) from error
+    return folder / WEIGHTS
+
+
 def _classifier(net: Any) -> list[str]:
     """Names of the classifier's parameters."""
     names = net.pretrained_cfg["classifier"]
@@ -100,7 +142,9 @@ def _zero_classifier(net: Any) -> None:
         net.get_parameter(name).zero_()
 
 
-def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | None) -> str:
+def _card(
+    run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | None, trunk: str = "frames"
+) -> str:
     """The model card, Markdown."""
     templates = Environment(
         loader=PackageLoader("freelabels.train", "."),
@@ -111,8 +155,10 @@ def _card(run: Path, config: TrainConfig, data: dict[str, Any], img_size: int | 
     labels = {field for name in data["tasks"] if name in tasks() for field in tasks()[name].needs.fields}
     summary, probed = _figures(run, "summary.json"), run / "probe.md"
     return templates.get_template("export.md.jinja").render(
-        backbone=config.model.backbone,
-        pretrained=config.model.pretrained,
+        backbone=config.model.clips if trunk == "clips" else config.model.backbone,
+        trunk=trunk,
+        share=config.model.clip_share,
+        pretrained=config.model.pretrained and trunk == "frames",
         size=config.loader.size,
         img_size=img_size,
         step=data["step"],

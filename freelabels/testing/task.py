@@ -162,6 +162,8 @@ def _asking(task: Task) -> Iterator[str]:
         yield "weighs nothing of an ordinary batch, or weighs below zero"
     if asked.images is not None and asked.images.ndim != 5:
         yield f"asks for images of shape {tuple(asked.images.shape)}, not (N, k, 3, h, w)"
+    if asked.clips is not None and (asked.clips.ndim != 6 or not task.clips):
+        yield f"asks for clips of shape {tuple(asked.clips.shape)}, not (N, k, T, 3, h, w), or doesn't say `clips`"
     if task.needs.reach is not None:
         weight = asked.weight.view(SAMPLES, -1)
         if not bool((weight[:-1] > 0).flatten(1).any(1).all()) or bool((weight[-1] > 0).any()):
@@ -235,7 +237,7 @@ def _scoring(task: Task) -> Iterator[str]:
     shown = task.picture(answer, asked, SIZE)
     if shown is not None and (shown.dtype != np.uint8 or shown.shape[0] != SAMPLES or shown.shape[1] != SIZE):
         yield f"draws {shown.dtype} {shown.shape}, not uint8 (N, side, width, 3)"
-    if shown is None and asked.images is not None:
+    if shown is None and not asked.shared:
         yield "asks for images and draws no picture of them"
 
 

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch import nn
 
 from freelabels.generators.contract.fields import Kind, field
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
@@ -18,8 +19,10 @@ from freelabels.train.tasks.contract.task import Seen, Task
 from freelabels.train.tasks.labelled import Labelled
 
 SIZE, SAMPLES, CLASSES = 64, 6, 3
-CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16))
-NORMED = replace(CONFIG, model=ModelConfig("test_resnet", width=16))
+CONFIG = TrainConfig(
+    loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16, clip_share=1 / 8)
+)
+NORMED = replace(CONFIG, model=replace(CONFIG.model, backbone="test_resnet"))
 CLIPS = 192  # that labels are made of; the samples are the first of them
 VERSIONS = 3
 SECOND = (
@@ -115,9 +118,20 @@ def learner(task: Task, config: TrainConfig = CONFIG, seed: int = 0, labelled: b
     task = task.fitted({name: tuple(map(str, range(CLASSES))) for name in task.needs.fields})
     torch.manual_seed(seed)
     made = Learner({task.name: task}, config)
+    if made.model.clips is not None and config is not NORMED:
+        _without_batch_norm(made.model.clips)
     if labelled and isinstance(task, Online):
         renewed(made, task, None, 0)
     return made
+
+
+def _without_batch_norm(module: nn.Module) -> None:
+    """Norms that don't look at other samples, as the frames' trunk has them here."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm3d):
+            setattr(module, name, nn.GroupNorm(8, child.num_features))
+        else:
+            _without_batch_norm(child)
 
 
 def renewed(made: Learner, task: Task, optimizer: torch.optim.Optimizer | None, seed: int) -> None:

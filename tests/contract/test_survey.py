@@ -22,11 +22,20 @@ HERE = {
     ),
     *("Edge Detection", "Watching Move", "Cross Domain"),
 }
+IN_TIME = {
+    *("Shuffle & Learn", "LSTMPermute", "OPN", "O3N", "Arrow of Time", "Video Jigsaw", "3DRotNet"),
+    *("Cubic Puzzles", "Ranking", "Temporal Coherence"),
+}
+IN_TIME_MISSING = {
+    *("RL", "Transitive", "Un-LSTM", "ConvLSTM", "MCNet", "LSTMDynamics", "Video Colorization"),
+    *("VideoGAN", "MocoGAN", "TemporalGAN"),
+}
 
 
 def test_every_system_has_a_row_and_none_has_two_names() -> None:
     assert len(HERE) == 31
-    assert {facts.system for facts in overview() if facts.system} == HERE
+    assert len(IN_TIME) + len(IN_TIME_MISSING) == 20 and not IN_TIME & IN_TIME_MISSING
+    assert {facts.system for facts in overview() if facts.system} == HERE | IN_TIME
 
 
 def test_every_system_says_its_paper_and_family() -> None:

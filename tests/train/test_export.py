@@ -146,3 +146,5 @@ def test_bad_input_is_said_in_a_sentence(runs: dict[str, Path], tmp_path: Path) 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="can't be written"):
         export(str(runs["test_resnet"]), str(tmp_path / "file"))
+    with pytest.raises(UserError, match="has no trunk for clips"):
+        export(str(runs["test_resnet"]), str(tmp_path / "out"), "clips")

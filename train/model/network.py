@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import closest
 from freelabels.train.config import ModelConfig
+from freelabels.train.model.clips import ClipBackbone
 
 STRIDE = 4  # of the shared feature
 
@@ -135,29 +136,47 @@ class Features:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a head has to fit: the side of the frames; channels and strides of the stages; width of the feature."""
+    """What a head has to fit: the side of the frames; channels and strides of the stages; width of the feature.
+
+    clip_channels: of the stages of the trunk that sees clips, where a task asks for it.
+    """
 
     size: int
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     width: int
+    clip_channels: tuple[int, ...] = ()
 
 
 class Model(nn.Module):
     """Backbone, pyramid and heads.
 
-    heads: by task name, what makes its head for a trunk of that shape.
+    heads: by task name, what makes its head for a trunk of that shape. clips: whether there is a trunk for clips.
     """
 
-    def __init__(self, config: ModelConfig, size: int, heads: Mapping[str, Callable[[Shape], nn.Module]]):
+    def __init__(
+        self,
+        config: ModelConfig,
+        size: int,
+        heads: Mapping[str, Callable[[Shape], nn.Module]],
+        clips: bool = False,
+    ):
         super().__init__()
         self.backbone = Backbone(config.backbone, config.pretrained, size)
         self.pyramid = Pyramid(self.backbone.channels, config.width)
-        self.shape = Shape(size, self.backbone.channels, self.backbone.strides, config.width)
+        self.clips = ClipBackbone(config.clips, config.clip_share) if clips else None
+        clip_channels = self.clips.channels if self.clips else ()
+        self.shape = Shape(size, self.backbone.channels, self.backbone.strides, config.width, clip_channels)
         self.heads = nn.ModuleDict({name: make(self.shape) for name, make in heads.items()})
 
     def forward(self, image: Tensor, mapped: int | None = None) -> Features:
-        """Trunk features of images (N, 3, H, W); the shared one of the first `mapped`, by default of all."""
+        """Trunk features of images (N, 3, H, W); the shared one of the first `mapped`, by default of all.
+
+        Of clips (N, T, 3, H, W) the stages of the trunk for clips, without a shared feature.
+        """
+        if image.ndim == 5:
+            assert self.clips is not None, "no task says that it sees clips"
+            return Features(self.clips(image), image.new_zeros(0, dtype=torch.float32))
         stages = self.backbone(image)
         size = (image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
         if mapped == 0:

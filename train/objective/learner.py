@@ -74,6 +74,15 @@ class Predicted:
     frames: int
 
 
+def _streams(images: Mapping[str, Tensor | None], asked: Mapping[str, Asked]) -> dict[str, Stream]:
+    """Views (N, k, …) of those that ask for some."""
+    return {
+        name: Stream(some.flatten(0, 1), some.shape[1], asked[name].maps)
+        for name, some in images.items()
+        if some is not None
+    }
+
+
 class Learner(nn.Module):
     """Everything with parameters.
 
@@ -85,7 +94,8 @@ class Learner(nn.Module):
     def __init__(self, tasks: Mapping[str, Task], config: TrainConfig):
         super().__init__()
         self.tasks, self.size = dict(tasks), config.loader.size
-        self.model = Model(config.model, self.size, {name: task.head for name, task in tasks.items()})
+        heads = {name: task.head for name, task in tasks.items()}
+        self.model = Model(config.model, self.size, heads, any(task.clips for task in tasks.values()))
         self.lasso, self.grey = config.model.mix, config.model.grey
         if self.lasso:
             self.model.mix = Mix(self.model.shape, tasks)
@@ -110,27 +120,31 @@ class Learner(nn.Module):
         with self.autocast(inputs.domain.device):
             asked = {n: task.paint(self.model.heads[n], inputs.asked[n]) for n, task in self.tasks.items()}
         streams: dict[str, Stream] = {}
-        if self.adversary.needs_both_domains or any(one.images is None for one in asked.values()):
+        if self.adversary.needs_both_domains or any(one.shared for one in asked.values()):
             frames = self.adversary.images(inputs.frames.flatten(0, 1), inputs.frame_domain())
             streams[FRAMES] = Stream(frames, inputs.frames.shape[1], True)
-        for name, one in asked.items():
-            if one.images is not None:
-                streams[name] = Stream(one.images.flatten(0, 1), one.images.shape[1], one.maps)
+        streams |= _streams({n: one.images for n, one in asked.items()}, asked)
+        made = _streams({n: one.held for n, one in asked.items()}, asked)
+        clips = _streams({n: one.clips for n, one in asked.items()}, asked)
+        made_clips = _streams({n: one.held_clips for n, one in asked.items()}, asked)
         if self.grey:
-            streams = {name: without_colour(stream) for name, stream in streams.items()}
+            streams, made, clips, made_clips = (
+                {name: without_colour(stream) for name, stream in some.items()}
+                for some in (streams, made, clips, made_clips)
+            )
         backbone = self.model.backbone
         only = self.size if hasattr(backbone.net, "set_input_size") else None
+        least, held = max(backbone.strides), partial(with_weights_held, self.model)
         with self.autocast(inputs.domain.device):
-            seen, groups = see(self.model, streams, max(backbone.strides), only)
-            made = {
-                n: Stream(a.held.flatten(0, 1), a.held.shape[1], a.maps)
-                for n, a in asked.items()
-                if a.held is not None
-            }
-            if self.grey:
-                made = {name: without_colour(stream) for name, stream in made.items()}
-            held, _ = see(partial(with_weights_held, self.model), made, max(backbone.strides), only)
-        seen |= {name: replace(seen[name], held=part) for name, part in held.items()}
+            seen, groups = see(self.model, streams, least, only)
+            for name, part in see(held, made, least, only)[0].items():
+                seen[name] = replace(seen[name], held=part)
+            of_clips, more = see(self.model, clips, least, only)
+            for name, part in see(held, made_clips, least, only)[0].items():
+                of_clips[name] = replace(of_clips[name], held=part)
+        groups += more
+        for name, part in of_clips.items():
+            seen[name] = replace(seen.get(name, Seen((), None, 1)), clips=part)
         answers = {}
         with torch.autocast(inputs.domain.device.type, enabled=False):
             for name, task in self.tasks.items():
@@ -145,7 +159,7 @@ class Learner(nn.Module):
 
     def _mixed(self, name: str, seen: Seen) -> Seen:
         """What a task sees, in its own mix of the stages if there are mixes."""
-        if not self.lasso:
+        if not self.lasso or not seen.stages:  # it sees clips alone
             return seen
         held = seen.held
         last, shared = self.mix(name, seen.stages, seen.shared)

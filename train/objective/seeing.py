@@ -17,7 +17,10 @@ Trunk = Callable[[Tensor, int], Features]
 
 @dataclass(frozen=True)
 class Stream:
-    """What one asks to see: images (N k, 3, h, w), k views of each sample, whether with the shared feature."""
+    """What one asks to see: images (N k, 3, h, w), k views of each sample, whether with the shared feature.
+
+    Or clips (N k, T, 3, h, w).
+    """
 
     images: Tensor
     views: int
@@ -33,12 +36,12 @@ def see(
     the smallest images that the trunk takes, to which smaller ones are enlarged; only: the one side that it takes,
     if there is one. One call for all, so that batch statistics are the same for every view.
     """
-    groups: dict[int, dict[str, Stream]] = {}
+    groups: dict[tuple[int, ...], dict[str, Stream]] = {}
     for name, stream in sorted(streams.items(), key=lambda item: not item[1].maps):  # those with maps first
         here = stream.images.shape[-1]
-        if (side := only or max(least, here)) != here:
+        if stream.images.ndim == 4 and (side := only or max(least, here)) != here:
             stream = Stream(resize(stream.images.float(), (side, side)), stream.views, stream.maps)
-        groups.setdefault(stream.images.shape[-1], {})[name] = stream
+        groups.setdefault(tuple(stream.images.shape[1:]), {})[name] = stream
     seen: dict[str, Seen] = {}
     features = []
     for group in groups.values():
@@ -57,7 +60,7 @@ def see(
 
 def without_colour(stream: Stream) -> Stream:
     """The brightness of its images, three times."""
-    return replace(stream, images=grey(stream.images).expand(-1, 3, -1, -1))
+    return replace(stream, images=grey(stream.images).expand(stream.images.shape))
 
 
 def _split(x: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -38,6 +38,7 @@ from freelabels.train.tasks.generation.self_gan import SelfGAN
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.generation.srgan import SRGAN
 from freelabels.train.tasks.generation.wgan import WGAN
+from freelabels.train.tasks.in_time import IN_TIME
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.similarity.simclr import SimCLR
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
@@ -82,6 +83,7 @@ BUILT_IN: tuple[Task, ...] = (
     GraphConstraint(),
     PredictNoise(),
     Boosting(),
+    *IN_TIME,
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then

@@ -75,8 +75,10 @@ class Asked:
     target: whatever its `judge` wants. weight: float (N, …) ≥ 0, 0 where nothing counts; a sum over what counts
     is divided by how many places of it are positive. images: (N, k, 3, h, w), uint8 or 0 … 255, k views of N
     samples; None: the frames of the windows as they are. maps: whether `Seen.shared` is wanted. held: further
-    images that the trunk sees with its weights held, so that they alone get a gradient (see `Seen.held`). teacher:
-    the averaged model's answer, where the run learns from it as well.
+    images that the trunk sees with its weights held, so that they alone get a gradient (see `Seen.held`).
+    teacher: the averaged model's answer, where the run learns from it as well. clips: (N, k, T, 3, h, w), k
+    clips for the trunk that sees clips, of a task that says `clips`; then `images` None means that it sees no
+    others. held_clips: as `held`.
     """
 
     target: Any
@@ -85,6 +87,13 @@ class Asked:
     maps: bool = False
     held: Tensor | None = None
     teacher: Tensor | None = None
+    clips: Tensor | None = None
+    held_clips: Tensor | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether it looks at the frames of the windows as they are."""
+        return self.images is None and self.clips is None
 
     def count(self) -> Tensor:
         """How many places count, float64."""
@@ -97,17 +106,19 @@ class Seen:
 
     stages: feature maps (N k, C, h, w), finest first, in the trunk's precision. shared: the pyramid's feature
     (N k, width, side / 4, side / 4), float32, if it was asked for. views: k. held: the same of `Asked.held`.
+    clips: the same of `Asked.clips`, feature maps (N k, C, T', h, w); with `held` that of `Asked.held_clips`.
     """
 
     stages: Sequence[Tensor]
     shared: Tensor | None
     views: int
     held: Seen | None = None
+    clips: Seen | None = None
 
     @cached_property
     def deep(self) -> Tensor:
         """The last stage's mean over places, (N, k, C), float32."""
-        pooled = self.stages[-1].float().mean((2, 3))
+        pooled = self.stages[-1].float().mean(tuple(range(2, self.stages[-1].ndim)))
         return pooled.view(-1, self.views, pooled.shape[-1])
 
     @property
@@ -125,7 +136,8 @@ class Task:
 
     - name: in `--tasks`; system: the survey's name of it; family: one of `FAMILIES`; paper: authors, title, year;
     - needs: what data must have; compares: whether its loss of a sample depends on the others of its batch;
-    - measure: what `score` is; trivial: what the score is printed beside.
+    - measure: what `score` is; trivial: what the score is printed beside;
+    - clips: whether it asks for clips, so that there is a trunk that sees them.
     """
 
     name: str
@@ -133,6 +145,7 @@ class Task:
     family: str = FAMILIES[-1]
     paper: str = ""
     compares: bool = False
+    clips: bool = False
     trivial: str = "chance"
 
     @property
@@ -198,13 +211,17 @@ class Task:
 
     def picture(self, answer: Any, asked: Asked, side: int) -> Array | None:
         """uint8 (N, side, width, 3) sRGB: what was asked, and the answer; None leaves it out."""
-        if asked.images is None:
+        images = asked.images
+        if images is None and asked.clips is not None:  # three frames of the first clip
+            length = asked.clips.shape[2]
+            images = asked.clips[:, 0, [0, length // 2, length - 1]]
+        if images is None:
             return None
-        captions = [""] * len(asked.images)
+        captions = [""] * len(images)
         if isinstance(asked.target, Tensor) and asked.target.ndim == 1 and isinstance(answer, Tensor):
             told, right = answer.argmax(1).tolist(), asked.target.tolist()
             captions = [f"{a} ({b})" for a, b in zip(told, right, strict=True)]
-        return montage(asked.images, side, captions)
+        return montage(images, side, captions)
 
 
 def everyone(batch: Batch) -> Tensor:

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 CANDIDATES = 5000
@@ -22,8 +23,13 @@ def far_orders(count: int, pieces: int) -> Tensor:
     drawn = np.unique(np.argsort(rng.random((CANDIDATES, pieces)), axis=1), axis=0)
     if count > len(drawn):
         raise ValueError(f"there are {len(drawn)} orders of {pieces} pieces to choose from")
+    return apart(drawn, count, rng)
+
+
+def apart(drawn: NDArray[np.int64], count: int, rng: np.random.Generator) -> Tensor:
+    """Of orders (n, pieces) those that are far apart in Hamming distance, greedily, from a random one on."""
+    distance = np.full(len(drawn), drawn.shape[1])
     chosen = [int(rng.integers(len(drawn)))]
-    distance = np.full(len(drawn), pieces)
     while len(chosen) < count:
         distance = np.minimum(distance, (drawn != drawn[chosen[-1]]).sum(1))
         distance[chosen] = -1

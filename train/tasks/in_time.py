@@ -1,0 +1,28 @@
+"""The tasks that learn from time."""
+
+from __future__ import annotations
+
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.time.arrow_of_time import ArrowOfTime
+from freelabels.train.tasks.time.cubic_puzzles import CubicPuzzles
+from freelabels.train.tasks.time.lstm_permute import LSTMPermute
+from freelabels.train.tasks.time.o3n import O3N
+from freelabels.train.tasks.time.opn import OPN
+from freelabels.train.tasks.time.ranking import Ranking
+from freelabels.train.tasks.time.rotation_3d import Rotation3D
+from freelabels.train.tasks.time.shuffle_learn import ShuffleLearn
+from freelabels.train.tasks.time.temporal_coherence import TemporalCoherence
+from freelabels.train.tasks.time.video_jigsaw import VideoJigsaw
+
+IN_TIME: tuple[Task, ...] = (
+    ShuffleLearn(),
+    LSTMPermute(),
+    OPN(),
+    O3N(),
+    ArrowOfTime(),
+    VideoJigsaw(),
+    Rotation3D(),
+    CubicPuzzles(),
+    Ranking(),
+    TemporalCoherence(),
+)

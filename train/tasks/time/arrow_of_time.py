@@ -1,0 +1,74 @@
+"""Whether time runs forwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from freelabels.train.data.labels import WEIGHT_SUFFIX
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.heads import Siamese
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Seen, Task, everyone
+
+SCALE = 8.0  # pixels of flow at which its picture saturates
+GREY, HALF = 128.0, 127.0
+
+
+@dataclass(frozen=True)
+class ArrowOfTime(Task):
+    """Whether the flow of a clip is seen as it ran, or backwards.
+
+    Backwards is the stored flow of each frame to the one before it, last frame first: what a clip played
+    backwards would have, and not forward flow negated. Blocked: pictures, whose compression runs forwards, are
+    not seen at all; the median of the flow, the camera's part, is taken away; what has no flow, such as a black
+    bar, is grey either way. Smaller than in the paper: `frames` = 6 flows joined by one layer, no map of class
+    activations.
+    """
+
+    frames: int = 6
+    moving: float = 0.3
+
+    name = "arrow_of_time"
+    system = "Arrow of Time"
+    family = FAMILIES[1]
+    paper = "Wei et al., Learning and using the arrow of time, 2018"
+    classes = 2
+
+    def __post_init__(self) -> None:
+        if self.frames < 3:
+            raise ValueError("frames is at least 3")
+
+    @property
+    def needs(self) -> Needs:
+        """Neighbouring frames and their flow, both ways."""
+        return Needs(self.frames, ("flow", "flow_backward"), moving=self.moving)
+
+    def head(self, shape: Shape) -> nn.Module:
+        """A layer that flows share, and one over all."""
+        return Siamese(shape, self.frames - 1, 2)
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """Flows (N, frames - 1, 3, H, W) as pictures; target: 1 if time runs forwards."""
+        forwards = draw.integers(2)
+        ahead, back = (_picture(batch, name) for name in ("flow", "flow_backward"))
+        images = torch.where(forwards[:, None, None, None, None].bool(), ahead[:, :-1], back[:, 1:].flip(1))
+        return Asked(forwards, everyone(batch), images)
+
+    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
+        """Logits (N, 2)."""
+        out: Tensor = head(seen.deep)
+        return out
+
+
+def _picture(batch: Batch, name: str) -> Tensor:
+    """Flow (N, T, 3, H, W), 0 … 255: x, y and length, its median taken away; grey where it is not known."""
+    flow, known = batch[name], batch[name + WEIGHT_SUFFIX][:, :, None] > 0
+    flat = torch.where(known, flow, torch.nan).flatten(3)
+    flow = flow - flat.nanmedian(3).values.nan_to_num()[..., None, None]
+    flow = torch.where(known, flow, 0)
+    length = flow.square().sum(2, keepdim=True).sqrt()
+    return GREY + HALF * torch.tanh(torch.cat([flow, length], 2) / SCALE)
