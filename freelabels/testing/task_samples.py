@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from freelabels.generators.contract.fields import Kind, field
+from freelabels.generators.contract.geometry import intrinsics
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.labels import AXIS_SUFFIX, CAMERA, WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
@@ -83,6 +84,8 @@ def sample_clips(task: Online, made: Learner, seed: int) -> Clips:
 
 def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
     spec = field(name)
+    if name == "camera_K":
+        return {name: torch.from_numpy(intrinsics(float(SIZE), SIZE, SIZE)).expand(*shape, -1, -1).clone()}
     if name in CAMERA:
         pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
         pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)

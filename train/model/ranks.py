@@ -82,6 +82,13 @@ def together(rows: Tensor) -> tuple[Tensor, int]:
     return torch.cat(parts), sum(lengths[: rank()])
 
 
+def next_of(rows: Tensor) -> Tensor:
+    """For each row that of the next sample, the ranks' batches taken together."""
+    everything, begin = together(rows)
+    here = torch.arange(begin + 1, begin + 1 + len(rows), device=rows.device)
+    return everything[here % len(everything)]
+
+
 def barrier() -> None:
     """Wait for all ranks."""
     if world() > 1:

@@ -19,6 +19,12 @@ from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.data.reach import Reach
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.camera.df_net import DFNet
+from freelabels.train.tasks.camera.geo_net import GeoNet
+from freelabels.train.tasks.camera.learn_by_move import LearnByMove
+from freelabels.train.tasks.camera.sfm_learner import SfMLearner
+from freelabels.train.tasks.camera.tied_ego_motion import TiedEgoMotion
+from freelabels.train.tasks.camera.visual_odometry import VisualOdometry
 from freelabels.train.tasks.clusters.boosting import Boosting
 from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding
 from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
@@ -29,6 +35,12 @@ from freelabels.train.tasks.colour.colourful import ColorfulColorization
 from freelabels.train.tasks.colour.hue_chroma import AutoColor, Colorization
 from freelabels.train.tasks.colour.split_brain import SplitBrain
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.flow.cross_model import CrossModel
+from freelabels.train.tasks.flow.cross_pixel import CrossPixel
+from freelabels.train.tasks.flow.flow_net import FlowNet
+from freelabels.train.tasks.flow.flow_net2 import FlowNet2
+from freelabels.train.tasks.flow.pose_action import PoseAction
+from freelabels.train.tasks.flow.un_flow import UnFlow
 from freelabels.train.tasks.generation.bigan import BiGAN
 from freelabels.train.tasks.generation.complenet import CompleNet
 from freelabels.train.tasks.generation.context_encoder import ContextEncoder
@@ -84,6 +96,18 @@ BUILT_IN: tuple[Task, ...] = (
     PredictNoise(),
     Boosting(),
     *IN_TIME,
+    FlowNet(),
+    FlowNet2(),
+    UnFlow(),
+    CrossPixel(),
+    CrossModel(),
+    PoseAction(),
+    SfMLearner(),
+    LearnByMove(),
+    TiedEgoMotion(),
+    GeoNet(),
+    DFNet(),
+    VisualOdometry(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then

@@ -54,6 +54,11 @@ def level(views: Tensor) -> Tensor:
     return (x - mean) / (spread + 1.0) * SPREAD + LEVEL  # + 1: what is flat but for noise stays nearly flat
 
 
+def by_view(rows: Tensor, views: int) -> Tensor:
+    """Rows (N views, …), as the trunk gives them, by sample: (N, views, …)."""
+    return rows.reshape(-1, views, *rows.shape[1:])
+
+
 def grey(views: Tensor) -> Tensor:
     """Luma (…, 1, h, w) of views (…, 3, h, w), float32, Rec. 601."""
     x = views.float()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.model.ranks import together
+from freelabels.train.model.ranks import next_of
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
@@ -68,13 +68,6 @@ class Counting(Task):
         own, other = ((w - total).square().sum(1) for w in (whole, next_of(whole)))
         nearer = (own < other).double() + 0.5 * (own == other).double()
         return torch.stack([nearer, torch.full_like(nearer, 0.5)], 1)
-
-
-def next_of(rows: Tensor) -> Tensor:
-    """For each row that of the next sample, the ranks' batches taken together."""
-    everything, begin = together(rows)
-    here = torch.arange(begin + 1, begin + 1 + len(rows), device=rows.device)
-    return everything[here % len(everything)]
 
 
 def _shrunk(image: Tensor, side: int, way: str) -> Tensor:

@@ -1,0 +1,112 @@
+"""Depth and the camera's motion from three frames alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from freelabels.generators.contract.fields import Array
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import DenseHead, Shape
+from freelabels.train.tasks.camera.motion_head import MotionHead
+from freelabels.train.tasks.camera.view_synthesis import (
+    AROUND,
+    MIDDLE,
+    Window,
+    inverse_depth,
+    moving,
+    rebuilt,
+)
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.montage import montage
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Seen, Task
+from freelabels.train.tasks.contract.views import by_view
+from freelabels.train.tasks.geometry.poses import angle_between, motion_of
+from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, depth_errors, shown
+
+
+@dataclass(frozen=True)
+class Told:
+    """Inverse depths (B, 3, 1, H, W) of the frames, and the camera's motions (B, 2, 4, 4) from the middle one.
+
+    flow: what else leads from the middle frame to the next, (B, 2, H, W) each: there and back.
+    """
+
+    inverse: Tensor
+    motions: Tensor
+    flow: Any = None
+
+
+@dataclass(frozen=True)
+class SfMLearner(Task):
+    """Depth of a frame and the camera's motion to its neighbours, so that these, looked up by both, rebuild it.
+
+    Needs intrinsics and no label. Windows that hardly move (`least`, pixels; by the stored flow) weigh nothing.
+    The score is of depth on exact renders, each frame at its best scale, since frames alone don't tell it.
+    Smaller than in the paper: what can't be explained is left to the minimum over both neighbours and to a
+    comparison with no motion at all, instead of a mask that is learned; the camera's motion is read from a
+    correlation of both frames; two sizes.
+    """
+
+    smooth: float = 0.02
+    least: float = 0.5
+
+    name = "sfm_learner"
+    system = "EgoMotion"
+    family = FAMILIES[3]
+    paper = "Zhou, Brown, Snavely and Lowe, Unsupervised learning of depth and ego-motion from video, 2017"
+    trivial = "best constant depth"
+    measure = ABSOLUTE_RELATIVE
+    needs = Needs(3, ("camera_K",), uses=("depth", "flow", "camera_pose"))
+
+    def head(self, shape: Shape) -> nn.ModuleDict:
+        """One of depth, one of motion."""
+        return nn.ModuleDict({"depth": DenseHead(shape.width, 1), "motion": MotionHead(shape.width)})
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """Three frames."""
+        window = Window.of(batch)
+        return Asked(window, moving(window, batch, self.least), batch["image"][:, :3], maps=True)
+
+    def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> Told:  # type: ignore[override]
+        """Depths and motions."""
+        maps = by_view(seen.maps, 3)
+        inverse = by_view(inverse_depth(head["depth"](seen.maps)), 3)
+        motions = [motion_of(head["motion"](maps[:, MIDDLE], maps[:, other])) for other in AROUND]
+        return Told(inverse, torch.stack(motions, 1))
+
+    def judge(self, answer: Told, asked: Asked) -> Tensor:
+        """How well the neighbours rebuild the middle frame."""
+        return (asked.weight * self.unlike(answer, asked.target)).sum()
+
+    def unlike(self, answer: Told, window: Window) -> Tensor:
+        """(B,)."""
+        return rebuilt(window, answer.inverse[:, MIDDLE], answer.motions, self.smooth)
+
+    def score(self, answer: Told, asked: Asked) -> Tensor:
+        """Relative error of depth, and of the best constant."""
+        return depth_errors(1 / answer.inverse[:, MIDDLE], asked.target.depth)
+
+    def keep(self, answer: Told, asked: Asked) -> tuple[Tensor, ...]:
+        """Scores of windows that move and have exact depth."""
+        return self.score(answer, asked), self._counts(asked)
+
+    def _counts(self, asked: Asked) -> Tensor:
+        counts: Tensor = asked.target.depth.counts
+        return counts * (asked.weight > 0)
+
+    def picture(self, answer: Told, asked: Asked, side: int) -> Array:
+        """The middle frame, the depth that was told, and the exact one."""
+        depth = asked.target.depth
+        told = [shown("disparity", answer.inverse[:, MIDDLE]), shown("depth", depth.values, depth.weight)]
+        return montage(torch.cat([asked.target.frames[:, MIDDLE, None], *told], 1), side)
+
+
+def directions(answer: Told, asked: Asked) -> Tensor:
+    """Degrees (n,) between told and exact translation to the next frame, of the windows whose camera moved."""
+    window: Window = asked.target
+    some = window.moved > 0
+    return angle_between(answer.motions[some, 1, :3, 3], window.motion[some, :3, 3])

@@ -1,0 +1,99 @@
+"""Features that turn with the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape
+from freelabels.train.tasks.camera.relative_poses import between
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.heads import projector
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
+from freelabels.train.tasks.geometry.poses import numbers_of
+
+MOTIONS = 8  # right or left, forward or back, turning right or left
+DIMENSIONS = 64
+
+
+class Equivariant(nn.Module):
+    """Deep features (N, 2, C) of two frames → squared distances (N, 8) of the second from the first, moved."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.embed = projector(shape, 256, DIMENSIONS)
+        self.motion = nn.Parameter(torch.eye(DIMENSIONS).repeat(MOTIONS, 1, 1))
+
+    def forward(self, deep: Tensor) -> Tensor:
+        """Distances."""
+        first, second = F.normalize(self.embed(deep), dim=2, eps=1e-6).unbind(1)
+        moved = torch.einsum("mij,nj->nmi", self.motion, first)
+        return (moved - second[:, None]).square().sum(2)
+
+
+@dataclass(frozen=True)
+class TiedEgoMotion(Task):
+    """An embedding in which each kind of camera motion is one matrix: it takes a frame to the next one.
+
+    There are eight kinds: sideways, forward and turn, each to one side or the other. The right matrix brings the
+    first frame's vector to the second's, the others leave it at a margin. Windows whose camera stands still weigh
+    nothing. The trivial answer is the most frequent kind.
+    Smaller than in the paper: kinds by signs and not by clusters of the data; neighbouring frames.
+    """
+
+    margin: float = 0.5
+
+    name = "tied_ego_motion"
+    system = "TiedEgoMotion"
+    family = FAMILIES[3]
+    paper = "Jayaraman and Grauman, Learning image representations tied to ego-motion, 2015"
+    trivial = "most frequent kind"
+    classes = MOTIONS
+    measure = Measure("accuracy", "", True)
+    needs = Needs(2, ("camera_pose",))
+
+    def head(self, shape: Shape) -> nn.Module:
+        """An embedding and a matrix a kind of motion."""
+        return Equivariant(shape)
+
+    def ask(self, batch: Batch, draw: Draw) -> Asked:
+        """Two frames; target: the kind of motion."""
+        motion, known = between(batch, 0, 1)
+        numbers = numbers_of(motion)
+        signs = (numbers[:, [3, 5, 1]] > 0).long()
+        moved = (numbers.abs().amax(1) > 1e-4).float()
+        return Asked(
+            signs @ signs.new_tensor([4, 2, 1]), known * moved * everyone(batch), batch["image"][:, :2]
+        )
+
+    def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
+        """Negative distances (B, 8)."""
+        distances: Tensor = head(seen.deep)
+        return -distances
+
+    def judge(self, answer: Tensor, asked: Asked) -> Tensor:
+        """The right kind's distance, and how much nearer than the margin the others' are, on average."""
+        right = F.one_hot(asked.target, MOTIONS).bool()
+        near = -answer
+        apart = F.relu(self.margin - near).masked_fill(right, 0.0).sum(1) / (MOTIONS - 1)
+        return (asked.weight * (near[right] + apart)).sum()
+
+    def keep(self, answer: Tensor, asked: Asked) -> tuple[Tensor, ...]:
+        """Scores and targets."""
+        return self.score(answer, asked), asked.target, (asked.weight > 0).double()
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """Beside the most frequent kind."""
+        scores, target, counts = columns
+        hit, target = scores[counts > 0, 0], target[counts > 0]
+        common = (target == target.mode().values).double()
+        return (
+            float(hit.mean()),
+            float(common.mean()),
+            float((hit - common).std(correction=0)) / len(hit) ** 0.5,
+        )

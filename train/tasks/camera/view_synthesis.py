@@ -1,0 +1,102 @@
+"""What the three systems that learn depth and the camera from frames alone have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import resize
+from freelabels.train.tasks.contract.task import everyone
+from freelabels.train.tasks.contract.views import by_view
+from freelabels.train.tasks.geometry.likeness import photometric
+from freelabels.train.tasks.geometry.poses import filled, inverse, known
+from freelabels.train.tasks.geometry.smoothness import first_order, relative
+from freelabels.train.tasks.geometry.truth import Truth
+from freelabels.train.tasks.geometry.warp import rigid_flow, warp
+
+NEAR, FAR = 0.1, 100.0  # depths, of whatever unit
+SCALES = (1, 2)  # how many times smaller images are compared besides
+MIDDLE, AROUND = 1, (0, 2)  # of three frames: the one that is rebuilt, and those that it is rebuilt from
+
+
+@dataclass(frozen=True)
+class Window:
+    """Three frames (B, 3, 3, H, W), 0 … 255, and the middle one's intrinsics (B, 3, 3).
+
+    Exact labels of the middle frame, where the data have them: depth, flow to the next. motion: (B, 4, 4), of
+    points in its axes → in the next frame's; moved: (B,), whether that is known and not no translation at all.
+    """
+
+    frames: Tensor
+    K: Tensor
+    depth: Truth
+    flow: Truth
+    motion: Tensor
+    moved: Tensor
+
+    @staticmethod
+    def of(batch: Batch) -> Window:
+        """From a batch whose windows have three frames or more."""
+        motion = torch.eye(4, device=batch["image"].device).expand(len(batch["seed"]), 4, 4)
+        there = torch.zeros(len(motion), dtype=torch.bool, device=motion.device)
+        if "camera_pose" in batch:
+            pose = batch["camera_pose"].double()
+            here, after = filled(pose[:, MIDDLE]), filled(pose[:, MIDDLE + 1])
+            motion = (inverse(after) @ here).float()
+            both = known(pose[:, MIDDLE]) & known(pose[:, MIDDLE + 1])
+            there = both & (motion[:, :3, 3].norm(dim=1) > 1e-4)
+        return Window(
+            batch["image"][:, :3].float(),
+            filled(batch["camera_K"][:, MIDDLE]).float(),
+            Truth.of(batch, "depth", MIDDLE),
+            Truth.of(batch, "flow", MIDDLE),
+            motion,
+            there.double(),
+        )
+
+
+def moving(window: Window, batch: Batch, least: float) -> Tensor:
+    """Weights (B,): 0 for windows without intrinsics, and where the stored flow says that hardly anything moves.
+
+    least: the median length of the middle frame's flow, pixels. Where none is stored, nothing is left out.
+    """
+    length = torch.where(window.flow.weight > 0, window.flow.values.norm(dim=1), torch.nan)
+    speed = length.flatten(1).nanmedian(1).values
+    return everyone(batch) * (known(batch["camera_K"][:, MIDDLE]) & ~(speed < least))
+
+
+def inverse_depth(raw: Tensor) -> Tensor:
+    """Inverse depths between 1 / FAR and 1 / NEAR of a head's numbers."""
+    return 1 / FAR + (1 / NEAR - 1 / FAR) * torch.sigmoid(raw)
+
+
+def rebuilt(window: Window, inverse: Tensor, motions: Tensor, smooth: float) -> Tensor:
+    """(B,): how unlike the middle frame its neighbours are, looked up by depth and the camera's motion.
+
+    inverse: inverse depths (B, 1, H, W). motions: (B, 2, 4, 4), to each neighbour. At each pixel the likelier
+    neighbour counts, since one may show what the other doesn't; pixels that are likelier without any motion don't
+    count, since they move with the camera (Godard et al., Digging into self-supervised monocular depth estimation,
+    2019).
+    """
+    total = smooth * first_order(relative(inverse), window.frames[:, MIDDLE])
+    for scale in SCALES:
+        size = (inverse.shape[-2] // scale, inverse.shape[-1] // scale)
+        frames = by_view(_smaller(window.frames.flatten(0, 1), size), 3)
+        K = torch.diag(window.K.new_tensor([1 / scale, 1 / scale, 1.0])) @ window.K
+        depth, target = 1 / resize(inverse, size), frames[:, MIDDLE]
+        gaps, still = [], []
+        for k, other in enumerate(AROUND):
+            source = frames[:, other]
+            gaps.append(photometric(target, warp(source, rigid_flow(depth, motions[:, k], K))))
+            still.append(photometric(target, source))
+        gap, least = torch.cat(gaps, 1).amin(1), torch.cat(still, 1).amin(1)
+        total = total + torch.where(gap < least, gap, least).mean((1, 2)) / len(SCALES)
+    return total
+
+
+def _smaller(images: Tensor, size: tuple[int, int]) -> Tensor:
+    return images if images.shape[-2:] == size else F.interpolate(images, size, mode="area")
