@@ -42,6 +42,7 @@ LAYERS = {
         "tasks.similarity",
         "tasks.generation",
         "tasks.time",
+        "tasks.sound",
         "tasks",
         "objective.adversaries",
         "objective",
