@@ -29,6 +29,7 @@ from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate
+from freelabels.renderers.simulate.sounding import sounded
 from freelabels.renderers.simulate.world import World, build_world
 
 ImageBackend = Literal["ray", "tiny", "egl"]
@@ -173,6 +174,8 @@ def render_clip(
             )
     tables = _tables(scene, world, motion, poses, K, frames)
     columns |= {name: as_stored(name, values) for name, values in tables.items()}
+    if frames > 1:
+        columns |= sounded(scene, world, motion, frames)
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
 
 

@@ -45,6 +45,7 @@ LAYERS = {
         "tasks.similarity",
         "tasks.generation",
         "tasks.time",
+        "tasks.sound",
         "tasks",
         "objective.adversaries",
         "objective",

@@ -35,7 +35,7 @@ def declaration_problems(detector: Detector) -> Iterator[str]:
         if name == "image" or detector.makes.count(name) > 1:
             yield f"makes {name!r}, which is there already"
     for name in detector.makes:
-        if field(name).is_label and confidence_name(name) not in detector.makes:
+        if (field(name).is_label or field(name).trusted) and confidence_name(name) not in detector.makes:
             yield f"makes {name!r} without {confidence_name(name)!r}"
         if name.endswith(CONFIDENCE_SUFFIX) and name.removesuffix(CONFIDENCE_SUFFIX) not in detector.makes:
             yield f"makes {name!r} without the label that it speaks of"

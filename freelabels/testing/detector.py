@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from freelabels.generators.contract.clip import CONSECUTIVE, SEED, SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.clip import CONSECUTIVE, SEED, SENSOR_DEPTH, SOUND, STEREO, Clip
 from freelabels.generators.contract.detector import Detector
 from freelabels.generators.contract.fields import (
     CONFIDENCE_SUFFIX,
@@ -44,8 +44,8 @@ def check_detector(detector: Detector, clips: Mapping[str, Clip] | None = None) 
     - it is a frozen dataclass with name, version, makes and needs, whose parameters survive JSON and pickling;
     - it makes what it says, in the dtypes and shapes of the fields, with their rules for invalid values;
     - confidence is 0 where there is no label, and where nothing can be known: flow beyond the ends of a clip,
-      matches without texture, geometry from frames that are all alike, depth that was not measured, labels made of
-      labels that nobody trusts;
+      matches without texture, geometry from frames that are all alike, depth that was not measured, silence,
+      labels made of labels that nobody trusts;
     - the same clip gives the same bytes: again, in another process, with other threads, whatever the global
       random generators hold, and whatever the clip's seed is unless it declares `SEED`;
     - it leaves its inputs alone, reads no labels but those it declares, raises nothing, uses no network, and
@@ -156,9 +156,10 @@ class Call:
     def _invented(self) -> Iterator[str]:
         """Confidence in what can't be known."""
         needs, image = self.detector.needs, self.clip.image
-        matching = needs & {CONSECUTIVE, STEREO} and SENSOR_DEPTH not in needs
+        matching = needs & {CONSECUTIVE, STEREO} and not needs & {SENSOR_DEPTH, SOUND}
         only_depth = SENSOR_DEPTH in needs and not needs & {CONSECUTIVE, STEREO}
         measured = self.clip.sensor_depth is not None and bool(np.isfinite(self.clip.sensor_depth).any())
+        silent = self.clip.sound is not None and not np.nan_to_num(self.clip.sound).any()
         flat = not np.ptp(image.reshape(-1, 3), axis=0).any()
         alike = len(image) > 1 and bool((image == image[0]).all())
         read = [self.clip.labels[name] for name in sorted(needs) if name.endswith(CONFIDENCE_SUFFIX)]
@@ -174,6 +175,8 @@ class Call:
                 yield f"trusts {label}, seen in frames that are all alike"
             if only_depth and not measured:
                 yield f"trusts {label}, of which nothing was measured"
+            if SOUND in needs and silent:
+                yield f"trusts {label}, of which nothing can be heard"
             if read and not any(map(np.any, read)):
                 yield f"trusts {label}, made of labels that have no confidence"
 

@@ -85,6 +85,8 @@ def _kind_problems(field: Field) -> Iterator[str]:
         yield f"is of kind {kind}, whose invalid value is 0, not {field.invalid}"
     if kind is Kind.CATEGORY and field.invalid is not None and field.invalid > np.iinfo(dtype).max:
         yield f"has the invalid value {field.invalid}, which {dtype} can't hold"
+    if field.trusted and kind is not Kind.TABLE:
+        yield f"is of kind {kind}, whose confidence follows from that; only tables say that they are trusted"
     if field.names and kind not in (Kind.CATEGORY, Kind.TABLE):
         yield f"is of kind {kind}, which has no table of names"
 

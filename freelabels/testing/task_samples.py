@@ -12,7 +12,7 @@ from torch import nn
 from freelabels.generators.contract.fields import Kind, field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
-from freelabels.train.data.labels import AXIS_SUFFIX, CAMERA, WEIGHT_SUFFIX
+from freelabels.train.data.labels import AXIS_SUFFIX, CAMERA, SAMPLES_SUFFIX, WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
 from freelabels.train.objective.learner import Learner
 from freelabels.train.tasks.contract.online import Clips, Labels, Online, joined
@@ -77,7 +77,12 @@ def sample_clips(task: Online, made: Learner, seed: int) -> Clips:
     kinds = torch.randn(CLIPS // 16, made.model.shape.channels[-1], generator=g)
     deep = kinds.repeat_interleave(16, 0) + 0.7 * torch.randn(CLIPS, kinds.shape[1], generator=g)
     seen = Seen([deep[:, :, None, None]], None, 1)
-    features = task.embed(made.model.heads[task.name], seen).numpy()
+    embedded = task.embed(made.model.heads[task.name], seen)
+    if task.needs.fields:
+        stored = [_labels(name, (CLIPS, 1), g) for name in task.needs.fields]
+        described = task.describe({name: values for one in stored for name, values in one.items()})
+        embedded = embedded if described is None else described
+    features = embedded.numpy()
     number = np.arange(CLIPS)
     return Clips(features, (number // 2).astype(np.uint64), number % 5 != 4)
 
@@ -92,11 +97,15 @@ def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
         return {name: pose}
     if spec.kind is Kind.TABLE:
         weight = torch.ones(shape)
-        if spec.names or spec.invalid is not None:
+        if spec.names or (spec.invalid is not None and not spec.axes):
             return {name: torch.randint(CLASSES, shape, generator=g), name + WEIGHT_SUFFIX: weight}
         values = torch.randn(*shape, *(n or SECOND for n in spec.sizes), generator=g)
         if spec.dtype.startswith("int"):
             values = (values * np.iinfo(spec.dtype).max / 8).long()
+        if name == "sound":
+            own = torch.full(shape, SECOND // 10)
+            values = values[..., : SECOND // 10]
+            return {name: values, name + WEIGHT_SUFFIX: weight, name + SAMPLES_SUFFIX: own}
         return {name: values, name + WEIGHT_SUFFIX: weight}
     if spec.kind is Kind.IMAGE:
         other = torch.randint(256, (*shape, 3, SIZE, SIZE), generator=g).byte()

@@ -16,6 +16,7 @@ STEREO = "a rectified stereo pair"
 SENSOR_DEPTH = "sensor depth"
 INTRINSICS = "known intrinsics"
 BASELINE = "a known baseline"  # of a stereo pair, with known intrinsics: then disparity is metric
+SOUND = "a sound track"
 BETWEEN = "the source's frames between"  # those stored; never needed, of use where a detector says so
 SEED = "a seed"  # every clip has one; whoever draws random numbers names it, so that labels are traced to it
 
@@ -36,7 +37,8 @@ class Clip:
     numbers. labels: fields made so far. doffs: pixels that the right views' principal point lies further right
     than the left ones'. depth_trust: how far the unit of sensor_depth is to be believed, 0..1. between: what the
     source shows between each frame and the next, T - 1 times (n, H, W, 3); () if it shows nothing there or it
-    wasn't asked for.
+    wasn't asked for. sound: (N,) float32, full scale 1, mono at `sounds.RATE`, from the first frame's time to the
+    end of the last one's as `sounds.sample_bounds` tells; NaN where the source has none.
     """
 
     image: NDArray[np.uint8]
@@ -52,6 +54,7 @@ class Clip:
     doffs: float = 0.0
     depth_trust: float = 1.0
     between: tuple[NDArray[np.uint8], ...] = ()
+    sound: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.image)

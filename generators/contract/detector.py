@@ -23,9 +23,9 @@ class Detector(Protocol):
     Calling it with a clip returns arrays by field name, in the contract's dtypes, the first axis the clip's
     frames: every field in `makes` and, for each label among them, its confidence. `needs` names what it must
     have: field names (labels made before), or `CONSECUTIVE`, `STEREO`, `SENSOR_DEPTH`, `INTRINSICS`,
-    `BASELINE` from `clip`. An optional class variable `uses` names labels that help where they are made too, or
-    `BETWEEN`; no other labels, and no frames between, are on the clip it is called with. `version` is raised
-    whenever the same parameters would give other labels.
+    `BASELINE`, `SOUND` from `clip`. An optional class variable `uses` names labels that help where they are made
+    too, or `BETWEEN`; no other labels, and no frames between, are on the clip it is called with. `version` is
+    raised whenever the same parameters would give other labels.
     """
 
     name: ClassVar[str]
@@ -57,6 +57,9 @@ MODULES: tuple[str, ...] = (
     "freelabels.generators.regions",
     "freelabels.generators.saliency",
     "freelabels.generators.foreground",
+    "freelabels.generators.right",
+    "freelabels.generators.sound",
+    "freelabels.generators.sound_texture",
 )
 
 

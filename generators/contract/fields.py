@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, reduce
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from freelabels.generators.contract.vectors import across, infinite, magnitudes
+from freelabels.generators.contract.vectors import channel_sum as channel_sum
+from freelabels.generators.contract.vectors import lengths as lengths
 from freelabels.ground.plugins import with_plugins
 
 Array = NDArray[Any]
@@ -47,6 +50,7 @@ class Field:
     `axes` names the other axes; `sizes` gives their lengths where these are fixed (None: the frame's height
     or width, or the number of objects). `invalid` is the stored value that means *no label here* (None: every
     value is a label, and distrust is said by the confidence field alone). `names` is the table of a category.
+    `trusted` tables have a confidence too, one number a frame.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Field:
     frame: str = "image"
     invalid: float | None = None
     names: tuple[str, ...] = ()
+    trusted: bool = False
 
     @property
     def is_map(self) -> bool:
@@ -71,13 +76,15 @@ class Field:
         return self.is_map and self.kind not in (Kind.IMAGE, Kind.CONFIDENCE)
 
     def valid(self, values: Array) -> NDArray[np.bool_]:
-        """Where `values` (frame, y, x[, channel]) hold a label, as (frame, y, x) booleans."""
+        """Where `values` (frame, y, x[, channel]) hold a label, as (frame, y, x) booleans; of tables: (frame,)."""
+        if self.kind is Kind.TABLE:
+            return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if self.kind in (Kind.DIRECTION, Kind.COORDINATE):
-            return np.asarray(_across(np.bitwise_or, _magnitudes(values)) != 0)
+            return np.asarray(across(np.bitwise_or, magnitudes(values)) != 0)
         if self.kind is Kind.DISPLACEMENT:
-            return np.asarray(_across(np.maximum, _magnitudes(values)) < _infinite(values))
+            return np.asarray(across(np.maximum, magnitudes(values)) < infinite(values))
         if self.kind in (Kind.METRIC, Kind.RELATIVE):
-            return np.asarray(_magnitudes(values) < _infinite(values))
+            return np.asarray(magnitudes(values) < infinite(values))
         if self.kind is Kind.CATEGORY and self.invalid is not None:
             return np.asarray(values != self.invalid)
         return np.ones(values.shape[:3], bool)
@@ -270,6 +277,26 @@ BUILT_IN = (
         "camera → world, OpenCV axes; NaN: unknown",
         frame="world",
     ),
+    _map("right", Kind.IMAGE, "uint8", "the rectified right view of a stereo pair, sRGB", "rgb", unit="sRGB"),
+    Field(
+        "sound",
+        Kind.TABLE,
+        "int16",
+        ("sample",),
+        (None,),
+        "samples from the frame's time to the next frame's, mono, 16 kHz, 32767 = full scale; then 0",
+        trusted=True,
+    ),
+    Field(
+        "sound_texture",
+        Kind.TABLE,
+        "float16",
+        ("statistic",),
+        (509,),
+        "statistics of the sound around the frame, by cochlear band; NaN: none",
+        invalid=NAN,
+        trusted=True,
+    ),
     Field("clip", Kind.TABLE, "int32", (), (), "index of the frame's clip in the shard's clip table"),
     Field("frame_index", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
     Field("time", Kind.TABLE, "float64", (), (), "time of the frame in its source", unit="s"),
@@ -290,10 +317,12 @@ def field(name: str) -> Field:
     if name in known:
         return known[name]
     label = name.removesuffix(CONFIDENCE_SUFFIX)
-    if label != name and label in known and known[label].is_label:
-        return _map(
-            name, Kind.CONFIDENCE, "uint8", f"how far {label} can be trusted, × 255; 0 = ignore", invalid=0
-        )
+    if label != name and label in known:
+        meaning = f"how far {label} can be trusted, × 255; 0 = ignore"
+        if known[label].is_label:
+            return _map(name, Kind.CONFIDENCE, "uint8", meaning, invalid=0)
+        if known[label].trusted:
+            return Field(name, Kind.TABLE, "uint8", (), (), meaning, invalid=0)
     raise KeyError(f"there is no field called {name!r}")
 
 
@@ -318,39 +347,6 @@ def as_stored(name: str, values: DTypeLike | Array) -> Array:
 def as_bytes(probability: Array) -> NDArray[np.uint8]:
     """Probabilities in [0, 1] as stored (× 255, rounded)."""
     return np.asarray(np.clip(np.rint(np.asarray(probability) * 255.0), 0, 255).astype(np.uint8))
-
-
-def channel_sum(values: Array) -> Any:
-    """Sums (…) over the channels of values (…, channel), several times as fast as numpy's for a few channels."""
-    return reduce(np.add, np.moveaxis(values, -1, 0))
-
-
-def lengths(vectors: Array) -> NDArray[np.float32]:
-    """Euclidean lengths (…) of vectors (…, channel), float32."""
-    return np.asarray(np.sqrt(channel_sum(np.square(vectors.astype(np.float32)))), np.float32)
-
-
-def _across(function: np.ufunc, values: Array) -> Array:
-    """`function.reduce(values, axis=-1)`, several times as fast for the few channels of a pixel."""
-    return np.asarray(reduce(function, np.moveaxis(values, -1, 0)))
-
-
-def _magnitudes(values: Array) -> Array:
-    """The bits of floating-point numbers without their signs, as whole numbers of the same order, NaN last.
-
-    NumPy compares float16 several times as slowly. Whole numbers stay as they are.
-    """
-    if values.dtype.kind != "f":
-        return values
-    whole = np.dtype(f"u{values.dtype.itemsize}")
-    return np.asarray(values.view(whole) & whole.type(np.iinfo(whole).max >> 1))
-
-
-def _infinite(values: Array) -> Any:
-    """What `_magnitudes` makes of an infinite number of the type of `values`."""
-    if values.dtype.kind != "f":
-        return np.inf
-    return _magnitudes(np.asarray([np.inf], values.dtype))[0]
 
 
 UNIT_TOLERANCE = 2e-3  # float16 rounding of a unit vector's length
@@ -381,11 +377,11 @@ def _problems(field: Field, values: Array) -> Iterator[str]:
         if np.any(values <= 0):
             yield "holds lengths that are not positive"
     elif field.kind is Kind.DISPLACEMENT:
-        bits, infinite = _magnitudes(values), _infinite(values)
-        if np.any((bits[..., 0] > infinite) != (bits[..., 1] > infinite)) or np.any(bits == infinite):
+        bits, endless = magnitudes(values), infinite(values)
+        if np.any((bits[..., 0] > endless) != (bits[..., 1] > endless)) or np.any(bits == endless):
             yield "holds vectors that are half NaN, or infinite"
     elif field.kind is Kind.RELATIVE:
-        if np.any(_magnitudes(values) == _infinite(values)):
+        if np.any(magnitudes(values) == infinite(values)):
             yield "holds infinite values"
     elif field.kind is Kind.COORDINATE:
         if not np.isfinite(values).all() or np.any((values < 0) | (values > 1)):

@@ -14,6 +14,7 @@ from freelabels.generators.contract.clip import (
     INTRINSICS,
     SEED,
     SENSOR_DEPTH,
+    SOUND,
     STEREO,
     Clip,
 )
@@ -27,8 +28,9 @@ from freelabels.generators.contract.detector import (
 )
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.generators.contract.geometry import intrinsics_from_fov
+from freelabels.generators.contract.sounds import RATE, sample_bounds
 
-SOURCE_NEEDS = frozenset({CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, BASELINE, SEED})
+SOURCE_NEEDS = frozenset({CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, BASELINE, SEED, SOUND})
 SIZE = (48, 64)  # (height, width) of ordinary ones; the smallest size that the project labels is 16 × 16
 STEP = 0.03  # metres that the camera moves to the right in a frame
 AHEAD = 3  # frames by which the right camera is ahead of the left one
@@ -44,6 +46,7 @@ def provided(clip: Clip) -> frozenset[str]:
         INTRINSICS: clip.intrinsics != "assumed",
         BASELINE: clip.baseline is not None and clip.intrinsics != "assumed",
         SEED: True,
+        SOUND: clip.sound is not None,
     }
     return frozenset(name for name, present in has.items() if present)
 
@@ -93,7 +96,8 @@ def filmed(frames: int, height: int, width: int) -> Clip:
                 depth[t, rows, columns] = K[0, 0] * STEP / BOX
     pose = np.tile(np.eye(4), (frames, 1, 1))
     pose[:, 0, 3] = STEP * np.arange(frames)
-    return Clip(image, np.arange(frames) / 10, K, "given", right, AHEAD * STEP, depth, pose)
+    time = np.arange(frames) / 10
+    return Clip(image, time, K, "given", right, AHEAD * STEP, depth, pose, sound=_heard(time))
 
 
 def sample_clips() -> dict[str, Clip]:
@@ -106,7 +110,8 @@ def sample_clips() -> dict[str, Clip]:
         whole, right=None, baseline=None, sensor_depth=None, camera_pose=None, intrinsics="assumed"
     )
     one = slice(0, 1)
-    photo = replace(video, image=video.image[one], time=video.time[one])
+    still = replace(video, sound=None)
+    photo = replace(still, image=video.image[one], time=video.time[one])
     flat = np.ones_like(whole.image[:2])
     short = replace(filmed(2, *SIZE), sensor_depth=np.full(flat.shape[:3], 2, np.float32))
     return {
@@ -115,9 +120,9 @@ def sample_clips() -> dict[str, Clip]:
         "pair of photos": replace(filmed(1, *SIZE), sensor_depth=None, camera_pose=None),
         "video": video,
         "video, frames between": replace(
-            video, image=video.image[::3], time=video.time[::3], between=(video.image[1:3],)
+            still, image=video.image[::3], time=video.time[::3], between=(video.image[1:3],)
         ),
-        "a box crosses": replace(video, image=_crossed(rng, 6, *SIZE), time=np.arange(6) / 10),
+        "a box crosses": replace(still, image=_crossed(rng, 6, *SIZE), time=np.arange(6) / 10),
         "still video": replace(video, image=np.repeat(video.image[one], 4, axis=0)),
         "stereo video with depth": replace(whole, sensor_depth=holed),
         "two frames": filmed(2, *SIZE),
@@ -125,7 +130,7 @@ def sample_clips() -> dict[str, Clip]:
         "17 × 23": filmed(2, 17, 23),
         "64 × 20": filmed(2, 64, 20),
         "16 × 16": filmed(2, 16, 16),
-        "black": replace(short, image=0 * flat, right=0 * flat),
+        "black": replace(short, image=0 * flat, right=0 * flat, sound=_silence(short.time)),
         "grey": replace(short, image=127 * flat, right=127 * flat),
         "white": replace(short, image=255 * flat, right=255 * flat),
         "noise": replace(
@@ -134,8 +139,23 @@ def sample_clips() -> dict[str, Clip]:
             right=rng.integers(0, 256, flat.shape, np.uint8),
             sensor_depth=rng.uniform(0.3, 9, flat.shape[:3]).astype(np.float32),
         ),
-        "nothing measured": replace(short, sensor_depth=np.full(flat.shape[:3], np.nan, np.float32)),
+        "nothing measured": replace(
+            short,
+            sensor_depth=np.full(flat.shape[:3], np.nan, np.float32),
+            sound=np.full_like(_silence(short.time), np.nan),
+        ),
     }
+
+
+def _heard(time: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Noise that swells and fades, as long as the frames' times ask for."""
+    length = len(_silence(time))
+    noise = np.random.default_rng(2).normal(0, 0.1, length)
+    return np.asarray(noise * (1 + np.sin(np.arange(length) / RATE * 40)), np.float32)
+
+
+def _silence(time: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.zeros(int(np.ptp(sample_bounds(time))), np.float32)
 
 
 def _crossed(rng: np.random.Generator, frames: int, height: int, width: int) -> NDArray[np.uint8]:

@@ -171,6 +171,11 @@ class Video:
         """Whether its container is made for the air or for discs, where pictures come at a constant rate."""
         return self.container.format.name in ("mpegts", "mpeg")
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether the file has a sound track that can be decoded."""
+        return bool(self.container.streams.audio) and self.container.streams.best("audio") is not None
+
     def seek(self, pts: int, seconds_back: float) -> None:
         """Go to the last keyframe that is at least so many seconds before a time stamp."""
         self.container.seek(
@@ -229,6 +234,23 @@ def opened(uri: str, number: int = 0) -> Iterator[Video]:
 
 @contextmanager
 def _streamed(uri: str, number: int) -> Iterator[Video]:
+    with container_of(uri) as container:
+        streams = [s for s in container.streams.video if not s.disposition & COVERS]
+        if not streams:
+            raise SourceError("holds no video")
+        if number >= len(streams):
+            raise SourceError(f"has no video stream {number}: it holds {len(streams)}, counted from 0")
+        stream = streams[number]
+        if stream.codec_context is None:
+            raise SourceError("can't be decoded (its codec is unknown)")
+        stream.thread_type = "NONE"  # parallelism belongs to the runner
+        stream.codec_context.thread_count = 1
+        yield Video(container, stream, len(streams))
+
+
+@contextmanager
+def container_of(uri: str) -> Iterator[Any]:
+    """PyAV's container of `uri`, open. Raises SourceError."""
     with ExitStack() as stack:
         stack.enter_context(plain_errors(uri))
         file = stack.enter_context(open_file(uri)) if is_remote(uri) or is_inside(uri) else uri
@@ -237,17 +259,7 @@ def _streamed(uri: str, number: int) -> Iterator[Video]:
         except av.FFmpegError as error:
             raise SourceError(sentence(error)) from error
         with container:
-            streams = [s for s in container.streams.video if not s.disposition & COVERS]
-            if not streams:
-                raise SourceError("holds no video")
-            if number >= len(streams):
-                raise SourceError(f"has no video stream {number}: it holds {len(streams)}, counted from 0")
-            stream = streams[number]
-            if stream.codec_context is None:
-                raise SourceError("can't be decoded (its codec is unknown)")
-            stream.thread_type = "NONE"  # parallelism belongs to the runner
-            stream.codec_context.thread_count = 1
-            yield Video(container, stream, len(streams))
+            yield container
 
 
 def pick(

@@ -18,6 +18,7 @@ from freelabels.generators.contract.fields import (
     field,
     known_field,
 )
+from freelabels.generators.contract.sounds import sample_bounds
 from freelabels.ground.errors import CorruptShard, MissingFile, NewerSchema, UserError
 from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import chunk_key
@@ -211,6 +212,8 @@ def _label_problems(shard: Shard, name: str, values: Array) -> Iterator[str]:
         used = np.unique(values[field(name).valid(values)])
         if len(used) and int(used[-1]) >= len(table):
             yield f"holds the id {int(used[-1])}, its table ends at {len(table) - 1}"
+    if name == "sound":
+        yield from _sound_problems(shard, values)
     if not name.endswith(CONFIDENCE_SUFFIX):
         return
     label = name.removesuffix(CONFIDENCE_SUFFIX)
@@ -223,6 +226,21 @@ def _label_problems(shard: Shard, name: str, values: Array) -> Iterator[str]:
         return  # said of the label itself
     if np.any((values > 0) & ~labelled):
         yield f"trusts {label} where there is none"
+
+
+def _sound_problems(shard: Shard, values: Array) -> Iterator[str]:
+    """Where samples don't fit the frames' times."""
+    try:
+        time = shard.read_rows("time")
+    except (CorruptShard, KeyError):
+        return  # said of the times themselves
+    for clip in shard.clips:
+        rows = slice(*clip["rows"])
+        counts = np.diff(sample_bounds(time[rows]))
+        if counts.max() > values.shape[1]:
+            yield f"has {values.shape[1]} samples a frame, the times ask for {counts.max()} (rows {clip['rows']})"
+        elif values[rows][np.arange(values.shape[1]) >= counts[:, None]].any():
+            yield f"holds samples beyond the next frame's time (rows {clip['rows']})"
 
 
 def _repair(dataset: Dataset, proven: Sequence[Problem]) -> int:

@@ -20,10 +20,11 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
     """Coverage, value range and histogram of a label, and the histogram of its confidence.
 
     `coverage` is the share of pixels that hold a label with confidence above 0; value figures are over these,
-    taken on a grid of pixels coarse enough that they cost little beside writing the shard.
+    taken on a grid of pixels coarse enough that they cost little beside writing the shard. Of a table that has a
+    confidence its frames are counted, and nothing is said of its values.
     """
     spec = field(name)
-    if not spec.is_label or spec.kind is Kind.BITS:
+    if not (spec.is_label or spec.trusted) or spec.kind is Kind.BITS:
         return {}
     labelled = spec.valid(values)
     out: dict[str, Any] = {}
@@ -34,6 +35,8 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
         out["confidence_mean"] = round(float(counts @ np.arange(256)) / max(confidence.size, 1) / 255, 6)
     out["pixels"] = int(labelled.size)
     out["coverage"] = round(np.count_nonzero(labelled) / max(labelled.size, 1), 6)
+    if spec.trusted:
+        return out
     step = max(1, math.isqrt(labelled.size // SAMPLED_PIXELS))
     values, labelled = values[:, ::step, ::step], labelled[:, ::step, ::step]
     if not labelled.any():
@@ -59,6 +62,8 @@ def statistics(name: str, values: Array, confidence: Array | None) -> dict[str, 
 
 def _byte_counts(values: Array) -> Array:
     """How often each byte occurs, (256,) int64; frame by frame, many times as fast as counting wide integers."""
+    if values.ndim == 1:
+        return np.bincount(values, minlength=256)
     counts = np.zeros(256, np.int64)
     for frame in values:
         counts += cv2.calcHist([frame], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)

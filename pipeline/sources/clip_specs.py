@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO
+from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, SOUND, STEREO
 from freelabels.generators.contract.geometry import intrinsics, intrinsics_from_fov
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.summary import number_of
@@ -98,7 +98,8 @@ class ClipSpec:
     is; depth_trust: how far that is to be believed, 0..1. track: of each frame the first three rows of its pose,
     row by row, where a file about all frames tells them. doffs: pixels of `size` that the right view's principal
     point lies further right than the left one's. origins: (what, which file or layout told it), for people. tags:
-    (kind, text, which file told it) of words that came with the source.
+    (kind, text, which file told it) of words that came with the source. sound: whether the file has a sound track
+    and time stamps that say which of it belongs to the frames.
     """
 
     kind: str
@@ -128,6 +129,7 @@ class ClipSpec:
     doffs: float = 0.0
     origins: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str, str], ...] = ()
+    sound: bool = False
 
     @property
     def frames(self) -> int:
@@ -160,6 +162,7 @@ class ClipSpec:
             SENSOR_DEPTH: bool(self.depth),
             INTRINSICS: self.intrinsics != ASSUMED,
             BASELINE: self.baseline is not None and self.intrinsics != ASSUMED,
+            SOUND: self.sound,
         }
         return frozenset(name for name, present in has.items() if present)
 
@@ -168,7 +171,7 @@ class ClipSpec:
         """Identity of content, frames and options, not of names and places: 16 hexadecimal digits."""
         identity = {f.name: getattr(self, f.name) for f in fields(self)}
         identity |= {"uris": (), "note": "", "checksum": 0}
-        del identity["colour"], identity["origins"], identity["tags"]
+        del identity["colour"], identity["origins"], identity["tags"], identity["sound"]
         for name, plain in NOT_OF_OLD.items():  # clips of before these were known keep their keys
             if identity[name] == plain:
                 del identity[name]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.geometry import crop_resize_intrinsics
+from freelabels.generators.contract.sounds import sample_bounds
 from freelabels.pipeline.media.depth_maps import read_depth
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES
 from freelabels.pipeline.media.images import animation, decode
+from freelabels.pipeline.media.tracks import listen
 from freelabels.pipeline.media.videos import pick
 from freelabels.pipeline.sources.cameras.rig import read_pose
 from freelabels.pipeline.sources.clip_specs import ClipSpec
@@ -23,10 +25,11 @@ from freelabels.pipeline.storage.uris import SourceError, read_bytes
 RGB = NDArray[np.uint8]
 
 
-def read(spec: ClipSpec, size: tuple[int, int], between: bool = False) -> Clip:
+def read(spec: ClipSpec, size: tuple[int, int], between: bool = False, sound: bool = False) -> Clip:
     """The frames of a clip at `size` = (height, width): scaled to cover it, the middle cut out.
 
-    between: also the source's frames between them, as far as the spec numbers any.
+    between: also the source's frames between them, as far as the spec numbers any. sound: also what is heard, if
+    the source has a sound track.
 
     Shrinking averages over areas, enlarging is bilinear, depth takes the nearest sample. Intrinsics follow.
     The same pixels however often it is asked for. Raises SourceError or OSError if the source isn't what it
@@ -50,7 +53,16 @@ def read(spec: ClipSpec, size: tuple[int, int], between: bool = False) -> Clip:
         depth_trust=spec.depth_trust,
         camera_pose=_poses(spec),
         between=others,
+        sound=heard(spec) if sound else None,
     )
+
+
+def heard(spec: ClipSpec) -> NDArray[np.float32] | None:
+    """The sound of a clip, as `Clip.sound`; None: it has none. Raises as `read`."""
+    if not spec.sound:
+        return None
+    bounds = sample_bounds(spec.times)
+    return listen(spec.uris[0], int(bounds[0]), int(bounds[-1]))
 
 
 def window(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -105,7 +105,7 @@ class _Scan:
     """One pass over a moving source: of each frame its number, seconds, stamp, checksum, shot (-1: none) and size.
 
     pts: empty if stamps are of no use to find frames again. sizes: (height, width), upright. colours: as recorded.
-    note: what is odd about it.
+    note: what is odd about it. sound: whether there is a sound track.
     """
 
     indices: list[int]
@@ -116,6 +116,7 @@ class _Scan:
     sizes: list[tuple[int, int]]
     colours: list[str]
     note: str = ""
+    sound: bool = False
 
 
 def _scan_animation(data: bytes) -> _Scan:
@@ -162,7 +163,7 @@ def _scan_video(uri: str, number: int, begins: Sequence[float] = ()) -> _Scan:
             tone_mapped |= frame.colour.tone_mapped
             interlaced |= frame.interlaced
         rate, promised, streams = video.rate, video.promised_seconds, video.streams
-        broadcast = video.broadcast
+        broadcast, sound = video.broadcast, video.has_sound
     if not scan.indices:
         raise SourceError("has no frames")
     if not any(stamp is not None for stamp in stamps):
@@ -200,7 +201,7 @@ def _scan_video(uri: str, number: int, begins: Sequence[float] = ()) -> _Scan:
         notes.append("is interlaced, its frames were deinterlaced")
     if tone_mapped:
         notes.append(f"is of high dynamic range, its frames were tone-mapped to sRGB ({scan.colours[0]})")
-    return replace(scan, note="; ".join(notes))
+    return replace(scan, note="; ".join(notes), sound=sound)
 
 
 def _frames_between(times: Sequence[float], number: int, rate: float) -> int:
@@ -243,6 +244,7 @@ def _clips(uri: str, digest: str, scan: _Scan, options: SourceOptions) -> list[C
                     note=scan.note,
                     colour=scan.colours[numbers[0]],
                     stream=options.stream,
+                    sound=scan.sound and bool(scan.pts) and len(chosen) > 1,
                 )
             )
     return clips

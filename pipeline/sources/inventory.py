@@ -18,7 +18,8 @@ class Holding:
 
     size: (height, width). camera: (fx, fy, cx, cy) in pixels of it, and who told it. depth_unit: metres a count,
     None without depth, and who told it. baseline: metres, None: not told. poses, time, colour: who told them, ""
-    without. rate: frames a second, rate_assumed: whether nothing told it. tags: words that came with them.
+    without. rate: frames a second, rate_assumed: whether nothing told it. tags: words that came with them. sound:
+    how many of the clips have a sound track.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Holding:
     rate: float
     rate_assumed: bool
     tags: int = 0
+    sound: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,15 @@ def _holding(clips: Sequence[ClipSpec]) -> Holding:
         first.rate,
         first.rate_assumed,
         sum(len(clip.tags) for clip in clips),
+        sum(clip.sound for clip in clips),
     )
 
 
 def lines(found: Inventory) -> Iterator[str]:
     """The inventory as text: a table, then what is passed over, refused and remarked."""
-    table = [("kind", "clips", "frames", "size", "camera", "depth, baseline", "rate", "tags", "place")]
+    table = [
+        ("kind", "clips", "frames", "size", "camera", "depth, baseline", "rate", "sound", "tags", "place")
+    ]
     for one in found.holdings:
         fx, _, cx, cy = one.camera
         deep = f"{one.depth_unit:.6g} m a count ({one.depth_origin})" if one.depth_unit else ""
@@ -125,8 +130,10 @@ def lines(found: Inventory) -> Iterator[str]:
         rate = f"{one.rate:g}/s{' (assumed)' if one.rate_assumed else ''}" if one.rate else ""
         camera = f"f {fx:.0f}, centre {cx:.0f} {cy:.0f} ({one.camera_origin})"
         size = f"{one.size[1]}x{one.size[0]}"
-        tags = str(one.tags or "")
-        table.append((one.kind, str(one.clips), str(one.frames), size, camera, deep, rate, tags, one.place))
+        beside = (str(one.sound or ""), str(one.tags or ""))
+        table.append(
+            (one.kind, str(one.clips), str(one.frames), size, camera, deep, rate, *beside, one.place)
+        )
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]) - 1)]
     for row in table:
         yield "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]])

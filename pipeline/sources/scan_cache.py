@@ -28,7 +28,7 @@ from freelabels.pipeline.sources.examine import Examined
 from freelabels.pipeline.sources.find import Refusal, Remark
 from freelabels.pipeline.sources.layouts.grouping import Item
 
-VERSION = 3  # of what a part holds and of how files are examined; parts of another are not read
+VERSION = 4  # of what a part holds and of how files are examined; parts of another are not read
 PARTS_HELD = 8  # in memory while specs are read, which is done nearly in the order they were written
 
 Fingerprints = NDArray[np.uint64]

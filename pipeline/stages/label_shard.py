@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from freelabels.generators.contract.clip import SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.clip import SENSOR_DEPTH, SOUND, STEREO, Clip
 from freelabels.generators.contract.detector import (
     Detector,
     inputs,
@@ -24,11 +24,12 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS, Shard, revision_of
 from freelabels.pipeline.sources.clip_specs import ClipSpec
-from freelabels.pipeline.sources.decode import read
+from freelabels.pipeline.sources.decode import heard, read
 from freelabels.pipeline.sources.find import Refusal
 from freelabels.pipeline.stages.bookkeeping import (
     committing,
 )
+from freelabels.pipeline.stages.joining import joined
 from freelabels.pipeline.stages.planning import (
     Recipe,
     ShardPlan,
@@ -155,14 +156,14 @@ def label_shard(work: LabelWork) -> LabelledShard:
         start = rows.stop
     if not kept:
         return LabelledShard("", tuple(refused))
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    whole = {name: joined(name, parts) for name, parts in columns.items()}
     with tally.part("commit"), committing():
         name = commit_shard(
             dataset,
             work.shard.id if not refused else shard_id(kept[0].kind, [spec.key for spec in kept]),
-            joined,
+            whole,
             clip_table(kept),
-            {name: work.recipes[name] for name in joined},
+            {name: work.recipes[name] for name in whole},
             base=base,
             compression=work.options.compression,
         )
@@ -188,14 +189,15 @@ def _load(work: LabelWork, spec: ClipSpec, base: Shard | None, rows: slice) -> C
     seed = clip_seed(work.options.seed, spec)
     wants = {need for detector in work.detectors for need in detector.needs}
     between = bool(spec.between) and any(map(sees_between, work.detectors))
+    sound = SOUND in wants
     if base is None:
-        return replace(read(spec, work.options.size, between), seed=seed)
+        return replace(read(spec, work.options.size, between, sound), seed=seed)
     makes = {name for detector in work.detectors for name in detector.makes}
     used = {name for detector in work.detectors for name in inputs(detector, base.fields)}
     with _reading(base):
         stored = base.read_columns(sorted(used - makes), rows.start, rows.stop)
     if between or wants & {STEREO, SENSOR_DEPTH}:
-        return replace(read(spec, work.options.size, between), seed=seed, labels=stored)
+        return replace(read(spec, work.options.size, between, sound), seed=seed, labels=stored)
     with _reading(base):
         frames = base.read_columns(("image", "time", "camera_K", "camera_pose"), rows.start, rows.stop)
     return Clip(
@@ -206,6 +208,7 @@ def _load(work: LabelWork, spec: ClipSpec, base: Shard | None, rows: slice) -> C
         camera_pose=frames["camera_pose"] if spec.poses or spec.track else None,
         seed=seed,
         labels=stored,
+        sound=heard(spec) if sound else None,
     )
 
 

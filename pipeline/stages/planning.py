@@ -100,8 +100,18 @@ class PlannedShards:
 
     @property
     def offers(self) -> NDArray[np.uint8]:
-        """(shards,) which of `clips.kinds` each is."""
-        return self.clips.offers[self.members[self.starts[:-1]]]
+        """(shards,) which of `clips.kinds` each is; where its clips differ, the one that offers least.
+
+        Clips are packed with those that offer the same, but an earlier version may not have known all they offer.
+        """
+        order = np.argsort([len(provides) for _, provides in self.clips.kinds], kind="stable")
+        rank = np.argsort(order).astype(np.uint8)
+        least = np.zeros(len(self), np.uint8)
+        for some in _chunks(self.starts):
+            start, stop = self.starts[some.start], self.starts[some.stop]
+            ranks = rank[self.clips.offers[self.members[start:stop]]]
+            least[some] = np.minimum.reduceat(ranks, self.starts[some] - start)
+        return order[least].astype(np.uint8)
 
     def read(self, number: int) -> ShardPlan:
         """One of them, with the whole of its clips."""
@@ -191,6 +201,8 @@ def clip_table(clips: Sequence[ClipSpec]) -> list[dict[str, Any]]:
             "spec": clip.to_json(),
         }
         del entry["spec"]["tags"]
+        if not clip.sound:  # as before sound was known
+            del entry["spec"]["sound"]
         if clip.tags:
             entry["tags"] = [dict(zip(TAG, tag, strict=True)) for tag in clip.tags]
         table.append(entry)

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from freelabels.generators.contract.fields import Array
-from freelabels.generators.contract.fields import field as field_named
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
@@ -33,6 +32,7 @@ from freelabels.pipeline.stages.bookkeeping import (
     write_failed,
     writing_to,
 )
+from freelabels.pipeline.stages.joining import joined
 from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
@@ -47,7 +47,6 @@ from freelabels.renderers.scene.scene import scene_from_json
 RENDER_VERSION = 3
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
-OBJECT_AXES = frozenset({"object", "other", "link"})  # as long as the clip has objects, so padded in a shard
 
 
 @dataclass(frozen=True)
@@ -308,7 +307,7 @@ def render_shard(work: RenderWork) -> str:
         rows = {"rows": [start, start + options.frames], "key": options.key(clip)}
         table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})
         start += options.frames
-    columns = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+    columns = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
     with tally.part("commit"), committing():
         return commit_shard(
             dataset,
@@ -320,23 +319,6 @@ def render_shard(work: RenderWork) -> str:
             base=base,
             compression=work.compression,
         )
-
-
-def _joined(name: str, clips: Sequence[Array]) -> Array:
-    """Clips one after the other; axes over objects are filled up to the longest with "no such object"."""
-    if len(clips) == 1:
-        return clips[0]
-    axes = ("frame", *field_named(name).axes)
-    sizes = [max(values.shape[k] for values in clips) for k in range(len(axes))]
-    padded = []
-    for values in clips:
-        grow = [
-            (0, size - have if axis in OBJECT_AXES else 0)
-            for axis, size, have in zip(axes, sizes, values.shape, strict=True)
-        ]
-        filler: Any = np.nan if values.dtype.kind == "f" and name != "object_visible" else 0
-        padded.append(np.pad(values, grow, constant_values=filler) if any(g[1] for g in grow) else values)
-    return np.concatenate(padded)
 
 
 def load_scene(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Scene → recorded motion of every geometry. Imported by `draw`, `pixels` and `render`."""
+"""Scene → recorded motion of every geometry, and its sound. Imported by `draw`, `pixels` and `render`."""

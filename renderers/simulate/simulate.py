@@ -12,6 +12,7 @@ from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.scene.scene import Body, Scene
+from freelabels.renderers.simulate.impacts import Impact, Listener
 from freelabels.renderers.simulate.world import World, upright
 
 STEPS = 240  # a second
@@ -28,7 +29,7 @@ class Simulation:
     geometry_pose: (T + 2, G, 4, 4) part → world. body_pose: (T + 2, N, 4, 4) base frame → world. velocity:
     (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, M + 1, M + 1) bool by
     instance id, clutter included; 0 is the static scene. problems: what makes the run useless, by the index of
-    the body to blame.
+    the body to blame. impacts: what struck what, in order.
     """
 
     geometry_pose: NDArray[np.float64]
@@ -36,6 +37,7 @@ class Simulation:
     velocity: NDArray[np.float64]
     contact: NDArray[np.bool_]
     problems: Mapping[int, str]
+    impacts: tuple[Impact, ...] = ()
 
 
 Watch = Callable[[int, Sequence[int], int], None]
@@ -71,6 +73,7 @@ def simulate(scene: Scene, world: World, frames: int, watch: Watch | None = None
                 _drive(scene, world, bodies, clock / STEPS, engine)
                 pybullet.stepSimulation(physicsClientId=engine)
                 clock += 1
+                recorder.listener.listen((clock - warm_up - substeps) / STEPS, 1 / STEPS)
             recorder.record()
             if watch is not None:
                 watch(engine, bodies, frame)
@@ -146,6 +149,14 @@ def _load_body(body: Body, urdf: str, scale: float, engine: int, visuals: bool =
     return number
 
 
+def _mass(number: int, engine: int) -> float:
+    """Kilograms of a body with all its links."""
+    joints = pybullet.getNumJoints(number, physicsClientId=engine)
+    return sum(
+        float(pybullet.getDynamicsInfo(number, link, physicsClientId=engine)[0]) for link in range(-1, joints)
+    )
+
+
 def _drive(scene: Scene, world: World, bodies: list[int], time: float, engine: int) -> None:
     """Set the motors of all joints for the next step."""
     for number, body, asset in zip(bodies, scene.bodies, world.assets, strict=True):
@@ -188,6 +199,7 @@ class _Recorder:
         things = [*bodies, *clutter]
         self.object_of = dict.fromkeys(ground, 0) | {b: i + 1 for i, b in enumerate(things)}
         self.resting = self._touching(clutter, ground)
+        self.listener = Listener(self.object_of, {b: _mass(b, engine) for b in bodies}, engine)
         self.geometry: list[NDArray[np.float64]] = []
         self.base: list[NDArray[np.float64]] = []
         self.velocity: list[NDArray[np.float64]] = []
@@ -248,4 +260,5 @@ class _Recorder:
                 problems[index] = "fell through the floor"
             elif np.abs(place).max() > REACH or speed.max() > SPEED:
                 problems[index] = "flew off"
-        return Simulation(np.array(self.geometry), base, velocity, np.array(self.contact), problems)
+        impacts = tuple(self.listener.impacts)
+        return Simulation(np.array(self.geometry), base, velocity, np.array(self.contact), problems, impacts)

@@ -6,7 +6,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SENSOR_DEPTH, STEREO, Clip
+from freelabels.generators.contract.clip import (
+    BASELINE,
+    CONSECUTIVE,
+    INTRINSICS,
+    SENSOR_DEPTH,
+    SOUND,
+    STEREO,
+    Clip,
+)
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.geometry import backproject, project
 from freelabels.generators.contract.sample_clips import filmed, provided, ready_for, sample_clips
@@ -54,7 +62,7 @@ def test_clips_of_ones_own_bring_what_sample_clips_lack() -> None:
 
 def test_every_need_is_met_and_left_unmet_by_some_sample() -> None:
     gives = [provided(clip) for clip in sample_clips().values()]
-    for need in (CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, BASELINE):
+    for need in (CONSECUTIVE, STEREO, SENSOR_DEPTH, INTRINSICS, BASELINE, SOUND):
         assert any(need in given for given in gives) and not all(need in given for given in gives)
 
 

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_of
+from freelabels.generators.contract.sounds import sample_bounds
 from freelabels.train.data.augment import Resampler
 
 WEIGHT_SUFFIX = "_weight"
 AXIS_SUFFIX = "_axis"
+SAMPLES_SUFFIX = "_samples"  # of sound, how many of a row are the frame's own
 CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
 Columns = dict[str, Array]
 
@@ -38,6 +40,8 @@ def entries(
         return _camera(name, frames, stored, resampler)
     if kind is Kind.IMAGE:
         return _second_image(name, frames, seen, resampler)
+    if name == "sound":
+        return _sound(frames, stored)
     if kind is Kind.TABLE:
         return _table(name, frames, stored, ids)
     return _label(name, frames, stored, resampler, ids)
@@ -84,6 +88,14 @@ def _table(name: str, frames: int, stored: Columns, ids: NDArray[np.int64] | Non
     if ids is not None:
         values = np.where(np.equal(values, -1), -1, ids[values])
     return {name: values, name + WEIGHT_SUFFIX: weight}
+
+
+def _sound(frames: int, stored: Columns) -> dict[str, Array]:
+    """Samples by frame as a table, and how many of each row are its own, int64 (T,), of neighbouring frames."""
+    counts = np.zeros(frames, np.int64)
+    if "sound" in stored and "time" in stored:
+        counts = np.minimum(np.diff(sample_bounds(stored["time"])), stored["sound"].shape[1])
+    return _table("sound", frames, stored, None) | {"sound" + SAMPLES_SUFFIX: counts}
 
 
 def _label(

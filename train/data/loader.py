@@ -275,6 +275,7 @@ class Loader:
     def _columns(self, shard: Shard, fields: Sequence[str]) -> list[str]:
         made_by, asked = shard.recipe, self.catalogue.versions
         wanted = ["image", *fields, *(confidence_name(name) for name in fields)]
+        wanted += ["time"] if "sound" in fields else []  # which of its samples are a frame's
         return [name for name in wanted if name in made_by and of_version(made_by, name, asked)]
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from freelabels.train.data.catalogue import Catalogue
-from freelabels.train.data.loader import Loader
+from freelabels.train.data.loader import Loader, to_device
 from freelabels.train.model import ranks
 from freelabels.train.model.network import Model
 from freelabels.train.objective.learner import Learner
@@ -106,12 +106,16 @@ def embedded(
 ) -> NDArray[np.float32]:
     """What a model makes of the middle frames of clips rank, rank + world, …"""
     config, device = state.config.loader, state.device
-    loader = Loader(state.catalogue, (), config, state.config.seed)  # reads the images alone
+    loader = Loader(state.catalogue, task.needs.fields, config, state.config.seed)
     middles = middle_windows(state.catalogue)[rank::world]
     parts = [np.empty((0, 1), np.float32)]
     for k in range(0, len(middles), config.batch):
         windows = [state.catalogue.windows[int(number)] for number in middles[k : k + config.batch]]
-        images = task.look(loader.centred(windows)["image"][:, 0].to(device))
+        batch = to_device(loader.centred(windows), device)
+        if (described := task.describe(batch)) is not None:
+            parts.append(described.float().cpu().numpy())
+            continue
+        images = task.look(batch["image"][:, 0])
         with state.learner.autocast(device):
             stages = model.features(images, 0).stages
         with torch.autocast(device.type, enabled=False):

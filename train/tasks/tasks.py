@@ -53,6 +53,8 @@ from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.in_time import IN_TIME
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.similarity.simclr import SimCLR
+from freelabels.train.tasks.sound.ambient_sound import AmbientSound
+from freelabels.train.tasks.sound.look_listen_learn import LookListenLearn
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
 from freelabels.train.tasks.space.context_prediction import ContextPrediction
 from freelabels.train.tasks.space.counting import Counting
@@ -108,6 +110,8 @@ BUILT_IN: tuple[Task, ...] = (
     GeoNet(),
     DFNet(),
     VisualOdometry(),
+    LookListenLearn(),
+    AmbientSound(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
 FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then

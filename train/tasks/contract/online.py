@@ -19,8 +19,8 @@ PREFIX = "label."  # in a batch, of the columns that a task's labels have
 class Clips:
     """What labels are made of: one frame of each of n clips, those that are held out too.
 
-    features: float32 (n, d), what `Online.embed` made of it. group: uint64 (n,), equal for clips that must not be
-    taken for two (one source). learned: bool (n,), whether training sees the clip.
+    features: float32 (n, d), what `Online.embed` or `describe` made of it. group: uint64 (n,), equal for clips
+    that must not be taken for two (one source). learned: bool (n,), whether training sees the clip.
     """
 
     features: NDArray[np.float32]
@@ -44,8 +44,9 @@ class Labels:
 class Online(Task):
     """A task with a version of its labels for every `every` steps, the first before the first step.
 
-    A version is made of one frame of each clip, which the averaged model sees in evaluation mode; it is written
-    to the run's book before it is used. Subclasses have a parameter `every`.
+    A version is made of one frame of each clip, which the averaged model sees in evaluation mode, or of what is
+    stored beside it (`describe`); it is written to the run's book before it is used. Subclasses have a parameter
+    `every`.
     """
 
     every: int
@@ -57,6 +58,10 @@ class Online(Task):
     def embed(self, head: nn.Module, seen: Seen) -> Tensor:
         """What the labels are made of, float32 (N, d); here the deep feature."""
         return seen.deep[:, 0]
+
+    def describe(self, batch: Batch) -> Tensor | None:
+        """What the labels are made of, (N, d), where that is stored with the frames and not seen by the trunk."""
+        return None
 
     def assign(self, clips: Clips, before: Labels | None, seed: int) -> Labels:
         """The version after `before`, a pure function of the arguments.

@@ -1,0 +1,44 @@
+"""Arithmetic on arrays whose last axis is a few channels, several times as fast as NumPy's own along that axis."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def channel_sum(values: Array) -> Any:
+    """Sums (…) over the channels of values (…, channel), several times as fast as numpy's for a few channels."""
+    return reduce(np.add, np.moveaxis(values, -1, 0))
+
+
+def lengths(vectors: Array) -> NDArray[np.float32]:
+    """Euclidean lengths (…) of vectors (…, channel), float32."""
+    return np.asarray(np.sqrt(channel_sum(np.square(vectors.astype(np.float32)))), np.float32)
+
+
+def across(function: np.ufunc, values: Array) -> Array:
+    """`function.reduce(values, axis=-1)`, several times as fast for the few channels of a pixel."""
+    return np.asarray(reduce(function, np.moveaxis(values, -1, 0)))
+
+
+def magnitudes(values: Array) -> Array:
+    """The bits of floating-point numbers without their signs, as whole numbers of the same order, NaN last.
+
+    NumPy compares float16 several times as slowly. Whole numbers stay as they are.
+    """
+    if values.dtype.kind != "f":
+        return values
+    whole = np.dtype(f"u{values.dtype.itemsize}")
+    return np.asarray(values.view(whole) & whole.type(np.iinfo(whole).max >> 1))
+
+
+def infinite(values: Array) -> Any:
+    """What `magnitudes` makes of an infinite number of the type of `values`."""
+    if values.dtype.kind != "f":
+        return np.inf
+    return magnitudes(np.asarray([np.inf], values.dtype))[0]

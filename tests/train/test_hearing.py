@@ -1,0 +1,103 @@
+"""Sound on its way from shards to nets: joined, pictured alike in any batch, and silence weighs nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from freelabels.generators.contract.sounds import FULL, RATE, rows_of, sample_bounds
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.train.config import LoaderConfig
+from freelabels.train.data.catalogue import Catalogue, read_catalogue
+from freelabels.train.data.loader import Batch, Loader
+from freelabels.train.data.reach import Reach, own
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.online import Clips
+from freelabels.train.tasks.sound.ambient_sound import AmbientSound
+from freelabels.train.tasks.sound.hearing import STEPS, audible, levels, wave
+from freelabels.train.tasks.sound.look_listen_learn import LookListenLearn
+
+REACH = Reach(10, fields=("sound",))
+FRAMES = 12
+# Frames a second unevenly, evenly and faster; the last clip is silent.
+TIMES = [7 + np.cumsum([0.08, 0.12] * (FRAMES // 2)), np.arange(FRAMES) / 10, np.arange(FRAMES) / 24]
+TIMES.append(TIMES[1])
+
+
+def tone(hertz: float, time: np.ndarray) -> np.ndarray:
+    first, *_, last = sample_bounds(time)
+    return np.rint(0.5 * FULL * np.sin(2 * np.pi * hertz * np.arange(first, last) / RATE)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A window of each clip and of a clip that has no sound at all."""
+    root = tmp_path_factory.mktemp("heard") / "clips"
+    dataset = Dataset.create(root, {"size": [32, 32]})
+    for number, time in enumerate([*TIMES, None]):
+        columns = {
+            "image": np.full((FRAMES, 32, 32, 3), 40 * number, np.uint8),
+            "domain": np.zeros(FRAMES, np.uint8),
+            "time": np.arange(FRAMES) / 10 if time is None else time,
+        }
+        if time is not None:
+            columns["sound"] = rows_of(tone(200.0 * (number + 1), time), time)
+            columns["sound_confidence"] = np.full(FRAMES, 255 * (number < 3), np.uint8)
+        made_by = {name: {"generator": "test", "version": 1} for name in columns}
+        clip = {"rows": [0, FRAMES], "kind": "video", "source": [f"{number}"], "key": f"{number}"}
+        commit_shard(dataset, f"clip-{number}", columns, [clip], made_by)
+    catalogue: Catalogue = read_catalogue([str(root)], [], 1)
+    loader = Loader(catalogue, (), LoaderConfig(size=32, held_out=0.0), 0, reaches=(REACH,))
+    windows = sorted((w for w in catalogue.windows if w.before == 1), key=lambda w: w.shard)
+    return own(loader.centred(windows), REACH)
+
+
+def test_rows_are_joined_without_gap_whatever_the_rate(batch: Batch) -> None:
+    signal, lengths = wave(batch)
+    for number, time in enumerate(TIMES[:3]):
+        bounds = sample_bounds(time)
+        begin, stop = (int(bounds[k] - bounds[0]) for k in (1, 10))
+        expected = tone(200.0 * (number + 1), time)[begin:stop]
+        assert abs(int(lengths[number]) - (bounds[11] - bounds[1])) <= 0.04 * RATE  # the last row may be cut
+        np.testing.assert_allclose(signal[number, : stop - begin], expected / FULL, atol=1e-6)
+        assert not signal[number, int(lengths[number]) :].any()
+
+
+def test_silence_and_what_has_no_sound_weigh_nothing(batch: Batch) -> None:
+    assert audible(batch).tolist() == [1, 1, 1, 0, 0]
+    task = LookListenLearn()
+    assert task.ask(batch, Draw(batch["seed"], task.name)).weight.tolist() == [1, 1, 1, 0, 0]
+
+
+def test_a_picture_is_of_one_sound_alone_and_says_its_pitch_but_not_its_loudness(batch: Batch) -> None:
+    signal, lengths = wave(batch)
+    pictures = levels(signal, lengths)
+    assert pictures.shape == (5, 1, 64, STEPS) and pictures.isfinite().all()
+    for k in range(3):
+        alone = levels(signal[k : k + 1, : lengths[k]], lengths[k : k + 1])
+        torch.testing.assert_close(alone[0], pictures[k], rtol=1e-4, atol=1e-4)
+        quiet = levels(0.2 * signal[k : k + 1], lengths[k : k + 1])
+        assert (quiet[0] - pictures[k]).abs().mean() < 0.3
+    pitches = pictures[:3, 0].mean(2).argmax(1)
+    assert pitches.tolist() == sorted(set(pitches.tolist()))  # 200, 400, 600 Hz
+
+
+def test_a_click_is_pictured_when_it_falls() -> None:
+    signal = torch.zeros(2, RATE)
+    signal[0, RATE // 4], signal[1, 3 * RATE // 4] = 1, 1
+    loudest = levels(signal, torch.tensor([RATE, RATE]))[:, 0].mean(1).argmax(1)
+    assert (loudest - torch.tensor([STEPS // 4, 3 * STEPS // 4])).abs().max() <= 1
+
+
+def test_places_are_clustered_by_what_they_sound_like_and_silent_ones_by_nothing() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(60) % 3
+    textures = (4 * np.eye(3)[kind] @ rng.normal(size=(3, 509)) + rng.normal(size=(60, 509))).astype(
+        np.float32
+    )
+    textures[50:] = np.nan
+    learned = np.arange(60) % 5 != 0
+    made = AmbientSound(clusters=8).assign(Clips(textures, np.arange(60, dtype=np.uint64), learned), None, 0)
+    label, weight = made.clips["label"], made.clips["weight"]
+    assert (label[50:] == -1).all() and (weight == (np.arange(60) < 50)).all()
+    assert all(len(set(kind[:50][label[:50] == cluster])) == 1 for cluster in range(8))
