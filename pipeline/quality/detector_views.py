@@ -41,6 +41,7 @@ VIEWS: Mapping[str, View] = {
     "sensor": View(frozenset({SENSOR_DEPTH, INTRINSICS}), ("depth", "disparity")),
 }
 Key = tuple[str, str]  # name of a map, label
+NEEDED = {"regions": "instance"}  # the true field that judges a label, where it isn't the label's own
 
 
 def tallies_of(
@@ -56,7 +57,8 @@ def tallies_of(
         made = run_detectors(clip, wanted)
         for detector in wanted:
             for label in detector.makes:
-                if detector.name in judged and label in RIGHT:
+                # A detector that others of a view read from is judged where its own truth is known.
+                if detector.name in judged and label in RIGHT and NEEDED.get(label, label) in truth:
                     trust = made[confidence_name(label)]
                     right = RIGHT[label](made[label], truth)
                     if field_named(label).kind is not Kind.PROBABILITY:
