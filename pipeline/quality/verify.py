@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -166,12 +165,8 @@ def _record_problems(shard: Shard) -> Iterator[str]:
     if [clip["rows"][0] for clip in shard.clips] != ends[:-1] or ends[-1] != shard.rows:
         yield "its clips do not cover its rows"
     expected = {key for column in shard.record["columns"].values() for key in column["objects"]} | {RECORD}
-    # NFS keeps a file that was removed while somebody had it open under a name of its own.
-    found = {
-        key for key in shard.storage.files(shard.place) if not PurePosixPath(key).name.startswith(".nfs")
-    }
-    if found - expected:
-        yield f"holds files that are not in its record: {', '.join(sorted(found - expected))}"
+    if found := shard.storage.unnamed(shard.place, expected):
+        yield f"holds what is not in its record: {', '.join(found)}"
 
 
 def _column_problems(shard: Shard, name: str) -> list[Problem]:

@@ -89,6 +89,9 @@ class Storage(Files, Protocol):
     def uses(self, folders: Collection[str]) -> frozenset[str]:
         """Names of other folders that these need, because files of theirs lie there."""
 
+    def unnamed(self, place: str, named: Collection[str]) -> list[str]:
+        """What lies in a committed folder beside the files `named`: paths, or words for what has none."""
+
     def references(self, place: str) -> dict[str, list[str | int]]:
         """By path, where each of a folder's files lies for other programs, as fsspec's `reference` wants it.
 

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from uuid import uuid4
 
 from freelabels.ground.errors import UserError
@@ -106,6 +106,12 @@ class LocalStorage:
         """Paths of a folder's files, from its place."""
         root = self.path(place)
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def unnamed(self, place: str, named: Collection[str]) -> list[str]:
+        """Paths of a folder's files beside those `named`."""
+        # NFS keeps a file that was removed while somebody had it open under a name of its own.
+        found = {key for key in self.files(place) if not PurePath(key).name.startswith(".nfs")}
+        return sorted(found - set(named))
 
     def listing(self, place: str, prefix: str = "") -> dict[str, str]:
         """Paths of the files below a place that begin with `prefix`, and what tells each from any other."""

@@ -120,6 +120,10 @@ class ObjectStorage:
         """Paths of a folder's objects, from its place."""
         return sorted(self.listing(place))
 
+    def unnamed(self, place: str, named: Collection[str]) -> list[str]:
+        """Paths of a folder's objects beside those `named`."""
+        return sorted(set(self.files(place)) - set(named))
+
     def uses(self, folders: Collection[str]) -> frozenset[str]:
         """None: every folder has objects of its own."""
         return frozenset()

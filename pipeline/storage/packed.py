@@ -178,6 +178,23 @@ class PackedStorage:
         except FileNotFoundError:
             return []
 
+    def unnamed(self, place: str, named: Collection[str]) -> list[str]:
+        """Paths of a folder's files beside those `named`, and what is wrong with its packs beside the files."""
+        head = self._opened(place)
+        found = sorted(head.files.keys() - set(named))
+        for part in sorted(head.parts):
+            try:
+                own = self._head(part).files.values()
+            except FileNotFoundError:  # reading its files says so
+                continue
+            except ValueError:
+                found.append(f"a damaged index in {_key(part)}")
+                continue
+            end = max(span.offset + span.length for span in own if span.pack == part)
+            if self.place.part(_key(part), end, end + 1):
+                found.append(f"bytes behind the last file of {_key(part)}")
+        return found
+
     def references(self, place: str) -> dict[str, list[str | int]]:
         """By path, where each of a folder's files lies for other programs: its pack, offset, bytes."""
         files = self._opened(place).files

@@ -32,6 +32,9 @@ class OpenShards:
 
     def __init__(self, most: int, cache: FileCache | None = None):
         self.most, self.cache = most, cache
+        self._datasets: dict[
+            str, Dataset
+        ] = {}  # each remembers its own record, which a store is asked for once
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._lock = Lock()
 
@@ -42,7 +45,8 @@ class OpenShards:
         with self._lock:
             held = self._held.get(key)
         if held is None:  # outside of the lock: other threads needn't wait
-            held = _Held(Dataset(dataset, self.cache).open(name))
+            source = self._datasets.setdefault(dataset, Dataset(dataset, self.cache))
+            held = _Held(source.open(name))
         with self._lock:
             held = self._held.setdefault(key, held)
             self._held.move_to_end(key)

@@ -174,6 +174,22 @@ def test_a_pack_that_is_cut_short_is_an_error(dataset: Dataset) -> None:
     assert dataset.shards() == []
 
 
+def test_bytes_behind_the_end_of_a_pack_are_named(dataset: Dataset) -> None:
+    first = commit(dataset)
+    second = commit(dataset, {"edges": EDGES}, base=dataset.open(first))
+    assert verify(dataset.path, reporter=QUIET).problems == ()
+    for name in (first, second):  # a revision lies in its own pack and in that of the one before
+        path = Path(dataset.path) / "shards" / "-1" / f"{name}.pack"
+        sound = path.read_bytes()
+        path.write_bytes(sound + b"\0")
+        [problem] = verify(dataset.path, reporter=QUIET).problems
+        assert (problem.shard, problem.unread) == (second, False)
+        assert str(problem).endswith(f"bytes behind the last file of shards/-1/{name}.pack")
+        path.write_bytes(sound)
+    path.write_bytes(b"nonsense" + sound)
+    assert verify(dataset.path, reporter=QUIET).problems
+
+
 @pytest.mark.parametrize("head", [1, 600, 5000])
 def test_a_record_longer_than_the_first_read_is_read(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, head: int
