@@ -51,6 +51,9 @@ def depth_of(
     found, medians, metric = Depths(), list[float](), False
     shape: tuple[int, int] | None = None
     for uri in item.depth:
+        if not uri:
+            found.digests.append("")
+            continue
         try:
             data = read_bytes(uri)
             values, metres = read_depth(uri, data)
@@ -66,8 +69,8 @@ def depth_of(
     size = next((size for size in sizes if size), None)
     if shape is None or size is None:
         return found
-    folder, middle = item.depth[0].rpartition("/")[0], float(np.median(medians)) if medians else 0.0
-    layout = layout_of(item.uris[0], item.depth[0], item.beside)
+    deep, middle = _first(item.depth), float(np.median(medians)) if medians else 0.0
+    folder, layout = deep.rpartition("/")[0], layout_of(item.uris[0], deep, item.beside)
     why_not = _unregistered(item, size, shape, known)
     if layout and layout.note:
         why_not = f"{layout.name} {layout.note}"
@@ -96,6 +99,11 @@ def depth_of(
     return found
 
 
+def _first(depth: Sequence[str]) -> str:
+    """Of the depth pictures that there are."""
+    return next(filter(None, depth))
+
+
 def _unit(
     item: Item, metric: bool, layout: Layout | None, middle: float, known: Rig, options: SourceOptions
 ) -> tuple[float, str, float, tuple[float, float]] | None:
@@ -119,7 +127,7 @@ def _unit(
                 ASSUMED_TRUST,
                 ROOM,
             )
-    colour, depth = (uri.split("/")[-2].lower() for uri in (item.uris[0], item.depth[0]))
+    colour, depth = (uri.split("/")[-2].lower() for uri in (item.uris[0], _first(item.depth)))
     if colour in FOLDERS and depth.startswith("depth"):
         return MILLIMETRES, "assumed to be millimetres", ASSUMED_TRUST, ROOM
     return None

@@ -81,10 +81,10 @@ def group(folders: Folders, around: Around, roots: Sequence[str] = ()) -> Iterat
 def _group(family: Family, around: Around) -> Iterator[Item | Passed]:
     taken: set[Picture] = set()
     for base, pairs in stereo_pairs(family):
-        taken.update(view for pair in pairs for view in (pair.first, pair.second))
+        taken.update(view for pair in pairs for view in pair.views)
         yield from _paired("stereo", family, base, pairs, around)
     for base, pairs in coloured_depth(family, taken):
-        taken.update(view for pair in pairs for view in (pair.first, pair.second))
+        taken.update(view for pair in pairs for view in pair.views)
         yield from _paired("rgbd", family, base, pairs, around)
     paired = {view.folder for view in taken}
     passed: dict[tuple[str, str], list[str]] = {}
@@ -127,12 +127,12 @@ def _item(
     folder: str,
     run: Run,
     around: Around,
-    seconds: Sequence[Picture] = (),
+    seconds: Sequence[Picture | None] = (),
 ) -> Item:
     stamps = [family.folders[folder][name] for name in run.names]
-    stamps += [family.folders[other.folder][other.name] for other in seconds]
+    stamps += [family.folders[other.folder][other.name] for other in seconds if other]
     uris = tuple(f"{folder}/{name}" for name in run.names)
-    others = tuple(other.uri for other in seconds)
+    others = tuple(other.uri if other else "" for other in seconds)
     beside: list[str] = []
     poses: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()

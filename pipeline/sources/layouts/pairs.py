@@ -17,10 +17,15 @@ DEEP = (".png", ".tif", ".tiff", ".exr", ".pfm", ".hdr", ".pgm", *NUMBERS)  # fi
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two pictures that may belong together: left and right, or colour and depth."""
+    """Two pictures that may belong together: left and right, or colour and depth, of which there may be none."""
 
     first: Picture
-    second: Picture
+    second: Picture | None
+
+    @property
+    def views(self) -> Iterator[Picture]:
+        """Those that there are."""
+        yield from filter(None, (self.first, self.second))
 
 
 def stereo_pairs(family: Family) -> Iterator[tuple[str, list[Pair]]]:
@@ -93,7 +98,11 @@ def _still(picture: Picture) -> bool:
 
 
 def coloured_depth(family: Family, taken: Collection[Picture]) -> Iterator[tuple[str, list[Pair]]]:
-    """(folder of the colour pictures, pairs) of colour and depth of the same names, or the nearest in time."""
+    """(folder of the colour pictures, pairs) of colour and depth of the same names, or the nearest in time.
+
+    Where times in names tell which belong together, colour that has no depth is a pair without: frames stay one
+    sequence.
+    """
     depths = [p for p in family.every() if p.maps == ("depth",) and p.name.lower().endswith(DEEP)]
     if not depths:
         return
@@ -112,6 +121,12 @@ def coloured_depth(family: Family, taken: Collection[Picture]) -> Iterator[tuple
                 pairs.setdefault(found.folder, []).append(Pair(colour, found))
                 used.add(found)
         for together in pairs.values():
+            paired = {pair.first for pair in together}
+            if len(pairs) == 1 and all(stamp(one.name) is not None for one in paired):
+                others = (
+                    c for c in family.photos(folder) if c not in paired and c not in taken and _still(c)
+                )
+                together += [Pair(colour, None) for colour in others if stamp(colour.name) is not None]
             yield folder, together
 
 

@@ -136,7 +136,8 @@ left out.
 
 Cameras, baselines and poses come from Middlebury, ETH3D and KITTI calibrations, OpenCV, Kalibr and EuRoC YAML,
 RealSense, Open3D, nerfstudio, Polycam, Record3D and BOP JSON, COLMAP models, and trajectories of TUM, ScanNet, Replica,
-Redwood, KITTI and TartanAir. Lens distortion isn't undone.
+Redwood, KITTI and TartanAir. Depth from video follows told poses where what it sees bears them out. Lens distortion
+isn't undone.
 
 Tars (plain or gzip), zips and Parquet tables are read where they lie; nothing is unpacked to disk. A file inside one is
 called `data.zip!/shot/0.png`. Limits: a million files an archive and 128 MiB of directory (a name or header of a tar:

@@ -273,6 +273,51 @@ def test_tum_pairs_by_time_and_brings_poses(tmp_path: Path) -> None:
     assert "groundtruth.txt" in dict(clip.origins)["poses"]
 
 
+TUM = {  # stamps of colour and of depth, whether names show them, the metres that each frame then sees
+    "depth late by a third of a frame": (
+        (1.0, 1.03, 1.06, 1.09),
+        (1.01, 1.04, 1.07, 1.10),
+        True,
+        (1, 2, 3, 4),
+    ),
+    "depth at half the rate": ((1.0, 1.1, 1.2, 1.3), (1.0, 1.2), True, (1, None, 2, None)),
+    "one of depth is lost": ((1.0, 1.1, 1.2, 1.3), (1.0, 1.2, 1.3), True, (1, None, 2, 3)),
+    "names are numbers": ((1.0, 1.1, 1.2, 1.3), (1.01, 1.11, 1.21, 1.31), False, (1, 2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("case", TUM)
+def test_tum_pairs_nearest_stamps_and_where_there_is_none_has_no_depth(case: str, tmp_path: Path) -> None:
+    colour, depth, shown, expected = TUM[case]
+    for kind, stamps in (("rgb", colour), ("depth", depth)):
+        lines = ["# timestamp filename"]
+        for k, stamp in enumerate(stamps):
+            name = f"{kind}/{1305031100 + stamp:.6f}.png" if shown else f"{kind}/{k}.png"
+            lines.append(f"{1305031100 + stamp:.6f} {name}")
+            (tmp_path / kind).mkdir(exist_ok=True)
+            if kind == "rgb":
+                save(tmp_path / name, pan(1, 4)[k])
+            else:
+                Image.fromarray(np.full(SIZE, 5000 * (k + 1), np.uint16)).save(tmp_path / name)
+        (tmp_path / f"{kind}.txt").write_text("\n".join(lines) + "\n")
+    (clip,) = examined(tmp_path).clips
+    assert clip.times == pytest.approx([1305031100 + stamp for stamp in colour], abs=1e-4)
+    made = read(clip, SIZE).sensor_depth
+    assert made is not None
+    seen = [float(frame[48, 64]) for frame in made]
+    assert seen == pytest.approx([np.nan if metres is None else metres for metres in expected], nan_ok=True)
+
+
+def test_tum_poses_are_not_told_across_a_gap(tmp_path: Path) -> None:
+    rgbd(tmp_path, 10000, "rgb/170000000{}.100000.png", "depth/170000000{}.113000.png")
+    track = [f"170000000{k}.100000 {k} 0 0 0 0 0 1" for k in (0, 1, 3)]
+    (tmp_path / "groundtruth.txt").write_text("\n".join(track))
+    (clip,) = examined(tmp_path).clips
+    pose = read(clip, SIZE).camera_pose
+    assert pose is not None
+    assert pose[:, 0, 3].tolist() == pytest.approx([0, 1, np.nan, 3], nan_ok=True)
+
+
 def frames_of(root: Path, pattern: str = "images/frame_0000{}.png") -> Path:
     for number, picture in enumerate(pan(1, 4)):
         save(root / pattern.format(number), picture)
