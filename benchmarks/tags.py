@@ -12,6 +12,7 @@ Cost: about one CPU minute.
 from __future__ import annotations
 
 import tempfile
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def main(
                 score = learned(data, Path(folder, f"run-{share:g}-{d:g}"), d, steps, seed)
                 gain = score.score - score.constant
                 clean.setdefault(d, gain)
-                row += f"{score.score:>12.3f}{gain / clean[d]:>7.0%}"
+                row += f"{score.score:>12.3f}{gain / (clean[d] or nan):>7.0%}"
             print(row, flush=True)
     print(f"commonest word {score.constant:.3f}; {score.frames} held-out pictures")
 
@@ -97,8 +98,9 @@ def write(path: Path, photos: int, wrong: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind = rng.integers(len(KINDS), size=photos)
     images = np.stack([drawn(KINDS[k], rng) for k in kind])
-    commit(path / "clean", images, kind)
-    loader = Loader(read_catalogue([str(path / "clean")], [], 1), (), LoaderConfig(held_out=HELD_OUT), seed)
+    clean = path.with_name(f"{path.name}-clean")
+    commit(clean, images, kind)
+    loader = Loader(read_catalogue([str(clean)], [], 1), (), LoaderConfig(held_out=HELD_OUT), seed)
     learned = np.flatnonzero(~loader.held)
     told = kind.copy()
     some = rng.permutation(learned)[: round(wrong * len(learned))]
