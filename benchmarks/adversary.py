@@ -31,7 +31,7 @@ from freelabels.train.run.trainer import fit
 
 SIZE, HELD_OUT = 64, 0.3
 TASKS = ("edges", "normals")
-WEIGHTS = {"reversal": 1.0, "lsgan": 1.0, "ridge": 0.6}
+WEIGHTS = {"refiner": 1.0, "reversal": 1.0, "lsgan": 1.0, "ridge": 0.6}
 COLUMNS = ("domain probe", *(f"{task} {domain}" for task in TASKS for domain in ("synthetic", "real")))
 
 
@@ -57,7 +57,7 @@ def make_datasets(folder: Path, seed: int, clips: int, gap: float) -> tuple[list
 
 
 def main(
-    names: tuple[str, ...] = ("none", "fourier", "reversal", "lsgan", "ridge"),
+    names: tuple[str, ...] = ("none", "fourier", "refiner", "reversal", "lsgan", "ridge"),
     steps: int = 700,
     seeds: tuple[int, ...] = (0,),
     weight: float | None = None,

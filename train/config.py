@@ -84,7 +84,7 @@ class AdversaryConfig:
     """Which adversary, how strong, and where."""
 
     name: str = "none"
-    """none, reversal, lsgan, multilevel, cdan, ridge, coral, mmd or fourier."""
+    """none, reversal, lsgan, multilevel, cdan, ridge, coral, mmd, fourier or refiner."""
     weight: float = 0.1
     """Strength at the end of the ramp, against the tasks' sum."""
     stage: int = -1
@@ -95,6 +95,8 @@ class AdversaryConfig:
     """Past features that the judge is shown again (lsgan, ridge)."""
     penalty: float = 0.03
     """Of the judge's weights, against features of unit spread (ridge)."""
+    keep: float = 1.0
+    """How strongly a refined image is held to its render (refiner)."""
     band: float = 0.02
     """Half the side of the swapped low frequencies, as a share of the image (fourier)."""
 

@@ -22,7 +22,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.objective.learner import prepare
+from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.probing.probe import probe
 from freelabels.train.run.evaluate import Score, evaluate
 from freelabels.train.run.labelling import turn
@@ -35,7 +35,7 @@ from freelabels.train.tasks.tasks import tasks
 
 SHARD = 64
 MARGIN = 2.25  # how much larger photos are stored than they are seen
-VERSIONS = 4  # of labels that a task makes for itself
+VERSIONS = 2  # of labels that a task makes for itself
 SHARE = 0.15  # of the photos that are kept from such a task, which knows labels of its own photos alone
 NEVER = 1_000_000
 LEAST = 32  # side of the smallest images that the trunk takes
@@ -77,7 +77,9 @@ def main(
     elif not train.exists():
         write_dataset(train, 0, min(photos, 256), stored, frames=1, labels=())
         write_dataset(held, 0, min(scored, 64), stored, frames=1, seed=1, labels=())
-    names = only or tuple(n for n, t in tasks().items() if not t.needs.fields and t.needs.frames == 1)
+    names = only or tuple(
+        n for n, t in tasks().items() if not t.needs.fields and t.needs.frames == 1 and n != "tags"
+    )
     print(f"{'task':18}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'CPU s':>7}  measure")
     for name in names:
         row = folder / "rows" / f"{name}.json"
@@ -132,6 +134,7 @@ def measured(task: Task, config: TrainConfig, megapixels: float, train: Path, he
 
 def fitted(task: Task, config: TrainConfig, megapixels: float, train: Path) -> TrainConfig:
     """Frames of which the task cuts views that the trunk takes, and steps that show the trunk that many pixels."""
+    whole = config.loader.size
     if isinstance(task, Online):
         config = replace(config, loader=replace(config.loader, held_out=SHARE))
         samples, views, side = config.loader.batch, 1, config.loader.size
@@ -140,18 +143,25 @@ def fitted(task: Task, config: TrainConfig, megapixels: float, train: Path) -> T
         if side < LEAST:
             config = replace(config, loader=replace(config.loader, size=2 * config.loader.size))
             samples, views, side = asked_of(task, config, train)
-    steps = max(1, round(megapixels * 1e6 / (samples * views * max(side, LEAST) ** 2)))
-    every = (f"{task.name}.every={max(1, steps // VERSIONS)}",) if isinstance(task, Online) else ()
+    pixels = views * max(side, LEAST) ** 2
+    if not task.compares:  # no more pixels a step than of whole frames, so that no task takes fewer steps
+        samples = min(samples, max(1, samples * whole**2 // pixels))
+    config = replace(config, loader=replace(config.loader, batch=samples))
+    steps = max(1, round(megapixels * 1e6 / (samples * pixels)))
+    every = (f"{task.name}.every={-(-steps // VERSIONS)}",) if isinstance(task, Online) else ()
     return replace(config, steps=steps, set=every)
 
 
 def asked_of(task: Task, config: TrainConfig, train: Path) -> tuple[int, int, int]:
-    """Samples of a batch, views of each, and their side."""
+    """Samples of a batch, how many views of each the trunk sees (a generator's twice), and their side."""
     loader = Loader(read_catalogue([str(train)], [], 1), (), config.loader, config.seed)
-    asked = prepare({task.name: task}, next(iter(loader.batches(0, 1)))).asked[task.name]
+    learner = Learner({task.name: task}, config)
+    with torch.no_grad():
+        told = learner.predict(prepare(learner.tasks, next(iter(loader.batches(0, 1)))))
+    asked = told.asked[task.name]
     assert asked.images is not None
     samples, views, _, _, side = asked.images.shape
-    return samples, views, side
+    return samples, views + (0 if asked.held is None else asked.held.shape[1]), side
 
 
 @torch.no_grad()

@@ -84,7 +84,8 @@ def sample_clips(task: Online, made: Learner, seed: int) -> Clips:
         embedded = embedded if described is None else described
     features = embedded.numpy()
     number = np.arange(CLIPS)
-    return Clips(features, (number // 2).astype(np.uint64), number % 5 != 4)
+    words = [("picture", f"kind{'abcdefghijkl'[n // 16]}") for n in range(CLIPS)]
+    return Clips(features, (number // 2).astype(np.uint64), number % 5 != 4, words)
 
 
 def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:

@@ -104,8 +104,8 @@ def plain(image: Tensor, draw: Draw) -> Tensor:
 
 
 CASES = {
-    "a lens's shift of colours tells context": (ContextPrediction(), ContextInColour(), chromatic, 50),
-    "brightness tells context": (ContextPrediction(), ContextInColour(), vignette, 30),
+    "a lens's shift of colours tells context": (ContextPrediction(), ContextInColour(), chromatic, 15),
+    "brightness tells context": (ContextPrediction(), ContextInColour(), vignette, 10),
     "brightness tells the order of tiles": (Jigsaw(orders=4), JigsawUnlevelled(orders=4), vignette, 15),
 }
 
@@ -123,5 +123,5 @@ def test_a_planted_cue_leads_nowhere_and_would_without_the_guard(case: str) -> N
 
 @pytest.mark.slow
 def test_noise_alone_tells_nothing() -> None:
-    found, error = accuracy(ContextInColour(), nothing, 30)
+    found, error = accuracy(ContextInColour(), nothing, 10)
     assert abs(found - 1 / 8) < 4 * error

@@ -155,6 +155,40 @@ def test_the_ramp_is_part_of_the_state() -> None:
     assert {"pool", "pooled_domain"} <= set(made("lsgan").state_dict())
 
 
+def test_a_refiner_begins_with_the_render_and_tasks_do_not_train_it() -> None:
+    refiner = made("refiner", width=16)
+    images = torch.randint(0, 256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    shown = refiner.images(images, DOMAIN)
+    assert torch.equal(shown, images.float()) and not shown.requires_grad
+
+
+@pytest.mark.slow
+def test_a_refiner_brings_renders_to_the_real_look_and_is_held_to_them() -> None:
+    """Real frames are darker here; a pattern that only renders tell apart must stay."""
+    found = {}
+    for keep in (0.3, 100.0):
+        refiner = made("refiner", width=16, weight=1.0, keep=keep)
+        solver = torch.optim.Adam(refiner.parameters(), 3e-3)
+        for step in range(80):
+            images = frames(step)
+            refiner.images(images, DOMAIN)
+            refiner([torch.zeros(6, 1, 1, 1)], PREDICTIONS, DOMAIN).backward()
+            solver.step()
+            solver.zero_grad()
+        images = frames(1000)
+        shown = refiner.eval().images(images, DOMAIN)
+        assert torch.equal(shown[:3], images[:3]) and torch.equal(shown, shown.round())
+        found[keep] = float((shown - images)[3:].mean())
+    assert found[0.3] < -20  # of the 60 that they differ by
+    assert abs(found[100.0]) < 5
+
+
+def frames(seed: int) -> Tensor:
+    """Noise, renders 60 levels brighter."""
+    grain = 20 * torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return (90 + 60 * DOMAIN.view(-1, 1, 1, 1) + grain).clamp(0, 255).round()
+
+
 def test_fourier_gives_the_real_amplitude_and_keeps_the_phase() -> None:
     content, style = torch.rand(2, 3, 32, 32) * 255, torch.rand(2, 3, 32, 32) * 100
     swapped = swap_amplitudes(content, style, 0.04)

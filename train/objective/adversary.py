@@ -15,6 +15,7 @@ from freelabels.train.objective.adversaries.base import Adversary, NoAdversary
 from freelabels.train.objective.adversaries.discrepancy import Coral, MaximumMeanDiscrepancy
 from freelabels.train.objective.adversaries.fourier import FourierSwap
 from freelabels.train.objective.adversaries.least_squares import LeastSquares
+from freelabels.train.objective.adversaries.refiner import Refined
 from freelabels.train.objective.adversaries.reversal import Conditional, MultiLevel, Reversal
 from freelabels.train.objective.adversaries.ridge import Ridge
 
@@ -28,6 +29,7 @@ ADVERSARIES: dict[str, type[Adversary]] = {
     "coral": Coral,
     "mmd": MaximumMeanDiscrepancy,
     "fourier": FourierSwap,
+    "refiner": Refined,
 }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader, to_device
+from freelabels.train.data.words import words_of
 from freelabels.train.model import ranks
 from freelabels.train.model.network import Model
 from freelabels.train.objective.learner import Learner
@@ -87,6 +88,10 @@ def _renew(state: RunState, name: str, task: Online, labels: Labels) -> None:
 @torch.no_grad()
 def gather(state: RunState, name: str, task: Online) -> Clips | None:
     """One frame a clip as the averaged model sees it; each rank sees a share, rank 0 gets all, others None."""
+    windows, learned = state.catalogue.windows, ~state.loader.held
+    if not task.looks:
+        nothing = np.empty((len(windows.group), 0), np.float32)
+        return None if ranks.rank() else Clips(nothing, windows.group, learned, words_of(windows))
     model = cast(Model, copy.deepcopy(state.ema.module))
     buffers = ranks.of_first(dict(model.named_buffers()) if ranks.rank() == 0 else None)
     for key, buffer in model.named_buffers():  # running statistics are each rank's own
@@ -98,7 +103,7 @@ def gather(state: RunState, name: str, task: Online) -> Clips | None:
     features = np.empty((sum(len(part) for part in parts), mine.shape[1]), np.float32)
     for k, part in enumerate(parts):
         features[k :: len(parts)] = part
-    return Clips(features, state.catalogue.windows.group, ~state.loader.held)
+    return Clips(features, windows.group, learned)
 
 
 def embedded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,17 @@ from freelabels.train.tasks.losses import EPSILON
 WINDOWS = 256  # of each split
 
 
-def separability(backbone: Backbone, loader: Loader, stage: int, device: torch.device) -> float | None:
+Shown = Callable[[Tensor, Tensor], Tensor]
+"""Images (N, 3, H, W) and their domains (N,) → the images that the network is shown."""
+
+
+def separability(
+    backbone: Backbone,
+    loader: Loader,
+    stage: int,
+    device: torch.device,
+    shown: Shown = lambda image, _: image,
+) -> float | None:
     """Balanced accuracy on held-out clips of a probe trained on the others; None if a domain has none."""
     splits = []
     for runs in (~loader.held, loader.held):
@@ -25,20 +35,26 @@ def separability(backbone: Backbone, loader: Loader, stage: int, device: torch.d
         domain = torch.tensor([window.domain for window in windows])
         if len(set(domain.tolist())) < 2:
             return None
-        splits.append((pooled(backbone, loader, windows, stage, device), domain))
+        splits.append((pooled(backbone, loader, windows, stage, device, shown), domain))
     return domain_probe(*splits[0], *splits[1])
 
 
 @torch.no_grad()
 def pooled(
-    backbone: Backbone, loader: Loader, windows: Sequence[Window], stage: int, device: torch.device
+    backbone: Backbone,
+    loader: Loader,
+    windows: Sequence[Window],
+    stage: int,
+    device: torch.device,
+    shown: Shown,
 ) -> Tensor:
     """Mean and spread (n, 2 C) over places of a stage's features, of each window's first frame."""
     backbone.eval()
     parts = []
     for k in range(0, len(windows), loader.config.batch):
         batch = loader.centred(windows[k : k + loader.config.batch])
-        parts.append(pooled_statistics(backbone(batch["image"][:, 0].to(device))[stage]).cpu())
+        image = shown(batch["image"][:, 0].to(device), batch["domain"].to(device))
+        parts.append(pooled_statistics(backbone(image)[stage]).cpu())
     return torch.cat(parts)
 
 

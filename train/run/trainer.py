@@ -100,7 +100,7 @@ def _loop(state: RunState, log: Log, stop: threading.Event, on_step: OnStep | No
             number = state.step + 1
             reporting = number % config.log_every == 0 or number == config.steps
             turn(state, log.say)
-            learner.measure = reporting and config.adversary.name not in ("none", "fourier")
+            learner.measure = reporting and config.adversary.name not in ("none", "fourier", "refiner")
             facts = step(state, [next(batches) for _ in range(config.accumulate)])
             log.tick(number)
             if reporting:
@@ -132,7 +132,8 @@ def _conclude(state: RunState, log: Log, speed: Mapping[str, float]) -> TrainSum
     scores = tuple(score.as_dict() for score in _show(state, log))
     with state.averaged():
         backbone, stage = state.learner.model.backbone, config.adversary.stage
-        domains = separability(backbone, state.loader, stage, state.device)
+        shown = state.learner.adversary.images
+        domains = separability(backbone, state.loader, stage, state.device, shown)
     if domains is not None:
         log.say(f"a fresh probe on frozen features tells the domains apart in {domains:.1%} of cases")
     summary = TrainSummary(run, state.step, True, scores, domains, **speed)

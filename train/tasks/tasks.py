@@ -63,6 +63,7 @@ from freelabels.train.tasks.space.deep_perm_net import DeepPermNet
 from freelabels.train.tasks.space.improve_context import ImproveContext
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.rotation import Rotation
+from freelabels.train.tasks.tags import Tags
 from freelabels.train.tasks.whole_images import WHOLE_IMAGES
 
 BUILT_IN: tuple[Task, ...] = (
@@ -97,6 +98,7 @@ BUILT_IN: tuple[Task, ...] = (
     GraphConstraint(),
     PredictNoise(),
     Boosting(),
+    Tags(),
     *IN_TIME,
     FlowNet(),
     FlowNet2(),

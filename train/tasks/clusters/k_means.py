@@ -10,17 +10,21 @@ from freelabels.ground.errors import UserError
 Points = NDArray[np.float32]
 ROUNDS = 25  # at most
 ROWS = 1 << 14  # whose distances to all centres are held at a time
+FEW, LEAST = 40, 16  # fitted rows to a component, components that are kept however few rows there are
 EPSILON = 1e-6
 
 
 def whitened(features: Points, fitted: NDArray[np.bool_], most: int = 256) -> Points:
-    """Unit vectors (n, ≤ most): the principal components of the fitted rows, each scaled to spread 1."""
+    """Unit vectors (n, ≤ most): the principal components of the fitted rows, each scaled to spread 1.
+
+    At most one for every `FEW` rows, since what few rows show beyond that is noise, which scaling makes loud.
+    """
     some = features[fitted].astype(np.float64)
     mean = some.mean(0)
     values, vectors = np.linalg.eigh(
         np.cov(some - mean, rowvar=False, bias=True).reshape(2 * (some.shape[1],))
     )
-    kept = np.argsort(-values)[: min(most, len(some) - 1)]
+    kept = np.argsort(-values)[: min(most, max(LEAST, len(some) // FEW), len(some) - 1)]
     kept = kept[values[kept] > EPSILON * max(float(values.max()), 1e-30)]
     turn = vectors[:, kept] / np.sqrt(values[kept])
     return unit(((features - mean) @ turn).astype(np.float32))

@@ -48,8 +48,8 @@ class ColorfulColorization(Task):
         return len(ab_bins())
 
     def head(self, shape: Shape) -> nn.Module:
-        """One layer, and one number a bin."""
-        return nn.Sequential(block(shape.width, shape.width), nn.Conv2d(shape.width, self.classes, 1))
+        """One layer, and one number a bin, which begins at how often that colour will be asked."""
+        return bins_head(shape.width, chances() * self.rarity())
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """The image's luma three times; target: its mean a and b at stride 4."""
@@ -87,10 +87,25 @@ class ColorfulColorization(Task):
 
     def rarity(self) -> Tensor:
         """(bins,) weights, 1 on average over the distribution of colours."""
-        chance = torch.exp(-ab_bins().norm(dim=1) / SCALE)
-        chance = chance / chance.sum()
+        chance = chances()
         weight = 1 / ((1 - self.mix) * chance + self.mix / len(chance))
         return weight / (chance * weight).sum()
+
+
+def chances() -> Tensor:
+    """How often each bin (bins,) is taken to come in natural images."""
+    return torch.softmax(-ab_bins().norm(dim=1) / SCALE, 0)
+
+
+def bins_head(width: int, prior: Tensor) -> nn.Sequential:
+    """One layer, and logits that begin near those of a distribution (bins,).
+
+    From zero an optimiser that moves a number by the learning rate a step takes hundreds of them to get there.
+    """
+    last = nn.Conv2d(width, len(prior), 1)
+    with torch.no_grad():
+        last.bias.copy_(prior.log())  # type: ignore[union-attr]
+    return nn.Sequential(block(width, width), last)
 
 
 def expected(logits: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import STRIDE, Shape, block
 from freelabels.train.tasks.colour.colourful import (
+    bins_head,
+    chances,
     colour_figures,
     colour_summary,
     coloured,
@@ -21,7 +23,7 @@ from freelabels.train.tasks.colour.colourful import (
     expected,
     without_colour,
 )
-from freelabels.train.tasks.colour.lab import ab_bins, lab, nearest_bins
+from freelabels.train.tasks.colour.lab import lab, nearest_bins
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, first
 from freelabels.train.tasks.contract.views import LEVEL
@@ -34,7 +36,7 @@ class Heads(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.colour = nn.Sequential(block(width, width), nn.Conv2d(width, len(ab_bins()), 1))
+        self.colour = bins_head(width, chances())
         self.light = nn.Sequential(block(width, width), nn.Conv2d(width, LEVELS, 1))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,12 +20,14 @@ class Clips:
     """What labels are made of: one frame of each of n clips, those that are held out too.
 
     features: float32 (n, d), what `Online.embed` or `describe` made of it. group: uint64 (n,), equal for clips
-    that must not be taken for two (one source). learned: bool (n,), whether training sees the clip.
+    that must not be taken for two (one source). learned: bool (n,), whether training sees the clip. words: what
+    came with each clip, in small letters, each once.
     """
 
     features: NDArray[np.float32]
     group: NDArray[np.uint64]
     learned: NDArray[np.bool_]
+    words: Sequence[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class Online(Task):
 
     A version is made of one frame of each clip, which the averaged model sees in evaluation mode, or of what is
     stored beside it (`describe`); it is written to the run's book before it is used. Subclasses have a parameter
-    `every`.
+    `every`. One that `looks` at nothing makes its labels of the words that came with the clips; its features are
+    empty.
     """
 
     every: int
+    looks: bool = True
 
     def look(self, images: Tensor) -> Tensor:
         """Frames (N, 3, S, S), uint8, as the trunk is shown them; here as they are."""
