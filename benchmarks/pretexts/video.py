@@ -17,7 +17,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from freelabels.train.run.state import RunState, begin
 from freelabels.train.run.step import step
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.prediction.video_colorization import VideoColorization
 from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
 
 HELD_OUT = 0.25  # of the clips
@@ -172,18 +173,24 @@ def _loader(real: str, state: RunState) -> Loader:
 def scored(state: RunState, loader: Loader) -> dict[str, Any]:
     """The score on held-out clips, and by how many standard errors over clips it beats the trivial one."""
     [task] = state.learner.tasks.values()
-    kept, clips = [], []
+    kept, clips, carried = [], [], []
     for batch in held_out(loader):
         inputs = prepare(state.learner.tasks, to_device(batch, CPU), state.learner.labels)
         told = state.learner.predict(inputs)
         columns = task.keep(told.answers[task.name], told.asked[task.name])
         counts = columns[-1] > 0
+        if isinstance(task, VideoColorization):
+            carried.append(task.carried(told.answers[task.name], told.asked[task.name])[counts])
         kept.append([column[counts] for column in columns])
         rows = len(counts) // len(batch["clip"])
         clips.append(batch["clip"].repeat_interleave(rows)[counts])
-    columns = [torch.cat(column) for column in zip(*kept, strict=True)]
-    score, trivial, _ = task.summary(columns)
-    return {"score": score, "trivial": trivial, "gap": gap(task, columns, torch.cat(clips))}
+    whole = [torch.cat(column) for column in zip(*kept, strict=True)]
+    score, trivial, _ = task.summary(whole)
+    found: dict[str, Any] = {"score": score, "trivial": trivial, "gap": gap(task, whole, torch.cat(clips))}
+    if carried:
+        masks = torch.cat(carried)
+        found["carried"] = masks[masks.isfinite().all(1)].mean(0).tolist()
+    return found
 
 
 def held_out(loader: Loader) -> Iterator[Batch]:
@@ -197,13 +204,13 @@ def held_out(loader: Loader) -> Iterator[Batch]:
         yield loader.centred(chosen[k : k + loader.config.batch])
 
 
-def gap(task: Task, columns: list[torch.Tensor], clips: torch.Tensor) -> float | None:
+def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
     """Mean difference over its standard error, both over clips; None where a task scores no samples."""
     figures = columns[0]
     if len(columns) != 2 or figures.ndim != 2 or figures.shape[1] != 2:
         return None
     better = (figures[:, 0] - figures[:, 1]) * (1 if task.measure.higher_is_better else -1)
-    means = torch.stack([better[clips == clip].mean() for clip in clips.unique()])
+    means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
     if len(means) < 2:
         return None
     error = float(means.std()) / math.sqrt(len(means))
@@ -215,4 +222,7 @@ def line(facts: dict[str, Any]) -> str:
     told = "" if facts["gap"] is None else f"{facts['gap']:.1f}"
     real = f"{facts['real']['score']:.3f}" if facts["real"] else ""
     numbers = f"{facts['lines']:>6}{facts['score']:>9.3f}{facts['trivial']:>9.3f}{told:>7}{real:>9}"
-    return f"{facts['task']:20}{numbers}{facts['seconds']:>7}  {facts['measure']}"
+    more = (
+        "; IoU of masks carried {:.3f}, left {:.3f}".format(*facts["carried"]) if "carried" in facts else ""
+    )
+    return f"{facts['task']:20}{numbers}{facts['seconds']:>7}  {facts['measure']}{more}"
