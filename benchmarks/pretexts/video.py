@@ -40,7 +40,7 @@ from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
 
 HELD_OUT = 0.25  # of the clips
 FRAMES, MARGIN = 16, 1.5  # of a clip; how much larger it is stored than seen
-WINDOWS = 4  # of each held-out clip
+WINDOWS = 8  # of each held-out clip
 TRIED = 3  # steps by which the cost of one is told
 NEVER = 1_000_000
 CPU = torch.device("cpu")
