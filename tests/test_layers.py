@@ -46,6 +46,7 @@ LAYERS = {
         "tasks.generation",
         "tasks.time",
         "tasks.sound",
+        "tasks.prediction",
         "tasks",
         "objective.adversaries",
         "objective",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.pretexts import __doc__ as about
+from benchmarks.pretexts import video
 from benchmarks.tools.command import run
 from benchmarks.tools.shapes import write_dataset
 from freelabels.generators.contract.geometry import intrinsics
@@ -267,4 +269,8 @@ def square(path: Path, size: int) -> np.ndarray[Any, Any]:
 
 
 if __name__ == "__main__":
-    run(main, about)
+    if sys.argv[1:2] == ["video"]:
+        del sys.argv[1]
+        run(video.main, video.__doc__)
+    else:
+        run(main, about)

@@ -29,11 +29,9 @@ MOVING = {
 IN_TIME = {
     *("Shuffle & Learn", "LSTMPermute", "OPN", "O3N", "Arrow of Time", "Video Jigsaw", "3DRotNet"),
     *("Cubic Puzzles", "Ranking", "Temporal Coherence"),
+    *("Un-LSTM", "ConvLSTM", "MCNet", "LSTMDynamics", "Video Colorization"),
 }
-IN_TIME_MISSING = {
-    *("RL", "Transitive", "Un-LSTM", "ConvLSTM", "MCNet", "LSTMDynamics", "Video Colorization"),
-    *("VideoGAN", "MocoGAN", "TemporalGAN"),
-}
+IN_TIME_MISSING = {"RL", "Transitive", "VideoGAN", "MocoGAN", "TemporalGAN"}
 HEARD = {"LookListenLearn", "AmbientSound"}
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.prediction.conv_lstm import ConvLSTMPrediction
+from freelabels.train.tasks.prediction.lstm_dynamics import LSTMDynamics
+from freelabels.train.tasks.prediction.mcnet import MCNet
+from freelabels.train.tasks.prediction.un_lstm import UnLSTM
+from freelabels.train.tasks.prediction.video_colorization import VideoColorization
 from freelabels.train.tasks.time.arrow_of_time import ArrowOfTime
 from freelabels.train.tasks.time.cubic_puzzles import CubicPuzzles
 from freelabels.train.tasks.time.lstm_permute import LSTMPermute
@@ -25,4 +30,9 @@ IN_TIME: tuple[Task, ...] = (
     CubicPuzzles(),
     Ranking(),
     TemporalCoherence(),
+    UnLSTM(),
+    ConvLSTMPrediction(),
+    MCNet(),
+    LSTMDynamics(),
+    VideoColorization(),
 )

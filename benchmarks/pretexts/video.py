@@ -1,0 +1,228 @@
+"""What tasks that learn from time learn from rendered clips at equal CPU time: scores on clips kept from them.
+
+    python -m benchmarks.pretexts video                                     renders once, then trains each task
+    python -m benchmarks.pretexts video --only shuffle_learn opn --seconds 150
+    python -m benchmarks.pretexts video --renders DATASET --real DATASET    those clips; scores on real ones beside
+
+Each trains a resnet18 (or r3d_18 with a quarter of its channels) for as many CPU seconds. The score is beside
+the trivial answer; gap is their difference in standard errors, over clips, as windows of one clip depend on each
+other. Rows that are finished are kept in --out, so that the same command goes on.
+
+Cost: rendering about ten minutes, then two minutes and a half a task.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from freelabels.pipeline.work.runner import Cluster
+from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.data.catalogue import by_domain, read_catalogue
+from freelabels.train.data.loader import Batch, Loader, to_device
+from freelabels.train.objective.learner import prepare
+from freelabels.train.run.labelling import turn
+from freelabels.train.run.state import RunState, begin
+from freelabels.train.run.step import step
+from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.labelled import Labelled
+from freelabels.train.tasks.prediction.video_colorization import VideoColorization
+from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
+
+HELD_OUT = 0.25  # of the clips
+FRAMES, MARGIN = 16, 1.5  # of a clip; how much larger it is stored than seen
+WINDOWS = 8  # of each held-out clip
+TRIED = 3  # steps by which the cost of one is told
+NEVER = 1_000_000
+CPU = torch.device("cpu")
+
+
+def main(
+    out: str = "runs/pretexts-video",
+    only: tuple[str, ...] = (),
+    seconds: float = 150.0,
+    renders: str = "",
+    real: str = "",
+    clips: int = 96,
+    size: int = 64,
+    batch: int = 32,
+    backbone: str = "resnet18",
+    settings: tuple[str, ...] = (),
+) -> None:
+    """Measure and print.
+
+    Args:
+        out: Folder of the runs and of the finished rows.
+        only: Tasks to measure; default: all that look at several frames of a clip and whose fields renders have.
+        seconds: CPU seconds of training of each.
+        renders: A dataset to train and to score on; default: clips that are rendered into --out.
+        real: A dataset of real clips, on which scores are told beside.
+        clips: How many are rendered; a quarter of them is kept for scores.
+        size: Side of the frames, pixels.
+        batch: Samples of a step; a third of it where they are clips.
+        backbone: The timm model.
+        settings: Parameters of tasks, NAME.PARAMETER=VALUE.
+    """
+    torch.set_num_threads(1)
+    folder = Path(out)
+    data = renders or rendered(
+        folder / f"renders-{clips}-{round(size * MARGIN)}", clips, round(size * MARGIN)
+    )
+    known = read_catalogue(*by_domain([data]), 1)
+    fit = {n: t for n, t in tasks().items() if t.needs.frames > 1 and not isinstance(t, Labelled)}
+    names = only or tuple(
+        n for n, t in fit.items() if not lacking(t, known.has, known.names, 1, known.longest)
+    )
+    print(f"{'task':20}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'real':>9}{'CPU s':>7}  measure")
+    for name in names:
+        row = folder / "rows" / f"{name}.json"
+        if not row.exists():
+            config = TrainConfig(
+                tasks=(name,),
+                set=tuple(s for s in settings if s.startswith(f"{name}.")),
+                lr=2e-3,
+                ema=0.98,
+                precision="fp32",
+                device="cpu",
+                log_every=NEVER,
+                save_every=NEVER,
+                loader=LoaderConfig(
+                    size=size, batch=batch // 3 if tasks()[name].clips else batch, held_out=HELD_OUT
+                ),
+                model=ModelConfig(backbone, width=32, clip_share=0.25),
+            )
+            facts = measured(name, config, seconds, data, real, folder / "runs" / name)
+            row.parent.mkdir(parents=True, exist_ok=True)
+            row.write_text(json.dumps(facts, indent=1))
+        print(line(json.loads(row.read_text())), flush=True)
+
+
+def rendered(folder: Path, clips: int, size: int) -> str:
+    """A dataset of rendered clips, completed if it is there."""
+    from freelabels.pipeline.stages.render import RenderOptions, render
+
+    render(folder, clips, RenderOptions(seed=7, frames=FRAMES, size=(size, size)), cluster=Cluster(workers=0))
+    return str(folder)
+
+
+def measured(name: str, config: TrainConfig, seconds: float, data: str, real: str, out: Path) -> Any:
+    """Train one task and score it on clips that it never saw."""
+    sides = by_domain([data])
+    trial = begun(sides, out / "trial", replace(config, steps=1 + TRIED))
+    config = replace(config, steps=max(10, round(seconds / trained(trial))))
+    state = begun(sides, out / "whole", config)
+    began = time.process_time()
+    trained(state)
+    spent = time.process_time() - began
+    with state.averaged(), torch.no_grad():
+        state.learner.eval()
+        score = scored(state, state.loader)
+        beside = scored(state, _loader(real, state)) if real else None
+    task = state.learner.tasks[name]
+    return {
+        "task": name,
+        "system": task.system,
+        "lines": len(inspect.getsource(inspect.getmodule(type(task)) or inspect).splitlines()),
+        "steps": config.steps,
+        "seconds": round(spent),
+        "measure": f"{task.measure.name} ({task.trivial})",
+        "real": beside,
+        **score,
+    }
+
+
+def begun(sides: tuple[list[str], list[str]], out: Path, config: TrainConfig) -> RunState:
+    """A run at its first step, whatever is left there of another."""
+    for left in out.glob("**/*"):
+        if left.is_file():
+            left.unlink()
+    return begin(*sides, out, config, False, CPU)
+
+
+def trained(state: RunState) -> float:
+    """Take all steps; returns the CPU seconds of one, the first left out."""
+    began = 0.0
+    for number, loaded in enumerate(state.loader.batches(0, state.config.steps)):
+        if number == 1:
+            began = time.process_time()
+        turn(state, lambda sentence: None)
+        step(state, [loaded])
+    return (time.process_time() - began) / max(1, state.config.steps - 1)
+
+
+def _loader(real: str, state: RunState) -> Loader:
+    """All of a dataset, as held-out clips."""
+    chosen = state.learner.tasks
+    catalogue = read_catalogue(*by_domain([real]), 1)
+    loader = Loader(
+        catalogue, fields_of(chosen), state.config.loader, state.config.seed, reaches=reaches_of(chosen)
+    )
+    loader.held[:] = True
+    return loader
+
+
+def scored(state: RunState, loader: Loader) -> dict[str, Any]:
+    """The score on held-out clips, and by how many standard errors over clips it beats the trivial one."""
+    [task] = state.learner.tasks.values()
+    kept, clips, carried = [], [], []
+    for batch in held_out(loader):
+        inputs = prepare(state.learner.tasks, to_device(batch, CPU), state.learner.labels)
+        told = state.learner.predict(inputs)
+        columns = task.keep(told.answers[task.name], told.asked[task.name])
+        counts = columns[-1] > 0
+        if isinstance(task, VideoColorization):
+            carried.append(task.carried(told.answers[task.name], told.asked[task.name])[counts])
+        kept.append([column[counts] for column in columns])
+        rows = len(counts) // len(batch["clip"])
+        clips.append(batch["clip"].repeat_interleave(rows)[counts])
+    whole = [torch.cat(column) for column in zip(*kept, strict=True)]
+    score, trivial, _ = task.summary(whole)
+    found: dict[str, Any] = {"score": score, "trivial": trivial, "gap": gap(task, whole, torch.cat(clips))}
+    if carried:
+        masks = torch.cat(carried)
+        found["carried"] = masks[masks.isfinite().all(1)].mean(0).tolist()
+    return found
+
+
+def held_out(loader: Loader) -> Iterator[Batch]:
+    """Up to `WINDOWS` windows of each held-out clip, evenly spread, in batches."""
+    windows = loader.catalogue.windows
+    chosen = []
+    for run in np.flatnonzero(loader.held):
+        first, stop = int(windows.first[run]), int(windows.first[run + 1])
+        chosen += [windows[first + k * (stop - first) // WINDOWS] for k in range(min(WINDOWS, stop - first))]
+    for k in range(0, len(chosen), loader.config.batch):
+        yield loader.centred(chosen[k : k + loader.config.batch])
+
+
+def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
+    """Mean difference over its standard error, both over clips; None where a task scores no samples."""
+    figures = columns[0]
+    if len(columns) != 2 or figures.ndim != 2 or figures.shape[1] != 2:
+        return None
+    better = (figures[:, 0] - figures[:, 1]) * (1 if task.measure.higher_is_better else -1)
+    means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
+    if len(means) < 2:
+        return None
+    error = float(means.std()) / math.sqrt(len(means))
+    return float(means.mean()) / error if error else None
+
+
+def line(facts: dict[str, Any]) -> str:
+    """A row of the table."""
+    told = "" if facts["gap"] is None else f"{facts['gap']:.1f}"
+    real = f"{facts['real']['score']:.3f}" if facts["real"] else ""
+    numbers = f"{facts['lines']:>6}{facts['score']:>9.3f}{facts['trivial']:>9.3f}{told:>7}{real:>9}"
+    more = (
+        "; IoU of masks carried {:.3f}, left {:.3f}".format(*facts["carried"]) if "carried" in facts else ""
+    )
+    return f"{facts['task']:20}{numbers}{facts['seconds']:>7}  {facts['measure']}{more}"
