@@ -54,6 +54,8 @@ from freelabels.train.tasks.in_time import IN_TIME
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.similarity.simclr import SimCLR
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
+from freelabels.train.tasks.sound.audio_visual import AudioVisual
+from freelabels.train.tasks.sound.avts import AVTS
 from freelabels.train.tasks.sound.look_listen_learn import LookListenLearn
 from freelabels.train.tasks.space.arbitrary_jigsaw import ArbitraryJigsaw
 from freelabels.train.tasks.space.context_prediction import ContextPrediction
@@ -113,6 +115,8 @@ BUILT_IN: tuple[Task, ...] = (
     DFNet(),
     VisualOdometry(),
     LookListenLearn(),
+    AVTS(),
+    AudioVisual(),
     AmbientSound(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
