@@ -11,6 +11,9 @@ TEST_PACKAGES := chromium libatomic1
 CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 	"libusb-1.0.so.0", "libGL.so.1", "libEGL.so.1", "libgomp.so.1", "libX11.so.6")]
 
+# Hundreds of processes import the same libraries: where this is set, each of them would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup constraints system browser test test-benchmarks test-shortcuts quick test-python lint demo clean
 
 setup: $(VENV)/.ready

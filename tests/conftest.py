@@ -1,5 +1,6 @@
 """What all tests share: no Ray outlives a file of tests; those that render are skipped without PyBullet."""
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
@@ -8,6 +9,11 @@ import pytest
 
 from freelabels.generators.contract.detector import detectors
 from freelabels.ground.errors import UserError
+from tests.preloaded import Programs, preloaded
+
+# Programs that tests start import the same modules by the hundred: what one has compiled is there for the others.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
@@ -20,6 +26,13 @@ def no_ray_is_left() -> Iterator[None]:
     yield
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Starts Python programs that needn't load the large libraries."""
+    with preloaded() as found:
+        yield found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

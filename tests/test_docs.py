@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from tests.preloaded import Programs
 from tests.sources import moving_frames, write_video
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ LESS = {
     "freelabels label ": "freelabels label --size 96 ",
     "photos/ holiday.mp4 --out": "photos/ holiday.mp4 --workers 0 --out",  # the label before it starts Ray
     "freelabels render --": "freelabels render --workers 0 --",
+    "--preview ": "--size 64 --preview ",
     "--model.backbone resnet50": "--model.backbone test_resnet --steps 2 --loader.batch 4 --loader.size 64",
     "freelabels probe runs/first": "freelabels probe runs/first --rotation skip --seeds 1 --draws 1 --shots 1 "
     "--frames 8 --fields depth normals",
@@ -86,18 +88,21 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda p: p.name)
-def test_the_fences_of_a_page_run_one_after_the_other(page: Path, desk: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def test_the_fences_of_a_page_run_one_after_the_other(page: Path, desk: Path, programs: Programs) -> None:
+    (desk / "bin").mkdir(exist_ok=True)
+    programs.shim(desk / "bin" / "freelabels", str(Path(sys.executable).with_name("freelabels")))
+    path = os.pathsep.join([str(desk / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     for fence in fences(page):
         if fence.language in SHOWN or fence.not_run:
             continue
         text = fence.text
         for much, less in LESS.items():
             text = text.replace(much, less)
-        command = ["bash", "-euc", text] if fence.language == "sh" else [sys.executable, "-c", text]
-        done = subprocess.run(
-            command, cwd=desk, env={**os.environ, "PATH": path}, capture_output=True, text=True
-        )
+        if fence.language == "sh":
+            command, env = ["bash", "-euc", text], {**os.environ, "PATH": path}
+            done = subprocess.run(command, cwd=desk, env=env, capture_output=True, text=True)
+        else:
+            done = programs.run("-c", text, cwd=desk)
         assert done.returncode == 0, (
             f"{page.name}:{fence.line}\n{text}\n{done.stdout[-800:]}\n{done.stderr[-1500:]}"
         )

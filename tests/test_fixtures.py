@@ -6,8 +6,6 @@ that fails here means that somebody's dataset or run of that time can't be used 
 
 import hashlib
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import SCHEMA
 from freelabels.pipeline.stages.render import RENDER_VERSION
 from tests.pipeline.shards.test_s3 import server  # noqa: F401, a fixture
+from tests.preloaded import Programs
 
 DATA = Path(__file__).parent / "data"
 SOURCES = str(DATA / "sources")
@@ -68,14 +67,13 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     return [json.loads(line) for line in lines]
 
 
-def label(capsys: pytest.CaptureFixture[str], version: str, out: str, *more: str) -> dict[str, Any]:
+def label(programs: Programs, version: str, out: str, *more: str) -> dict[str, Any]:
     """The summary of labelling the sources as that version did."""
     [size, _] = STORED[version]["inspect"]["labelled"]["attributes"]["size"]
     labels = {STORE: ("--labels", "edges"), PACKED: ("--labels", "edges,regions")}.get(version, ())
     options = ("--out", out, "--size", str(size), *labels, *more, "--workers", "0")
     # In a process of its own: what other tests have registered or replaced must not be seen here.
-    again = [sys.executable, "-m", "freelabels", "label", SOURCES, *options, "--json"]
-    done = subprocess.run(again, capture_output=True, text=True)
+    done = programs.run("-m", "freelabels", "label", SOURCES, *options, "--json", cwd=Path.cwd())
     assert done.returncode == 0, done.stdout + done.stderr
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["summary"]
     return summary
@@ -153,10 +151,10 @@ def test_every_column_reads_as_it_was_written(version: str) -> None:
 
 @pytest.mark.slow
 def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
-    version: str, capsys: pytest.CaptureFixture[str]
+    version: str, capsys: pytest.CaptureFixture[str], programs: Programs
 ) -> None:
     before = digests("labelled")
-    summary = label(capsys, version, "labelled")
+    summary = label(programs, version, "labelled")
     # Each shard is given the saliency that no detector made then. The foreground of photos is made anew: what it
     # was is saliency now. The stereo shard, also given the depth that its baseline tells, is read and made anew.
     assert (summary["shards"], summary["made"], summary["failed"]) == (4, 4, 0)
@@ -170,17 +168,17 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
         changed = {column.removesuffix("_confidence") for column in columns if now[column] != columns[column]}
         assert changed <= (set() if name.startswith("video") else {"foreground"})
     again = shard_files("labelled")
-    assert label(capsys, version, "labelled")["made"] == 0
+    assert label(programs, version, "labelled")["made"] == 0
     assert shard_files("labelled") == again
 
 
 @pytest.mark.slow
 def test_updated_it_is_made_anew_and_then_left_alone(
-    version: str, capsys: pytest.CaptureFixture[str]
+    version: str, capsys: pytest.CaptureFixture[str], programs: Programs
 ) -> None:
     before = shard_files("labelled")
     stored = STORED[version]["columns"]["labelled"]
-    summary = label(capsys, version, "labelled", "--update")
+    summary = label(programs, version, "labelled", "--update")
     assert (summary["shards"], summary["made"], summary["failed"]) == (4, OUT_OF_DATE[version], 0)
     assert summary["refused"] == 1
     if not OUT_OF_DATE[version]:
@@ -198,7 +196,7 @@ def test_updated_it_is_made_anew_and_then_left_alone(
         kept = stored[name.removesuffix(".1") + ".0"]
         assert {column: columns[column] for column in FRAME_COLUMNS} == {c: kept[c] for c in FRAME_COLUMNS}
     assert_whole(capsys, "labelled", 4)
-    assert label(capsys, version, "labelled", "--update")["made"] == 0
+    assert label(programs, version, "labelled", "--update")["made"] == 0
 
 
 @pytest.mark.slow
@@ -261,7 +259,7 @@ def test_a_stored_run_gives_its_backbone_away(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_a_dataset_in_an_object_store_is_whole_and_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], programs: Programs
 ) -> None:
     unpack(STORE, tmp_path, monkeypatch)
     address = f"s3://bucket/{STORE}"
@@ -270,14 +268,14 @@ def test_a_dataset_in_an_object_store_is_whole_and_completed(
     assert_whole(capsys, address, 4)
     assert_figures(capsys, address, STORED[STORE]["inspect"]["labelled"])
     assert digests(address) == STORED[STORE]["columns"]["labelled"]
-    assert label(capsys, STORE, address)["made"] == 0
+    assert label(programs, STORE, address)["made"] == 0
     for path, data in objects.items():
         assert store.cat_file(f"{address}/{path}") == data
 
 
 @pytest.mark.slow
 def test_a_packed_dataset_is_whole_and_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], programs: Programs
 ) -> None:
     unpack(PACKED, tmp_path, monkeypatch)
     assert len(list(Path("labelled/shards").glob("*/*.pack"))) == 2 * 4  # each revision added labels
@@ -285,5 +283,5 @@ def test_a_packed_dataset_is_whole_and_left_alone(
     assert_figures(capsys, "labelled", STORED[PACKED]["inspect"]["labelled"])
     assert digests("labelled") == STORED[PACKED]["columns"]["labelled"]
     before = shard_files("labelled")
-    assert label(capsys, PACKED, "labelled")["made"] == 0
+    assert label(programs, PACKED, "labelled")["made"] == 0
     assert {name: data for name, data in shard_files("labelled").items() if name in before} == before

@@ -3,13 +3,12 @@
 import ast
 import runpy
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.tools.command import run_parts
-from tests.preloaded import RunModule, preloaded
+from tests.preloaded import Programs
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "benchmarks"
@@ -93,22 +92,16 @@ def test_help_shows_what_it_measures(
     assert first[:40] in capsys.readouterr().out
 
 
-@pytest.fixture(scope="module")
-def run_module() -> Iterator[RunModule]:
-    with preloaded() as run:
-        yield run
-
-
 @pytest.mark.benchmark
 @pytest.mark.slow
 @pytest.mark.timeout(290)
 @pytest.mark.parametrize(
     "command", [pytest.param(c, marks=pytest.mark.renders) if c in RENDERS else c for c in SMALLEST]
 )
-def test_it_runs_to_its_end(command: str, run_module: RunModule, tmp_path: Path) -> None:
+def test_it_runs_to_its_end(command: str, programs: Programs, tmp_path: Path) -> None:
     options, last = SMALLEST[command]
     name, *part = command.split()
-    done = run_module(f"benchmarks.{name}", *part, *options.format(folder=tmp_path).split(), folder=tmp_path)
+    done = programs.run("-m", f"benchmarks.{name}", *part, *options.format(folder=tmp_path).split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert last in done.stdout
 

@@ -15,6 +15,7 @@ import pytest
 import freelabels
 from freelabels.cli.main import COMMANDS, EXAMPLES, command, main
 from freelabels.cli.shell.parsing import options
+from tests.preloaded import Programs
 from tests.sources import write_photos
 
 COMMAND = [sys.executable, "-m", "freelabels"]
@@ -147,12 +148,12 @@ def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_costs_one_sentence_and_what_is_done_stays(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, tmp_path: Path, programs: Programs
 ) -> None:
     write_photos(tmp_path / "photos", 12)
     out = tmp_path / "out"
-    line = [*COMMAND, "label", tmp_path / "photos", "--out", out, "--shard-frames", "1", "--workers", "0"]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    line = ("label", tmp_path / "photos", "--out", out, "--shard-frames", "1", "--workers", "0")
+    process = programs.start("-m", "freelabels", *line)
     while not (out.exists() and freelabels.Dataset(out).shards_if_any()):
         assert process.poll() is None
         time.sleep(0.05)

@@ -1,8 +1,6 @@
 """An exported backbone is timm's again: plain timm loads it and gives the same features, bit for bit."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import export, trained_backbone
 from freelabels.train.run.trainer import fit
+from tests.preloaded import Programs
 
 SIZE = 64
 # As a user would who has timm and nothing of ours.
@@ -70,7 +69,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.slow
-def test_plain_timm_gives_the_same_features_in_a_fresh_process(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_plain_timm_gives_the_same_features_in_a_fresh_process(
+    runs: dict[str, Path], tmp_path: Path, programs: Programs
+) -> None:
     image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
     torch.save(image, tmp_path / "image.pt")
     orders = []
@@ -79,9 +80,7 @@ def test_plain_timm_gives_the_same_features_in_a_fresh_process(runs: dict[str, P
         assert path == tmp_path / name / "model.safetensors" and path.is_file()
         orders.append((name, str(tmp_path / name), {"img_size": SIZE} if "vit" in name else {}))
     arguments = [str(tmp_path / "image.pt"), json.dumps(orders), str(tmp_path / "features.pt")]
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = programs.run("-c", ELSEWHERE, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = torch.load(tmp_path / "features.pt")
     assert len(found) == 8

@@ -1,11 +1,8 @@
 """A run: it learns, it resumes bit for bit, its checkpoints are whole, and it says what is wrong."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +27,7 @@ from freelabels.train.export import trained_backbone
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.run.trainer import TrainSummary, fit
+from tests.preloaded import Programs
 
 SMALL = TrainConfig(
     steps=4,
@@ -89,7 +87,7 @@ def assert_bits_equal(a: Any, b: Any, path: str = "") -> None:
 
 @pytest.mark.kill
 def test_killed_and_resumed_is_bit_for_bit_the_same(
-    data: tuple[list[str], list[str]], tmp_path: Path
+    data: tuple[list[str], list[str]], tmp_path: Path, programs: Programs
 ) -> None:
     # Weights, optimiser, average, ramp, history pool, balance, position of the loader and random numbers.
     run(data, tmp_path / "whole", RESUMED)
@@ -103,13 +101,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
                 os.kill(os.getpid(), signal.SIGKILL)
         run({data!r}, Path({str(tmp_path / "killed")!r}), RESUMED, on_step=kill)
     """
-    root = Path(__file__).parents[2]
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-    )
+    ended = programs.run("-c", textwrap.dedent(script))
     assert ended.returncode == -signal.SIGKILL
     assert checkpoint.load(tmp_path / "killed" / checkpoint.CHECKPOINT)["step"] == 20
     run(data, tmp_path / "killed", RESUMED, resume=True)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -45,10 +44,12 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
+from freelabels.train.data.open_shards import OpenShards
 from freelabels.train.run.trainer import fit
 from tests.object_store import Proxy, every, s3_server
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 from tests.pipeline.viewer.test_page import ask
+from tests.preloaded import Programs
 from tests.sources import moving_frames, write_photos, write_video
 
 pytestmark = pytest.mark.slow
@@ -295,7 +296,9 @@ UPLOADERS = textwrap.dedent(
 
 
 @pytest.mark.kill
-def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: str, tmp_path: Path) -> None:
+def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(
+    root: str, tmp_path: Path, programs: Programs
+) -> None:
     dataset = Dataset.create(root, {}, "folders")
     seen: set[str] = set()
     stop = threading.Event()
@@ -314,19 +317,18 @@ def test_a_commit_is_never_seen_half_done_and_a_killed_upload_not_at_all(root: s
             read_new(watched)
 
     np.savez(tmp_path / "columns.npz", **some_columns())
-    command = [sys.executable, "-c", UPLOADERS, root, str(tmp_path / "columns.npz")]
     rng = np.random.default_rng()
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(look)
         try:
-            with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as parent:
-                assert parent.stdout is not None
-                for child in parent.stdout.readline().split():
-                    waited = len(seen)
-                    while len(seen) == waited and not watching.done():
-                        time.sleep(0.01)
-                    time.sleep(0.3 * rng.random())
-                    os.kill(int(child), signal.SIGKILL)
+            parent = programs.start("-c", UPLOADERS, root, tmp_path / "columns.npz")
+            for child in parent.line().split():
+                waited = len(seen)
+                while len(seen) == waited and not watching.done():
+                    time.sleep(0.01)
+                time.sleep(0.3 * rng.random())
+                os.kill(int(child), signal.SIGKILL)
+            parent.communicate()
             time.sleep(0.5)
         finally:
             stop.set()
@@ -486,6 +488,21 @@ def test_the_columns_of_a_window_are_asked_for_at_the_same_time(
         )  # the dataset's record and the shard's come first
     for column, values in columns.items():
         np.testing.assert_array_equal(found[column], values[1:3])
+
+
+def test_a_reader_asks_for_a_datasets_own_record_once(
+    root: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Dataset.create(root, {})
+    names = [commit(dataset, f"video-{number}", seed=number) for number in range(3)]
+    with Proxy(server) as proxy:
+        through(proxy, monkeypatch)
+        shards = OpenShards(most=2)
+        for name in names:
+            with shards.opened(root, name):
+                pass
+        shards.close()
+        assert proxy.requests == {"GET": 1 + len(names)}
 
 
 # --- failures -----------------------------------------------------------------------------------------------

@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset, NotADataset
 from freelabels.pipeline.storage.local import ABANDONED, STAGING, LocalStorage
+from tests.preloaded import Programs
 
 ROWS, HEIGHT, WIDTH = 5, 24, 32
 
@@ -255,7 +256,7 @@ def test_a_dataset_keeps_the_size_it_began_with(dataset: Dataset) -> None:
 
 
 @pytest.mark.kill
-def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) -> None:
+def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset, programs: Programs) -> None:
     script = textwrap.dedent(
         """
         import sys, numpy as np
@@ -274,17 +275,12 @@ def test_a_writer_killed_at_any_instant_leaves_all_or_nothing(dataset: Dataset) 
     here = str(Path(__file__).parents[3])
     survivors: set[str] = set()
     for attempt in range(4):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", script, str(dataset.path), here], stdout=subprocess.PIPE, cwd=here
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        try:
+        writer = programs.start("-c", script, dataset.path, here)
+        assert writer.line() == "ready"
+        with suppress(subprocess.TimeoutExpired):
             writer.wait(timeout=0.15 + 0.11 * attempt)
-        except subprocess.TimeoutExpired:
-            os.kill(writer.pid, 9)
-        writer.wait()
-        writer.stdout.close()
+        writer.kill()
+        writer.communicate()
         found = set(dataset.shards())
         assert survivors <= found
         survivors = found

@@ -2,8 +2,6 @@
 
 import contextlib
 import random
-import subprocess
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -20,9 +18,9 @@ from freelabels.pipeline.storage.local import LocalStorage
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from tests.pipeline.stages.test_label import contents, run
+from tests.preloaded import Programs, Running
 from tests.sources import moving_frames, write_photos, write_video
 
-ROOT = Path(__file__).parents[3]
 OPTIONS = ["--size", "64", "--shard-frames", "2", "--clip-length", "2"]
 
 
@@ -52,11 +50,6 @@ class Watcher(threading.Thread):
                 self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
 
 
-def start(sources: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "freelabels", "label", str(sources), "--out", str(out)]
-    return subprocess.Popen([*command, *OPTIONS, "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE)
-
-
 def wait_for(condition: object, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -64,7 +57,7 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def workers_of(driver: Running) -> list[psutil.Process]:
     family = psutil.Process(driver.pid).children(recursive=True)
     found = []
     for process in family:
@@ -77,7 +70,7 @@ def workers_of(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
 @pytest.mark.ray
 @pytest.mark.kill
 @pytest.mark.timeout(280)
-def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> None:
+def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path, programs: Programs) -> None:
     sources = tmp_path / "sources"
     write_photos(sources / "photos", 16)
     write_video(sources / "clip.mp4", moving_frames(16))
@@ -89,7 +82,8 @@ def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> N
     watcher.start()
     rng = random.Random()
 
-    driver = start(sources, out)
+    command = ("-m", "freelabels", "label", sources, "--out", out, *OPTIONS)
+    driver = programs.start(*command, "--workers", "2")
     wait_for(lambda: len(watcher.seen) >= 1 and workers_of(driver))
     time.sleep(rng.random() * 0.3)
     for worker in workers_of(driver)[:1]:
@@ -101,11 +95,10 @@ def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path) -> N
     driver.wait()
     survivors = contents(out)
 
-    again = start(sources, out)
-    _, errors = again.communicate(timeout=200)
+    again = programs.run(*command, "--workers", "0", timeout=200)  # without Ray, which takes longer to start
     watcher.stop = True
     watcher.join()
-    assert again.returncode == 0, errors.decode()
+    assert again.returncode == 0, again.stderr
     assert contents(out) == contents(undisturbed)
     assert contents(out).items() >= survivors.items()
     assert_leaves_nothing(out)
@@ -121,35 +114,24 @@ RANGES = "objects = [1, 2]\nclutter = [0, 0]\nattempts = 1\ngroups.primitive = 1
 @pytest.mark.kill
 @pytest.mark.renders
 @pytest.mark.timeout(280)
-def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_bytes(tmp_path: Path) -> None:
+def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_bytes(
+    tmp_path: Path, programs: Programs
+) -> None:
     ranges = tmp_path / "ranges.toml"
     ranges.write_text(RANGES)
     options = RenderOptions(seed=3, frames=33, size=(16, 16), ranges=load_ranges(str(ranges)))
     undisturbed = tmp_path / "undisturbed"
-    render(undisturbed, 5, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
+    render(undisturbed, 4, options, cluster=Cluster(workers=0), reporter=Reporter("quiet"))
     out = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "freelabels",
-        "render",
-        "--out",
-        str(out),
-        "--clips",
-        "5",
-        *RENDER,
-    ]
-    command += ["--ranges", str(ranges)]
-    driver = subprocess.Popen([*command, "--workers", "2"], cwd=ROOT, stderr=subprocess.DEVNULL)
-    wait_for(lambda: (out.exists() and len(Dataset(out).shards()) >= 2) or driver.poll() is not None)
+    command = ("-m", "freelabels", "render", "--out", out, "--clips", "4", "--ranges", ranges, *RENDER)
+    driver = programs.start(*command, "--workers", "2")
+    wait_for(lambda: (out.exists() and Dataset(out).shards()) or driver.poll() is not None)
     time.sleep(random.random() * 0.2)
     driver.kill()
     driver.wait()
     survivors = contents(out)
     assert survivors and survivors.items() <= contents(undisturbed).items()
-    again = subprocess.run(
-        [*command, "--workers", "1"], cwd=ROOT, capture_output=True, text=True, timeout=200
-    )
+    again = programs.run(*command, "--workers", "0", timeout=200)
     assert again.returncode == 0, again.stderr
     assert contents(out) == contents(undisturbed)
     assert_leaves_nothing(out)

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.work.progress import Reporter
 from tests.pipeline.stages.test_label import contents, run
+from tests.preloaded import Programs
 from tests.sources import write_photos
 
 ROOT = Path(__file__).parents[3]
@@ -54,18 +54,17 @@ TROUBLE = """
             raise ArithmeticError("no good")
         return item.upper()
 
-    cluster = Cluster(workers=int(workers), memory=1 << 20, attempts=2, seconds=5)
+    cluster = Cluster(workers=int(workers), memory=1 << 20, attempts=2, seconds=2)
     for outcome in run(work, items, str, cluster):
         print(json.dumps([outcome.work, outcome.result, outcome.error]), flush=True)
 """
 
 
-def trouble(tmp_path: Path, workers: int, *items: str) -> tuple[set[str], dict[str, str]]:
+def trouble(programs: Programs, tmp_path: Path, workers: int, *items: str) -> tuple[set[str], dict[str, str]]:
     """Run items on Ray; returns those that came out well, and the sentence of each that did not."""
     script = tmp_path / "trouble.py"
     script.write_text(textwrap.dedent(TROUBLE))
-    command = [sys.executable, script, ROOT, str(workers), *items]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=270)
+    done = programs.run(script, ROOT, workers, *items, timeout=270)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert {item for item, _, _ in lines} == set(items), done.stderr
     return {item for item, result, _ in lines if result}, {item: error for item, _, error in lines if error}
@@ -74,10 +73,12 @@ def trouble(tmp_path: Path, workers: int, *items: str) -> tuple[set[str], dict[s
 @pytest.mark.ray
 @pytest.mark.kill
 @pytest.mark.timeout(280)
-def test_what_goes_wrong_with_one_item_costs_that_item(tmp_path: Path) -> None:
-    well, errors = trouble(tmp_path, 2, "fine", "hangs", "crashes", "asks too much", "fails", "fine too")
+def test_what_goes_wrong_with_one_item_costs_that_item(tmp_path: Path, programs: Programs) -> None:
+    well, errors = trouble(
+        programs, tmp_path, 2, "fine", "hangs", "crashes", "asks too much", "fails", "fine too"
+    )
     assert well == {"fine", "fine too"}
-    assert errors["hangs"] == "its worker died 2 times (a native library crashed, or took longer than 5 s)"
+    assert errors["hangs"] == "its worker died 2 times (a native library crashed, or took longer than 2 s)"
     assert errors["crashes"].startswith("its worker died 2 times (a native library crashed")
     assert errors["asks too much"] == "MemoryError"
     assert errors["fails"] == "ArithmeticError: no good"
@@ -86,8 +87,8 @@ def test_what_goes_wrong_with_one_item_costs_that_item(tmp_path: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.kill
 @pytest.mark.timeout(280)
-def test_an_item_that_eats_the_memory_costs_itself(tmp_path: Path) -> None:
-    well, errors = trouble(tmp_path, 1, "fine", "eats", "fine too")
+def test_an_item_that_eats_the_memory_costs_itself(tmp_path: Path, programs: Programs) -> None:
+    well, errors = trouble(programs, tmp_path, 1, "fine", "eats", "fine too")
     assert well == {"fine", "fine too"}
     # Ended by Ray's memory monitor, or by its time limit where memory grows too slowly to be noticed.
     assert errors["eats"].startswith(("ran out of memory; raise --memory", "its worker died 2 times"))
@@ -144,12 +145,12 @@ def test_a_disk_that_becomes_read_only(
 
 @pytest.mark.ray
 @pytest.mark.kill
-def test_two_drivers_on_one_output_by_mistake(tmp_path: Path) -> None:
+def test_two_drivers_on_one_output_by_mistake(tmp_path: Path, programs: Programs) -> None:
     write_photos(tmp_path / "photos", 9)
     run([tmp_path / "photos"], tmp_path / "alone", labels=LABELS, shard_frames=1)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "freelabels", "label", tmp_path / "photos", "--out", out, *COMMAND]
-    drivers = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    command = ("-m", "freelabels", "label", tmp_path / "photos", "--out", out, *COMMAND)
+    drivers = [programs.start(*command) for _ in range(2)]
     for driver in drivers:
         _, errors = driver.communicate(timeout=200)
         assert driver.returncode == 0, errors
