@@ -367,12 +367,13 @@ def _problems(field: Field, values: Array) -> Iterator[str]:
     if field.kind is Kind.DIRECTION:
         for frame in values:  # one by one they stay in the processor's cache
             length = lengths(frame)
-            if not np.isfinite(length).all():
-                yield "holds values that are not finite"
-                return
-            if np.any((np.abs(length - 1) > UNIT_TOLERANCE) & (length != 0)):
+            if np.all((np.abs(length - 1) <= UNIT_TOLERANCE) | (length == 0)):
+                continue
+            if np.isfinite(length).all():
                 yield "holds vectors that are neither of unit length nor zero"
-                return
+            else:
+                yield "holds values that are not finite"
+            return
     elif field.kind is Kind.METRIC:
         if np.any(values <= 0):
             yield "holds lengths that are not positive"

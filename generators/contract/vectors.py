@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,12 @@ def channel_sum(values: Array) -> Any:
 
 def lengths(vectors: Array) -> NDArray[np.float32]:
     """Euclidean lengths (…) of vectors (…, channel), float32."""
-    return np.asarray(np.sqrt(channel_sum(np.square(vectors.astype(np.float32)))), np.float32)
+    if vectors.dtype == np.float16:  # whose squares are exact in float32; NumPy takes six times as long
+        flat = np.ascontiguousarray(vectors).reshape(1, -1)
+        squares = np.asarray(cv2.multiply(flat, flat, dtype=cv2.CV_32F).reshape(vectors.shape))
+    else:
+        squares = np.square(vectors.astype(np.float32))
+    return np.asarray(np.sqrt(channel_sum(squares)), np.float32)
 
 
 def across(function: np.ufunc, values: Array) -> Array:

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from freelabels.train.run.trainer import fit
 from freelabels.train.tasks.contract.task import Asked
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.tasks import tasks
+from tests.preloaded import Programs
 from tests.train.test_trainer import assert_bits_equal
 
 SIZE = 32
@@ -109,6 +109,14 @@ def whole_and_resumed(out: str, real: str, synthetic: str, adversary: str) -> No
     fit([real], [synthetic], f"{out}.{adversary}.resumed", again, resume=asked, quiet=True)
 
 
+def torchrun(rank: int, port: str) -> dict[str, str]:
+    """What torchrun tells each of two processes; `check_ranks` of `freelabels.testing` starts torchrun itself."""
+    return {
+        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"},
+    }
+
+
 def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
     assert found.keys() >= wanted.keys()
     for name, gradient in wanted.items():
@@ -119,20 +127,17 @@ def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two processes make twenty small runs
-def test_two_ranks_train_as_one_and_resume_exactly(tmp_path: Path) -> None:
+def test_two_ranks_train_as_one_and_resume_exactly(tmp_path: Path, programs: Programs) -> None:
     real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
     synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)
-    root = Path(__file__).parents[2]
     arguments = tuple(map(str, (tmp_path / "grads.pt", real, synthetic)))
-    script = tmp_path / "rank.py"
-    script.write_text(f"from tests.train.test_ddp import work; work(*{arguments!r})")
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=900,
-    )
+    script = f"from tests.train.test_ddp import work; work(*{arguments!r})"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    started = [programs.start("-c", script, env={**os.environ, **torchrun(rank, port)}) for rank in range(2)]
+    for one in started:
+        _, errors = one.communicate(timeout=900)
+        assert one.returncode == 0, errors
     found = torch.load(tmp_path / "grads.pt", weights_only=True)
     everything = torch.arange(len(RANK_OF))
     whole = gradients("fixed", [everything])
