@@ -113,8 +113,8 @@ class Source:
         about = []
         for k, row in enumerate(rows.tolist()):
             told = {name: _plain(columns[name][k]) for name in ALWAYS if name in columns}
-            names = {name: _seen(table, columns[name][k]) for name, table in tables.items()}
-            about.append({"key": f"{shard.id}-{row:02d}", **said, **told, "names": names})
+            called = {name: _seen(table, columns[name][k]) for name, table in tables.items()}
+            about.append({"key": f"{shard.id}-{row:02d}", **said, **told, "names": called})
         return Frames(
             tuple(one["key"] for one in about),
             columns,
