@@ -29,13 +29,12 @@ class Frames:
     """Some consecutive frames of one clip, none of them excluded.
 
     keys: a name each, that stays when labels are added or made anew. columns: arrays (frame, …) by field. about:
-    what a line can say of each. names: of the ids of a field. objects: the table of a rendered clip.
+    what a line can say of each, with the names of the ids that it shows. objects: the table of a rendered clip.
     """
 
     keys: tuple[str, ...]
     columns: Mapping[str, Array]
     about: tuple[Mapping[str, Any], ...]
-    names: Mapping[str, Mapping[int, str]]
     objects: tuple[Mapping[str, Any], ...]
 
     def __len__(self) -> int:
@@ -110,25 +109,23 @@ class Source:
             "intrinsics": clip.get("intrinsics", ""),
             "tags": [tag["text"] for tag in clip.get("tags", ())],
         }
-        about = [
-            {
-                "key": f"{shard.id}-{row:02d}",
-                **said,
-                **{n: _plain(columns[n][k]) for n in ALWAYS if n in columns},
-            }
-            for k, row in enumerate(rows.tolist())
-        ]
+        tables = {n: names for n in self.columns if n in columns and (names := names_of(shard, n, clip))}
+        about = []
+        for k, row in enumerate(rows.tolist()):
+            told = {name: _plain(columns[name][k]) for name in ALWAYS if name in columns}
+            called = {name: _seen(table, columns[name][k]) for name, table in tables.items()}
+            about.append({"key": f"{shard.id}-{row:02d}", **said, **told, "names": called})
         return Frames(
             tuple(one["key"] for one in about),
             columns,
             tuple(about if self.places else without_places(about)),
-            {
-                name: names
-                for name in self.columns
-                if name in shard.fields and (names := names_of(shard, name, clip))
-            },
             tuple(clip.get("objects", ())),
         )
+
+
+def _seen(table: Mapping[int, str], ids: Array) -> dict[str, str]:
+    """What those ids are called that a frame shows."""
+    return {str(number): table[number] for number in np.unique(ids).tolist() if number in table}
 
 
 def _plain(value: Array) -> Any:

@@ -24,7 +24,7 @@ def open(path: str | os.PathLike[str], fields: Sequence[str] = ()) -> xarray.Dat
 
     fields: columns to have, default all. Where a shard lacks one stands its invalid value. Columns that are not
     of one shape in all shards (about objects, of which clips have more or fewer) are left out, and named in the
-    attribute ``left_out``. Coordinates ``shard`` and ``row`` say where a frame lies. Raises NotADataset,
+    attribute ``left_out``. Coordinates ``shard`` and ``shard_row`` say where a frame lies. Raises NotADataset,
     UserError if xarray or dask isn't installed, or for a column that no shard has.
     """
     try:
@@ -56,7 +56,7 @@ def open(path: str | os.PathLike[str], fields: Sequence[str] = ()) -> xarray.Dat
     rows = [shard.rows for shard in shards]
     coordinates = {
         "shard": ("frame", np.repeat([shard.name for shard in shards], rows)),
-        "row": ("frame", np.concatenate([np.arange(0), *map(np.arange, rows)])),
+        "shard_row": ("frame", np.concatenate([np.arange(0), *map(np.arange, rows)])),
     }
     return xarray.Dataset(columns, coordinates, {**attributes, "left_out": left_out})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,7 @@ def parquet(source: Source, out: Path) -> int:
             for k in range(len(clip)):
                 columns = {n: clip.columns[n][k] for n in images_of(source.columns) if n in clip.columns}
                 found = frame_figures(columns)
-                row = {name: clip.about[k].get(name) for name in types} | {
-                    "thumbnail": _thumbnail(columns["image"])
-                }
+                row = _row(clip.about[k]) | {"thumbnail": _thumbnail(columns["image"])}
                 rows.append(row | {name.replace(" ", "_"): found.get(name) for name in figures})
             if len(rows) >= GROUP:
                 table.write_table(pa.Table.from_pylist(rows, schema))
@@ -90,7 +88,7 @@ def huggingface(source: Source, out: Path) -> int:
 
     for clip in source.clips():
         for k, key in enumerate(clip.keys):
-            row: dict[str, Any] = {name: clip.about[k].get(name) for name in _types()}
+            row = _row(clip.about[k])
             ranges = dict[str, Any]()
             for name in columns:
                 row[name] = None
@@ -119,8 +117,14 @@ def _types() -> dict[str, Any]:
         "time": pa.float64(),
         **dict.fromkeys(("kind", "source", "intrinsics"), pa.string()),
         "tags": pa.list_(pa.string()),
+        "names": pa.string(),
         **dict.fromkeys(("camera_K", "camera_pose"), matrix),
     }
+
+
+def _row(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a frame, by column; names of ids as JSON."""
+    return {name: about.get(name) for name in _types()} | {"names": json.dumps(about["names"])}
 
 
 def _hub_schema(pictures: Sequence[str]) -> Any:

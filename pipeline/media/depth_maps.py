@@ -36,7 +36,8 @@ def read_depth(uri: str, data: bytes | None = None) -> tuple[NDArray[np.float32]
     else:
         counts = decode_depth(data)
         numbers = counts.astype(np.float32)
-        numbers[np.isin(counts, NO_DEPTH)] = np.nan
+        for nothing in NO_DEPTH:
+            numbers[counts == nothing] = np.nan
         return numbers, False
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]):
         values = values.squeeze(0 if values.shape[0] == 1 else -1)

@@ -172,7 +172,16 @@ def test_json_is_all_that_standard_output_gets(dataset: str, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    "line", ["inspect {}", "verify {}", "card {}", "prune {}", "tasks {}", "train {} --out {}-run"]
+    "line",
+    [
+        "inspect {}",
+        "verify {}",
+        "card {}",
+        "prune {}",
+        "tasks {}",
+        "train {} --out {}-run",
+        "convert {} --to npy --out {}-npy",
+    ],
 )
 def test_what_is_no_dataset_is_said_in_a_sentence(
     line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

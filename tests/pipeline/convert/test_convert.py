@@ -180,6 +180,7 @@ def test_real_frames_are_superpixels_in_coco(tmp_path: Path) -> None:
     made = Dataset.create(tmp_path / "photos", {"size": [4, 6]})
     regions = np.repeat(np.arange(3, dtype=np.uint16), 2)[None, None].repeat(4, axis=1)
     columns = {"image": np.zeros((1, 4, 6, 3), np.uint8), "regions": regions}
+    columns |= {"flow_visibility": np.full((1, 4, 6), 2, np.uint8)}
     clip = {"rows": [0, 1], "kind": "photo", "source": ["/home/someone/pictures/a.png"], "key": "a"}
     made_by = {name: {"generator": "test", "version": 1} for name in columns}
     commit_shard(made, "photo-0", columns, [clip], made_by)
@@ -187,6 +188,7 @@ def test_real_frames_are_superpixels_in_coco(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "coco" / "annotations.json").read_text())
     assert [one["bbox"] for one in document["annotations"]] == [[0, 0, 2, 4], [2, 0, 2, 4], [4, 0, 2, 4]]
     assert document["images"][0]["source"] == "pictures/a.png"
+    assert document["images"][0]["names"] == {"flow_visibility": {"2": "occluded"}}
 
 
 def test_mistakes_are_said_and_write_nothing(dataset: Path, tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ def test_frames_of_all_shards_follow_each_other(path: Path) -> None:
     table = freelabels.open(path)
     assert dict(table.sizes) | {"frame": 11, "y": 16, "x": 16} == dict(table.sizes)
     assert table["flow"].dims == ("frame", "y", "x", "uv") and table["flow"].attrs["units"] == "px"
+    assert not set(table.coords) & set(table.dims)  # as "row" would be one of poses
     dataset = Dataset(path)
     for name in dataset.shards():
         shard, mine = dataset.open(name), table["shard"].values == name
-        assert table["row"].values[mine].tolist() == list(range(shard.rows))
+        assert table["shard_row"].values[mine].tolist() == list(range(shard.rows))
         for field in shard.fields:
             np.testing.assert_array_equal(table[field].isel(frame=mine).values, shard.read_rows(field))
 
