@@ -11,15 +11,8 @@ HERE = {
     *("ColorfulColorization", "Colorization", "AutoColor", "Split-Brain"),
     *("ImproveContext", "Context Prediction", "Jigsaw", "Damaged Jigsaw", "Arbitrary Jigsaw", "DeepPermNet"),
     *("RotNet", "Learning2Count"),
-    *(
-        "MultiTask",
-        "Boosting",
-        "JointCluster",
-        "DeepCluster",
-        "ClusterEmbedding",
-        "GraphConstraint",
-        "PredictNoise",
-    ),
+    *("Boosting", "JointCluster", "DeepCluster", "ClusterEmbedding", "GraphConstraint", "PredictNoise"),
+    *("MultiTask",),
     *("Edge Detection", "Watching Move", "Cross Domain"),
 }
 MOVING = {
