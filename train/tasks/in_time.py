@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.generation.moco_gan import MocoGAN
+from freelabels.train.tasks.generation.temporal_gan import TemporalGAN
+from freelabels.train.tasks.generation.video_gan import VideoGAN
 from freelabels.train.tasks.prediction.conv_lstm import ConvLSTMPrediction
 from freelabels.train.tasks.prediction.lstm_dynamics import LSTMDynamics
 from freelabels.train.tasks.prediction.mcnet import MCNet
@@ -35,4 +38,7 @@ IN_TIME: tuple[Task, ...] = (
     MCNet(),
     LSTMDynamics(),
     VideoColorization(),
+    VideoGAN(),
+    MocoGAN(),
+    TemporalGAN(),
 )
