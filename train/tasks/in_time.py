@@ -16,10 +16,12 @@ from freelabels.train.tasks.time.cubic_puzzles import CubicPuzzles
 from freelabels.train.tasks.time.lstm_permute import LSTMPermute
 from freelabels.train.tasks.time.o3n import O3N
 from freelabels.train.tasks.time.opn import OPN
+from freelabels.train.tasks.time.order_policy import OrderPolicy
 from freelabels.train.tasks.time.ranking import Ranking
 from freelabels.train.tasks.time.rotation_3d import Rotation3D
 from freelabels.train.tasks.time.shuffle_learn import ShuffleLearn
 from freelabels.train.tasks.time.temporal_coherence import TemporalCoherence
+from freelabels.train.tasks.time.transitive import Transitive
 from freelabels.train.tasks.time.video_jigsaw import VideoJigsaw
 
 IN_TIME: tuple[Task, ...] = (
@@ -31,7 +33,9 @@ IN_TIME: tuple[Task, ...] = (
     VideoJigsaw(),
     Rotation3D(),
     CubicPuzzles(),
+    OrderPolicy(),
     Ranking(),
+    Transitive(),
     TemporalCoherence(),
     UnLSTM(),
     ConvLSTMPrediction(),
