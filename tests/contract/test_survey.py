@@ -21,7 +21,7 @@ SYSTEMS = {
     *("EgoMotion", "LearnByMove", "TiedEgoMotion", "GoNet", "DepthFlow", "VisualOdometry", "ActiveStereoNet"),
     *("LookListenLearn", "AVTS", "AudioVisual", "AmbientSound"),
 }
-MISSING = {"RL", "Transitive", "VideoGAN", "MocoGAN", "TemporalGAN", "ActiveStereoNet"}
+MISSING = {"ActiveStereoNet"}
 
 
 def test_every_system_has_a_row_and_none_has_two_names() -> None:

@@ -2,19 +2,27 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from freelabels.testing.task_samples import learner, sample_batch
 from freelabels.train.data.loader import Batch
-from freelabels.train.objective.learner import prepare
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.online import Clips
+from freelabels.train.tasks.contract.task import Asked
+from freelabels.train.tasks.prediction.conv_lstm import Forecast
+from freelabels.train.tasks.prediction.frames import AHEAD
 from freelabels.train.tasks.prediction.lstm_dynamics import centres, nearest
+from freelabels.train.tasks.prediction.mcnet import MotionAndContent
+from freelabels.train.tasks.prediction.un_lstm import Composite
 from freelabels.train.tasks.prediction.video_colorization import VideoColorization, colour_classes
-from freelabels.train.tasks.tasks import tasks
 from freelabels.train.tasks.time.arrow_of_time import ArrowOfTime
+from freelabels.train.tasks.time.order_policy import OrderPolicy
 from freelabels.train.tasks.time.stills import disorder, orders_up_to_direction, stills
 from freelabels.train.tasks.time.tracks import elsewhere, followed, moving_corner
+from freelabels.train.tasks.time.transitive import Transitive
 from freelabels.train.tasks.time.video_jigsaw import coherent_orders
 
 SEEDS = torch.arange(64)
@@ -120,9 +128,52 @@ def test_grey_is_one_colour_and_hues_are_others() -> None:
     assert classes[:2] == [0, 0] and len(set(classes)) == 3
 
 
+def test_the_policy_chooses_for_every_other_sample_and_never_where_scores_are_taken() -> None:
+    task = OrderPolicy()
+    head = learner(task).model.heads[task.name]
+    batch = sample_batch(task, samples=64)
+    asked = task.ask(batch, Draw(batch["seed"], task.name))
+    with torch.no_grad():
+        head.policy[7] = 50.0
+    which, chosen = task.paint(head, asked).target
+    assert 16 < int(chosen.sum()) < 48
+    assert (which[chosen == 1] == 7).all() and len(set(which[chosen == 0].tolist())) > 6
+    which, chosen = task.paint(head.eval(), asked).target
+    assert not chosen.any() and len(set(which.tolist())) > 8
+
+
+def test_a_question_that_teaches_the_others_is_asked_more_often() -> None:
+    task = OrderPolicy()
+    # Samples 0 to 3 were drawn evenly; 4 has their order and their looks, 5 has neither.
+    which, chosen = torch.tensor([2, 2, 2, 2, 2, 9]), torch.tensor([0, 0, 0, 0, 1, 1])
+    policy = torch.zeros(12, requires_grad=True)
+    deep = torch.tensor([[1.0, 0.0]] * 5 + [[0.0, 1.0]])
+    answer = (torch.zeros(6, 12), deep, -torch.log_softmax(policy, 0))
+    task.judge(answer, Asked((which, chosen), torch.ones(6))).backward()
+    assert policy.grad is not None and policy.grad[2] < 0 < policy.grad[9]  # descent likes 2 more, 9 less
+
+
+def test_what_is_alike_is_of_another_source_and_what_is_not_lies_farther() -> None:
+    rng = np.random.default_rng(0)
+    deep = rng.normal(size=(12, 8)).astype(np.float32)
+    placed = np.arange(12 * 64, dtype=np.float32).reshape(12, 64)
+    clips = Clips(np.concatenate([deep, placed], 1), np.arange(12, dtype=np.uint64) // 2, np.arange(12) < 10)
+    labels = Transitive().assign(clips, None, 0)
+    alike, unlike = (labels.clips[name].astype(int)[:, 0] // 64 for name in ("alike", "unlike"))
+    assert labels.version == 0 and (labels.clips["weight"] == 1).all()
+    assert (alike < 10).all() and (unlike < 10).all()  # none of those held out
+    for clip in range(10):
+        assert alike[clip] // 2 != clip // 2 != unlike[clip] // 2
+        near, far = (np.linalg.norm(deep[clip] - deep[other[clip]]) for other in (alike, unlike))
+        assert near < far
+
+
 def test_predictions_begin_at_the_last_frame() -> None:
-    for name in ("un_lstm", "conv_lstm", "mcnet"):
-        task = tasks()[name]
-        told = learner(task).predict(prepare({name: task}, sample_batch(task, samples=2)))
-        score = task.score(told.answers[name], told.asked[name])
-        assert torch.equal(score[:, 0], score[:, 1]), name
+    shape = Shape(32, (8, 8, 8, 8), (4, 8, 16, 32), 16)
+    last, maps = torch.rand(2, 3, 16, 16), torch.rand(2, 4, 8, 4, 4)
+    seen = torch.cat([torch.rand(2, 3, 3, 16, 16), last[:, None]], 1)
+    ahead = last[:, None].expand(-1, AHEAD, -1, -1, -1)
+    assert torch.equal(Forecast(shape)(maps, last), ahead)
+    assert torch.equal(MotionAndContent(shape)(seen, maps[:, 0]), ahead)
+    past, future = Composite(shape)(torch.rand(2, 4, 8), last)
+    assert torch.equal(past, ahead) and torch.equal(future, ahead)
