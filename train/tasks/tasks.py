@@ -19,6 +19,7 @@ from freelabels.ground.spelling import nearest
 from freelabels.train.config import RobustConfig
 from freelabels.train.data.reach import Reach
 from freelabels.train.tasks.built_in import LABELLED
+from freelabels.train.tasks.camera.active_stereo import ActiveStereo
 from freelabels.train.tasks.camera.df_net import DFNet
 from freelabels.train.tasks.camera.geo_net import GeoNet
 from freelabels.train.tasks.camera.learn_by_move import LearnByMove
@@ -114,6 +115,7 @@ BUILT_IN: tuple[Task, ...] = (
     GeoNet(),
     DFNet(),
     VisualOdometry(),
+    ActiveStereo(),
     LookListenLearn(),
     AVTS(),
     AudioVisual(),

@@ -46,8 +46,8 @@ class SfMLearner(Task):
 
     Needs intrinsics and no label. Windows that hardly move (`least`, pixels; by the stored flow) weigh nothing.
     The score is of depth on exact renders, each frame at its best scale, since frames alone don't tell it.
-    Smaller than in the paper: what can't be explained is left to the minimum over both neighbours and to a
-    comparison with no motion at all, instead of a mask that is learned; the camera's motion is read from a
+    Smaller than in the paper: what can't be explained is left to the minimum over both neighbours, instead
+    of a mask that is learned; the camera's motion is read from a
     correlation of both frames; two sizes.
     """
 

@@ -78,9 +78,9 @@ def rebuilt(window: Window, inverse: Tensor, motions: Tensor, smooth: float) -> 
     """(B,): how unlike the middle frame its neighbours are, looked up by depth and the camera's motion.
 
     inverse: inverse depths (B, 1, H, W). motions: (B, 2, 4, 4), to each neighbour. At each pixel the likelier
-    neighbour counts, since one may show what the other doesn't; pixels that are likelier without any motion don't
-    count, since they move with the camera (Godard et al., Digging into self-supervised monocular depth estimation,
-    2019).
+    neighbour counts, since one may show what the other doesn't (Godard et al., Digging into self-supervised
+    monocular depth estimation, 2019). Their comparison with no motion at all is left out: from a random start
+    hardly a pixel is likelier than without, and what doesn't count doesn't learn; still windows weigh nothing.
     """
     total = smooth * first_order(relative(inverse), window.frames[:, MIDDLE])
     for scale in SCALES:
@@ -88,13 +88,11 @@ def rebuilt(window: Window, inverse: Tensor, motions: Tensor, smooth: float) -> 
         frames = by_view(_smaller(window.frames.flatten(0, 1), size), 3)
         K = torch.diag(window.K.new_tensor([1 / scale, 1 / scale, 1.0])) @ window.K
         depth, target = 1 / resize(inverse, size), frames[:, MIDDLE]
-        gaps, still = [], []
-        for k, other in enumerate(AROUND):
-            source = frames[:, other]
-            gaps.append(photometric(target, warp(source, rigid_flow(depth, motions[:, k], K))))
-            still.append(photometric(target, source))
-        gap, least = torch.cat(gaps, 1).amin(1), torch.cat(still, 1).amin(1)
-        total = total + torch.where(gap < least, gap, least).mean((1, 2)) / len(SCALES)
+        gaps = [
+            photometric(target, warp(frames[:, other], rigid_flow(depth, motions[:, k], K)))
+            for k, other in enumerate(AROUND)
+        ]
+        total = total + torch.cat(gaps, 1).amin(1).mean((1, 2)) / len(SCALES)
     return total
 
 

@@ -1,0 +1,192 @@
+"""What tasks on flow and cameras call wrong: least at the exact answer, whatever they have to learn it from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from analytic_scene import ROOM, Rectangle, path, render
+from torch import Tensor
+
+from freelabels.generators.contract import geometry
+from freelabels.testing.task_samples import sample_batch
+from freelabels.train.data.loader import Batch
+from freelabels.train.tasks.camera import active_stereo, sfm_learner
+from freelabels.train.tasks.camera.active_stereo import ActiveStereo
+from freelabels.train.tasks.camera.df_net import DFNet
+from freelabels.train.tasks.camera.geo_net import GeoNet, rigid_both
+from freelabels.train.tasks.camera.learn_by_move import LearnByMove
+from freelabels.train.tasks.camera.sfm_learner import SfMLearner, directions
+from freelabels.train.tasks.camera.tied_ego_motion import TiedEgoMotion
+from freelabels.train.tasks.camera.visual_odometry import VisualOdometry
+from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.task import Asked, Task
+from freelabels.train.tasks.flow.cross_pixel import CrossPixel
+from freelabels.train.tasks.flow.flow_net import FlowNet
+from freelabels.train.tasks.flow.flow_trunk import own_motion
+from freelabels.train.tasks.flow.un_flow import UnFlow
+from freelabels.train.tasks.geometry.poses import inverse, motion_of, numbers_of
+from freelabels.train.tasks.geometry.warp import rigid_flow
+
+STEP, TURN = (0.06, 0.01, 0.08), (0.0, 0.012, 0.004)
+PLACE = [*ROOM, Rectangle((-30, -30, 7), (60, 0, 0), (0, 60, 0))]  # something is seen everywhere
+K = geometry.intrinsics(48.0, 64, 64)
+
+
+def as_maps(arrays: object) -> Tensor:
+    """Arrays (T, H, W[, C]) as a batch of one has them, (1, T, C, H, W)."""
+    values = torch.as_tensor(np.asarray(arrays), dtype=torch.float32)
+    return (values[..., None] if values.ndim == 3 else values).permute(0, 3, 1, 2)[None]
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    """Three frames of a room by a camera that moves, with exact depth, flow and poses, and a right view."""
+    torch.set_num_threads(1)
+    poses = path(3, STEP, TURN)
+    shots = [render(PLACE, pose, K, (64, 64), metres_per_period=40.0) for pose in poses]
+    beside = poses[0] @ np.block([[np.eye(3), np.array([[0.2], [0], [0]])], [np.zeros(3), 1]])
+    right = render(PLACE, beside, K, (64, 64), metres_per_period=40.0)[0]
+    depth = as_maps([shot[1] for shot in shots])
+    pose = torch.tensor(poses, dtype=torch.float32)
+    motions = inverse(pose[[1, 2, 2]]) @ pose[[0, 1, 2]]
+    intrinsics = torch.tensor(K, dtype=torch.float32).expand(3, 3, 3)
+    return {
+        "image": as_maps([shot[0] for shot in shots]).byte(),
+        "depth": depth,
+        "depth_weight": torch.ones(1, 3, 64, 64),
+        "flow": rigid_flow(depth[0], motions, intrinsics)[None],
+        "flow_weight": torch.ones(1, 3, 64, 64),
+        "camera_K": intrinsics[None],
+        "camera_pose": pose[None],
+        "right": as_maps(np.repeat(right[None], 3, 0)).byte(),
+        "right_weight": torch.ones(1, 3),
+        "right_axis": torch.tensor([[1.0, 0.0]]),
+        "seed": torch.tensor([3]),
+    }
+
+
+def asked(task: Task, batch: Batch) -> Asked:
+    return task.ask(batch, Draw(batch["seed"], task.name))
+
+
+def told(task: SfMLearner, batch: Batch, scale: float = 1.0) -> sfm_learner.Told:
+    """The exact answer, but for how large all is."""
+    pose = batch["camera_pose"][0]
+    motions = inverse(pose[[0, 2]]) @ pose[1]
+    motions[:, :3, 3] *= scale
+    exact = sfm_learner.Told(1 / (scale * batch["depth"]), motions[None])
+    return replace(exact, flow=rigid_both(exact, asked(task, batch).target))
+
+
+@pytest.mark.parametrize("task", [SfMLearner(), GeoNet(), DFNet()], ids=lambda task: task.name)
+def test_frames_are_rebuilt_best_by_the_exact_depth_and_motion_at_any_scale(
+    task: SfMLearner, batch: Batch
+) -> None:
+    exact, question = told(task, batch), asked(task, batch)
+    flat = replace(exact, inverse=torch.full_like(exact.inverse, 0.3))
+    still = replace(exact, motions=torch.eye(4).expand(1, 2, 4, 4))
+    back = replace(exact, motions=inverse(exact.motions))
+    losses = [float(task.judge(one, question)) for one in (exact, flat, still, back)]
+    assert losses[0] < 0.95 * min(losses[1:])
+    assert float(task.judge(told(task, batch, 0.5), question)) == pytest.approx(losses[0], rel=1e-3)
+    assert directions(exact, question).tolist() == pytest.approx([0], abs=0.1)
+    assert directions(back, question)[0] > 150
+
+
+def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_all(batch: Batch) -> None:
+    task = SfMLearner()
+    score, counts = task.keep(told(task, batch, 7.0), asked(task, batch))
+    assert score[0, 0] < 1e-3 < score[0, 1] and counts.tolist() == [1]
+    slow = {**batch, "flow": 0.01 * batch["flow"]}
+    assert asked(task, slow).weight.tolist() == [0]
+    unknown = {name: value for name, value in slow.items() if not name.startswith(("flow", "depth"))}
+    assert asked(task, unknown).weight.tolist() == [1]  # data without labels are learned from
+    assert task.keep(told(task, batch), asked(task, unknown))[1].tolist() == [0]
+    lost = {**batch, "camera_K": torch.full_like(batch["camera_K"], torch.nan)}
+    assert asked(task, lost).weight.tolist() == [0]
+
+
+def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> None:
+    task = UnFlow()
+    question = asked(task, batch)
+    there, back = told(SfMLearner(), batch).flow
+    first = batch["flow"][:, 0]
+    pair = {**batch, "image": batch["image"][:, 1:]}  # `told` is of the middle frame and the next
+    losses = [
+        float(task.judge([(share * there, share * back)], asked(task, pair)))
+        for share in (1.0, 0.0, 0.5, 1.5)
+    ]
+    assert losses[0] < 0.9 * min(losses[1:])
+    score, counts = task.keep([(first, first)], question)
+    assert score[0, 0] == 0 < score[0, 1] and counts.tolist() == [1]
+    assert not torch.equal(question.images, question.target.frames)  # seen in another light than judged
+
+
+def test_flow_net_is_judged_on_labelled_pixels_alone(batch: Batch) -> None:
+    task, half = FlowNet(), batch["flow_weight"].clone()
+    half[..., :32] = 0
+    question = asked(task, {**batch, "flow_weight": half})
+    flow = batch["flow"][:, 0].clone()
+    flow[..., :32] = 99
+    assert float(task.judge([flow], question)) < 1e-2
+    assert float(task.judge([0 * flow], question)) > 1
+
+
+def test_both_views_are_alike_best_by_the_exact_disparity(batch: Batch) -> None:
+    task = ActiveStereo()
+    question = asked(task, batch)
+    exact = 48.0 * 0.2 / batch["depth"][:, 0]
+    losses = []
+    for left in (exact, 0 * exact + 0.01, exact.mean() + 0 * exact, 1.4 * exact):
+        answer = active_stereo.Told(left, left, torch.zeros_like(left))
+        losses.append(float(task._one_way(*question.target.frames.unbind(1), left, left, -1)[0]))
+    assert losses[0] < 0.9 * min(losses[1:])
+    score, counts = task.keep(active_stereo.Told(exact, exact, answer.valid), question)
+    assert score[0, 0] < 1e-3 < score[0, 1] and counts.tolist() == [1]
+    mirrored = {name: value.flip(-1) if value.ndim > 3 else value for name, value in batch.items()}
+    mirrored["depth_weight"], mirrored["right_axis"] = batch["depth_weight"], torch.tensor([[-1.0, 0.0]])
+    assert torch.equal(asked(task, mirrored).images, question.images)
+    assert asked(task, {**batch, "right_axis": torch.tensor([[0.8, 0.6]])}).weight.tolist() == [0]
+
+
+def test_kinds_and_bins_of_motion_are_those_of_the_camera(batch: Batch) -> None:
+    moved = asked(LearnByMove(bins=4, metres=0.1, degrees=4.0), batch).target[0]
+    assert moved.tolist() == [3, 3, 2]  # 6 and 8 of ±10 cm, .7 of ±4 degrees
+    assert asked(TiedEgoMotion(), batch).target.tolist() == [7]  # right, forward, turning right
+    back = {**batch, "camera_pose": batch["camera_pose"].flip(1)}
+    assert asked(TiedEgoMotion(), back).target.tolist() == [0]
+    stands = {**batch, "camera_pose": batch["camera_pose"][:, :1].expand(-1, 3, -1, -1)}
+    assert asked(TiedEgoMotion(), stands).weight.tolist() == [0]
+
+
+def test_a_span_is_the_product_of_its_steps(batch: Batch) -> None:
+    task = VisualOdometry()
+    question = asked(task, batch)
+    steps, whole = question.target
+    exact = torch.cat([steps, whole[:, None]], 1)
+    torch.testing.assert_close(
+        motion_of(steps[0, :1]) @ motion_of(steps[0, 1:]), motion_of(whole), atol=1e-5, rtol=0
+    )
+    assert float(task.judge(exact, question)) < 1e-3
+    for wrong in (0 * exact, torch.cat([steps, 0 * whole[:, None]], 1)):
+        assert float(task.judge(wrong, question)) > 0.1
+    score = task.score(0 * exact, question)
+    torch.testing.assert_close(score[:, 0], score[:, 1])
+    assert numbers_of(motion_of(whole)).allclose(whole, atol=1e-5)
+
+
+def test_what_moves_alike_is_near_and_the_camera_is_no_motion_of_its_own() -> None:
+    task = CrossPixel()
+    many = sample_batch(task)
+    two = torch.zeros_like(many["flow"])
+    two[..., 32:] = 3.0
+    many |= {"flow": two, "flow_weight": torch.ones_like(many["flow_weight"])}
+    question = asked(task, many)
+    flow = question.target.flow
+    exact = 1 - (flow[:, :, None] - flow[:, None]).square().sum(3)
+    assert float(task.judge(exact, question)) < 0.1 * float(task.judge(0 * exact, question))
+    assert task.score(exact, question)[:, 0].min() == 1 > task.score(-exact, question)[:, 0].max()
+    assert not asked(task, many | {"flow": torch.full_like(two, 2.0)}).weight.any()
+    motion, length = own_motion(many | {"flow": torch.full_like(two, 2.0)}, (0,))
+    assert not motion.any() and not length.any()
