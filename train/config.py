@@ -192,7 +192,11 @@ class ProbeConfig:
     test: float = 0.3
     """Share of the images that is tested on, where the data doesn't say."""
     images: int = 5000
-    """Most images of a set of classes that are used."""
+    """Most images, or videos, of a set of classes that are used."""
+    clips: int = 10
+    """Clips that are seen of each video, evenly spread over it."""
+    clip_frames: int = 8
+    """Frames of a clip, every other one of the video's."""
     frames: int = 300
     """Most images with dense labels that are used."""
     fields: tuple[str, ...] = ("depth", "normals", "semantic")

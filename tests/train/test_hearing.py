@@ -1,5 +1,8 @@
 """Sound on its way from shards to nets: joined, pictured alike in any batch, and silence weighs nothing."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +10,13 @@ import torch
 from freelabels.generators.contract.sounds import FULL, RATE, rows_of, sample_bounds
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.train.config import LoaderConfig
+from freelabels.train.config import LoaderConfig, TrainConfig
 from freelabels.train.data.catalogue import Catalogue, read_catalogue
 from freelabels.train.data.loader import Batch, Loader
 from freelabels.train.data.reach import Reach, own
+from freelabels.train.model.network import Model
+from freelabels.train.run.labelling import embedded
+from freelabels.train.run.state import RunState
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import Clips
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
@@ -30,8 +36,8 @@ def tone(hertz: float, time: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    """A window of each clip and of a clip that has no sound at all."""
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """Clips with sound and a clip that has none at all."""
     root = tmp_path_factory.mktemp("heard") / "clips"
     dataset = Dataset.create(root, {"size": [32, 32]})
     for number, time in enumerate([*TIMES, None]):
@@ -43,10 +49,17 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
         if time is not None:
             columns["sound"] = rows_of(tone(200.0 * (number + 1), time), time)
             columns["sound_confidence"] = np.full(FRAMES, 255 * (number < 3), np.uint8)
+            columns["sound_texture"] = np.full((FRAMES, 509), number, np.float16)
+            columns["sound_texture_confidence"] = columns["sound_confidence"]
         made_by = {name: {"generator": "test", "version": 1} for name in columns}
         clip = {"rows": [0, FRAMES], "kind": "video", "source": [f"{number}"], "key": f"{number}"}
         commit_shard(dataset, f"clip-{number}", columns, [clip], made_by)
-    catalogue: Catalogue = read_catalogue([str(root)], [], 1)
+    return read_catalogue([str(root)], [], 1)
+
+
+@pytest.fixture(scope="module")
+def batch(catalogue: Catalogue) -> Batch:
+    """A window of each clip, one row into it."""
     loader = Loader(catalogue, (), LoaderConfig(size=32, held_out=0.0), 0, reaches=(REACH,))
     windows = sorted((w for w in catalogue.windows if w.before == 1), key=lambda w: w.shard)
     return own(loader.centred(windows), REACH)
@@ -87,6 +100,14 @@ def test_a_click_is_pictured_when_it_falls() -> None:
     signal[0, RATE // 4], signal[1, 3 * RATE // 4] = 1, 1
     loudest = levels(signal, torch.tensor([RATE, RATE]))[:, 0].mean(1).argmax(1)
     assert (loudest - torch.tensor([STEPS // 4, 3 * STEPS // 4])).abs().max() <= 1
+
+
+def test_labels_of_places_are_made_of_what_is_stored_and_the_trunk_is_not_asked(catalogue: Catalogue) -> None:
+    config = TrainConfig(loader=LoaderConfig(size=32, batch=2))
+    state = SimpleNamespace(config=config, device=torch.device("cpu"), catalogue=catalogue)
+    found = embedded(cast(RunState, state), cast(Model, None), "ambient_sound", AmbientSound(), 0, 1)
+    assert found.shape == (5, 509)
+    assert [float(row[0]) for row in found[:3]] == [0, 1, 2] and np.isnan(found[3:]).all()
 
 
 def test_places_are_clustered_by_what_they_sound_like_and_silent_ones_by_nothing() -> None:

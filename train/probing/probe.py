@@ -42,6 +42,7 @@ from freelabels.train.probing.labelled_images import (
     read_maps,
 )
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
+from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
 from freelabels.train.probing.networks import (
     Network,
     random_network,
@@ -51,6 +52,13 @@ from freelabels.train.probing.networks import (
 )
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
 from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
+from freelabels.train.probing.video_probe import (
+    FilmedClips,
+    clip_features,
+    read_filmed,
+    split_of,
+    video_scores,
+)
 
 BATCH = 64
 RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
@@ -60,6 +68,8 @@ NOTES = (
     "Chosen on training images alone: ridge's penalty and the number of neighbours by leave-one-out, the others' "
     "penalties and learning rates on a fifth of the training images.",
     "Images are the largest centred square. Random rows get new weights with each seed.",
+    "Videos: features are means over all places and frames of a clip, by the trunk of frames. A video is the "
+    "mean of its clips, and cuts of one recording are never on both sides of a split.",
 )
 
 
@@ -123,9 +133,9 @@ def probe(
 def _check(config: ProbeConfig, data: Sequence[str]) -> None:
     if not data:
         raise UserError("give labelled images with --data")
-    for name in ("seeds", "draws", "images", "frames"):
+    for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames"):
         if getattr(config, name) < 1:
-            raise UserError(f"--{name} must be at least 1")
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 < config.test < 1:
         raise UserError(f"--test is a share between 0 and 1, not {config.test}")
     if unknown := [name for name in config.fields if name not in dense.FIELDS]:
@@ -142,10 +152,17 @@ class ClassImages:
     images: Tensor
 
 
+Labelled = ClassImages | DenseImages | FilmedClips
+
+
 def _read(
     path: str, size: int, trained: TrainConfig, seen: dict[str, Any], config: ProbeConfig
-) -> Iterator[ClassImages | DenseImages]:
+) -> Iterator[Labelled]:
     """All that a folder holds, as tensors."""
+    if holds_videos(path) and not is_dataset(path):
+        for number, films in enumerate(read_video_folder(path)):
+            yield read_filmed(films, size, config, _generator(config.seed, 0, number))
+        return
     if is_dataset(path):
         loader = replace(trained.loader, size=size)
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
@@ -173,9 +190,11 @@ def _generator(*key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))
 
 
-def _split(one: ClassImages | DenseImages, config: ProbeConfig, number: int, seed: int) -> Split:
+def _split(one: Labelled, config: ProbeConfig, number: int, seed: int) -> Split:
     """The split of a seed; the same for all networks."""
     rng = _generator(config.seed + seed, 1, number)
+    if isinstance(one, FilmedClips):
+        return split_of(one, config, rng)
     if isinstance(one, DenseImages):
         test = None if one.test is None else one.test.numpy()
         return block_split(len(one.images), test, config.test, rng)
@@ -185,7 +204,7 @@ def _split(one: ClassImages | DenseImages, config: ProbeConfig, number: int, see
 
 def _measure(
     network: Network,
-    one: ClassImages | DenseImages,
+    one: Labelled,
     splits: Sequence[Split],
     chosen: Sequence[Stage],
     config: ProbeConfig,
@@ -194,11 +213,15 @@ def _measure(
 ) -> Iterator[Measured]:
     """What a network scores, seed by seed."""
     features: list[Pooled] = []
+    films: list[Tensor] = []
     maps: list[Tensor] = []
     for seed, split in enumerate(splits):
         backbone = network.load(seed)
         fresh = seed == 0 or network.varies
-        if isinstance(one, DenseImages):
+        if isinstance(one, FilmedClips):
+            films = clip_features(backbone, one, chosen, BATCH, device) if fresh else films
+            yield video_scores(films, one.about, split)
+        elif isinstance(one, DenseImages):
             if fresh:
                 parts = list(feature_maps(backbone, one.images, chosen, BATCH, device))
                 maps = [torch.cat([part[k].cpu() for part in parts]) for k in range(len(chosen))]
@@ -274,12 +297,16 @@ def _kind(one: DenseImages) -> str:
     return "segmentation" if one.field == CATEGORY else one.field
 
 
-def _facts(one: ClassImages | DenseImages, split: Split, taken: Sequence[str]) -> dict[str, Any]:
+def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     """What a reader must know of a set of images; its name is none of those `taken`."""
-    counts = f"{len(split.train)} training and {len(split.test)} test images"
+    things = "videos" if isinstance(one, FilmedClips) else "images"
+    counts = f"{len(split.train)} training and {len(split.test)} test {things}"
     if isinstance(one, DenseImages):
         base = f"{one.name} ({_kind(one)})"
         what = f"{one.classes} classes, {counts}" if one.classes else counts
+    elif isinstance(one, FilmedClips):
+        base = one.about.name
+        what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
     else:
         base = one.about.name
         kind = "one class an image" if one.about.exclusive else "several classes an image"
@@ -291,7 +318,10 @@ def _facts(one: ClassImages | DenseImages, split: Split, taken: Sequence[str]) -
 
 
 def _tables(
-    name: str, one: ClassImages | DenseImages, splits: Sequence[Split], found: dict[str, list[Measured]]
+    name: str,
+    one: Labelled,
+    splits: Sequence[Split],
+    found: dict[str, list[Measured]],
 ) -> Iterator[Table]:
     """A table a measure, from row → seed → measure → stage."""
     ratio = splits[0].ratio

@@ -56,6 +56,39 @@ def random_split(
     return _split(train, tested, held_out, ratio)
 
 
+def group_split(
+    truth: Tensor,
+    classes: Sequence[str],
+    groups: NDArray[np.int64],
+    test: NDArray[np.bool_] | None,
+    share: float,
+    rng: np.random.Generator,
+) -> Split:
+    """As `random_split` of what shows one class each, but members of a group stay together.
+
+    Raises UserError for a class that is of one group, where `test` doesn't say what is tested on.
+    """
+    label = truth.argmax(1).numpy()
+    first = np.unique(groups, return_index=True)[1]  # a member of each group
+    if test is None:
+        for number, name in enumerate(classes):
+            if (label[first] == number).sum() < 2:
+                raise UserError(
+                    f"all videos of {name} are of one recording; give two, to fit to and to test on"
+                )
+        tested = np.isin(groups, groups[first[_draw(label[first], share, rng, at_least=1)]])
+    else:
+        tested = test
+    train = np.flatnonzero(~tested)
+    _, index = np.unique(groups[train], return_index=True)
+    chosen = _draw(label[train][index], HELD_OUT, rng, at_least=0)
+    if not chosen.any():
+        chosen[rng.integers(len(chosen))] = True
+    held_out = np.isin(groups[train], groups[train][index[chosen]])
+    ratio = 0.0 if test is not None else float(tested.sum() / len(train))
+    return _split(train, tested, held_out, ratio)
+
+
 def _split(
     train: NDArray[np.intp], tested: NDArray[np.bool_], held_out: NDArray[np.bool_], ratio: float
 ) -> Split:

@@ -26,7 +26,8 @@ def probe(
 
     Args:
         run: Folder of a run.
-        data: Image folders (a folder a class), VOC or COCO folders, or datasets of labels.
+        data: Image folders (a folder a class), VOC or COCO folders, datasets of labels; UCF101, HMDB51,
+            Kinetics, or videos (a folder a class).
         out: Where probe.json, probe.md and probe.png go; default the run's folder.
         config: How the features are probed.
     """

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from freelabels.cli.main import main
+from tests.films import clap, talkie
 from tests.pipeline.sources.test_metres import rgbd
 from tests.pipeline.sources.test_sources import save, scene
+from tests.sources import moving_frames, write_video
 
 
 @pytest.fixture
@@ -39,6 +41,13 @@ def test_it_says_what_was_found_as_what_and_why(folder: Path, capsys: pytest.Cap
     assert (holdings["photo"]["clips"], holdings["photo"]["camera_origin"]) == (1, "assumed")
     assert [Path(one["uri"]).name for one in found["refused"]] == ["b.png"]
     assert [one["first"] for one in found["passed"]] == ["a_normal.png", "c.blend"]
+
+
+def test_what_can_be_heard_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    talkie(tmp_path / "a.mp4", clap(1.0, 0.5, 44_100), 44_100, frames=10)
+    write_video(tmp_path / "b.mp4", moving_frames(4))
+    found = json.loads(command(capsys, str(tmp_path), "--json")[1])
+    assert {Path(one["place"]).name: one["sound"] for one in found["holdings"]} == {"a.mp4": 1, "b.mp4": 0}
 
 
 def test_as_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

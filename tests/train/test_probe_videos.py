@@ -1,0 +1,208 @@
+"""Videos in probes: layouts are read right, cuts of a recording stay together, a video is all of its clips."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from freelabels.ground.errors import UserError
+from freelabels.train.config import ProbeConfig
+from freelabels.train.model.network import Backbone
+from freelabels.train.probing.features import stages
+from freelabels.train.probing.labelled_videos import (
+    Filmed,
+    clip_frames,
+    holds_videos,
+    read_clips,
+    read_video_folder,
+)
+from freelabels.train.probing.splits import group_split
+from freelabels.train.probing.video_probe import (
+    BY_CLIP,
+    BY_VIDEO,
+    RETRIEVED,
+    clip_features,
+    read_filmed,
+    split_of,
+    video_scores,
+)
+from tests.sources import write_video
+
+CLASSES = ("Apply", "HandstandPushups")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def film(path: Path, colour: tuple[int, int, int] = (0, 0, 0), frames: int = 1) -> Path:
+    """One colour and some noise."""
+    rng = np.random.default_rng(len(str(path)))
+    noise = rng.integers(0, 40, (frames, 32, 32, 3))
+    return write_video(path, np.clip(noise + np.array(colour), 0, 255).astype(np.uint8))
+
+
+def empty(path: Path) -> Path:
+    """A video as far as its name goes: readers of layouts look at nothing else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def shown(found: Filmed, test: bool) -> set[tuple[str, str]]:
+    assert found.test is not None
+    rows = zip(found.files, found.truth.argmax(1).tolist(), found.test.tolist(), strict=True)
+    return {(file.stem, found.classes[label]) for file, label, side in rows if side == test}
+
+
+def test_ucf101_by_its_lists_whatever_the_case(tmp_path: Path) -> None:
+    root = tmp_path / "ucf"
+    for label in CLASSES:
+        for group in (1, 2, 8):
+            empty(root / "UCF-101" / label / f"v_{label}_g{group:02d}_c01.avi")
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir()
+    (lists / "classInd.txt").write_text("1 Apply\n2 HandStandPushups\n")
+    for split, tested in ((1, 1), (2, 2)):
+        sides: dict[str, list[str]] = {"trainlist": [], "testlist": []}
+        for number, label in enumerate(("Apply", "HandStandPushups"), 1):
+            for group in (1, 2, 8):
+                side = "testlist" if group == tested else "trainlist"
+                line = f"{label}/v_{label}_g{group:02d}_c01.avi"
+                sides[side].append(line if side == "testlist" else f"{line} {number}")
+        for side, rows in sides.items():
+            (lists / f"{side}{split:02d}.txt").write_text("\n".join(rows) + "\n")
+    assert holds_videos(str(root))
+    first, second = read_video_folder(str(root))
+    assert (first.name, second.name) == ("ucf, split 1", "ucf, split 2")
+    assert shown(first, test=True) == {(f"v_{label}_g01_c01", shown_as) for label, shown_as in zip(
+        CLASSES, ("Apply", "HandStandPushups"), strict=True
+    )}  # fmt: skip
+    assert shown(second, test=True) == {
+        (name.replace("g01", "g02"), label) for name, label in shown(first, True)
+    }
+    assert len(shown(first, test=False)) == 4
+
+
+def test_hmdb51_by_its_lists_and_names_that_shells_dislike(tmp_path: Path) -> None:
+    root = tmp_path / "hmdb"
+    names = ["#20_Rhythm_u_nm_np1_fr_goo_0", "A&B!_[x]_u_nm_np1_ba_bad_1", "unused_u_nm_np1_ba_bad_2"]
+    lists = root / "testTrainMulti_7030_splits"
+    lists.mkdir(parents=True)
+    for label in ("brush_hair", "clap"):
+        for name in names:
+            empty(root / "hmdb51_org" / label / f"{name}.avi")
+        for split in (1, 2, 3):
+            sides = (1, 2, 0) if split < 3 else (2, 1, 0)
+            rows = [f"{name}.avi {side} " for name, side in zip(names, sides, strict=True)]
+            (lists / f"{label}_test_split{split}.txt").write_text("\n".join(rows) + "\n")
+    found = read_video_folder(str(root))
+    assert [one.name for one in found] == [f"hmdb, split {k}" for k in (1, 2, 3)]
+    assert shown(found[0], test=True) == {(names[1], label) for label in ("brush_hair", "clap")}
+    assert shown(found[2], test=True) == {(names[0], label) for label in ("brush_hair", "clap")}
+    assert all(len(one.files) == 4 for one in found)
+
+
+def test_hmdb51_still_packed_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "testTrainMulti_7030_splits").mkdir()
+    (tmp_path / "hmdb51_org").mkdir()
+    (tmp_path / "hmdb51_org" / "clap.rar").touch()
+    with pytest.raises(UserError, match=r"unpack its archives first \(unrar x clap.rar\)"):
+        read_video_folder(str(tmp_path))
+
+
+def test_kinetics_by_its_tables(tmp_path: Path) -> None:
+    for side, label, name in (
+        ("train", "abseiling", "aaaaaaaaaaa"),
+        ("train", "zumba", "bbbbbbbbbbb"),
+        ("val", "abseiling", "ccccccccccc"),
+        ("val", "zumba", "ddddddddddd"),
+    ):
+        table = tmp_path / f"{side}.csv"
+        if not table.exists():
+            table.write_text("label,youtube_id,time_start,time_end,split\n")
+        with table.open("a") as file:
+            file.write(
+                f"{label},{name},5,15,{side}\n{label},{'x' + name[1:]},1,11,{side}\n"
+            )  # the second is gone
+        empty(tmp_path / side / label / f"{name}_000005_000015.mp4")
+    (found,) = read_video_folder(str(tmp_path))
+    assert shown(found, test=False) == {
+        ("aaaaaaaaaaa_000005_000015", "abseiling"),
+        ("bbbbbbbbbbb_000005_000015", "zumba"),
+    }
+    assert len(shown(found, test=True)) == 2
+
+
+def test_folders_of_classes_that_differ_in_case_are_one_class(tmp_path: Path) -> None:
+    for side, label in (("train", "Coast"), ("test", "coast"), ("train", "Forest"), ("test", "forest")):
+        empty(tmp_path / side / label / "a.mp4")
+    (found,) = read_video_folder(str(tmp_path))
+    assert found.classes == ("Coast", "Forest") and found.test is not None and found.test.sum() == 2
+    assert not holds_videos(str(tmp_path / "train" / "none"))
+
+
+def test_cuts_of_a_recording_are_never_on_both_sides(tmp_path: Path) -> None:
+    for label in CLASSES:
+        for group in range(5):
+            for cut in range(4):
+                empty(tmp_path / label / f"v_{label}_g{group:02d}_c{cut:02d}.avi")
+    (found,) = read_video_folder(str(tmp_path))
+    assert found.test is None and len(set(found.groups.tolist())) == 10
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        split = group_split(found.truth, found.classes, found.groups, None, 0.3, rng)
+        sides = [set(found.groups[rows].tolist()) for rows in (split.train, split.test)]
+        assert not sides[0] & sides[1] and sides[1]
+        kept = split.held_out.numpy()
+        inner = [set(found.groups[split.train[torch.from_numpy(rows)]].tolist()) for rows in (kept, ~kept)]
+        assert not inner[0] & inner[1] and inner[0]
+        assert set(found.truth[split.test].argmax(1).tolist()) == {0, 1}
+    one = found.groups * 0
+    with pytest.raises(UserError, match="are of one recording"):
+        group_split(found.truth, found.classes, one, None, 0.3, np.random.default_rng(0))
+
+
+def test_clips_are_spread_over_a_video_and_short_ones_repeat_their_end() -> None:
+    np.testing.assert_array_equal(clip_frames(20, 3, 4, 2), [[0, 2, 4, 6], [6, 8, 10, 12], [13, 15, 17, 19]])
+    np.testing.assert_array_equal(clip_frames(3, 2, 4, 2), [[0, 2, 2, 2], [0, 2, 2, 2]])
+    np.testing.assert_array_equal(clip_frames(9, 1, 3, 1), [[3, 4, 5]])
+
+
+@pytest.mark.slow
+def test_videos_are_read_and_told_apart_by_their_frames(tmp_path: Path) -> None:
+    for label, colour in zip(CLASSES, ((200, 20, 20), (20, 20, 200)), strict=True):
+        for number in range(5):
+            film(tmp_path / label / f"{number}.mp4", colour, 8)
+    (found,) = read_video_folder(str(tmp_path))
+    config = ProbeConfig(clips=2, clip_frames=2, seeds=1)
+    one = read_filmed(found, 32, config, np.random.default_rng(0))
+    assert one.images.shape == (10 * 2 * 2, 3, 32, 32)
+    clip = read_clips(found.files[0], 2, 2, 2, 32)
+    np.testing.assert_array_equal(one.images[:4].numpy(), clip.reshape(4, 3, 32, 32))
+    torch.manual_seed(0)
+    backbone = Backbone("test_convnext", False, 32)
+    features = clip_features(backbone, one, stages(backbone), 64, torch.device("cpu"))
+    assert all(stage.shape[:2] == (10, 2) for stage in features)
+    scores = video_scores(features, one.about, split_of(one, config, np.random.default_rng(0)))
+    assert set(scores) == {BY_CLIP, BY_VIDEO, *RETRIEVED.values()}
+    assert all(stage[0] == 1.0 for measure in scores.values() for stage in measure)
+
+
+def test_one_odd_clip_of_three_costs_that_clip_and_not_the_video() -> None:
+    truth = torch.nn.functional.one_hot(torch.arange(20) % 2, 2).float()
+    features = (2 * truth[:, None, :1] - 1).expand(-1, 3, 4) + 0.1 * torch.randn(
+        20, 3, 4, generator=torch.Generator().manual_seed(0)
+    )
+    about = Filmed("made", (Path("a"),) * 20, truth, CLASSES, np.arange(20), np.arange(20) >= 14)
+    split = group_split(truth, CLASSES, about.groups, about.test, 0.3, np.random.default_rng(0))
+    features[14, 0] *= -1
+    scores = video_scores([features], about, split)
+    assert scores[BY_CLIP][0][0] == pytest.approx(17 / 18) and scores[BY_VIDEO][0][0] == 1
+    assert scores[RETRIEVED[1]][0][0] == 1
