@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.flow import inconsistency, inside, warp
 from freelabels.generators.tools.border_distance import Mesh, border_distance
 from freelabels.generators.tools.camera_motion import camera_homography, carried, off_parallax
@@ -160,15 +161,15 @@ class IndependentMotion:
         {"flow", "flow_confidence", "flow_backward", "flow_backward_confidence"}
     )
 
-    side: int = 432
-    step: int = 6
-    evidence: float = 2.1
-    softness: float = 0.5
-    strong: float = 8.0
-    trust: float = 0.04
-    prior: float = 0.25
-    reach: float = 0.045
-    following: float = 0.15
+    side: Annotated[int, Range(64, 4096)] = 432
+    step: Annotated[int, Range(1, 64)] = 6
+    evidence: Annotated[float, Range(0.0, 100.0)] = 2.1
+    softness: Annotated[float, Range(0.01, 100.0)] = 0.5
+    strong: Annotated[float, Range(0.0, 1000.0)] = 8.0
+    trust: Annotated[float, Range(0.0, 1.0)] = 0.04
+    prior: Annotated[float, Range(0.001, 0.999)] = 0.25
+    reach: Annotated[float, Range(0.001, 1.0)] = 0.045
+    following: Annotated[float, Range(0.0, 1.0)] = 0.15
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip; see `makes`."""

@@ -44,9 +44,9 @@ def run(
     with closing(_outcomes(function, items, name, cluster, seconds, notice)) as outcomes:
         for outcome in outcomes:
             if outcome.kind == NOT_INSTALLED:
-                where = (
-                    f"a worker on {outcome.node}" if outcome.node and cluster.workers != 0 else "this process"
-                )
+                where = "this process"
+                if cluster.workers != 0:
+                    where = f"a worker on {outcome.node}" if outcome.node else "a worker"
                 raise UserError(
                     f"{where} can't import what it needs ({outcome.error}): install there what is installed "
                     f"here, and see that no file or folder of yours has the name of a package"
