@@ -36,6 +36,9 @@ def programs() -> Iterator[Programs]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests start Ray or kill come first: they take longest, and none is left for the end alone."""
+    long = {item.path for item in items if item.get_closest_marker("ray") or item.get_closest_marker("kill")}
+    items.sort(key=lambda item: item.path not in long)
     if not RENDERS:
         for item in items:
             if item.get_closest_marker("renders"):

@@ -126,7 +126,8 @@ def end_with(code: object) -> None:
 
 if __name__ == "__main__":
     for library in LIBRARIES:
-        import_module(library)
+        with suppress(ImportError):  # not every Python has all
+            import_module(library)
     gc.freeze()
     asked = requests(sys.argv[1])
     try:
