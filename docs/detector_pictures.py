@@ -27,24 +27,45 @@ def still(image: Array, right: Array | None = None) -> Clip:
     return Clip(image[None], np.zeros(1), K, right=None if right is None else right[None])
 
 
-def strip(name: str, clip: Clip, made: dict[str, Array], label: str, frame: int = 0) -> None:
-    """Write frame, label, confidence side by side."""
+def row(clip: Clip, made: dict[str, Array], label: str, frame: int = 0) -> Array:
+    """Frame, label, confidence side by side."""
     trust = made[confidence_name(label)][frame]
     panels = [
         clip.image[frame],
         picture(label, made[label][frame]),
         picture(confidence_name(label), trust),
     ]
-    height = SIDE
     width = round(SIDE * clip.size[1] / clip.size[0])
-    row = np.hstack([cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA) for panel in panels])
+    return np.hstack([cv2.resize(panel, (width, SIDE), interpolation=cv2.INTER_AREA) for panel in panels])
+
+
+def write(name: str, *rows: Array) -> None:
+    """Write rows of panels, one below the other, each scaled to the width of the first."""
+    width = rows[0].shape[1]
+    scaled = [
+        cv2.resize(one, (width, round(one.shape[0] * width / one.shape[1])), interpolation=cv2.INTER_AREA)
+        for one in rows
+    ]
     # A palette keeps the files small.
-    Image.fromarray(row).quantize(96, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
+    whole = Image.fromarray(np.vstack(scaled))
+    whole.quantize(96, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
+
+
+def strip(name: str, clip: Clip, made: dict[str, Array], label: str, frame: int = 0) -> None:
+    """Write one row."""
+    write(name, row(clip, made, label, frame))
 
 
 def run(name: str, clip: Clip) -> dict[str, Array]:
     """The labels one detector makes of a clip."""
     return run_detectors(clip, [detectors()[name]()])
+
+
+def standing_out(image: Array) -> Array:
+    """The row of saliency of a photo."""
+    photo = still(cv2.resize(image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
+    made = run("edges", photo)
+    return row(photo, made | run("boundary_saliency", photo.with_labels(made)), "saliency")
 
 
 def main() -> None:
@@ -54,8 +75,7 @@ def main() -> None:
     photo = still(cv2.resize(data.chelsea(), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA))
     strip("edges", photo, run("edges", photo), "edges")
     strip("regions", photo, run("superpixels", photo), "regions")
-    coffee = still(cv2.resize(data.coffee(), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
-    strip("saliency", coffee, run("boundary_saliency", coffee), "saliency")
+    write("saliency", *(standing_out(image) for image in (data.rocket(), data.chelsea())))
     left, right, _ = data.stereo_motorcycle()
     pair = still(left, right)
     made = run("stereo", pair)

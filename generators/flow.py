@@ -3,10 +3,12 @@
 Where the source shows frames between two that are stored, flow is followed through them: small steps are found
 where a large one is lost, or mistaken for another in what repeats itself.
 
-Dense inverse search with small patches finds displacements, variational refinement smooths them (Kroeger et
-al., Fast Optical Flow using Dense Inverse Search, ECCV 2016; OpenCV's presets stop at half resolution). Trust
+Dense inverse search finds displacements, variational refinement smooths them (Kroeger et al., Fast Optical Flow
+using Dense Inverse Search, ECCV 2016; OpenCV's presets stop at half resolution): with large patches over the whole
+frame first, which follow motion of many pixels, then with small ones at full resolution from there. Trust
 comes from running it both ways: where forward and backward flow undo each other, and the warped next frame
-looks like this one, the flow is right.
+looks like this one, the flow is right. Where it can't be (what gets covered, or leaves), flow is that of
+the trusted surroundings of like colour.
 """
 
 from __future__ import annotations
@@ -25,13 +27,19 @@ from freelabels.generators.contract.clip import BETWEEN, CONSECUTIVE, Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored, channel_sum
 from freelabels.generators.contract.ranges import Range
+from freelabels.generators.tools.planes import geodesic_sums, link_weights, neighbour_steps
 
 Floats = NDArray[np.float32]
 
 COVERING = 0.5  # a pair of frames of which less than this share agrees both ways is not one scene moving
 OUT_OF_VIEW_RISK = 9.0  # px; what lies outside the other frame was extrapolated
 CLEARLY = 0.2  # trust by which flow between two frames must be better than that through those between
-SMALLEST_SIDE = 32  # px; smaller frames are padded, the search has no pyramid level for them
+SMALLEST_SIDE = 64  # px; smaller frames are padded, the search has no pyramid level for them
+COARSE = 2  # octave from which small patches start, where large ones end
+DOUBTFUL = 0.2  # trust up to which flow is taken from the surroundings
+FILLED_AT = 4  # px of a lattice on which it is carried there
+FILLED_FROM = 24.0  # px, over which it is carried
+COLOUR_STEP = 25.0  # of LAB in 8-bit units: a step over which it isn't
 
 
 def warp(values: Array, flow: Floats) -> Any:
@@ -93,6 +101,24 @@ def flow_score(flow: Floats, back: Floats, here: Floats, there: Floats, residual
     return np.asarray(agreeing * textured / (1 + risk * risk), np.float32)
 
 
+def carried(flow: Floats, score: Floats, here: Floats) -> Floats:
+    """`flow` (H, W, 2), where its score (H, W) is low that of the trusted surroundings of like colour.
+
+    here: the LAB frame (H, W, 3). What gets covered or leaves the frame mostly moves as the rest of its surface.
+    """
+    height, width = score.shape
+    small = (max(1, width // FILLED_AT), max(1, height // FILLED_AT))
+    trust = score * score + np.float32(1e-4)
+    guide, weight, *both = (
+        np.asarray(cv2.resize(values, small, interpolation=cv2.INTER_AREA), np.float32)
+        for values in (here / np.float32(COLOUR_STEP), trust, flow[..., 0] * trust, flow[..., 1] * trust)
+    )
+    sums = geodesic_sums([weight, *both], *link_weights(neighbour_steps(guide), FILLED_FROM / FILLED_AT))
+    mean = np.stack(sums[1:], axis=-1) / np.maximum(sums[0], np.float32(1e-9))[..., None]
+    around = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.where((score < DOUBTFUL)[..., None], around, flow), np.float32)
+
+
 @register
 @dataclass(frozen=True)
 class DenseInverseSearch:
@@ -101,14 +127,15 @@ class DenseInverseSearch:
     Confidence: probability that the flow is right within 1 px. The last frame has no next one and the first
     no previous one: NaN with confidence 0.
 
-    patch, stride: side and spacing in pixels of the patches searched for. descent: gradient steps per patch
-    (many fit it to sensor noise, few lose large displacements). refinements, smoothness, gradient, brightness:
-    rounds of the variational refinement and the weights of its terms; brightness is left out, as light
-    changes. residual_risk: pixels of error feared per unit of LAB difference after warping.
+    patch, stride: side and spacing in pixels of the small patches. descent: gradient steps per patch (many fit
+    it to sensor noise). wide_patch, wide_stride, wide_descent, wide_brightness: the same of the large ones, which
+    stop at half resolution. refinements, smoothness, gradient, brightness: rounds of the variational refinement
+    and the weights of its terms; brightness is left out at full resolution, as light changes.
+    residual_risk: pixels of error feared per unit of LAB difference after warping.
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -119,8 +146,12 @@ class DenseInverseSearch:
     uses: ClassVar[frozenset[str]] = frozenset({BETWEEN})
 
     patch: Annotated[int, Range(4, 64)] = 4
-    stride: Annotated[int, Range(1, 32)] = 2
+    stride: Annotated[int, Range(1, 32)] = 3
     descent: Annotated[int, Range(1, 100)] = 6
+    wide_patch: Annotated[int, Range(4, 64)] = 8
+    wide_stride: Annotated[int, Range(1, 32)] = 3
+    wide_descent: Annotated[int, Range(1, 100)] = 25
+    wide_brightness: Annotated[float, Range(0, 1000)] = 5.0
     refinements: Annotated[int, Range(0, 100)] = 10
     smoothness: Annotated[float, Range(0, 1000)] = 40.0
     gradient: Annotated[float, Range(0, 1000)] = 10.0
@@ -139,10 +170,13 @@ class DenseInverseSearch:
             between = clip.between[now] if clip.between else ()
             path, there = [clip.image[now], *between, clip.image[then]], _lab(clip.image[then])
             ahead, back = self.along(path)
-            made["flow"][now] = as_stored("flow", ahead)
-            made["flow_backward"][then] = as_stored("flow_backward", back)
-            made["flow_confidence"][now] = self.confidence(ahead, back, here, there)
-            made["flow_backward_confidence"][then] = self.confidence(back, ahead, there, here)
+            for label, frame, ways, looks in (
+                ("flow", now, (ahead, back), (here, there)),
+                ("flow_backward", then, (back, ahead), (there, here)),
+            ):
+                score = flow_score(*ways, *looks, self.residual_risk)
+                made[label][frame] = as_stored(label, carried(ways[0], score, looks[0]))
+                made[label + "_confidence"][frame] = calibrated(self.name, score)
             here = there
         return made
 
@@ -183,21 +217,26 @@ class DenseInverseSearch:
         grey = [
             np.pad(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), margin, mode="edge") for frame in (first, second)
         ]
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        search.setFinestScale(0)
-        search.setPatchSize(self.patch)
-        search.setPatchStride(self.stride)
-        search.setGradientDescentIterations(self.descent)
-        search.setVariationalRefinementIterations(self.refinements)
-        search.setVariationalRefinementAlpha(self.smoothness)
-        search.setVariationalRefinementGamma(self.gradient)
-        search.setVariationalRefinementDelta(self.brightness)
-        flow = search.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+        wide = self._search(self.wide_patch, self.wide_stride, self.wide_descent, self.wide_brightness)
+        wide.setFinestScale(1)
+        wide.setVariationalRefinementIterations(self.refinements // 2)
+        start = wide.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+        fine = self._search(self.patch, self.stride, self.descent, self.brightness)
+        fine.setCoarsestScale(COARSE)
+        fine.setFinestScale(0)
+        fine.setVariationalRefinementIterations(self.refinements)
+        flow = fine.calc(grey[0], grey[1], start)
         return np.ascontiguousarray(flow[:height, :width], np.float32)
 
-    def confidence(self, flow: Floats, back: Floats, here: Floats, there: Floats) -> NDArray[np.uint8]:
-        """(H, W) uint8 confidence × 255 of `flow` (H, W, 2), from the flow back and both LAB frames."""
-        return calibrated(self.name, flow_score(flow, back, here, there, self.residual_risk))
+    def _search(self, patch: int, stride: int, descent: int, brightness: float) -> cv2.DISOpticalFlow:
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        search.setPatchSize(patch)
+        search.setPatchStride(stride)
+        search.setGradientDescentIterations(descent)
+        search.setVariationalRefinementAlpha(self.smoothness)
+        search.setVariationalRefinementGamma(self.gradient)
+        search.setVariationalRefinementDelta(brightness)
+        return search
 
 
 def _lab(image: NDArray[np.uint8]) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes
+from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.segmentation import neighbours, reduced, region_means, working_lab
 from freelabels.generators.tools.superpixels import waterpixels
 
@@ -102,9 +103,9 @@ class BoundarySaliency:
     makes: ClassVar[tuple[str, ...]] = ("saliency", "saliency_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"edges"})
 
-    longest: int = 200
-    step: int = 8
-    coarse: int = 14
+    longest: Annotated[int, Range(64, 1024)] = 200
+    step: Annotated[int, Range(4, 64)] = 8
+    coarse: Annotated[int, Range(4, 64)] = 14
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""

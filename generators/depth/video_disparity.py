@@ -32,6 +32,9 @@ MISMATCH = 0.5  # pixels by which flow errs where texture is plenty
 COLOUR_STEP = 0.3  # summed over RGB in [0, 1]: a step that ends a smoothing window
 LEAST_AGREEMENT = 0.3  # of rays, below which a pixel is taken to move by itself
 ENOUGH_TRUST = 0.5  # in a camera's path, below which all of its labels are discounted
+FUSED = (-8, -4, 4, 8)  # steps to the frames whose inverse depths a frame takes in
+LEAST_AHEAD = 0.05  # of a ray's depth: what lies behind another camera, or beside it, isn't seen by it
+OTHER_SURFACE = 2.0  # times the expected error
 NEAREST, FARTHEST = 8.0, 0.02  # inverse depths taken seriously, in units of the points' median
 
 
@@ -44,12 +47,12 @@ class VideoDisparity:
     that is one for the clip: its points' median is about 1) and its confidence, from the frames and camera_K
     (an assumed K bends depth, its order hardly). The camera's path comes from point tracks, resection and
     bundle adjustment, or from the poses that the source tells, with K, if the tracks bear them out. Each frame is
-    matched (DIS flow) with `views` others near a useful baseline, each pixel triangulated robustly, and planes
-    fitted in windows that stop at colour edges, weighted by the parallax and texture behind each pixel. Confidence
-    is the chance that the order against a random other pixel is right,
-    from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't meet (movers)
-    carry no weight. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at confidence
-    0; a cut separates two scales.
+    matched (DIS flow) with `views` others near a useful baseline, each pixel triangulated robustly, what frames
+    `FUSED` steps away found there taken in, and planes fitted in windows that stop at colour edges, weighted by
+    the parallax and texture behind each pixel. Confidence is the chance that the order against a random other
+    pixel is right, from the standard error and the spread of the frame's inverse depth. Pixels whose rays don't
+    meet (movers) carry no weight. A clip without a baseline (still, rotating or zooming camera, noise) is NaN at
+    confidence 0; a cut separates two scales.
 
     width: the longer side of the frames worked on. radius: of the windows, as a share of it.
     Sources: R. Hartley and A. Zisserman, Multiple view geometry, 2004, chapters 9, 12 and 18; T. Kroeger et
@@ -57,7 +60,7 @@ class VideoDisparity:
     """
 
     name: ClassVar[str] = "video_disparity"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = ("disparity", "disparity_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({CONSECUTIVE})
 
@@ -99,11 +102,13 @@ class VideoDisparity:
                 continue
             posed = np.flatnonzero(np.isfinite(camera.pose[:, 0, 0]))
             points = camera.points[np.isfinite(camera.points[:, 0])]
+            found: dict[int, tuple[Map, Map, Map]] = {}
+            usual: dict[int, float] = {}
             for t in map(int, posed):
                 depth = points @ camera.pose[t, 2, :3] + camera.pose[t, 2, 3]
                 if not (depth > 0).any():
                     continue
-                typical = float(np.median(depth[depth > 0]))
+                usual[t] = typical = float(np.median(depth[depth > 0]))
                 sights = [
                     Sight.of(
                         grey[t],
@@ -116,9 +121,22 @@ class VideoDisparity:
                     )
                     for s in choose_views(t, posed, camera, typical, K, self.views)
                 ]
-                inverse, weight, agreement = triangulate(sights, grey[t], camera.noise)
+                found[t] = triangulate(sights, grey[t], camera.noise)
+            for t, (alone, weight, agreement) in found.items():
+                others = [
+                    seen_from(
+                        alone,
+                        *found[t + step][:2],
+                        camera.pose[t + step] @ np.linalg.inv(camera.pose[t]),
+                        K,
+                        directions,
+                    )
+                    for step in FUSED
+                    if t + step in found
+                ]
+                inverse, weight = fused(alone, weight, others)
                 doubt = 1 / np.maximum(agreement * np.float32(camera.trust), 1e-3)
-                inverse, score = self._smooth(inverse, weight, doubt, frames[t], typical)
+                inverse, score = self._smooth(inverse, weight, doubt, frames[t], usual[t])
                 score *= np.float32(min(1.0, camera.trust / ENOUGH_TRUST))
                 yield t, inverse, np.where(agreement < LEAST_AGREEMENT, 0, score)
 
@@ -239,6 +257,55 @@ def triangulate(sights: Sequence[Sight], here: Colour, noise: float) -> tuple[Ma
         inverse.astype(np.float32),
         np.where(valid, precision * agreement, 0).astype(np.float32),
         np.asarray(cv2.blur(np.where(valid, agreement, 0), (5, 5)), np.float32),
+    )
+
+
+def seen_from(
+    inverse: Map, other: Map, weight: Map, motion: Floats, K: Floats, directions: Map
+) -> tuple[Map, Map]:
+    """What another frame says of this one's inverse depths (H, W), and its weight, 0 where it doesn't see them.
+
+    other, weight: inverse depth and weight that the other frame found (H, W); motion: camera here → camera there
+    (4, 4); directions: rays of this frame (3, H, W). Looked up where a pixel's own inverse depth places it.
+    """
+    R, T = motion[:3, :3].astype(np.float32), motion[:3, 3].astype(np.float32)
+    x, y, far = (row[0] * directions[0] + row[1] * directions[1] + row[2] * directions[2] for row in R)
+    z = far + inverse * T[2]
+    ahead = (inverse > 0) & (z > LEAST_AHEAD) & (far > LEAST_AHEAD)
+    z, far = np.where(ahead, z, 1), np.where(ahead, far, 1)
+    at_x, at_y = (
+        (ray + inverse * t) / z * np.float32(K[axis, axis]) + np.float32(K[axis, 2] - 0.5)
+        for axis, (ray, t) in enumerate(zip((x, y), T[:2], strict=True))
+    )
+    looked = cv2.remap(
+        np.dstack([other * weight, weight]),
+        at_x.astype(np.float32),
+        at_y.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    known = looked[..., 1]
+    stretch = z * z / far  # of this frame's inverse depth with the other's
+    here = inverse + (looked[..., 0] / np.maximum(known, np.float32(1e-12)) - inverse / z) * stretch
+    return here.astype(np.float32), np.where(ahead, known / (stretch * stretch), 0).astype(np.float32)
+
+
+def fused(inverse: Map, weight: Map, others: Sequence[tuple[Map, Map]]) -> tuple[Map, Map]:
+    """Inverse depth (H, W) and weight of a frame together with what others say of it, as `seen_from` gives it.
+
+    What is off by more than both are unsure of is another surface and counts little; half of the others' weight is
+    taken, as frames share what they were matched with.
+    """
+    total, weighed = weight, weight * inverse
+    for other, trust in others:
+        both = 1 / np.maximum(weight, 1e-12) + 1 / np.maximum(trust, 1e-12)
+        counted = trust * (weight > 0) / (1 + (other - inverse) ** 2 / (both * OTHER_SURFACE**2))
+        weighed = (weighed + counted * other).astype(np.float32)
+        total = (total + counted).astype(np.float32)
+    known = total > 0
+    return (
+        np.where(known, weighed / np.where(known, total, 1), inverse).astype(np.float32),
+        ((weight + total) / 2).astype(np.float32),
     )
 
 

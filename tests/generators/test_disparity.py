@@ -8,13 +8,13 @@ import pytest
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
-from freelabels.generators.contract.geometry import intrinsics, invert_pose
+from freelabels.generators.contract.geometry import intrinsics, invert_pose, rays
 from freelabels.generators.depth import camera_track
 from freelabels.generators.depth.bundle_adjustment import path_doubt, reproject
 from freelabels.generators.depth.camera_track import camera_tracks
 from freelabels.generators.depth.depth_reversal import misfit, reversed_depth
 from freelabels.generators.depth.point_tracks import Tracks, follow, parallax, stands_still
-from freelabels.generators.depth.video_disparity import VideoDisparity
+from freelabels.generators.depth.video_disparity import VideoDisparity, fused, seen_from
 from tests.analytic_scene import ROOM, path, render
 
 SIZE = (120, 160)
@@ -330,3 +330,31 @@ def test_the_doubt_of_a_path_is_what_noise_makes_of_its_depths():
         doubts.append(path_doubt(pose, world, table, seen, K, 0.5))
     assert doubts[1] > 3 * doubts[0] > 0
     assert path_doubt(pose, np.full_like(world, np.nan), table, seen, K, 0.5) == np.inf
+
+
+def test_frames_agree_on_a_surface_and_what_another_hides_counts_little():
+    """A wall at depth 2 seen from 0.3 nearer: its inverse depth 1 / 1.7 there is 1 / 2 here."""
+    directions = np.ascontiguousarray(np.moveaxis(rays(K, *SIZE), -1, 0), np.float32)
+    motion = np.eye(4)
+    motion[2, 3] = -0.3
+    here, there = np.full(SIZE, 1 / 2.1, np.float32), np.full(SIZE, 1 / 1.7, np.float32)
+    inner = (slice(30, 90), slice(40, 120))
+    one = np.ones(SIZE, np.float32)
+    said, trust = seen_from(here, there, one, motion, K, directions)
+    # A guess that is off is led nearer, not all the way: the change of perspective is taken as it is at the guess.
+    assert np.abs(said[inner] - 0.5).max() < 0.002 and (trust[inner] > 0).all()
+    both, weight = fused(here, one, [(said, 1e4 * one)])
+    assert np.abs(both[inner] - 0.5).max() < 0.02 and (weight[inner] > 1).all()
+    surface = np.full(SIZE, 0.5, np.float32)
+    hidden, _ = fused(surface, 1e6 * one, [(2 * surface, 1e6 * one)])
+    assert np.abs(hidden - 0.5).max() < 1e-3
+
+
+def test_what_lies_beside_or_behind_another_camera_says_nothing():
+    directions = np.ascontiguousarray(np.moveaxis(rays(K, *SIZE), -1, 0), np.float32)
+    one = np.ones(SIZE, np.float32)
+    turned = np.diag([-1.0, 1, -1, 1])  # looking the other way
+    assert not seen_from(one, one, one, turned, K, directions)[1].any()
+    aside = np.eye(4)
+    aside[0, 3] = 5.0
+    assert not seen_from(one, one, one, aside, K, directions)[1].any()

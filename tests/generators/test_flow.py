@@ -106,6 +106,24 @@ def test_what_leaves_the_frame_is_not_trusted() -> None:
     assert confidence[16:-16, 32:-8].mean() > 0.8
 
 
+def test_what_leaves_the_frame_moves_on_as_its_surroundings_do() -> None:
+    wide = texture(SIDE, SIDE + 20)
+    flow = DenseInverseSearch()(clip_of(wide[:, :SIDE], wide[:, 20:]))["flow"][0]
+    assert np.abs(flow[16:-16, :16].astype(np.float32) - (-20, 0)).mean() < 1
+
+
+def test_a_camera_that_comes_much_nearer_is_followed() -> None:
+    """A third nearer: up to 22 pixels of 128; small patches alone follow a third of it."""
+    forth, back = turned(0, 1.35)
+    first = texture()
+    flow = DenseInverseSearch().between(first, moved(first, back))
+    x, y = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)
+    u, v = forth(x, y)
+    seen = (np.abs(u - CENTRE) < CENTRE - 4) & (np.abs(v - CENTRE) < CENTRE - 4)
+    error = np.hypot(flow[..., 0] - (u - x), flow[..., 1] - (v - y))
+    assert (error < 1)[seen].mean() > 0.7
+
+
 def test_what_gets_covered_is_not_trusted() -> None:
     background, front = texture(seed=1), texture(seed=2)
     frames = [background.copy(), background.copy()]
