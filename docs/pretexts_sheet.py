@@ -1,6 +1,6 @@
 """Draws docs/pretexts.png: what every task on photos is shown, and what a small net answers.
 
-python docs/pretexts_sheet.py [--steps 12]
+python docs/pretexts_sheet.py [--steps 4]
 
 The photos are scikit-image's. A net learns each task for some steps on these photos alone, so that answers can be
 seen to be answers; they say nothing of what it would make of others. Tasks that make labels of their own are left
@@ -33,7 +33,7 @@ SIZE, SIDE, TITLE, GAP, WIDTH = 96, 128, 20, 8, 1200  # pixels
 CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_resnet", width=16))
 
 
-def main(steps: int = 12) -> None:
+def main(steps: int = 4) -> None:
     """Draw it.
 
     Args:

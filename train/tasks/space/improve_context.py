@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
@@ -13,7 +12,7 @@ from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
-from freelabels.train.tasks.contract.views import LEVEL, cells, crop, grey, level, turned
+from freelabels.train.tasks.contract.views import LEVEL, cells, crop, level, one_channel, turned
 from freelabels.train.tasks.space.context_prediction import NEIGHBOURS
 from freelabels.train.tasks.space.tiles import GRID, PIECES, tile_side
 
@@ -24,10 +23,11 @@ CENTRE = PIECES // 2
 class ImproveContext(Task):
     """In which of eight directions two patches lie around a third, opposite each other, and which way up all are.
 
-    Beside context prediction: a third patch; colour kept but blurred until a lens's shift is gone; all patches
-    mirrored alike (yoked), or all turned upside down, which is asked too (16 classes); a random aperture. The
-    patches of a 3 × 3 grid are seen one by one, and all eight triples through its centre asked.
-    Smaller than in the paper: half turns only.
+    Beside context prediction: a third patch; the mean colour of each patch is kept; all patches mirrored alike
+    (yoked), or all turned upside down, which is asked too (16 classes); a random aperture. The patches of a 3 × 3
+    grid are seen one by one, and all eight triples through its centre asked.
+    Smaller than in the paper: half turns only; no colour but the mean, where the paper blurs it: blurred
+    colour still tells a lens's shift, and so where a patch was.
     """
 
     aperture: float = 0.5
@@ -52,7 +52,7 @@ class ImproveContext(Task):
         side = tile_side(image.shape[-1])
         order = torch.tensor([CENTRE, *(place for place in range(PIECES) if place != CENTRE)])
         corners = cells(image.shape[-1], GRID, side, draw)[:, order.to(image.device)]
-        views = level(chroma_blurred(crop(image, corners, side)))
+        views = level(in_mean_colour(crop(image, corners, side), draw))
         views = turned(views, 2 * upside_down[:, None].expand(-1, PIECES))
         target = torch.arange(NEIGHBOURS, device=image.device) + NEIGHBOURS * upside_down[:, None]
         weight = everyone(batch)[:, None].expand(-1, NEIGHBOURS)
@@ -77,10 +77,7 @@ class ImproveContext(Task):
         return torch.cat([views[:, :1], outer], 1)
 
 
-def chroma_blurred(views: Tensor) -> Tensor:
-    """Views (N, k, 3, h, w) whose colour, not whose brightness, is averaged over a quarter of the side."""
-    luma = grey(views)
-    chroma = (views.float() - luma).flatten(0, 1)
-    width = views.shape[-1] // 4 | 1
-    smooth = F.avg_pool2d(chroma, width, 1, width // 2, count_include_pad=False)
-    return luma + smooth.view(views.shape)
+def in_mean_colour(views: Tensor, draw: Draw) -> Tensor:
+    """Views (N, k, 3, h, w) whose detail is of one channel, drawn for the sample; means stay."""
+    detail = one_channel(views, draw).float()
+    return detail - detail.mean((3, 4), keepdim=True) + views.float().mean((3, 4), keepdim=True)
