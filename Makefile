@@ -61,7 +61,7 @@ test-benchmarks: setup
 
 # What tasks could cheat by: trained on noise that holds one planted cue.
 test-shortcuts: setup
-	$(BIN)/python -m pytest tests/contract/test_shortcuts.py tests/contract/more_shortcuts.py
+	$(BIN)/python -m pytest tests/contract/test_shortcuts.py tests/contract/more_shortcuts*.py
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup

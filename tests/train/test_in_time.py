@@ -99,6 +99,15 @@ def test_time_backwards_is_what_the_clip_played_backwards_shows() -> None:
     assert shown.target.tolist() == [0, 0] and mirrored.target.tolist() == [1, 1]
 
 
+def test_a_camera_that_always_pans_one_way_does_not_tell_which_way_time_runs() -> None:
+    batch = gliding(6, (0, 0))
+    batch["flow"][:, :, 0] += 3
+    batch["flow_backward"][:, :, 0] -= 3
+    for number in range(4):
+        asked = ArrowOfTime(6).ask(batch, Draw(torch.arange(2), str(number)))
+        assert asked.images is not None and (asked.images == 128).all()
+
+
 def test_classes_of_motion_are_the_nearest() -> None:
     flow = centres().T[None, None, :, None].contiguous()  # (1, 1, 2, 1, 25)
     assert nearest(1.1 * flow).flatten().tolist() == list(range(25))

@@ -64,9 +64,13 @@ class OPN(Task):
         """Four stills in one of the orders, or that backwards."""
         which = draw.integers(self.classes)
         index = either_way(orders_up_to_direction(FRAMES).to(which.device)[which], draw)
-        views = at(stills(batch["image"], draw), index)
+        views = at(self.stills(batch["image"], draw), index)
         images = differences(views) if self.fused else views.expand(-1, -1, 3, -1, -1)
         return Asked(which, everyone(batch), images)
+
+    def stills(self, frames: Tensor, draw: Draw) -> Tensor:
+        """How frames are shown (N, T, 1, h, w)."""
+        return stills(frames, draw)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Logits (N, 12)."""

@@ -54,9 +54,13 @@ class ShuffleLearn(Task):
         right, side = draw.integers(2), draw.integers(2)
         triples = torch.tensor([RIGHT, *WRONG], device=right.device)
         index = either_way(triples[torch.where(right.bool(), 0, 1 + side)], draw)
-        views = at(stills(batch["image"], draw), index)
+        views = at(self.stills(batch["image"], draw), index)
         images = views.transpose(1, 2) if self.fused else views.expand(-1, -1, 3, -1, -1)
         return Asked(right, everyone(batch), images)
+
+    def stills(self, frames: Tensor, draw: Draw) -> Tensor:
+        """How frames are shown (N, T, 1, h, w)."""
+        return stills(frames, draw)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Logits (N, 2)."""
