@@ -19,9 +19,11 @@ from freelabels.train.run.labelling import embedded
 from freelabels.train.run.state import RunState
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import Clips
+from freelabels.train.tasks.contract.task import Asked
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
 from freelabels.train.tasks.sound.hearing import STEPS, audible, levels, wave
 from freelabels.train.tasks.sound.look_listen_learn import LookListenLearn
+from freelabels.train.tasks.sound.others import another
 
 REACH = Reach(10, fields=("sound",))
 FRAMES = 12
@@ -80,6 +82,18 @@ def test_silence_and_what_has_no_sound_weigh_nothing(batch: Batch) -> None:
     assert audible(batch).tolist() == [1, 1, 1, 0, 0]
     task = LookListenLearn()
     assert task.ask(batch, Draw(batch["seed"], task.name)).weight.tolist() == [1, 1, 1, 0, 0]
+
+
+def test_the_other_sound_is_of_another_clip_that_can_be_heard() -> None:
+    """Held-out windows of one clip stand beside each other in a batch, so the next sample will not do."""
+    clip, weight = torch.tensor([0, 0, 0, 1, 2, 2]), torch.tensor([1.0, 1, 1, 0, 1, 1])
+    which, fair = another(clip, weight)
+    assert which.tolist() == [4, 4, 4, 4, 0, 0] and fair.all()
+    assert not another(clip[:3], weight[:3])[1].any()
+    task = LookListenLearn()
+    asked = Asked(None, torch.ones(3))
+    answer = torch.tensor([[1.0, 0.0], [0.0, torch.nan], [0.0, 1.0]])
+    assert task.summary(task.keep(answer, asked))[:2] == (0.5, 0.5)
 
 
 def test_a_picture_is_of_one_sound_alone_and_says_its_pitch_but_not_its_loudness(batch: Batch) -> None:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.model.ranks import next_of
+from freelabels.train.model.ranks import together
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task
 from freelabels.train.tasks.sound.halves import halves
 from freelabels.train.tasks.sound.hearing import Ear, audible
+from freelabels.train.tasks.sound.others import another
 
 
 class Both(nn.Module):
@@ -32,7 +33,7 @@ class AVTS(Task):
     """Whether a sound is heard with a clip: that of the same frames is near, another is far.
 
     A contrastive loss with a margin. Another sound is that of the clip's other half (hard, a share of them), or of
-    the next sample (easy). What is silent, cut off or unknown weighs nothing. The score is how often the sound of
+    another clip (easy). What is silent, cut off or unknown weighs nothing. The score is how often the sound of
     the same frames is nearer than that of the other half. Smaller than in the paper: eight neighbouring frames and
     as much sound as they last, and hard ones from the first step on instead of after half of training.
     """
@@ -75,16 +76,15 @@ class AVTS(Task):
         return Asked(target, audible(batch), clips=clip[:, None])
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
-        """Distances (N, 3) to the own sound, to the clip's other one, to the next sample's; NaN where not fair."""
+        """Distances (N, 3) to the own sound, to the clip's other one, to another clip's; NaN: none."""
         assert isinstance(head, Both) and seen.clips is not None
         eye = F.normalize(head.eye(seen.clips.deep[:, 0]).float(), dim=1)
         own, other = (
             F.normalize(head.heard(head.ear.summary(asked.target[name])).float(), dim=1)
             for name in ("own", "other")
         )
-        clip = asked.target["clip"]
-        fair = (next_of(clip) != clip) & (next_of(asked.weight) > 0)
-        far = (eye - next_of(own)).square().sum(1)
+        which, fair = another(asked.target["clip"], asked.weight)
+        far = (eye - together(own)[0][which]).square().sum(1)
         near = [(eye - sound).square().sum(1) for sound in (own, other)]
         return torch.stack([*near, torch.where(fair, far, torch.nan)], 1)
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.model.ranks import next_of
+from freelabels.train.model.ranks import together
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task
 from freelabels.train.tasks.sound.hearing import Ear, audible, levels, wave
+from freelabels.train.tasks.sound.others import another
 
 
 class Pair(nn.Module):
@@ -34,9 +35,9 @@ class Pair(nn.Module):
 
 @dataclass(frozen=True)
 class LookListenLearn(Task):
-    """Whether a frame and the sound around it are of one clip, or the sound is the next sample's.
+    """Whether a frame and the sound around it are of one clip, or the sound is another clip's.
 
-    What is silent, cut off or unknown weighs nothing, and neither does another sound that is of the same clip.
+    What is silent, cut off or unknown weighs nothing. The other sound is that of the next sample of another clip.
     Every sound is made equally loud, so that the recording's level tells nothing. The score is how often a frame's
     own sound is the likelier of the two. Smaller than in the paper: as much sound as `frames` neighbouring frames
     last (a second at ten a second), an ear of four layers, 16 kHz.
@@ -71,13 +72,12 @@ class LookListenLearn(Task):
         return Asked(target, audible(batch), batch["image"][:, self.frames // 2, None])
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
-        """Logits (N, 2) of the own and the next sample's sound; NaN where that is of the same clip or silent."""
+        """Logits (N, 2) of the own and another clip's sound; NaN where there is none."""
         assert isinstance(head, Pair)
         eye = F.relu(head.norms[0](head.eye(seen.deep[:, 0])))
         heard = F.relu(head.norms[1](head.heard(head.ear.summary(asked.target["sound"]).float())))
-        own, other = head(eye, heard), head(eye, next_of(heard))
-        clip = asked.target["clip"]
-        fair = (next_of(clip) != clip) & (next_of(asked.weight) > 0)
+        which, fair = another(asked.target["clip"], asked.weight)
+        own, other = head(eye, heard), head(eye, together(heard)[0][which])
         return torch.stack([own, torch.where(fair, other, torch.nan)], 1).float()
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
@@ -90,6 +90,9 @@ class LookListenLearn(Task):
     def score(self, answer: Tensor, asked: Asked) -> Tensor:
         """Whether the own sound is the likelier one; one half by chance."""
         own, other = answer.unbind(1)
-        tie = 0.5 * ((own == other) | ~other.isfinite()).double()
-        hit = (own > other).double() + tie
+        hit = (own > other).double() + 0.5 * (own == other).double()
         return torch.stack([hit, torch.full_like(hit, 0.5)], 1)
+
+    def keep(self, answer: Tensor, asked: Asked) -> tuple[Tensor, ...]:
+        """Only where there was another sound to compare with."""
+        return self.score(answer, asked), ((asked.weight > 0) & answer[:, 1].isfinite()).double()
