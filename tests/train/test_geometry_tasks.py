@@ -125,6 +125,13 @@ def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> N
     assert not torch.equal(question.images, question.target.frames)  # seen in another light than judged
 
 
+def test_flow_that_disagrees_with_itself_all_over_still_learns(batch: Batch) -> None:
+    task = UnFlow(agree=0.0, smooth=0.0)
+    there = torch.full((1, 2, 64, 64), 3.0, requires_grad=True)
+    task.judge([(there, there.detach())], asked(task, batch)).backward()
+    assert there.grad is not None and there.grad.abs().sum() > 0
+
+
 def test_a_head_of_flow_begins_at_next_to_none() -> None:
     torch.manual_seed(0)
     features = torch.randn(2, 2, 16, 16, 16).relu()
