@@ -23,7 +23,9 @@ from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.flow.cross_pixel import CrossPixel
 from freelabels.train.tasks.flow.flow_net import FlowNet
+from freelabels.train.tasks.flow.flow_net2 import Refiner
 from freelabels.train.tasks.flow.flow_trunk import own_motion
+from freelabels.train.tasks.flow.matcher import Matcher
 from freelabels.train.tasks.flow.un_flow import UnFlow
 from freelabels.train.tasks.geometry.poses import inverse, motion_of, numbers_of
 from freelabels.train.tasks.geometry.warp import rigid_flow
@@ -121,6 +123,20 @@ def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> N
     score, counts = task.keep([(first, first)], question)
     assert score[0, 0] == 0 < score[0, 1] and counts.tolist() == [1]
     assert not torch.equal(question.images, question.target.frames)  # seen in another light than judged
+
+
+def test_flow_that_disagrees_with_itself_all_over_still_learns(batch: Batch) -> None:
+    task = UnFlow(agree=0.0, smooth=0.0)
+    there = torch.full((1, 2, 64, 64), 3.0, requires_grad=True)
+    task.judge([(there, there.detach())], asked(task, batch)).backward()
+    assert there.grad is not None and there.grad.abs().sum() > 0
+
+
+def test_a_head_of_flow_begins_at_next_to_none() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 2, 16, 16, 16).relu()
+    for head in (Matcher(16), Refiner(16, rounds=2)):
+        assert all(flow.detach().abs().max() < 1 for flow in head(*features))  # pixels
 
 
 def test_flow_net_is_judged_on_labelled_pixels_alone(batch: Batch) -> None:

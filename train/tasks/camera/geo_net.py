@@ -14,6 +14,7 @@ from freelabels.train.tasks.camera.view_synthesis import MIDDLE, Window
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import Asked, Seen
 from freelabels.train.tasks.contract.views import by_view
+from freelabels.train.tasks.flow.matcher import nearly_no_flow
 from freelabels.train.tasks.geometry.likeness import photometric
 from freelabels.train.tasks.geometry.matching import Correlation, square
 from freelabels.train.tasks.geometry.poses import inverse
@@ -33,7 +34,7 @@ class Residual(nn.Module):
         self.correlate = Correlation(width, steps)
         self.keep = nn.Conv2d(width, 32, 1)
         self.body = nn.Sequential(block(len(steps) + 32 + 2, hidden), block(hidden, hidden))
-        self.out = nn.Conv2d(hidden, 2, 3, padding=1)
+        self.out = nearly_no_flow(hidden)
 
     def forward(self, here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
         """More flow (N, 2, h, w)."""

@@ -10,7 +10,7 @@ from freelabels.train.model.network import GlobalHead
 from freelabels.train.tasks.geometry.matching import Correlation, square
 
 RADIUS = 4  # steps of a stride each way that are looked at
-SCALE = 0.01  # radians, and units of length, of a number of one
+SCALE = 0.002  # radians, and units of length, of a number of one: a step of the optimiser turns by little
 
 
 class MotionHead(nn.Module):

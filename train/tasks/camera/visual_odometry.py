@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.tasks.camera.motion_head import SCALE, MotionHead
+from freelabels.train.tasks.camera.motion_head import MotionHead
 from freelabels.train.tasks.camera.relative_poses import between
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
 from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import motion_of, numbers_of
+
+UNIT = 0.1  # radians and metres that cost one
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class VisualOdometry(Task):
                     product = product @ step
                 gaps.append((numbers_of(product) - answer[:, k]).norm(dim=1))
         total = total + self.composite * torch.stack(gaps, 1).mean(1)
-        each: Tensor = asked.weight * total / (10 * SCALE)
+        each: Tensor = asked.weight * total / UNIT
         return each.sum()
 
     def score(self, answer: Tensor, asked: Asked) -> Tensor:

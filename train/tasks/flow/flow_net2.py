@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from freelabels.train.model.network import STRIDE, Shape, block
 from freelabels.train.tasks.flow.flow_net import FlowNet
-from freelabels.train.tasks.flow.matcher import Matcher
+from freelabels.train.tasks.flow.matcher import Matcher, nearly_no_flow
 from freelabels.train.tasks.geometry.matching import Correlation, square
 from freelabels.train.tasks.geometry.warp import warp
 
@@ -24,7 +24,7 @@ class Refiner(nn.Module):
         self.correlate = Correlation(width, steps)
         self.keep = nn.Conv2d(width, 32, 1)
         self.body = nn.Sequential(block(len(steps) + 32 + 3, hidden), block(hidden, hidden))
-        self.more = nn.Conv2d(hidden, 2, 3, padding=1)
+        self.more = nearly_no_flow(hidden)
 
     def forward(self, here: Tensor, there: Tensor) -> list[Tensor]:
         """Flows, coarse to fine, then round by round."""

@@ -12,6 +12,14 @@ from freelabels.train.tasks.geometry.matching import Correlation, square
 RADIUS = 4  # steps of a stride each way that are looked at
 
 
+def nearly_no_flow(channels: int) -> nn.Conv2d:
+    """The last layer of a head of flow: it begins at next to none, from where what is alike can be found."""
+    layer = nn.Conv2d(channels, 2, 3, padding=1)
+    nn.init.normal_(layer.weight, std=1e-3)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
 class Matcher(nn.Module):
     """Features (N, width, h, w) of two frames → flows (N, 2, …) in the image's pixels, coarse to fine.
 
@@ -28,7 +36,7 @@ class Matcher(nn.Module):
             [block(len(steps) + 32, hidden), block(hidden, hidden), block(hidden, hidden)]
         )
         self.up = nn.ModuleList([block(hidden, hidden), *(block(2 * hidden + 2, hidden) for _ in range(2))])
-        self.flow = nn.ModuleList([nn.Conv2d(hidden, 2, 3, padding=1) for _ in range(3)])
+        self.flow = nn.ModuleList([nearly_no_flow(hidden) for _ in range(3)])
 
     def forward(self, here: Tensor, there: Tensor) -> list[Tensor]:
         """Flows."""

@@ -22,6 +22,7 @@ from freelabels.train.tasks.geometry.smoothness import second_order
 from freelabels.train.tasks.geometry.truth import END_POINT_ERROR, Truth, end_point_errors, shown
 from freelabels.train.tasks.geometry.warp import centres, inside, warp
 
+MOST = 0.5  # of a frame can be occluded
 LIGHT = 0.1  # by which each frame's brightness and contrast is changed before it is seen
 
 
@@ -90,6 +91,8 @@ class UnFlow(Task):
         here, there = (F.interpolate(x, size, mode="area") for x in (here, there))
         flow, back = (share * resize(x, (size[0], size[1])) for x in (flow, back))
         unseen = inconsistent(flow, back) | ~inside(centres(flow) + flow)
+        # Where that is most of a frame, the flow is none yet: masked, it would never become one.
+        unseen &= unseen.float().mean((1, 2, 3), keepdim=True) < MOST
         seen = (~unseen).float()
         unlike = charbonnier(census_distance(here, warp(there, flow)))
         apart = charbonnier(flow + warp(back, flow)).mean(1, keepdim=True)
