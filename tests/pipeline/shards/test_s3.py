@@ -166,7 +166,9 @@ def test_the_page_is_the_same_and_what_is_ticked_there_is_not_trained_on(
     labelled: tuple[Path, str], sources: Path, root: str, tmp_path: Path
 ) -> None:
     pages = [
-        write_html([str(path)], tmp_path / f"{k}.html", frames=4, clips=0).read_text().replace(str(path), "")
+        write_html([str(path)], tmp_path / f"{k}.html", frames=4, clips=0, places=True)
+        .read_text()
+        .replace(str(path), "")
         for k, path in enumerate(labelled)
     ]
     assert pages[0] == pages[1]

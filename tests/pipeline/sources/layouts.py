@@ -139,6 +139,8 @@ RealSense, Open3D, nerfstudio, Polycam, Record3D and BOP JSON, COLMAP models, an
 Redwood, KITTI and TartanAir. Depth from video follows told poses where what it sees bears them out. Lens distortion
 isn't undone.
 
+Videos with a sound track also give `sound` and `sound_texture`, stereo pairs `right`; `freelabels sources` shows which do.
+
 Tars (plain or gzip), zips and Parquet tables are read where they lie; nothing is unpacked to disk. A file inside one is
 called `data.zip!/shot/0.png`. Limits: a million files an archive and 128 MiB of directory (a name or header of a tar:
 1 MiB); a file in a zip that has to be unpacked, or a cell of a table, 256 MiB (what is stored as it is has no limit). An

@@ -61,8 +61,9 @@ MAY_DIFFER = {
     "edges": 0.01,
     "flow": 0.05,
     "flow_backward": 0.05,
-    "foreground": 0.01,
+    "foreground": 0.02,
     "motion": 0.01,
+    "saliency": 0.02,
 }
 
 Columns = dict[str, np.ndarray]

@@ -100,7 +100,11 @@ def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path
     again = Dataset(tmp_path / "again").open(Dataset(tmp_path / "again").shards()[0])
     for name in shard.fields:
         if name not in ("clip", "amodal") and not name.startswith(("object", "part_pose")):
-            np.testing.assert_array_equal(again.read_rows(name), shard.read_rows(name, *clip["rows"]), name)
+            made, first = again.read_rows(name), shard.read_rows(name, *clip["rows"])
+            if name == "sound":  # as wide as a shard's longest frame
+                first, beyond = np.split(first, [made.shape[1]], axis=1)
+                assert not beyond.any()
+            np.testing.assert_array_equal(made, first, name)
 
 
 def test_labels_that_disagree_fail_verification(rendered: Path, tmp_path: Path) -> None:

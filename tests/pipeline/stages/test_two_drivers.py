@@ -50,24 +50,26 @@ def columns_of(out: Path | str) -> dict[str, Any]:
     return {column: shard.made_by(column) for column in shard.fields}
 
 
-@pytest.mark.parametrize("begun", [(), ("foreground",)])
+@pytest.mark.parametrize(
+    ("begun", "first", "second"), [((), "edges", "regions"), (("regions",), "edges", "foreground")]
+)
 def test_two_with_other_labels_both_have_theirs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: tuple[str, ...], first: str, second: str
 ) -> None:
     """Before the shard is there, and when it is to be completed."""
     photos, out = write_photos(tmp_path / "photos", 2), tmp_path / "out"
     if begun:
         run(photos, out, labels=list(begun))
     said = []
-    meanwhile(monkeypatch, lambda: said.append(run(photos, out, labels=["edges"])))
-    said.append(run(photos, out, labels=["regions"]))
+    meanwhile(monkeypatch, lambda: said.append(run(photos, out, labels=[first])))
+    said.append(run(photos, out, labels=[second]))
     assert [(summary.made, summary.failed) for summary in said] == [(1, 0)] * 2
-    assert columns_of(out).keys() >= {"edges", "regions", *begun, "image"}
+    assert columns_of(out).keys() >= {first, second, *begun, "image"}
     assert verify(out, reporter=QUIET).problems == ()
     assert len(Dataset(out).storage.folders()) == 1
-    run(photos, tmp_path / "alone", labels=["edges", "regions", *begun])
+    run(photos, tmp_path / "alone", labels=[first, second, *begun])
     assert columns_of(out) == columns_of(tmp_path / "alone")
-    assert run(photos, out, labels=["edges", "regions", *begun]).made == 0
+    assert run(photos, out, labels=[first, second, *begun]).made == 0
 
 
 def test_two_with_other_parameters_the_last_counts_whole(
@@ -75,7 +77,7 @@ def test_two_with_other_parameters_the_last_counts_whole(
 ) -> None:
     photos, out = write_photos(tmp_path / "photos", 2), tmp_path / "out"
     name, number = next(
-        (f.name, f.default) for f in dataclasses.fields(ContourEdges) if f.type in ("float", float)
+        (f.name, f.default) for f in dataclasses.fields(ContourEdges) if isinstance(f.default, float)
     )
     other = ContourEdges(**{name: number * 1.01})  # type: ignore[arg-type, operator]
     meanwhile(monkeypatch, lambda: run(photos, out, labels=["edges"], detectors=[other]))
