@@ -1,8 +1,8 @@
 """What pretext tasks learn from photos at equal compute: held-out scores, and what the features are worth.
 
     python -m benchmarks.pretexts video --help          tasks that learn from time, on rendered clips
-    python -m benchmarks.pretexts                       on made-up scenes, to see it run
-    python -m benchmarks.pretexts --data FOLDER         it holds train/ and val/, a folder a class in each
+    python -m benchmarks.pretexts [images]              on made-up scenes, to see it run
+    python -m benchmarks.pretexts images --data FOLDER  it holds train/ and val/, a folder a class in each
     python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 20
 
 Each trains a resnet18 on the same number of trunk pixels (a jigsaw's sample is nine small views), without the
