@@ -50,7 +50,7 @@ SMALLEST = {
     "scaling store": ("--batches 1 --latency 0 --size 32", "times as fast"),
     "scaling workers": ("--shards 1 --frames 4 --size 32 --counts 1", "1 → 1 workers"),
     "shards": ("--frames 8 --repeats 1 --reads 8 --peers None", "the arrays themselves are"),
-    "tags": ("--photos 60 --steps 2 --wrong 0 --doubt 0.7", "24 held-out pictures"),
+    "tags": ("--photos 60 --steps 2 --wrong 0 --doubt 0.7", "held-out pictures"),
     "train": ("--backbone test_resnet --size 32 --batch 2 --steps 2", "samples/s"),
 }
 
