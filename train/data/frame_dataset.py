@@ -77,7 +77,7 @@ class FrameDataset(torch.utils.data.Dataset[Any]):
         ):  # a fork inherits neither threads nor locks in use
             config = LoaderConfig(size=self.size, frames=self.frames, held_out=0)
             self._loader, self._pid = Loader(self._catalogue, self.fields, config, seed=0), os.getpid()
-        read = self._loader._read(self._catalogue.windows[number % len(self)], None)
+        read = self._loader.read(self._catalogue.windows[number % len(self)], None)
         item = {name: torch.from_numpy(values) for name, values in read.items() if name != "clip"}
         if self.frames == 1:
             item = {name: value[0] if name != "domain" else value for name, value in item.items()}

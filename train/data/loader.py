@@ -138,7 +138,7 @@ class Loader:
         """One augmented window; a pure function of the seed, the epoch and the window."""
         sequence = np.random.SeedSequence(self.seed, spawn_key=(SAMPLE_STREAM, epoch, number))
         rng = np.random.default_rng(sequence)
-        out = self._read(self.catalogue.windows[number], rng)
+        out = self.read(self.catalogue.windows[number], rng)
         return out | _numbers(epoch=epoch, window=number, seed=int(rng.integers(2**31)))
 
     def some(self, runs: NDArray[np.bool_], most: int) -> list[Window]:
@@ -157,7 +157,7 @@ class Loader:
 
     def centred(self, windows: Sequence[Window]) -> Batch:
         """Centre views of given windows as one batch; their seeds are any, but always the same."""
-        samples = [self._read(window, None) for window in windows]
+        samples = [self.read(window, None) for window in windows]
         self._shards.close()
         seeds = [zlib.crc32(f"{w.group} {w.start}".encode()) & 0x7FFFFFFF for w in windows]
         return collate([s | _numbers(epoch=0, window=0, seed=n) for s, n in zip(samples, seeds, strict=True)])
@@ -214,7 +214,7 @@ class Loader:
             self.say(f"{window.dataset}: {gone} was replaced while it was read; going on with {newer.name}")
             return True
 
-    def _read(self, window: Window, rng: np.random.Generator | None) -> dict[str, Array]:
+    def read(self, window: Window, rng: np.random.Generator | None) -> dict[str, Array]:
         """A window in a random view, or in the centre view; what the reaches see of its clip in the same."""
         parts = self._stored(window)
         height, width = parts[0][0]["image"].shape[1:3]
