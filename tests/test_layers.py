@@ -52,6 +52,7 @@ LAYERS = {
         "objective",
         "run",
         "export",
+        "probing.layouts",
         "probing",
     ],
     "testing": [],

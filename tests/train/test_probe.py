@@ -23,14 +23,9 @@ from freelabels.train.probing.classifiers import chance, logistic, nearest_neigh
 from freelabels.train.probing.dense_probe import DenseImages
 from freelabels.train.probing.features import GRID_DIMENSIONS, grid_side, pooled, stages
 from freelabels.train.probing.finetune import finetune
-from freelabels.train.probing.labelled_images import (
-    Classified,
-    Segmented,
-    read_folder,
-    read_images,
-    read_maps,
-)
+from freelabels.train.probing.labelled_images import read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import read_shards
+from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.networks import random_network
 from freelabels.train.probing.probe import probe
 from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
@@ -137,8 +132,9 @@ def write_coco(root: Path) -> Path:
     return root
 
 
-def only(found: list[Classified | Segmented], kind: type) -> Classified | Segmented:
-    (one,) = [data for data in found if isinstance(data, kind)]
+def only(found: list[Classified | Listed | Segmented], kind: type) -> Classified | Segmented:
+    ready = [data.classified() if isinstance(data, Listed) else data for data in found]
+    (one,) = [data for data in ready if isinstance(data, kind)]
     return one
 
 

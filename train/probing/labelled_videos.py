@@ -20,7 +20,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.media.videos import DecodedFrame, opened
 from freelabels.pipeline.storage.uris import SourceError, why
 from freelabels.train.data.augment import Resampler, centre_view
-from freelabels.train.probing.labelled_images import SUFFIXES, TESTING, TRAINING
+from freelabels.train.probing.layouts.lists import SUFFIXES, TESTING, TRAINING
 
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 UCF_LISTS, HMDB_LISTS = "ucfTrainTestlist", "testTrainMulti_7030_splits"

@@ -34,15 +34,10 @@ from freelabels.train.probing.classifiers import (
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
-from freelabels.train.probing.labelled_images import (
-    Classified,
-    Segmented,
-    read_folder,
-    read_images,
-    read_maps,
-)
+from freelabels.train.probing.labelled_images import read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
+from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.networks import (
     Network,
     random_network,
@@ -172,6 +167,8 @@ def _read(
         rows = np.arange(len(found.files))
         if len(rows) > most:
             rows = np.sort(_generator(config.seed, 0, 0).choice(rows, most, replace=False))
+        if isinstance(found, Listed):
+            found, rows = found.take(rows).classified(), np.arange(len(rows))
         files = tuple(found.files[k] for k in rows)
         test = None if found.test is None else found.test[rows]
         images = read_images(files, size)
