@@ -18,6 +18,7 @@ from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.values import rounded
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Posed, Surfaces, pose, pose_surfaces
 from freelabels.renderers.engines.windows import whole, windows
 from freelabels.renderers.labels.extents import shares_and_boxes
@@ -27,7 +28,7 @@ from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.scene.assets import Library
-from freelabels.renderers.scene.scene import Scene, camera_poses, scene_to_json
+from freelabels.renderers.scene.scene import Scene, camera_poses, lens_of, pinhole, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import sounded
 from freelabels.renderers.simulate.world import World, build_world
@@ -142,16 +143,19 @@ def render_clip(
 ) -> RenderedClip:
     """Pixels and all labels of `frames` frames of a scene.
 
-    size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone.
+    size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
+    PyBullet's engines see through a pinhole whatever the lens.
     simulation: the scene's motion where it is known already. The same scene, frames and size give the same
     bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
     """
     height, width = _size(size)
+    if image in ("tiny", "egl"):
+        scene = dataclasses.replace(scene, camera=pinhole(scene.camera))
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
     if len(motion.body_pose) != frames + 2:
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
-    K = intrinsics_from_fov(scene.camera.fov, width, height)
+    lens = lens_of(scene.camera, (height, width))
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     columns: dict[str, Array] = {}
@@ -162,17 +166,17 @@ def render_clip(
         instants.append(_instant(world, motion, poses, frame + 2, still))
         spawn_key = (scene.clip, IMAGE_STREAM, frame)
         rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
-        _render_frame(columns, shape, frame, instants, K, known, rng if image == "ray" else None)
+        _render_frame(columns, shape, frame, instants, lens, known, rng if image == "ray" else None)
         del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
             columns["image"] = np.stack(
                 [
-                    camera.image(motion.geometry_pose[frame + 1], K, poses[frame + 1], (height, width))
+                    camera.image(motion.geometry_pose[frame + 1], lens.K, poses[frame + 1], (height, width))
                     for frame in range(frames)
                 ]
             )
-    tables = _tables(scene, world, motion, poses, K, frames)
+    tables = _tables(scene, world, motion, poses, lens, frames)
     columns |= {name: as_stored(name, values) for name, values in tables.items()}
     if frames > 1:
         columns |= sounded(scene, world, motion, frames)
@@ -184,7 +188,7 @@ def _render_frame(
     shape: tuple[int, int, int],
     frame: int,
     instants: Sequence[Instant],
-    K: Floats,
+    lens: Lens,
     known: Known,
     rng: np.random.Generator | None,
 ) -> None:
@@ -197,7 +201,7 @@ def _render_frame(
     dither = float(rng.random()) if rng is not None else 0.0
     radiance = np.empty((*size, 3), np.float32) if rng is not None else None
     for window in windows(size):
-        inner = window.intrinsics(K)
+        inner = lens.seen_in(window)
         seen = look(now, inner, window.shape)
         made = label_window(before, now, after, seen, inner, window, known)
         rows = slice(window.first, window.last)
@@ -265,7 +269,7 @@ def _still(world: World, base: ArrayLike) -> Posed | None:
 
 
 def _tables(
-    scene: Scene, world: World, motion: Simulation, camera: Floats, K: Floats, frames: int
+    scene: Scene, world: World, motion: Simulation, camera: Floats, lens: Lens, frames: int
 ) -> dict[str, Array]:
     """What belongs to frames and objects rather than to pixels."""
     inner = slice(1, frames + 1)
@@ -283,7 +287,8 @@ def _tables(
     velocity[:, moving] = motion.velocity[inner]
     return {
         "object_velocity": velocity,
-        "camera_K": np.tile(K, (frames, 1, 1)),
+        "camera_K": np.tile(lens.K, (frames, 1, 1)),
+        "camera_distortion": np.tile(lens.distortion, (frames, 1)),
         "camera_pose": camera[inner],
         "object_pose": object_pose,
         "part_pose": part_pose,

@@ -102,6 +102,10 @@ def _map(name: str, kind: Kind, dtype: str, meaning: str, channels: str = "", **
     return Field(name, kind, dtype, axes, (None, None, len(channels)), meaning, **extra)
 
 
+def _table(name: str, dtype: str, axes: Mapping[str, int | None], meaning: str, **extra: Any) -> Field:
+    return Field(name, Kind.TABLE, dtype, tuple(axes), tuple(axes.values()), meaning, **extra)
+
+
 EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
 VISIBILITY = ("undefined", "visible", "occluded", "out of view")
 DOMAINS = ("real", "synthetic")
@@ -251,29 +255,25 @@ BUILT_IN = (
         "part → world, indexed by part id; NaN: no such part",
         frame="world (z up, metres)",
     ),
-    Field(
-        "object_contact",
-        Kind.TABLE,
-        "uint8",
-        ("object", "other"),
-        (None, None),
-        "1 where two objects touch",
-    ),
-    Field(
+    _table("object_contact", "uint8", {"object": None, "other": None}, "1 where two objects touch"),
+    _table(
         "camera_K",
-        Kind.TABLE,
         "float64",
-        ("k_row", "k_column"),
-        (3, 3),
+        {"k_row": 3, "k_column": 3},
         "intrinsics; the centre of the pixel in row i, column j is (j + 0.5, i + 0.5)",
         unit="px",
     ),
-    Field(
-        "camera_pose",
-        Kind.TABLE,
+    _table(
+        "camera_distortion",
         "float64",
-        ("row", "column"),
-        (4, 4),
+        {"coefficient": 5},
+        "lens distortion k1, k2, p1, p2, k3 (Brown–Conrady, as OpenCV has them), beside camera_K; "
+        "0 or no such column: none known",
+    ),
+    _table(
+        "camera_pose",
+        "float64",
+        {"row": 4, "column": 4},
         "camera → world, OpenCV axes; NaN: unknown",
         frame="world",
     ),

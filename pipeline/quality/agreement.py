@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import Array, confidence_name, field
-from freelabels.generators.contract.geometry import backproject
+from freelabels.generators.contract.lens import lens_rays
 from freelabels.pipeline.quality.rightness import order_right
 
 Mask = NDArray[np.bool_]
@@ -120,6 +120,11 @@ def disparity_in_order_of_depth(columns: Columns) -> float:
     return float(np.nanmean(right)) if np.isfinite(right).any() else float("nan")
 
 
+def _distortion(columns: Columns, t: int) -> Array | None:
+    bent = columns.get("camera_distortion")
+    return None if bent is None else bent[t]
+
+
 def normals_of_depth(columns: Columns) -> float:
     """See `CHECKS`."""
     angles = []
@@ -127,7 +132,8 @@ def normals_of_depth(columns: Columns) -> float:
     for t, depth in enumerate(columns["depth"]):
         here = known[t] & np.isfinite(depth)
         with np.errstate(all="ignore"):
-            points = backproject(np.where(here, depth, np.nan), columns["camera_K"][t])
+            sight = lens_rays(columns["camera_K"][t], _distortion(columns, t), *depth.shape)
+            points = sight * np.where(here, depth, np.nan)[..., None].astype(np.float64)
             across, down = (np.gradient(points, axis=axis) for axis in (1, 0))
             made = np.cross(down, across)
             stored = columns["normals"][t].astype(np.float64)

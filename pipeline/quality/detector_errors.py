@@ -11,6 +11,7 @@ from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.lens import distorts
 from freelabels.pipeline.quality.detector_views import STILLS, sensed_depth, tallies_of
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import RIGHT, TRUTH
@@ -65,7 +66,7 @@ def measure_detectors(
         shard = dataset.open(shard_name)
         truth = {
             name: shard.read_rows(name, start, min(stop, start + frames))
-            for name in ("image", "time", "camera_K", *TRUTH)
+            for name in ("image", "time", "camera_K", *TRUTH, *({"camera_distortion"} & set(shard.fields)))
         }
         shard.close()
         for (map_of, label), tally in tallies_of(_views(truth, start), judged).items():
@@ -77,14 +78,15 @@ def measure_detectors(
 
 def _views(truth: dict[str, Array], seed: int) -> dict[str, tuple[Clip, dict[str, Array]]]:
     """A rendered clip as `pipeline.quality.detector_views.VIEWS` that need no second camera see it."""
-    K = truth["camera_K"][0]
+    K, bent = truth["camera_K"][0], truth.pop("camera_distortion", None)
+    intrinsics = "assumed" if distorts(bent) else "given"  # detectors know pinholes only
     still = {name: values[::STILLS] for name, values in truth.items()}
-    photo = Clip(still["image"], still["time"], K, "given")
+    photo = Clip(still["image"], still["time"], K, intrinsics)
     depth = sensed_depth(still["depth"], np.random.default_rng(seed))
-    sensor = Clip(still["image"], still["time"], K, "given", sensor_depth=depth)
+    sensor = Clip(still["image"], still["time"], K, intrinsics, sensor_depth=depth)
     views = {"photo": (photo, still), "sensor": (sensor, still)}
     if len(truth["image"]) > 1:
-        views["video"] = Clip(truth["image"], truth["time"], K, "given"), truth
+        views["video"] = Clip(truth["image"], truth["time"], K, intrinsics), truth
     return views
 
 

@@ -86,7 +86,8 @@ def survey(dataset: Dataset, sample: Sequence[Span]) -> Survey:
     unreadable: list[str] = []
     values: dict[str, list[float]] = {}
     counts: dict[str, Array] = {}
-    wanted = {"image", *(name for check in CHECKS for name in check.needs)} | {"flow_visibility"}
+    wanted = {"image", *(name for check in CHECKS for name in check.needs)}
+    wanted |= {"flow_visibility", "camera_distortion"}
     for span in sample:
         try:
             columns = _read(dataset, span, wanted)

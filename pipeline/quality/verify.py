@@ -28,7 +28,7 @@ from freelabels.pipeline.shards.shard import FRAME_FIELDS, MAX_ROWS, Shard
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
-from freelabels.renderers.labels.reprojection import NEEDS, reproject_residual
+from freelabels.renderers.labels.reprojection import NEEDS, USES, reproject_residual
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ def _check(dataset: Dataset, name: str) -> ShardCheck:
     if problems or not set(NEEDS) <= set(shard.fields):
         return ShardCheck(tuple(problems))
     residual = None
+    wanted = (*NEEDS, *(name for name in USES if name in shard.fields))
     for clip in shard.clips:
-        columns = {name: shard.read_rows(name, *clip["rows"]) for name in NEEDS}
+        columns = {name: shard.read_rows(name, *clip["rows"]) for name in wanted}
         found = reproject_residual(columns)
         if found.pixels:
             residual = max(residual or 0.0, found.p99)

@@ -34,7 +34,7 @@ from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.raycast import pose_surfaces
 from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.render import find_scene, render_clip
-from freelabels.renderers.scene.scene import camera_poses
+from freelabels.renderers.scene.scene import camera_poses, pinhole
 from freelabels.renderers.simulate.world import build_world
 
 SEED_OF_MAPS = 20
@@ -245,6 +245,7 @@ def rendered_views(
     """
     assets = options.library
     scene, motion = find_scene(options.seed, number, options.ranges, assets, options.frames, options.size)
+    scene = dataclasses.replace(scene, camera=pinhole(scene.camera))  # pairs are rectified
     truth = render_clip(scene, assets, options.frames, options.size, "ray", motion).columns
     rows = np.arange(0, options.frames, STILLS)
     still = {name: values[rows] for name, values in truth.items()}

@@ -178,6 +178,15 @@ class SceneRanges:
     shake: Interval = (0.004, 0.025)
     shake_angle: Interval = (0.2, 1.5)
     shake_hertz: Interval = (0.4, 1.6)
+    # Lens
+    distorted: float = field(default=0.5, metadata=NEW)  # of clips, by a lens that bends straight lines
+    distortion: Interval = field(
+        default=(-0.09, 0.03), metadata=NEW
+    )  # of a square picture's corner, as a share of its way from the middle; below 0: barrel
+    tangential: Interval = field(default=(-0.002, 0.002), metadata=NEW)  # p1, p2
+    off_centre: Interval = field(
+        default=(-0.02, 0.02), metadata=NEW
+    )  # of the principal point, share of the longer side
     # Views worth having: measured on a coarse grid of rays in three frames
     seen_objects: int = 3  # at least so many objects in view
     object_share: Interval = (0.08, 0.8)  # of the pixels
@@ -209,8 +218,12 @@ class SceneRanges:
             raise ValueError(f"fov: {self.fov} should lie between 1 and 150 degrees")
         if not -89 <= self.elevation[0] <= self.elevation[1] <= 89:
             raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
-        if not 0 <= self.bolted_share <= 1:
-            raise ValueError(f"bolted_share: {self.bolted_share} is no share; give a number from 0 to 1")
+        for name in ("bolted_share", "distorted"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is no share; give a number from 0 to 1")
+        for name, most in (("distortion", 0.15), ("tangential", 0.01), ("off_centre", 0.1)):
+            if max(map(abs, getattr(self, name))) > most:
+                raise ValueError(f"{name}: {getattr(self, name)} should lie between -{most} and {most}")
         if self.room_sides[0] < 2 or self.room_height[0] < 2:
             raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:

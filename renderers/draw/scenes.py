@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.families import FAMILIES
+from freelabels.renderers.draw.lenses import with_lens
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
@@ -22,7 +23,7 @@ _number = partial(rounded, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),
-    *("family", "furniture", "details"),
+    *("family", "furniture", "details", "lens"),
 )
 PLACED = ("placement", "clutter")  # drawn anew where physics failed
 SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
@@ -56,6 +57,7 @@ def draw_scene(
     physics, fps = _draw_physics(stream("physics"), ranges)
     layout = family.lay(draws, ranges, assets, left_out)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
+    camera = with_lens(camera, stream("lens"), ranges)
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(

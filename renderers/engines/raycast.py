@@ -241,16 +241,6 @@ def pose_surfaces(
     )
 
 
-def world_rays(K: Floats, rotation: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
-    """World directions (H·W, 3) of z-depth 1 through all pixel centres; rotation: (3, 3) camera → world."""
-    out = np.empty((*size, 3), np.float32)
-    x = (np.arange(size[1]) + 0.5 - K[0, 2]) / K[0, 0]
-    y = (np.arange(size[0]) + 0.5 - K[1, 2]) / K[1, 1]
-    for axis, (right, down, ahead) in enumerate(rotation):
-        out[..., axis] = x * right + (y * down + ahead)[:, None]
-    return out.reshape(-1, 3)
-
-
 def _rays(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
     """Rays (N, 6) float32 relative to the base; `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)

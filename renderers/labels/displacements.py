@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import VISIBILITY
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
@@ -62,21 +63,21 @@ def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
 
 
 def flow_to(
-    seen: PixelHits, point: Floats, now: Instant, other: Instant, K: Floats, window: Window
+    seen: PixelHits, point: Floats, now: Instant, other: Instant, lens: Lens, window: Window
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
     start = pixel_centres(*window.shape).reshape(-1, 2)
     in_front = there[:, 2] > 1e-6
     z = np.where(in_front, there[:, 2], 1.0)
-    x, y = K[0, 0] * there[:, 0] / z + K[0, 2], K[1, 1] * there[:, 1] / z + K[1, 2]
+    x, y = lens.land(there[:, 0] / z, there[:, 1] / z)
     flow = np.empty((len(point), 2))
     flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
     known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
     flow[~known] = np.nan
     height, width = window.size
-    inside = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
-    inside = np.flatnonzero(inside)
+    within = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
+    inside = np.flatnonzero(within)
     turn = other.camera_pose[:3, :3].astype(np.float32)
     towards = times(there.astype(np.float32).take(inside, 0), turn.T)
     towards[~seen.hit[inside]] *= INFINITY
@@ -87,7 +88,7 @@ def flow_to(
 
 
 def own_motion(
-    seen: PixelHits, point: Floats, now: Instant, others: Sequence[Instant], K: Floats
+    seen: PixelHits, point: Floats, now: Instant, others: Sequence[Instant], lens: Lens
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """255 where the surface point itself moves, whatever the camera does, and where that is beyond doubt.
 
@@ -102,9 +103,10 @@ def own_motion(
         there = step(seen.geometry[index], start)
         z = there[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
-            x = K[0, 0] * (there[:, 0] / z - start[:, 0] / start[:, 2])
-            y = K[1, 1] * (there[:, 1] / z - start[:, 1] / start[:, 2])
+            x, y = (
+                after - before for after, before in zip(lens.project(there), lens.project(start), strict=True)
+            )
             moving[index] |= (z <= 0) | (x * x + y * y >= MOVING**2)
-        shift = (there - start) * (K[0, 0] / start[:, 2:])
+        shift = (there - start) * (lens.focal / start[:, 2:])
         still[index] &= dot(shift, shift) < STILL**2
     return np.where(moving, 255, 0).astype(np.uint8), moving | still

@@ -8,25 +8,28 @@ from scipy.ndimage import find_objects
 
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import product
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
 from freelabels.renderers.labels.looks import Instant, PixelHits
 
+BORDER = 17  # places on each side of a rectangle of rays that tell where a lens shows it
+
 
 def amodal_masks(
-    seen: PixelHits, now: Instant, instance: Ints, K: Floats, size: tuple[int, int], objects: int
+    seen: PixelHits, now: Instant, instance: Ints, lens: Lens, size: tuple[int, int], objects: int
 ) -> NDArray[np.bool_]:
     """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
     masks = np.zeros((objects, len(instance)), bool)
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
     for thing in range(objects):
-        region = _region(thing, now, K, size) if thing else np.ones(size, bool)
+        region = _region(thing, now, lens, size) if thing else np.ones(size, bool)
         index = np.flatnonzero(region.ravel() & ~masks[thing])
         masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
     return masks
 
 
-def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _region(thing: int, now: Instant, lens: Lens, size: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
     region = np.zeros(size, bool)
     surfaces = now.surfaces
@@ -38,11 +41,29 @@ def _region(thing: int, now: Instant, K: Floats, size: tuple[int, int]) -> NDArr
         if z.min() <= 1e-3:
             region[:] = True
             continue
-        x, y = K[0, 0] * corners[:, 0] / z + K[0, 2], K[1, 1] * corners[:, 1] / z + K[1, 2]
+        x, y = _rectangle(corners[:, 0] / z, corners[:, 1] / z, lens, size)
         left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, size[1]).astype(int)
         top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, size[0]).astype(int)
         region[top:bottom, left:right] = True
     return region
+
+
+def _rectangle(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Places in the image among which everything lies that is seen along rays (x, y, 1) and between them."""
+    if not lens.bends:
+        return lens.land(x, y)
+    # Lines come out bent: what counts is the whole border of the rectangle of rays, as far as the image reaches.
+    ray = lens.rays(size)
+    low, high = ray.min(axis=0), ray.max(axis=0)
+    left, right = np.clip([x.min(), x.max()], low[0], high[0])
+    top, bottom = np.clip([y.min(), y.max()], low[1], high[1])
+    share = np.linspace(0.0, 1.0, BORDER)
+    across, down = left + share * (right - left), top + share * (bottom - top)
+    border = [np.stack([across, np.full(BORDER, end)]) for end in (top, bottom)]
+    border += [np.stack([np.full(BORDER, end), down]) for end in (left, right)]
+    x, y = lens.land(*np.concatenate(border, axis=1))
+    slack = max(size) / BORDER**2
+    return np.array([x.min() - slack, x.max() + slack]), np.array([y.min() - slack, y.max() + slack])
 
 
 def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:

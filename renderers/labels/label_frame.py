@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
@@ -73,38 +74,45 @@ def label_frame(
     now: Instant,
     after: Instant,
     seen: PixelHits,
-    K: Floats,
+    lens: Lens | Floats,
     size: tuple[int, int],
     known: Known,
 ) -> dict[str, Array]:
     """All labels of one frame by field name with their confidences, in the contract's shapes and dtypes.
 
-    before, after: the neighbouring frames. seen: what `look` shows of this one. K: (3, 3) pixels. size: (height,
-    width). Tables about objects have a row for every instance id; row 0 is the static scene.
+    before, after: the neighbouring frames. seen: what `look` shows of this one. lens: or K (3, 3) of a
+    pinhole, pixels. size: (height, width). Tables about objects have a row for every instance id; row 0 is the
+    static scene.
     """
-    labels = label_window(before, now, after, seen, K, whole(size), known)
+    labels = label_window(before, now, after, seen, lens, whole(size), known)
     return labels | shares_and_boxes(labels["instance"], labels["amodal"])
 
 
 def label_window(
-    before: Instant, now: Instant, after: Instant, seen: PixelHits, K: Floats, window: Window, known: Known
+    before: Instant,
+    now: Instant,
+    after: Instant,
+    seen: PixelHits,
+    lens: Lens | Floats,
+    window: Window,
+    known: Known,
 ) -> dict[str, Array]:
     """The per-pixel labels of a window as of `label_frame`; its outermost rows may lack edges towards outside.
 
-    K: (3, 3) of the window. seen: what `look` shows of it.
+    lens: or K, of the window. seen: what `look` shows of it.
     """
-    size = window.shape
+    lens, size = Lens.of(lens), window.shape
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
     point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
-    flow, visibility, known_flow = flow_to(seen, point, now, after, K, window)
-    backward, backward_visibility, known_backward = flow_to(seen, point, now, before, K, window)
+    flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
+    backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
-    moving, sure = own_motion(seen, point, now, (before, after), K)
-    kind = edge_types(_seen(seen, point, now, known, K, size), float(K[0, 0]))
-    amodal = amodal_masks(seen, now, instance, K, size, known.objects)
+    moving, sure = own_motion(seen, point, now, (before, after), lens)
+    kind = edge_types(_seen(seen, point, now, known, lens, size), lens.focal)
+    amodal = amodal_masks(seen, now, instance, lens, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
         "disparity": half(1.0 / seen.depth),
@@ -196,21 +204,21 @@ def _canonical(
 
 
 def _seen(
-    seen: PixelHits, point: Floats, now: Instant, known: Known, K: Floats, size: tuple[int, int]
+    seen: PixelHits, point: Floats, now: Instant, known: Known, lens: Lens, size: tuple[int, int]
 ) -> Seen:
     """What edges are told from."""
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
-    # On a plane n·X = c, 1/z = n·ray / c: linear in the image.
+    # On a plane n·X = c, 1/z = n·ray / c: linear in the image of a pinhole.
     offset = np.where(hit, dot(seen.normal, point), 1.0)
-    slope = seen.normal[:, :2] / offset[:, None] / K[[0, 1], [0, 1]]
+    slope = _along(seen.normal[:, :2] / offset[:, None], lens.steps(size))
     appearance = known.appearance
     lit, facing = _lit(
         seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()
     )
     bare = filtered = None
     if appearance is not None and known.drawn.textures:
-        bare, filtered = _albedo(seen, point, now, appearance, K, size)
+        bare, filtered = _albedo(seen, point, now, appearance, lens, size)
     return Seen(
         inverse_depth=inverse.reshape(size),
         slope=slope.reshape(*size, 2),
@@ -224,8 +232,16 @@ def _seen(
     )
 
 
+def _along(slope: Floats, steps: Floats) -> Floats:
+    """The change (N, 2) per pixel to the right and down of what changes by (N, 2) along x and y of rays."""
+    out = np.empty_like(slope)
+    for axis, (x, y) in enumerate(steps):
+        out[:, axis] = slope[:, 0] * x + slope[:, 1] * y
+    return out
+
+
 def _albedo(
-    seen: PixelHits, point: Floats, now: Instant, appearance: Appearance, K: Floats, size: tuple[int, int]
+    seen: PixelHits, point: Floats, now: Instant, appearance: Appearance, lens: Lens, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Linear albedo (H, W, 3) at the points hit and, where it steps there, filtered over the pixels.
 
@@ -246,9 +262,11 @@ def _albedo(
     # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
     slant = dot(seen.normal[index], seen.ray[index])
     depth = seen.depth[index, None]
-    lean = depth * seen.normal[index, :2] / K[[0, 1], [0, 1]] / np.minimum(slant, -0.03)[:, None]
+    by = lens.steps(size)
+    by = by.take(index, 2) if by.shape[2] > 1 else by
+    lean = depth * _along(seen.normal[index, :2], by) / np.minimum(slant, -0.03)[:, None]
     steps = -lean.T[:, :, None] * seen.ray[index]
-    steps[[0, 1], :, [0, 1]] += (depth / K[[0, 1], [0, 1]]).T
+    steps[:, :, :2] += depth * by.transpose(0, 2, 1)
     filtered.reshape(-1, 3)[index] = albedo(
         surfaces,
         appearance,

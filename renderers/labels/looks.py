@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.geometry import rays
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast, world_rays
+from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast
 from freelabels.renderers.surfaces.surface_points import dot
 
 
@@ -51,14 +51,15 @@ class PixelHits:
         return np.asarray(self.geometry != NOTHING)
 
 
-def look(now: Instant, K: Floats, size: tuple[int, int]) -> PixelHits:
-    """Cast a ray through every pixel centre and solve for the point hit in float64.
+def look(now: Instant, lens: Lens | Floats, size: tuple[int, int]) -> PixelHits:
+    """Cast a ray through every pixel centre of a lens, or of a pinhole's K, and solve for the point in float64.
 
     Embree finds the triangle in float32; where the ray meets its plane follows exactly.
     """
     surfaces, rotation = now.surfaces, now.camera_pose[:3, :3]
-    ray = rays(K, *size).reshape(-1, 3)
-    towards = world_rays(K, rotation, size)
+    lens = Lens.of(lens)
+    ray = lens.rays(size)
+    towards = lens.world_rays(rotation, size)
     hits = cast(surfaces, surfaces.origin, towards)
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)

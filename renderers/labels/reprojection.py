@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import Array
-from freelabels.generators.contract.geometry import backproject, invert_pose, rays
+from freelabels.generators.contract.geometry import invert_pose, pixel_centres
+from freelabels.generators.contract.lens import lens_project, lens_rays
 
 NEEDS = ("depth", "instance", "part", "camera_K", "camera_pose", "part_pose", "flow", "flow_backward")
+USES = ("camera_distortion",)  # where it is there
 LIMIT = 0.05  # pixels that the 99th percentile of all residuals may reach
 
 
@@ -36,10 +38,11 @@ class Residual:
 def reproject_residual(columns: Mapping[str, Array]) -> Residual:
     """Compare the flow between a clip's frames with the motion of its surface points.
 
-    columns: at least `NEEDS`, as stored, (T, …) of one clip whose frames follow one another. Raises KeyError for
-    a missing column.
+    columns: at least `NEEDS` and what there is of `USES`, as stored, (T, …) of one clip whose frames follow one
+    another. Raises KeyError for a missing column.
     """
     stored = {name: columns[name] for name in NEEDS}
+    stored |= {name: columns[name] for name in USES if name in columns}
     found = [np.zeros(0)]
     for frame in range(len(stored["depth"]) - 1):
         found.append(_residual(stored, frame, frame + 1, "flow"))
@@ -56,8 +59,9 @@ def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> N
     depth, measured = stored["depth"][one].astype(np.float64), stored[flow][one].astype(np.float64)
     K, size = stored["camera_K"], depth.shape
     seen = np.isfinite(depth)
-    ray = rays(K[one], *size)
-    point = np.where(seen[..., None], backproject(np.where(seen, depth, 1.0), K[one]), ray)
+    bent = stored.get("camera_distortion", [None] * len(K))
+    ray = lens_rays(K[one], bent[one], *size)
+    point = ray * np.where(seen, depth, 1.0)[..., None]
     instance, part = stored["instance"][one].astype(int), stored["part"][one].astype(int)
     motion = _part_motion(stored["part_pose"], one, other)
     to_world, from_world = stored["camera_pose"][one], invert_pose(stored["camera_pose"][other])
@@ -67,11 +71,8 @@ def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> N
     turned = point @ (from_world @ to_world)[:3, :3].T  # what lies at infinity only turns
     there = np.where(seen[..., None], there, turned)
     valid = np.isfinite(measured).all(axis=-1) & (there[..., 2] > 0)
-    z = there[valid][:, 2]
-    x = K[other, 0, 0] * there[valid][:, 0] / z + K[other, 0, 2]
-    y = K[other, 1, 1] * there[valid][:, 1] / z + K[other, 1, 2]
-    start = K[one, [0, 1], [0, 1]] * ray[valid][:, :2] + K[one, :2, 2]
-    apart = np.abs(np.stack([x, y], axis=-1) - start - measured[valid])
+    end = lens_project(there[valid], K[other], bent[other])
+    apart = np.abs(end - pixel_centres(*size)[valid] - measured[valid])
     rounded = np.abs(np.spacing(stored[flow][one][valid])).astype(np.float64) / 2
     return np.asarray(np.hypot(*np.maximum(apart - rounded, 0).T))
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals, world_rays
+from freelabels.renderers.engines.lens import Lens, turned
+from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.sensor import develop
@@ -29,7 +30,7 @@ SMOOTH = 0.92  # least cosine between neighbouring normals of one smooth surface
 def render_image(
     surfaces: Surfaces,
     appearance: Appearance,
-    camera_K: NDArray[np.float64],
+    lens: Lens | NDArray[np.float64],
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
@@ -37,33 +38,31 @@ def render_image(
 ) -> NDArray[np.uint8]:
     """A photograph uint8 (H, W, 3), sRGB, of the world at one instant.
 
-    camera_K: (3, 3) pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height, width). centres: first
-    hits of the rays through all pixel centres, where they are known already. The same generator state gives the
-    same bytes. Raises ValueError for a photo that can't be read.
+    lens: or K (3, 3) of a pinhole, pixels; camera_pose: (4, 4) camera → world, OpenCV axes; size: (height,
+    width). centres: first hits of the rays through all pixel centres, where they are known already. The
+    same generator state gives the same bytes. Raises ValueError for a photo that can't be read.
     """
-    light = render_radiance(surfaces, appearance, camera_K, camera_pose, size, rng, centres)
+    light = render_radiance(surfaces, appearance, lens, camera_pose, size, rng, centres)
     return develop(light, appearance.sensor, rng)
 
 
 def render_radiance(
     surfaces: Surfaces,
     appearance: Appearance,
-    camera_K: NDArray[np.float64],
+    lens: Lens | NDArray[np.float64],
     camera_pose: NDArray[np.float64],
     size: tuple[int, int],
     rng: np.random.Generator,
     centres: Hits | None = None,
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) that reaches the camera; arguments as `render_image`."""
-    return radiance_window(
-        surfaces, appearance, camera_K, camera_pose, whole(size), float(rng.random()), centres
-    )
+    return radiance_window(surfaces, appearance, lens, camera_pose, whole(size), float(rng.random()), centres)
 
 
 def radiance_window(
     surfaces: Surfaces,
     appearance: Appearance,
-    camera_K: NDArray[np.float64],
+    lens: Lens | NDArray[np.float64],
     camera_pose: NDArray[np.float64],
     window: Window,
     dither: float,
@@ -71,12 +70,12 @@ def radiance_window(
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) of a window; its margins lack what lies beyond them.
 
-    camera_K: (3, 3) of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
+    lens: or K, of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
     among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a neighbour
     shows something else, four samples a pixel are.
     """
-    size = window.shape
-    view = _View.of(camera_K, camera_pose, size)
+    lens, size = Lens.of(lens), window.shape
+    view = _View.of(lens, camera_pose, size)
     centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
     samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
@@ -91,7 +90,7 @@ def radiance_window(
     turn = (dither + window.top * DOWN) % 1
     colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn)
 
-    spread = float(1 / camera_K[0, 0])
+    spread = 1 / lens.focal
     out = np.zeros((size[0] * size[1], 3), np.float32)
     empty = np.flatnonzero(~split & ~centre.met)
     out[empty] = _background(appearance, centre.towards[empty], spread)
@@ -110,7 +109,7 @@ class _View:
     """The camera's rays.
 
     centre: (3,) world. middle: (N, 3) world directions of z-depth 1 through all pixel centres. right, down:
-    (3,) steps from one pixel's direction to the next.
+    (N, 3) or (1, 3), where they are the same for all, steps from one pixel's direction to the next.
     """
 
     centre: NDArray[np.float64]
@@ -119,16 +118,21 @@ class _View:
     down: Floats
 
     @staticmethod
-    def of(K: NDArray[np.float64], pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
-        turn = pose[:3, :3]
-        middle = world_rays(K, turn, size)
-        right, down = (turn[:, 0] / K[0, 0]).astype(np.float32), (turn[:, 1] / K[1, 1]).astype(np.float32)
-        return _View(pose[:3, 3], middle, right, down)
+    def of(lens: Lens, pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
+        right, down = turned(lens.steps(size), pose[:3, :3])
+        return _View(pose[:3, 3], lens.world_rays(pose[:3, :3], size), right, down)
 
     @property
     def step(self) -> float:
         """The distance between neighbouring pixels at depth 1."""
-        return float(np.sqrt((self.right * self.right).sum()))
+        middle = self.right[len(self.right) // 2]
+        return float(np.sqrt((middle * middle).sum()))
+
+    def steps(self, pixels: Ints) -> tuple[Floats, Floats]:
+        """The steps to the right and down of some pixels."""
+        if len(self.right) == 1:
+            return self.right, self.down
+        return self.right.take(pixels, 0), self.down.take(pixels, 0)
 
 
 @dataclass(frozen=True)
@@ -151,8 +155,9 @@ def _seen(
 ) -> _Seen:
     """Cast rays, unless their hits are known, through places `offset` = (x, y) from the centres of some pixels."""
     towards = view.middle.take(pixels, 0)
-    for axis, step in enumerate(np.float32(offset[0]) * view.right + np.float32(offset[1]) * view.down):
-        towards[:, axis] += step
+    if offset != (0, 0):
+        right, down = view.steps(pixels)
+        towards += np.float32(offset[0]) * right + np.float32(offset[1]) * down
     hits = cast(surfaces, view.centre, towards) if hits is None else hits
     met = hits.geometry >= 0
     depth = np.where(met, hits.t, np.float32(0))
@@ -207,6 +212,7 @@ def _background(appearance: Appearance, towards: Floats, spread: float) -> Float
 def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> SurfacePoints:
     """Some of the hits as points to be shaded."""
     geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight.take(chosen, 0)
+    pixel = seen.pixel[chosen]
     distance = np.sqrt(dot(sight, sight))
     viewer = sight / -distance[:, None]
     flat = seen.normal.take(chosen, 0)
@@ -223,9 +229,12 @@ def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> Surfa
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
     across = [
-        step * depth[:, None] + viewer * (times(flat, step[:, None])[:, 0] * slope)[:, None]
-        for step in (view.right, view.down)
+        step * depth[:, None] + viewer * (_lean(flat, step) * slope)[:, None] for step in view.steps(pixel)
     ]
-    at = sight + view.centre.astype(np.float32)
-    pixel, primitive = seen.pixel[chosen], seen.primitive[chosen]
+    at, primitive = sight + view.centre.astype(np.float32), seen.primitive[chosen]
     return SurfacePoints(pixel, geometry, primitive, at, normal, flat, viewer, distance, np.stack(across))
+
+
+def _lean(normal: Floats, step: Floats) -> Floats:
+    """Inner products (N,) of normals (N, 3) and steps, (N, 3) or (1, 3)."""
+    return times(normal, step.T)[:, 0] if len(step) == 1 else dot(normal, step)

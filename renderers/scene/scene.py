@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.generators.contract.products import product
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.surfaces.appearance import Appearance, Substance
 
 Vector = tuple[float, float, float]
@@ -92,12 +94,14 @@ class Physics:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera and its path.
+    """A camera, its path and its lens.
 
     fov: degrees along the longer image side. target: looked at, world. distance (metres), azimuth, elevation
     (radians): where the camera starts, seen from the target. roll: radians. speed: rad/s around the target
     (orbit) or m/s along `direction` (dolly). wobble (hand-held): six rows of (amplitude, hertz, phase), three
-    of position in metres, three of yaw, pitch and roll in radians.
+    of position in metres, three of yaw, pitch and roll in radians. off_centre: of the principal point from the
+    picture's middle, to the right and down, as a share of its longer side. distortion: k1, k2, p1, p2, k3 as of
+    `freelabels.generators.contract.lens`.
     """
 
     fov: float
@@ -110,6 +114,8 @@ class Camera:
     speed: float = 0.0
     direction: Vector = (0.0, 0.0, 0.0)
     wobble: tuple[Vector, ...] = ()
+    off_centre: tuple[float, float] = (0.0, 0.0)
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,20 @@ def _sentence(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "unexpected_keyword_argument":
         return f"{where}: is not known"
     return f"{where}: {problem['input']!r} {problem['msg'].removeprefix('Input ')}"
+
+
+def lens_of(camera: Camera, size: tuple[int, int]) -> Lens:
+    """The lens of pictures of `size` (height, width)."""
+    K = intrinsics_from_fov(camera.fov, size[1], size[0])
+    K[:2, 2] += np.multiply(camera.off_centre, max(size))
+    return Lens(K, camera.distortion)
+
+
+def pinhole(camera: Camera) -> Camera:
+    """The camera with an ideal lens."""
+    plain = Camera(camera.fov, camera.target, camera.distance, camera.azimuth, camera.elevation, camera.roll)
+    ideal = {name: getattr(plain, name) for name in ("off_centre", "distortion")}
+    return dataclasses.replace(camera, **ideal)
 
 
 def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:

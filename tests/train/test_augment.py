@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.tools.shapes import scene
 from freelabels.generators.contract.geometry import intrinsics, project, rays
+from freelabels.generators.contract.lens import lens_project
 from freelabels.train.config import AugmentConfig
 from freelabels.train.data.augment import Resampler, View, centre_view, change_light, random_view
 
@@ -89,6 +90,17 @@ def test_a_mirrored_camera_motion_is_rigid_and_projects_alike() -> None:
     turned_point = np.append(view.camera_turn @ point, 1)
     new_seen = project((np.linalg.solve(new[1], new[0]) @ turned_point)[:3], resampler.camera_K(K)[0])
     np.testing.assert_allclose(new_seen, (view.to_view @ np.append(seen, 1))[:2], atol=1e-9)
+
+
+def test_a_turned_view_keeps_its_lens() -> None:
+    view = turned(25, mirror=True)
+    resampler, bent = Resampler(view, (SIZE, SIZE)), np.array([[-0.2, 0.03, 0.01, -0.02, 0.004]])
+    point = np.array([0.3, -0.4, 1.0])
+    there = lens_project(
+        view.camera_turn @ point, resampler.camera_K(K)[0], resampler.camera_distortion(bent)[0]
+    )
+    frame = np.append(lens_project(point, K[0], bent[0]), 1)
+    np.testing.assert_allclose(there, (view.to_view @ frame)[:2], atol=1e-9)
 
 
 def test_thin_lines_survive_shrinking_with_their_confidence() -> None:

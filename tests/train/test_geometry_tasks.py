@@ -107,6 +107,13 @@ def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_a
     assert task.keep(told(task, batch), asked(task, unknown))[1].tolist() == [0]
     lost = {**batch, "camera_K": torch.full_like(batch["camera_K"], torch.nan)}
     assert asked(task, lost).weight.tolist() == [0]
+    for bend, weight in (
+        (0.0, 1),
+        (torch.nan, 1),
+        (-0.1, 0),
+    ):  # a pinhole's flow can't rebuild what a lens bends
+        lens = {**batch, "camera_distortion": torch.full((1, 3, 5), bend)}
+        assert asked(task, lens).weight.tolist() == [weight]
 
 
 def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> None:

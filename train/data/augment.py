@@ -144,6 +144,12 @@ class Resampler:
         """Intrinsics (frame, 3, 3) of the view."""
         return np.asarray(self.view.to_view @ K @ self.view.camera_turn.T)
 
+    def camera_distortion(self, coefficients: Array) -> NDArray[np.float64]:
+        """Lens distortion (frame, 5) of the view: what p1 and p2 do has a direction, which turns with it."""
+        out = np.array(coefficients, np.float64)
+        out[:, [3, 2]] = out[:, [3, 2]] @ self.view.turn.T
+        return out
+
     def camera_pose(self, pose: Array) -> NDArray[np.float64]:
         """Camera → world (frame, 4, 4) of the view; a mirrored view lives in a mirrored world."""
         M, N = np.eye(4), np.eye(4)

@@ -13,7 +13,7 @@ from freelabels.train.data.augment import Resampler
 WEIGHT_SUFFIX = "_weight"
 AXIS_SUFFIX = "_axis"
 SAMPLES_SUFFIX = "_samples"  # of sound, how many of a row are the frame's own
-CAMERA = ("camera_K", "camera_pose")  # tables that move with the view
+CAMERA = ("camera_K", "camera_distortion", "camera_pose")  # tables that move with the view
 Columns = dict[str, Array]
 
 
@@ -51,8 +51,12 @@ def _camera(name: str, frames: int, stored: Columns, resampler: Resampler) -> di
     shape = tuple(int(n or 0) for n in field_of(name).sizes)
     if name not in stored:
         return {name: np.full((frames, *shape), np.nan)}
-    carried = resampler.camera_K if name == "camera_K" else resampler.camera_pose
-    return {name: carried(stored[name])}
+    carried = {
+        "camera_K": resampler.camera_K,
+        "camera_distortion": resampler.camera_distortion,
+        "camera_pose": resampler.camera_pose,
+    }
+    return {name: carried[name](stored[name])}
 
 
 def _second_image(name: str, frames: int, seen: Columns, resampler: Resampler) -> dict[str, Array]:

@@ -60,13 +60,18 @@ class Window:
 
 
 def moving(window: Window, batch: Batch, least: float) -> Tensor:
-    """Weights (B,): 0 for windows without intrinsics, and where the stored flow says that hardly anything moves.
+    """Weights (B,): 0 for windows whose camera is not known to be a pinhole, and for those that hardly move.
+
+    By the stored flow, and because what a lens bends a pinhole's flow can't rebuild.
 
     least: the median length of the middle frame's flow, pixels. Where none is stored, nothing is left out.
     """
     length = torch.where(window.flow.weight > 0, window.flow.values.norm(dim=1), torch.nan)
     speed = length.flatten(1).nanmedian(1).values
-    return everyone(batch) * (known(batch["camera_K"][:, MIDDLE]) & ~(speed < least))
+    usable = known(batch["camera_K"][:, MIDDLE]) & ~(speed < least)
+    if "camera_distortion" in batch:
+        usable = usable & ~(batch["camera_distortion"][:, MIDDLE].abs() > 0).any(1)  # NaN: none known
+    return everyone(batch) * usable
 
 
 def inverse_depth(raw: Tensor) -> Tensor:

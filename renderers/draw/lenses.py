@@ -1,0 +1,36 @@
+"""What the camera's lens is like, drawn for a clip."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.values import rounded
+from freelabels.renderers.scene.scene import Camera
+
+_number = partial(rounded, digits=9)
+HIGHER = 0.2  # of the distortion that r⁴ and r⁶ add at most
+
+
+def with_lens(camera: Camera, rng: np.random.Generator, ranges: SceneRanges) -> Camera:
+    """The camera with a lens: distortion and principal point."""
+    bent, p1, p2 = rng.uniform(*ranges.distortion), *rng.uniform(*ranges.tangential, size=2)
+    off_centre = rng.uniform(*ranges.off_centre, size=2)
+    shares = rng.uniform(-HIGHER, HIGHER, size=2)
+    if rng.random() >= ranges.distorted:
+        return camera
+    square = 2 * float(np.tan(np.radians(camera.fov) / 2)) ** 2  # r² in the corner of a square picture
+    return dataclasses.replace(
+        camera,
+        off_centre=(_number(off_centre[0]), _number(off_centre[1])),
+        distortion=(
+            _number(bent * (1 - shares[0] - shares[1]) / square),
+            _number(bent * shares[0] / square**2),
+            _number(p1),
+            _number(p2),
+            _number(bent * shares[1] / square**3),
+        ),
+    )
