@@ -252,12 +252,7 @@ BUILT_IN = (
         frame="world (z up, metres)",
     ),
     Field(
-        "object_contact",
-        Kind.TABLE,
-        "uint8",
-        ("object", "other"),
-        (None, None),
-        "1 where two objects touch",
+        "object_contact", Kind.TABLE, "uint8", ("object", "other"), (None, None), "1 where two objects touch"
     ),
     Field(
         "camera_K",
@@ -296,6 +291,16 @@ BUILT_IN = (
         "statistics of the sound around the frame, by cochlear band; NaN: none",
         invalid=NAN,
         trusted=True,
+    ),
+    Field(
+        "speed",
+        Kind.TABLE,
+        "float32",
+        ("mover",),
+        (2,),
+        "median displacement to the next frame: of all that is seen, of what moves of its own; NaN: unknown",
+        unit="px",
+        invalid=NAN,
     ),
     Field("clip", Kind.TABLE, "int32", (), (), "index of the frame's clip in the shard's clip table"),
     Field("frame_index", Kind.TABLE, "int32", (), (), "index of the frame in its source clip"),
