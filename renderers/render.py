@@ -21,6 +21,7 @@ from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Posed, Surfaces, pose, pose_surfaces
 from freelabels.renderers.engines.windows import whole, windows
+from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
@@ -218,6 +219,10 @@ def _render_frame(
         _put(columns, "image", shape, frame, slice(None), picture)
     for name, table in shares_and_boxes(columns["instance"][frame], columns["amodal"][frame]).items():
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
+    exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}
+    columns.setdefault("speed", np.empty((shape[0], 2), np.float32))[frame] = exact_speed(
+        exact, K, now.camera_pose, after.camera_pose
+    )
 
 
 def _put(

@@ -155,8 +155,9 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
 ) -> None:
     before = digests("labelled")
     summary = label(programs, version, "labelled")
-    # Each shard is given the saliency that no detector made then. The foreground of photos is made anew: what it
-    # was is saliency now. The stereo shard, also given the depth that its baseline tells, is read and made anew.
+    # Each shard is given the saliency that no detector made then, and those with flow the speed of what they show.
+    # The foreground of photos is made anew: what it was is saliency now. The stereo shard, also given the depth
+    # that its baseline tells, is read and made anew.
     assert (summary["shards"], summary["made"], summary["failed"]) == (4, 4, 0)
     assert bool(summary["older"]) == bool(OUT_OF_DATE[version])
     after = digests("labelled")
@@ -164,7 +165,8 @@ def test_labelled_again_it_is_left_alone_and_what_is_old_is_said(
         if "stereo" in name:
             continue
         now = after[name.removesuffix(".0") + ".1"]
-        assert now.keys() - columns.keys() == {"saliency", "saliency_confidence"}
+        new = {"saliency", "saliency_confidence"} | ({"speed"} if "flow" in columns else set())
+        assert now.keys() - columns.keys() == new
         changed = {column.removesuffix("_confidence") for column in columns if now[column] != columns[column]}
         assert changed <= (set() if name.startswith("video") else {"foreground"})
     again = shard_files("labelled")

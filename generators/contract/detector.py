@@ -58,6 +58,7 @@ MODULES: tuple[str, ...] = (
     "freelabels.generators.saliency",
     "freelabels.generators.foreground",
     "freelabels.generators.right",
+    "freelabels.generators.speed",
     "freelabels.generators.sound",
     "freelabels.generators.sound_texture",
 )

@@ -43,6 +43,7 @@ SECONDS: Mapping[str, float] = {  # of one core, a frame, by step
     "stereo_depth": 0.0011,  # on four frames
     "sound_track": 0.0006,  # with decoding it; on 187 frames of public clips
     "sound_texture": 0.0007,
+    "scene_speed": 0.0043,
 }
 KIB: Mapping[str, float] = {  # a frame, by column, with the default compression
     "image": 172,
@@ -66,6 +67,7 @@ KIB: Mapping[str, float] = {  # a frame, by column, with the default compression
     "disparity_confidence": 5,
     "sound": 3.1,
     "sound_texture": 0.8,
+    "speed": 0.01,
 }
 
 

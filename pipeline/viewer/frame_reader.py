@@ -129,8 +129,8 @@ class FrameReader:
         with self.shard(shard) as opened:
             number, clip = clip_of(opened, row)
             tables = {
-                name: opened.read(name, row).tolist()
-                for name in ("time", "frame_index", "camera_K", "camera_pose", "object_visible")
+                name: _plain(opened.read(name, row))
+                for name in ("time", "frame_index", "camera_K", "camera_pose", "object_visible", "speed")
                 if name in opened.fields
             }
             identity = identities_of(opened)[row]
@@ -165,6 +165,11 @@ def _how(clip: Mapping[str, Any]) -> dict[str, Any]:
     spec = clip.get("spec") or {}
     keep = ("size", "rate", "intrinsics", "part", "parts", "note", "baseline")
     return {name: spec[name] for name in keep if spec.get(name) not in (None, "", 0.0)}
+
+
+def _plain(values: Array) -> Any:
+    """Numbers as JSON has them: what isn't finite is null."""
+    return np.where(np.isfinite(values), values, np.array(None)).tolist()
 
 
 def names_of(shard: Shard, column: str, clip: Mapping[str, Any]) -> dict[int, str]:

@@ -24,6 +24,7 @@ from freelabels.generators.contract.geometry import (
 from freelabels.renderers import render
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
+from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
 from freelabels.renderers.labels.looks import Instant, look
@@ -304,6 +305,15 @@ def test_motion_is_the_objects_not_the_cameras() -> None:
     made = labels([FLOOR, box(), box()], [[np.eye(4), b, rests] for b in boxes], cameras)
     assert ((made["motion"] == 255) == (made["instance"] == 1)).all()
     assert (made["motion_confidence"] == 255).all()
+    # Speed without the camera is that of the boxes before a camera that stays; with it, of all that is seen.
+    stays = labels([FLOOR, box(), box()], [[np.eye(4), b, rests] for b in boxes], cameras[1:2] * 3)
+    told = exact_speed(made, K, *cameras[1:])
+    alone = np.median(np.linalg.norm(stays["flow"][stays["instance"] == 1].astype(np.float64), axis=-1))
+    assert told[0] == pytest.approx(np.nanmedian(np.linalg.norm(made["flow"].astype(np.float64), axis=-1)))
+    assert told[1] == pytest.approx(alone, abs=0.01) and alone > 1
+    np.testing.assert_allclose(exact_speed(stays, K, cameras[1], cameras[1]), (0, alone), atol=0.01)
+    nothing = labels([FLOOR, box(), box()], [[np.eye(4), boxes[1], rests]] * 3, cameras)
+    assert exact_speed(nothing, K, *cameras[1:])[1] == 0
 
 
 def test_motion_is_told_in_pixels_and_not_told_where_it_is_too_small_to_see() -> None:

@@ -34,6 +34,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
         "flow": np.broadcast_to(number[:, None, None, None], (12, 32, 32, 2)).astype(np.float16),
         "time": 5 + number / RATE,
         "cluster": number.astype(np.int32),
+        "speed": np.stack([np.zeros(12), np.where(number < 6, 0, 2)], 1).astype(np.float32),
         "domain": np.ones(12, np.uint8),
     }
     made_by = {name: {"generator": "numbers", "version": 1} for name in columns}
@@ -96,6 +97,14 @@ def test_what_moves_too_little_does_not_serve() -> None:
     unknown = np.full((3, 2), np.nan, np.float32)
     assert Reach(3, moving=3).serves(there, unknown) and Reach(3, moving=3).serves(there, None)
     assert not Reach(3).serves(np.array([True, True, False]), None)
+
+
+def test_windows_that_stand_still_by_the_stored_speed_do_not_serve(catalogue: Catalogue) -> None:
+    clips = [w for w in catalogue.windows if w.domain == SYNTHETIC]
+    loader = Loader(catalogue, (), CONFIG, 3, reaches=(Reach(3, moving=1), Reach(3)))
+    batch = loader.centred([clips[k] for k in (0, 4, 5, 9)])  # 0 2, 4 6, 5 7, 9 11
+    assert own(batch, Reach(3, moving=1))["serves"].tolist() == [0, 0, 1, 1]
+    assert own(batch, Reach(3))["serves"].tolist() == [1, 1, 1, 1]
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ function drawAbout(details, made) {
     line("shard", `${datasetOf(i).shard_names[shardOf(i)]} · row ${frames.row[i]}`),
     ...Object.entries(details.how).map(([name, value]) => line(name, value)),
     tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
+    tables.speed ? line("speed", tables.speed.map((x, k) => `${x === null || isNaN(x) ? "unknown" : (+x).toFixed(1) + " px"} ${k ? "of what moves of its own" : "of all"}`).join(", ")) : null,
     odd[i] && odd[i].length && odd[i][1] >= 0 ? line("oddness", `${odd[i][0].toFixed(1)} σ in ${report.figure_names[odd[i][1]]}`) : null,
   ];
   const makers = made.map(({ columns, made_by: by }) => el("details", {},
