@@ -13,7 +13,10 @@ from .pipeline.cards import About as About
 from .pipeline.cards import card as card
 from .pipeline.convert.formats import convert as convert
 from .pipeline.convert.lazy import open as open
-from .pipeline.quality.prune import prune as prune
+from .pipeline.curate.copying import copy as copy
+from .pipeline.curate.dividing import split as split
+from .pipeline.curate.prune import prune as prune
+from .pipeline.curate.selection import Selection as Selection
 from .pipeline.quality.verify import verify as verify
 
 # Reading what they made.

@@ -28,6 +28,7 @@ LAYERS = {
         "sources",
         "quality",
         "stages",
+        "curate",
         "viewer",
         "convert",
     ],
@@ -57,7 +58,7 @@ LAYERS = {
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names
-    "cli": ["shell", "lists", "commands"],
+    "cli": ["shell", "lists", "curating", "commands"],
 }
 ROOMS = [
     place for layer, rooms in LAYERS.items() for place in (*(f"{layer}.{room}" for room in rooms), layer)

@@ -1,4 +1,4 @@
-"""The `freelabels` command: `main` finds the subcommand in `commands` or `lists`; both share `shell`.
+"""The `freelabels` command: `main` finds the subcommand in `commands`, `curating` or `lists`; all share `shell`.
 
 Nothing imports it.
 """

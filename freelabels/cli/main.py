@@ -15,7 +15,7 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.ground.versions import __version__
 
-# name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` (or `lists`, for those of LISTS) is
+# name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` (or of another room, see ROOMS) is
 # imported when it is asked for: some need libraries that take seconds to import.
 COMMANDS = {
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
@@ -23,7 +23,10 @@ COMMANDS = {
     "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "verify": "Read a dataset again and check every byte and every rule of the contract.",
-    "prune": "Remove what dead writers left; show, put back or remove what verify --repair set aside.",
+    "prune": "Remove what dead writers left, or clips; show, put back or remove what verify --repair set aside.",
+    "copy": "Copy a dataset, or some of its clips, to another folder, store or layout.",
+    "merge": "Merge datasets of one domain into another.",
+    "split": "Divide a dataset into train, val and test by source.",
     "card": "Write a dataset's card, for people and for machines.",
     "calibrate": "Fit what each detector's confidence means on rendered clips.",
     "train": "Train a multitask model on label shards of both domains.",
@@ -43,6 +46,9 @@ EXAMPLES = {
     "inspect": "freelabels inspect data/real --serve",
     "verify": "freelabels verify data/real --repair",
     "prune": "freelabels prune data/real",
+    "copy": "freelabels copy data/real --out data/train --only train",
+    "merge": "freelabels merge data/real data/more --out data/all",
+    "split": "freelabels split data/real --val .1 --test .1",
     "card": "freelabels card data/real --license CC-BY-4.0",
     "calibrate": "freelabels calibrate --out reliability",
     "train": "freelabels train data/real data/synthetic --out run",
@@ -54,7 +60,11 @@ EXAMPLES = {
     "export": "freelabels export run --out weights",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }
-LISTS = ("sources", "detectors", "fields", "tasks")
+# Those that don't lie in the room `commands`.
+ROOMS = {
+    "lists": ("sources", "detectors", "fields", "tasks"),
+    "curating": ("copy", "merge", "split", "prune"),
+}
 STANDARD_OUTPUT = 1  # file descriptor
 ABOUT = (
     "Training labels that no human drew. `freelabels COMMAND --help` lists the options of a command, "
@@ -84,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command(name: str) -> Callable[..., int]:
     """The function behind a subcommand: options → exit status."""
-    room = "lists" if name in LISTS else "commands"
+    room = next((room for room, names in ROOMS.items() if name in names), "commands")
     function: Callable[..., int] = getattr(import_module(f"freelabels.cli.{room}.{name}"), name)
     return function
 

@@ -17,6 +17,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import excluded_rows, exclusions_of
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.shards.splits import SPLITS, Splits, splits_of
 from freelabels.pipeline.viewer.frame_reader import names_of
 from freelabels.pipeline.viewer.inspect import index_to_look
 from freelabels.pipeline.viewer.places import without_places
@@ -30,12 +31,14 @@ class Frames:
 
     keys: a name each, that stays when labels are added or made anew. columns: arrays (frame, …) by field. about:
     what a line can say of each, with the names of the ids that it shows. objects: the table of a rendered clip.
+    split: its split, "" in a dataset without splits.
     """
 
     keys: tuple[str, ...]
     columns: Mapping[str, Array]
     about: tuple[Mapping[str, Any], ...]
     objects: tuple[Mapping[str, Any], ...]
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -84,19 +87,30 @@ class Source:
         about = {"freelabels": __version__, "dataset": str(self.dataset.path), "fields": fields}
         return about if self.places else without_places(about)
 
-    def clips(self) -> Iterator[Frames]:
-        """All clips in order, without excluded frames. Raises CorruptShard."""
+    @cached_property
+    def rule(self) -> Splits | None:
+        """How the dataset is divided, if it is."""
+        return splits_of(self.dataset)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Of a dataset that is divided train, val and test; else one without a name."""
+        return ("",) if self.rule is None else SPLITS
+
+    def clips(self, split: str | None = None) -> Iterator[Frames]:
+        """All clips in order, or those of a split, without excluded frames. Raises CorruptShard."""
         excluded = exclusions_of(self.dataset)
         for shard in self.dataset.open_all(self.dataset.shards()):
             keep = ~excluded_rows(shard, excluded)
             for clip in shard.clips:
+                its = "" if self.rule is None else self.rule.of(shard, clip)
                 start, stop = clip["rows"]
                 rows = start + np.flatnonzero(keep[start:stop])
-                if len(rows):
-                    yield self._frames(shard, clip, rows)
+                if len(rows) and split in (None, its):
+                    yield self._frames(shard, clip, rows, its)
             shard.close()
 
-    def _frames(self, shard: Shard, clip: Mapping[str, Any], rows: Array) -> Frames:
+    def _frames(self, shard: Shard, clip: Mapping[str, Any], rows: Array, split: str) -> Frames:
         wanted = [
             name for name in (*self.columns, *ALWAYS, "object_visible", "object_box") if name in shard.fields
         ]
@@ -109,6 +123,8 @@ class Source:
             "intrinsics": clip.get("intrinsics", ""),
             "tags": [tag["text"] for tag in clip.get("tags", ())],
         }
+        if split:
+            said["split"] = split
         tables = {n: names for n in self.columns if n in columns and (names := names_of(shard, n, clip))}
         about = []
         for k, row in enumerate(rows.tolist()):
@@ -120,6 +136,7 @@ class Source:
             columns,
             tuple(about if self.places else without_places(about)),
             tuple(clip.get("objects", ())),
+            split,
         )
 
 

@@ -15,6 +15,7 @@ from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, fiel
 from freelabels.pipeline.convert.coding import PNG_SAYS, as_png
 from freelabels.pipeline.convert.folders import write_about
 from freelabels.pipeline.convert.frames import Source, images_of
+from freelabels.pipeline.shards.splits import SPLITS, VAL
 from freelabels.pipeline.viewer.frame_reader import frame_figures
 
 THUMBNAIL = 128  # pixels of the longer side
@@ -31,7 +32,7 @@ def parquet(source: Source, out: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = _types() | {"thumbnail": pa.binary()}
+    types = _types() | {"split": pa.string(), "thumbnail": pa.binary()}
     figures = ["brightness", "contrast"]
     for name in images_of(source.columns):
         if name != "image" and not name.endswith(CONFIDENCE_SUFFIX):
@@ -44,7 +45,8 @@ def parquet(source: Source, out: Path) -> int:
             for k in range(len(clip)):
                 columns = {n: clip.columns[n][k] for n in images_of(source.columns) if n in clip.columns}
                 found = frame_figures(columns)
-                row = _row(clip.about[k]) | {"thumbnail": _thumbnail(columns["image"])}
+                row = _row(clip.about[k]) | {"split": clip.split or None}
+                row["thumbnail"] = _thumbnail(columns["image"])
                 rows.append(row | {name.replace(" ", "_"): found.get(name) for name in figures})
             if len(rows) >= GROUP:
                 table.write_table(pa.Table.from_pylist(rows, schema))
@@ -66,27 +68,37 @@ def _thumbnail(image: Array) -> bytes:
 
 
 def huggingface(source: Source, out: Path) -> int:
-    """Write ``data/frames-00000.parquet`` and so on, and a card; returns how many frames.
+    """Write ``data/frames-00000.parquet`` and so on, a name a split where there are splits, and a card.
 
-    `datasets.load_dataset` gives image and labels as pictures, coded as the card says.
+    Returns how many frames. `datasets.load_dataset` gives image and labels as pictures, coded as the card says.
     """
+
+    (out / "data").mkdir()
+    columns = images_of(source.columns)
+    schema = _hub_schema(columns)
+    count = sum(_hub_files(source, split, columns, schema, out / "data") for split in source.splits)
+    (out / "README.md").write_text(_card(source, columns))
+    write_about(source, out)
+    return count
+
+
+def _hub_files(source: Source, split: str, columns: Sequence[str], schema: Any, out: Path) -> int:
+    """The files of one split; returns how many frames."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    (out / "data").mkdir()
-    columns, count = images_of(source.columns), 0
-    schema = _hub_schema(columns)
     rows: list[dict[str, Any]] = []
-    files = 0
+    count = files = 0
 
     def close() -> None:
         nonlocal files
         if rows:
-            pq.write_table(pa.Table.from_pylist(rows, schema), out / "data" / f"frames-{files:05d}.parquet")
+            name = f"{split or 'frames'}-{files:05d}.parquet"
+            pq.write_table(pa.Table.from_pylist(rows, schema), out / name)
             files += 1
             rows.clear()
 
-    for clip in source.clips():
+    for clip in source.clips(split):
         for k, key in enumerate(clip.keys):
             row = _row(clip.about[k])
             ranges = dict[str, Any]()
@@ -101,8 +113,6 @@ def huggingface(source: Source, out: Path) -> int:
         if len(rows) >= ROWS:
             close()
     close()
-    (out / "README.md").write_text(_card(source, columns))
-    write_about(source, out)
     return count
 
 
@@ -147,7 +157,16 @@ def _hub_schema(pictures: Sequence[str]) -> Any:
 
 def _card(source: Source, pictures: Sequence[str]) -> str:
     """The card that tells the hub where the rows are, and people how labels are coded."""
-    lines = ["---", "configs:", "- config_name: default", "  data_files: data/*.parquet", "---", ""]
+    lines = ["---", "configs:", "- config_name: default"]
+    if source.rule is None:
+        lines.append("  data_files: data/*.parquet")
+    else:
+        there = [split for split in SPLITS if any(True for _ in source.clips(split))]
+        lines.append("  data_files:")
+        for split in there:
+            called = "validation" if split == VAL else split  # as the hub has it
+            lines += [f"  - split: {called}", f"    path: data/{split}-*.parquet"]
+    lines += ["---", ""]
     lines += [
         f"# {Path(str(source.dataset.path)).name}",
         "",

@@ -16,15 +16,24 @@ SAMPLES = 512  # in a tar, at least, unless it is the last
 
 
 def webdataset(source: Source, out: Path) -> int:
-    """Write ``frames-000000.tar`` and so on; returns how many frames. A clip stays in one tar."""
+    """Write ``frames-000000.tar`` and so on; returns how many frames. A clip stays in one tar.
+
+    Of a dataset with splits ``train-000000.tar``, ``val-000000.tar``, ``test-000000.tar`` and so on.
+    """
+    count = sum(_tars(source, split, out) for split in source.splits)
+    write_about(source, out)
+    return count
+
+
+def _tars(source: Source, split: str, out: Path) -> int:
     count = begun = tars = 0
-    tar = tarfile.open(out / "frames-000000.tar", "w")  # noqa: SIM115
+    tar = tarfile.open(out / f"{split or 'frames'}-000000.tar", "w")  # noqa: SIM115
     try:
-        for clip in source.clips():
+        for clip in source.clips(split):
             if count - begun >= SAMPLES:
                 tar.close()
                 begun, tars = count, tars + 1
-                tar = tarfile.open(out / f"frames-{tars:06d}.tar", "w")  # noqa: SIM115
+                tar = tarfile.open(out / f"{split or 'frames'}-{tars:06d}.tar", "w")  # noqa: SIM115
             for k, key in enumerate(clip.keys):
                 for name in source.columns:
                     if name not in clip.columns:
@@ -38,7 +47,6 @@ def webdataset(source: Source, out: Path) -> int:
                 count += 1
     finally:
         tar.close()
-    write_about(source, out)
     return count
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freelabels.generators.contract.fields import Array, field
-from freelabels.ground.errors import MissingFile, Replaced
+from freelabels.ground.errors import CorruptShard, MissingFile, Replaced
 from freelabels.ground.faults import reached
 from freelabels.pipeline.shards.columns import array_metadata, checksums, chunk_key, encode
 from freelabels.pipeline.shards.dataset import Dataset
@@ -100,6 +100,50 @@ def commit_shard(
         if not new:
             newest.close()
             return newest.name
+
+
+def commit_copy(dataset: Dataset, shard: Shard, clips: Sequence[Mapping[str, Any]]) -> str:
+    """Commit a shard of another dataset under its id, its columns byte for byte; returns its folder name.
+
+    clips: its table of clips. What lies under that id is replaced, unless it is the same. Raises CorruptShard if
+    a file isn't what the shard's record says.
+    """
+    columns, arrays = shard.record["columns"], shard.group["consolidated_metadata"]["metadata"]
+    while True:
+        there = dataset.newest(shard.id)
+        if there is not None and there.record["columns"] == columns and there.clips == list(clips):
+            there.close()
+            return there.name
+        whole = {
+            name: _Column(arrays[name], entry, _files(shard, entry["objects"]))
+            for name, entry in columns.items()
+        }
+        folder = f"{shard.id}.{0 if there is None else there.revision + 1}"
+        files, links = _revision(dataset, shard.id, shard.rows, clips, whole, None, [])
+        if dataset.storage.commit(folder, files, links):
+            tally.count("bytes", sum(map(len, files.values())))
+            reached("commit: stands")
+            if there is not None:
+                there.close()
+                dataset.storage.drop(there.name)
+            return folder
+
+
+def _files(shard: Shard, objects: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """Files of a column by path, checked."""
+    found = {}
+    for key, known in objects.items():
+        try:
+            file = shard.storage.open(f"{shard.place}/{key}", known["bytes"], known["sha256"])
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingFile(f"{shard.name}/{key}: the file is missing") from error
+        try:
+            found[key] = file.fetch(0, file.size)
+        finally:
+            file.close()
+        if hashlib.sha256(found[key]).hexdigest() != known["sha256"]:
+            raise CorruptShard(f"{shard.name}/{key}: the file does not match its checksum")
+    return found
 
 
 def _column(

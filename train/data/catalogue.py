@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards import identity
+from freelabels.pipeline.shards.class_names import extend, names_in
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import (
     FrameIdentity,
@@ -26,6 +27,7 @@ from freelabels.pipeline.shards.exclusions import (
 )
 from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.shards.splits import SPLITS, Splits, splits_of
 from freelabels.pipeline.shards.summary import decoded
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -43,7 +45,8 @@ class Catalogue:
     names: by category, the names of its classes in all shards, a class's id being its place. digest: identifies
     the data, so that a resumed run can tell. excluded: how many frames exclusion lists keep out of it. sampling:
     how windows are grouped and ordered, see `order`. versions: of columns, the one version that is read. mixed:
-    by column that is of several versions, how many frames each has made. frames: of a window.
+    by column that is of several versions, how many frames each has made. frames: of a window. splits: by path, the
+    rules of datasets that have one.
     """
 
     windows: Windows
@@ -55,6 +58,7 @@ class Catalogue:
     versions: Mapping[str, str] = field(default_factory=dict)
     mixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     frames: int = 1
+    splits: Mapping[str, Splits] = field(default_factory=dict)
 
     @property
     def longest(self) -> int:
@@ -73,12 +77,14 @@ def read_catalogue(
     exclude: Sequence[str] = (),
     sampling: int = SAMPLING,
     versions: Sequence[str] = (),
+    only: Sequence[str] = SPLITS,
 ) -> Catalogue:
     """List the windows of `frames` frames in all shards; clips shorter than that are left out.
 
     Windows that hold a frame on a dataset's own exclusion list, or on a list in one of the files `exclude`, are
-    left out too. versions: COLUMN=VERSION of columns of which no other version is to be read. Raises UserError if
-    a given folder is no dataset or has no clip that is long enough, and for a version that nothing is of.
+    left out too. versions: COLUMN=VERSION of columns of which no other version is to be read. only: the splits to
+    take of datasets that have splits; of others everything is. Raises UserError if a given folder is no dataset or
+    has no clip that is long enough, and for a version that nothing is of.
     """
     listed = frozenset(frame for path in exclude for frame in read_exclusions(path))
     asked = asked_versions(versions)
@@ -88,6 +94,7 @@ def read_catalogue(
     columns: set[tuple[int, str]] = set()
     names: dict[str, list[str]] = {}
     everything = hashlib.sha256()
+    splits: dict[str, Splits] = {}
     for domain, paths in ((REAL, real), (SYNTHETIC, synthetic)):
         for path in paths:
             dataset = Dataset(path)
@@ -96,6 +103,9 @@ def read_catalogue(
             unwanted = listed | exclusions_of(dataset)
             if unwanted:
                 everything.update(exclusions_json(unwanted).encode())
+            if (rule := splits_of(dataset)) is not None:
+                splits[str(path)] = rule
+                everything.update(rule.to_json().encode())
             index = read_index(dataset, HERE, QUIET)
             for name, rows in zip(index.names.tolist(), index.rows.tolist(), strict=True):
                 everything.update(json.dumps([domain, decoded(name), rows]).encode())
@@ -108,6 +118,8 @@ def read_catalogue(
                 extend(names.setdefault(column, []), table)
             runs, out = _runs(index, windows, unwanted, frames, sampling)
             excluded += out
+            if rule is not None:
+                runs = runs.select(np.isin(rule.places(runs.group), [SPLITS.index(split) for split in only]))
             if "image" in asked:
                 right = np.array([of_version(recipe, "image", asked) for recipe in index.recipes], bool)
                 runs = runs.select(right[index.made[runs.shard]])
@@ -116,6 +128,8 @@ def read_catalogue(
                 raise UserError(
                     f"{path} has no frames left to train on: its exclusion list leaves out too many"
                 )
+            if len(windows) == found and rule is not None and len(index):
+                raise UserError(f"{path} has no clips in {' or '.join(only)}: see freelabels split {path}")
             if len(windows) == found and "image" not in asked:
                 few = f" with clips of {frames} frames or more" if frames > 1 else ""
                 raise UserError(f"{path} holds no shards{few}: label or render into it first")
@@ -142,6 +156,7 @@ def read_catalogue(
         asked,
         mixed,
         frames,
+        splits,
     )
 
 
@@ -224,34 +239,6 @@ def _tables(index: Index) -> Iterator[tuple[str, tuple[str, ...]]]:
     for about in sorted(first, key=first.__getitem__):
         for column, table in json.loads(about)["names"].items():
             yield column, names_in(table)
-
-
-def class_names(shard: Shard, column: str) -> tuple[str, ...]:
-    """A column's table of names as its attributes hold it; () without one."""
-    return names_in(shard.attributes(column).get("names") or ())
-
-
-def names_in(table: Any) -> tuple[str, ...]:
-    """The names in a table as attributes hold it, a list or a mapping from id to name."""
-    if isinstance(table, Mapping):
-        return tuple(str(table.get(str(k), table.get(k, ""))) for k in range(1 + max(int(k) for k in table)))
-    return tuple(str(name) for name in table)
-
-
-def extend(names: list[str], table: Sequence[str]) -> None:
-    """Take up in `names` what another table has besides; a table that goes on where `names` ends keeps its ids."""
-    names += (
-        table[len(names) :] if list(table[: len(names)]) == names else [n for n in table if n not in names]
-    )
-
-
-def renumbering(names: Sequence[str], table: Sequence[str]) -> NDArray[np.int64] | None:
-    """By id in a shard's `table`, the id in `names`; None where both are the same."""
-    if list(names[: len(table)]) == list(table):
-        return None
-    ids = np.arange(1 << 16)
-    ids[: len(table)] = [names.index(name) for name in table]
-    return ids
 
 
 def group_of(clip: Mapping[str, Any], where: str = "", sampling: int = SAMPLING) -> int:

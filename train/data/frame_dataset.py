@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from freelabels.generators.contract.fields import known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.ground.spelling import nearest
+from freelabels.pipeline.shards.splits import SPLITS
 from freelabels.train.config import LoaderConfig
 from freelabels.train.data.catalogue import by_domain, read_catalogue
 from freelabels.train.data.loader import Loader
@@ -38,16 +40,24 @@ class FrameDataset(torch.utils.data.Dataset[Any]):
         size: int | None = None,
         transform: Callable[[Sample], Any] | None = None,
         frames: int = 1,
+        split: str = "",
     ):
         """Of one dataset or several.
 
         fields: columns beside the image. size: side of the centre square in pixels that frames are brought to,
-        default the shorter side of the stored ones. Raises UserError for what is no dataset, and for a field that
-        no shard holds.
+        default the shorter side of the stored ones. split: train, val or test, of datasets that freelabels split
+        has divided; default everything. Raises UserError for what is no dataset or not divided, and for a field
+        that no shard holds.
         """
         self.paths, self.fields = path_list(path), tuple(fields)
         self.transform, self.frames = transform, frames
-        self._catalogue = read_catalogue(*by_domain(self.paths), frames)
+        if split and split not in SPLITS:
+            raise UserError(f"there is no split {split!r}: {nearest(split, SPLITS)}")
+        only = (split,) if split else SPLITS
+        self._catalogue = read_catalogue(*by_domain(self.paths), frames, only=only)
+        if split and (undivided := set(self.paths) - self._catalogue.splits.keys()):
+            raise UserError(f"{min(undivided)} has no splits: freelabels split {min(undivided)} makes them")
+        self._catalogue = replace(self._catalogue, splits={})  # all of what is left is given
         there = {name for _, name in self._catalogue.fields if known_field(name)}
         for name in self.fields:
             if name not in there:

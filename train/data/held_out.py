@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from freelabels.pipeline.shards.splits import SPLITS, TRAIN, Splits
 from freelabels.train.data.windows import Windows
 
 SPAN = 2**64  # of the groups' numbers
 
 
-def held_out(windows: Windows, share: float) -> NDArray[np.bool_]:
+NO_SPLITS: Mapping[str, Splits] = {}
+
+
+def held_out(windows: Windows, share: float, splits: Mapping[str, Splits] = NO_SPLITS) -> NDArray[np.bool_]:
+    """(runs,) whether each is kept from training: where a dataset has `splits`, all but its split train.
+
+    Of others as `drawn` has it.
+    """
+    held = drawn(windows, share)
+    for number, path in enumerate(windows.datasets):
+        if path in splits:
+            its = windows.per_run(windows.dataset == number)
+            held[its] = splits[path].places(windows.group[its]) != SPLITS.index(TRAIN)
+    return held
+
+
+def drawn(windows: Windows, share: float) -> NDArray[np.bool_]:
     """(runs,) whether each is kept from training: its group's number lies below `share` of them all.
 
     Its fate doesn't depend on what else is there, except that in each domain one is held out of a kind where
@@ -43,6 +62,8 @@ def held_out(windows: Windows, share: float) -> NDArray[np.bool_]:
     return held
 
 
-def held_out_groups(windows: Windows, share: float) -> frozenset[int]:
+def held_out_groups(
+    windows: Windows, share: float, splits: Mapping[str, Splits] = NO_SPLITS
+) -> frozenset[int]:
     """The groups of `held_out`, as a set; for few windows."""
-    return frozenset(windows.group[held_out(windows, share)].tolist())
+    return frozenset(windows.group[held_out(windows, share, splits)].tolist())

@@ -23,13 +23,14 @@ from torch import Tensor
 
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.ground.errors import MissingFile, UserError
+from freelabels.pipeline.shards.class_names import class_names, renumbering
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.storage.file_cache import FileCache
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import LoaderConfig
 from freelabels.train.data.augment import Resampler, View, centre_view, change_light, random_view
-from freelabels.train.data.catalogue import Catalogue, class_names, of_version, renumbering
+from freelabels.train.data.catalogue import Catalogue, of_version
 from freelabels.train.data.held_out import held_out
 from freelabels.train.data.labels import WEIGHT_SUFFIX, Columns, entries, is_image
 from freelabels.train.data.open_shards import OpenShards
@@ -82,7 +83,7 @@ class Loader:
         columns = {*self.fields, *(name for reach in self.reaches for name in reach.fields)}
         self._shards = OpenShards(max(1, OPEN_FILES // (1 + 2 * len(columns))), cache)
         windows = catalogue.windows
-        self.held = held_out(windows, config.held_out)
+        self.held = held_out(windows, config.held_out, catalogue.splits)
         self.held_out = windows.numbers(self.held)
         self._orders: dict[int, Order] = {}
         for domain in DOMAINS:

@@ -12,6 +12,7 @@ import torch
 from freelabels.generators.contract.fields import field as field_of
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.splits import SPLITS, TEST, VAL, Splits
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.config import LoaderConfig
@@ -19,7 +20,7 @@ from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.held_out import held_out_groups
 from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.data.loader import Loader
-from freelabels.train.data.windows import Window, spread
+from freelabels.train.data.windows import Window, Windows, spread
 from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, DenseImages
 
 
@@ -39,15 +40,22 @@ def read_shards(
     """Up to `most` frames of a dataset with each of the fields in `wanted` that it holds.
 
     trained_on: the run's record of its data, so that the clips it held out (by `config`) are the ones tested
-    on. Raises UserError if the dataset holds none of the fields, or clips of one source alone.
+    on. A dataset with splits is fitted to on train and tested on test, or val without one. Raises UserError if the
+    dataset holds none of the fields, or clips of one source alone.
     """
     sampling = int(trained_on.get("sampling", 1))  # how the run grouped its clips
     catalogue = read_catalogue([path], [], 1, sampling=sampling)
     fields = [name for name in wanted if name in FIELDS and catalogue.has(name)]
     if not fields:
         raise UserError(f"--data {path}: holds none of the labels to probe: {', '.join(wanted)}")
-    held = _held_out(path, trained_on, config) or held_out_groups(catalogue.windows, config.held_out)
-    sides = [[w for w in catalogue.windows if (w.group in held) == out] for out in (False, True)]
+    if rule := catalogue.splits.get(path):
+        held = _tested(catalogue.windows, rule)
+        left_out = frozenset(held_out_groups(catalogue.windows, 0, catalogue.splits) - held)
+    else:
+        held = _held_out(path, trained_on, config) or held_out_groups(catalogue.windows, config.held_out)
+        left_out = frozenset()
+    there = [window for window in catalogue.windows if window.group not in left_out]
+    sides = [[window for window in there if (window.group in held) == out] for out in (False, True)]
     if len({w.group for w in sides[0]}) < 2 or not sides[1]:
         raise UserError(
             f"--data {path}: holds too few sources to test on some and to fit to two others or more"
@@ -79,6 +87,15 @@ def read_shards(
     return found
 
 
+def _tested(windows: Windows, rule: Splits) -> frozenset[int]:
+    """The groups of the split test, or of val if nothing is in that."""
+    places = rule.places(windows.group)
+    for split in (TEST, VAL):
+        if (some := places == SPLITS.index(split)).any():
+            return frozenset(windows.group[some].tolist())
+    return frozenset()
+
+
 def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) -> frozenset[int]:
     """The groups of clips that the run held out, if it was trained on this dataset; else none."""
     sides = [list(trained_on.get(side, ())) for side in ("real", "synthetic")]
@@ -86,4 +103,4 @@ def _held_out(path: str, trained_on: Mapping[str, Any], config: LoaderConfig) ->
         return frozenset()
     sampling = int(trained_on.get("sampling", 1))
     catalogue = read_catalogue(sides[0], sides[1], config.frames, config.exclude, sampling, config.versions)
-    return held_out_groups(catalogue.windows, config.held_out)
+    return held_out_groups(catalogue.windows, config.held_out, catalogue.splits)

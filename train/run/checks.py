@@ -8,6 +8,7 @@ from pathlib import Path
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
+from freelabels.pipeline.shards.splits import TRAIN, VAL
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.catalogue import Catalogue, read_catalogue
@@ -51,7 +52,8 @@ def check(
         begun = _check_folder(folder, config, resume)
     sampling, form = ranks.of_first(begun)
     loader = config.loader
-    catalogue = read_catalogue(real, synthetic, loader.frames, loader.exclude, sampling, loader.versions)
+    lists, versions, only = loader.exclude, loader.versions, (TRAIN, VAL)
+    catalogue = read_catalogue(real, synthetic, loader.frames, lists, sampling, versions, only)
     if ranks.of_first(catalogue.digest) != catalogue.digest:
         raise UserError(
             f"rank {ranks.rank()} finds other data than rank 0: do all machines see the same datasets, and does "

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test as explored
 
 from freelabels.generators.contract.detector import detectors
 from freelabels.ground import faults
-from freelabels.pipeline.quality.prune import prune
+from freelabels.pipeline.curate.prune import prune
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import exclusions_of, identities_of, write_exclusions
