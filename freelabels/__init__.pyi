@@ -13,6 +13,7 @@ from .pipeline.cards import About as About
 from .pipeline.cards import card as card
 from .pipeline.convert.formats import convert as convert
 from .pipeline.convert.lazy import open as open
+from .pipeline.quality.compare import compare as compare
 from .pipeline.quality.prune import prune as prune
 from .pipeline.quality.verify import verify as verify
 
