@@ -17,6 +17,7 @@ from .pipeline.curate.copying import copy as copy
 from .pipeline.curate.dividing import split as split
 from .pipeline.curate.prune import prune as prune
 from .pipeline.curate.selection import Selection as Selection
+from .pipeline.quality.compare import compare as compare
 from .pipeline.quality.verify import verify as verify
 
 # Reading what they made.

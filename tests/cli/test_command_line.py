@@ -181,6 +181,7 @@ def test_json_is_all_that_standard_output_gets(dataset: str, capsys: pytest.Capt
         "tasks {}",
         "train {} --out {}-run",
         "convert {} --to npy --out {}-npy",
+        "compare {} {} --field edges",
     ],
 )
 def test_what_is_no_dataset_is_said_in_a_sentence(
