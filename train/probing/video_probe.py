@@ -17,7 +17,7 @@ from freelabels.train.config import ProbeConfig
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.classifiers import logistic, quality, span
 from freelabels.train.probing.features import Stage, feature_maps
-from freelabels.train.probing.labelled_images import READERS
+from freelabels.train.probing.layouts.pixels import READERS
 from freelabels.train.probing.labelled_videos import Filmed, read_clips
 from freelabels.train.probing.splits import Split, group_split
 
