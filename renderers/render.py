@@ -28,7 +28,9 @@ from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
+from freelabels.renderers.rigged import projector_of, rig_labels, right_view
 from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.rigs import Rig
 from freelabels.renderers.scene.scene import Scene, camera_poses, lens_of, pinhole, scene_to_json
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import sounded
@@ -44,6 +46,7 @@ MIDDLE = 0.2  # the radiance that half of the pixels should exceed
 BRIGHT = (0.88, 1.2)  # share of the pixels that are to be darker than that radiance
 LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]], np.float32)
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
+RIGHT = 1  # of the right view's, after the frame's
 
 
 @dataclass(frozen=True)
@@ -145,12 +148,12 @@ def render_clip(
     """Pixels and all labels of `frames` frames of a scene.
 
     size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
-    PyBullet's engines see through a pinhole whatever the lens.
+    PyBullet's engines and rectified pairs see through a pinhole whatever the lens.
     simulation: the scene's motion where it is known already. The same scene, frames and size give the same
     bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
     """
     height, width = _size(size)
-    if image in ("tiny", "egl"):
+    if image in ("tiny", "egl") or scene.rig.baseline:
         scene = dataclasses.replace(scene, camera=pinhole(scene.camera))
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
@@ -165,9 +168,12 @@ def render_clip(
     instants = [_instant(world, motion, poses, row, still) for row in (0, 1)]
     for frame in range(frames):
         instants.append(_instant(world, motion, poses, frame + 2, still))
-        spawn_key = (scene.clip, IMAGE_STREAM, frame)
-        rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
-        _render_frame(columns, shape, frame, instants, lens, known, rng if image == "ray" else None)
+        noise = _noise(scene, frame) if image == "ray" else None
+        _render_frame(columns, shape, frame, instants, lens, known, noise, scene.rig)
+        if noise is not None and scene.rig.baseline:
+            now, beyond = instants[1], _noise(scene, frame, RIGHT)
+            picture = right_view(scene.rig, now, scene.appearance, lens, (height, width), beyond)
+            _put(columns, "right", shape, frame, slice(None), picture)
         del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
@@ -184,6 +190,11 @@ def render_clip(
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
 
 
+def _noise(scene: Scene, frame: int, *more: int) -> np.random.Generator:
+    key = (scene.clip, IMAGE_STREAM, frame, *more)
+    return np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key))
+
+
 def _render_frame(
     columns: dict[str, Array],
     shape: tuple[int, int, int],
@@ -192,6 +203,7 @@ def _render_frame(
     lens: Lens,
     known: Known,
     rng: np.random.Generator | None,
+    rig: Rig,
 ) -> None:
     """Labels of the middle of three instants, and given a generator its image, into one frame of the columns.
 
@@ -205,13 +217,21 @@ def _render_frame(
         inner = lens.seen_in(window)
         seen = look(now, inner, window.shape)
         made = label_window(before, now, after, seen, inner, window, known)
+        made |= rig_labels(rig, now, seen, inner, window, made)
         rows = slice(window.first, window.last)
         for name, values in made.items():
             kept = values[:, window.kept] if name == "amodal" else values[window.kept]
             _put(columns, name, shape, frame, rows, kept)
         if radiance is not None and known.appearance is not None:
             light = radiance_window(
-                now.surfaces, known.appearance, inner, now.camera_pose, window, dither, seen.hits
+                now.surfaces,
+                known.appearance,
+                inner,
+                now.camera_pose,
+                window,
+                dither,
+                seen.hits,
+                projector_of(rig, now.camera_pose),
             )
             radiance[rows] = light[window.kept]
     if radiance is not None and rng is not None and known.appearance is not None:
@@ -221,7 +241,7 @@ def _render_frame(
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
     exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}
     columns.setdefault("speed", np.empty((shape[0], 2), np.float32))[frame] = exact_speed(
-        exact, K, now.camera_pose, after.camera_pose
+        exact, lens.K, now.camera_pose, after.camera_pose
     )
 
 
@@ -301,6 +321,7 @@ def _tables(
         "frame_index": np.arange(frames),
         "time": np.arange(frames) / scene.fps,
         "domain": np.ones(frames),
+        **({"baseline": np.full(frames, scene.rig.baseline)} if scene.rig.baseline else {}),
     }
 
 

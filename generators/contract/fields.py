@@ -206,6 +206,7 @@ BUILT_IN = (
         "camera → world, OpenCV axes; NaN: unknown",
         frame="world",
     ),
+    Field("baseline", Kind.TABLE, "float64", (), (), "from the camera to that of the right view", unit="m"),
     _map("right", Kind.IMAGE, "uint8", "the rectified right view of a stereo pair, sRGB", "rgb", unit="sRGB"),
     Field(
         "sound",

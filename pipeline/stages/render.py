@@ -37,6 +37,7 @@ from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges, identity, ranges_from_toml
+from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
 from freelabels.renderers.render import find_scene, render_clip
@@ -55,7 +56,7 @@ class RenderOptions:
 
     size: (height, width). image: "ray", "tiny" or "egl". meshes, photos, environments: the user's own folders.
     split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
-    one.
+    one. stereo: "passive" adds the right view of a pair, "active" a projected pattern of dots besides.
     """
 
     seed: int = 0
@@ -68,12 +69,15 @@ class RenderOptions:
     split: str = "all"
     scene: Mapping[str, Any] | None = None
     environments: str | None = None
+    stereo: Stereo = "none"
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= MAX_ROWS:
             raise UserError(f"--frames must lie in 1..{MAX_ROWS}, not {self.frames}")
         if self.seed < 0:
             raise UserError(f"--seed can't be negative, not {self.seed}")
+        if self.stereo != "none" and self.image != "ray":
+            raise UserError(f"--stereo {self.stereo} needs --image ray: {self.image} has no right view")
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -94,6 +98,8 @@ class RenderOptions:
             parameters["photos"],
             parameters["environments"],
         )  # places; what they hold is in `assets`
+        if self.stereo == "none":  # so it was for all clips before there was a choice
+            del parameters["stereo"]
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
@@ -300,6 +306,8 @@ def render_shard(work: RenderWork) -> str:
                 scene, simulation = find_scene(
                     options.seed, clip, options.ranges, assets, options.frames, options.size
                 )
+        if options.stereo != "none":
+            scene = dataclasses.replace(scene, rig=draw_rig(scene, options.ranges, options.stereo))
         image: Any = options.image
         with tally.part("render"):
             rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)

@@ -187,6 +187,12 @@ class SceneRanges:
     off_centre: Interval = field(
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
+    # What a camera carries besides, where it is asked for
+    baseline: Interval = field(
+        default=(0.025, 0.08), metadata=NEW
+    )  # share of the distance to what it looks at
+    dot_pitch: Interval = field(default=(0.012, 0.024), metadata=NEW)  # between projected dots, as a tangent
+    dot_power: Interval = field(default=(1.0, 6.0), metadata=NEW)  # irradiance at the distance looked at
     # Views worth having: measured on a coarse grid of rays in three frames
     seen_objects: int = 3  # at least so many objects in view
     object_share: Interval = (0.08, 0.8)  # of the pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from freelabels.renderers.draw.lenses import with_lens
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.rigs import Dots, Rig
 from freelabels.renderers.scene.scene import Body, Physics, Scene
 from freelabels.renderers.simulate.world import substances
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance
@@ -23,9 +25,10 @@ _number = partial(rounded, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),
-    *("family", "furniture", "details", "lens"),
+    *("family", "furniture", "details", "lens", "rig"),
 )
 PLACED = ("placement", "clutter")  # drawn anew where physics failed
+Stereo = Literal["none", "passive", "active"]
 SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
 
 
@@ -79,6 +82,21 @@ def draw_scene(
         redraws={**redraws, "overlap": layout.overlaps},
         left_out=left_out,
     )
+
+
+def draw_rig(scene: Scene, ranges: SceneRanges, stereo: Stereo) -> Rig:
+    """What the camera of a drawn scene carries besides; its baseline goes with the distance it looks at."""
+    key = (scene.clip, COMPONENTS.index("rig"))
+    for_pair, for_dots = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key)).spawn(2)
+    away = scene.camera.distance
+    if stereo == "none":
+        return Rig()
+    baseline = _number(away * np.exp(for_pair.uniform(*np.log(ranges.baseline))))
+    if stereo == "passive":
+        return Rig(baseline)
+    pitch = _number(for_dots.uniform(*ranges.dot_pitch))
+    power = _number(away * away * np.exp(for_dots.uniform(*np.log(ranges.dot_power))))
+    return Rig(baseline, Dots(pitch, power, int(for_dots.integers(2**31))))
 
 
 def _with_skins(

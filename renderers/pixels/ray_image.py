@@ -14,6 +14,7 @@ from freelabels.renderers.engines.lens import Lens, turned
 from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels.projector import Projector
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.pixels.shading import DOWN, shade
 from freelabels.renderers.surfaces.appearance import Appearance
@@ -67,12 +68,13 @@ def radiance_window(
     window: Window,
     dither: float,
     centres: Hits | None = None,
+    projector: Projector | None = None,
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) of a window; its margins lack what lies beyond them.
 
     lens: or K, of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
     among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a neighbour
-    shows something else, four samples a pixel are.
+    shows something else, four samples a pixel are. projector: throws dots, if given.
     """
     lens, size = Lens.of(lens), window.shape
     view = _View.of(lens, camera_pose, size)
@@ -88,7 +90,7 @@ def radiance_window(
     parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
     # The pattern of dither goes on from window to window.
     turn = (dither + window.top * DOWN) % 1
-    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn)
+    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn, projector)
 
     spread = 1 / lens.focal
     out = np.zeros((size[0] * size[1], 3), np.float32)

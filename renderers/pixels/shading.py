@@ -11,6 +11,7 @@ from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
+from freelabels.renderers.pixels.projector import Projector
 from freelabels.renderers.surfaces import pictures, textures
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import Lattice, SurfacePoints, by_geometry, dot, largest
@@ -33,11 +34,12 @@ def shade(
     whole: int,
     size: tuple[int, int],
     dither: float,
+    projector: Projector | None = None,
 ) -> Floats:
     """Linear sRGB radiance (N, 3) from points to the camera.
 
     The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width). dither:
-    in [0, 1), sets the noise of shadows and of indirect light.
+    in [0, 1), sets the noise of shadows and of indirect light. projector: throws dots, which light nothing else.
     """
     materials = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
     base = albedo(
@@ -68,6 +70,8 @@ def shade(
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
 
+    if projector is not None:
+        total += projector.irradiance(surfaces, points)[:, None] * base * np.float32(1 / np.pi)
     scene = _Bounce(surfaces, appearance)
     around = indirect(scene, lattice, turn)
     grazing = 1 - np.clip(dot(points.normal, points.viewer), 0, 1)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.scene.rigs import Rig
 from freelabels.renderers.surfaces.appearance import Appearance, Substance
 
 Vector = tuple[float, float, float]
@@ -125,7 +126,7 @@ class Scene:
     seed, clip: what it was drawn from; family: the sort of place. fps: frames per second, a divisor of 240.
     structure: the place itself, the ground first. clutter: things that never move. redraws: how often placements
     overlapped ("overlap"), physics failed ("physics") and a view was not worth having ("view") before this one.
-    left_out: assets that could not be used, and why.
+    left_out: assets that could not be used, and why. rig: what looks at it beside the camera.
     """
 
     seed: int
@@ -140,6 +141,7 @@ class Scene:
     family: str = "table"
     redraws: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    rig: Rig = field(default_factory=Rig)
     version: int = SCENE_VERSION
 
 

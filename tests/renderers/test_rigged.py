@@ -1,0 +1,115 @@
+"""Pairs of views: disparity and what both show in closed form, dots, and a detector that finds the depth again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import field
+from freelabels.generators.contract.geometry import intrinsics, pixel_centres
+from freelabels.generators.depth.stereo import Stereo
+from freelabels.generators.depth.stereo_depth import StereoDepth
+from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.scenes import draw_rig
+from freelabels.renderers.engines.raycast import Surfaces
+from freelabels.renderers.engines.windows import whole
+from freelabels.renderers.labels.looks import Instant, look
+from freelabels.renderers.labels.pairs import disparities
+from freelabels.renderers.pixels.ray_image import radiance_window
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.rigged import projector_of
+from freelabels.renderers.scene.assets import library
+from freelabels.renderers.scene.rigs import Dots, Rig, beside
+from freelabels.renderers.scene.scene import scene_from_json, scene_to_json
+from freelabels.renderers.surfaces.appearance import Appearance
+from tests.renderers.test_image import NIGHT, at, block, matt, posed
+
+SIZE = (48, 64)
+K = intrinsics(60.0, SIZE[1], SIZE[0])
+BASELINE = 0.4
+WALL, PLATE = 4.0, 2.0  # metres away
+HALF = 0.26  # metres: of the plate's sides
+AHEAD = np.eye(4)  # a camera that looks along world z
+
+
+def wall_and_plate() -> Surfaces:
+    """A wall at 4 m, and before it a plate."""
+    wall, plate = block(40, 40, 0.2), block(2 * HALF, 2 * HALF, 0.01)
+    return posed([(wall, at(0, 0, WALL + 0.1)), (plate, at(0, 0, PLATE + 0.005))], AHEAD)
+
+
+def test_disparity_is_focal_length_times_baseline_over_depth_where_both_views_see_the_point() -> None:
+    now = Instant(wall_and_plate(), AHEAD)
+    made = disparities(now, look(now, K, SIZE), K, SIZE, BASELINE)
+    x, y = np.moveaxis((pixel_centres(*SIZE) - K[:2, 2]) / K[0, 0], -1, 0)
+    on_plate = (np.abs(x) < HALF / PLATE) & (np.abs(y) < HALF / PLATE)
+    depth = np.where(on_plate, PLATE, WALL)
+    np.testing.assert_allclose(made["disparity"], K[0, 0] * BASELINE / depth, rtol=1e-3)
+    # The line from the right camera to a point of the wall passes the plate's plane half way.
+    passes = (BASELINE + x * WALL) / 2
+    hidden = ~on_plate & (np.abs(passes) < HALF) & (np.abs(y * PLATE) < HALF)
+    outside = pixel_centres(*SIZE)[..., 0] < K[0, 0] * BASELINE / depth
+    seen = made["disparity_confidence"] > 0
+    assert hidden.any() and outside.any()
+    np.testing.assert_array_equal(seen, ~hidden & ~outside)
+
+
+def test_dots_lie_on_surfaces_and_fade_with_the_square_of_the_distance() -> None:
+    rig = Rig(BASELINE, Dots(pitch=5 / K[0, 0], power=np.pi, seed=1))
+    surfaces = wall_and_plate()
+    plain = Appearance((matt(1.0), matt(1.0)), (), NIGHT)
+    projector = projector_of(rig, AHEAD)
+
+    def seen(pose: np.ndarray, **dots: object) -> np.ndarray:
+        return radiance_window(surfaces, plain, K, pose, whole(SIZE), 0.0, **dots)[..., 1]  # type: ignore[arg-type]
+
+    left, right = (seen(pose, projector=projector) for pose in (AHEAD, beside(AHEAD, BASELINE)))
+    assert not seen(AHEAD).any()  # it is night
+    shift = round(K[0, 0] * BASELINE / WALL)
+    assert shift == K[0, 0] * BASELINE / WALL  # the views of the wall differ by whole pixels
+    rows = slice(0, 8)  # above the plate and its shadows
+    np.testing.assert_allclose(left[rows, shift:], right[rows, :-shift], atol=2e-3)
+    # Their middles: a white surface has the irradiance over π, which falls with the square of the distance.
+    slant = 1 / (1 + 0.4**2) ** 2
+    assert slant * 0.8 / WALL**2 < left[rows].max() < 1.001 / WALL**2
+    near = left[20:28, 27:37]  # on the plate
+    assert 0.8 / PLATE**2 < near.max() < 1.001 / PLATE**2
+
+
+@pytest.mark.renders
+def test_the_stereo_detector_finds_the_depth_of_a_rendered_pair() -> None:
+    assets, ranges, size = (
+        library(),
+        SceneRanges(families={"table": 1}, attempts=1, dot_pitch=(0.04, 0.04)),
+        112,
+    )
+    scene, motion = find_scene(3, 3, ranges, assets, 1, size)
+    scene = dataclasses.replace(scene, rig=draw_rig(scene, ranges, "active"))
+    assert scene_from_json(scene_to_json(scene)) == scene
+    made = render_clip(scene, assets, 1, size, simulation=motion).columns
+    for name in ("right", "disparity", "baseline"):
+        field(name).check(made[name])
+    bare = render_clip(dataclasses.replace(scene, rig=Rig()), assets, 1, size, simulation=motion).columns
+    assert made.keys() - bare.keys() == {"right", "baseline"}
+    alike = made.keys() & bare.keys() - {"image", "disparity", "disparity_confidence", "edge_type_confidence"}
+    assert all((made[name] == bare[name])[~np.isnan(bare[name].astype(float))].all() for name in alike)
+
+    clip = Clip(
+        made["image"],
+        made["time"],
+        made["camera_K"][0],
+        "given",
+        right=made["right"],
+        baseline=float(made["baseline"][0]),
+    )
+    told = Stereo()(clip)
+    told |= StereoDepth()(clip.with_labels(told))
+    sure = (told["disparity_confidence"] > 128) & (made["disparity_confidence"] > 0)
+    apart = np.abs(told["disparity"].astype(float) - made["disparity"])[sure]
+    assert sure.mean() > 0.7 and np.median(apart) < 0.25 and (apart > 1).mean() < 0.1
+    sure = (told["depth_confidence"] > 64) & np.isfinite(made["depth"])
+    off = np.abs(told["depth"] / made["depth"] - 1)[sure]
+    assert sure.mean() > 0.3 and np.median(off) < 0.03 and (off > 0.05).mean() < 0.25
