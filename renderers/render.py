@@ -25,6 +25,7 @@ from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
+from freelabels.renderers.labels.shadows import trusted_shadow
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
@@ -237,6 +238,8 @@ def _render_frame(
     if radiance is not None and rng is not None and known.appearance is not None:
         picture = develop(radiance, known.appearance.sensor, rng)
         _put(columns, "image", shape, frame, slice(None), picture)
+    trusted = columns["shadow_confidence"][frame]
+    trusted[:] = trusted_shadow(columns["shadow"][frame], trusted)
     for name, table in shares_and_boxes(columns["instance"][frame], columns["amodal"][frame]).items():
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
     exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}

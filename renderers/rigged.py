@@ -26,7 +26,7 @@ def rig_labels(
 ) -> dict[str, Array]:
     """Labels (H, W) of a window that are others with this rig than those `made` without it.
 
-    lens: of the window, a pinhole. Dots show edges of their own: where no surface ends the type of an edge isn't told.
+    lens: of the window, a pinhole. Dots show edges of their own: the type of an edge is told where a surface ends.
     """
     labels: dict[str, Array] = {}
     if rig.baseline:

@@ -65,6 +65,12 @@ BUILT_IN = (
         "uint8",
         "probability × 255 that the pixel is part of what stands out of the picture, seen by itself",
     ),
+    _map(
+        "shadow",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the strongest light is kept from the surface",
+    ),
     _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
     _map(
         "disparity",

@@ -31,7 +31,7 @@ _WHEEL_AT = np.array([0, 15, 21, 25, 36, 49, 55]) / 55
 _WHEEL = np.array(
     [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0)], float
 )
-_TINTS = {"edges": 4, "motion": 6, "foreground": 3, "saliency": 3}  # numbers in the palette
+_TINTS = {"edges": 4, "motion": 6, "foreground": 3, "saliency": 3, "shadow": 5}  # numbers in the palette
 _SATURATION = 99.0  # percentile at which a colour scale without natural ends saturates
 
 

@@ -19,6 +19,7 @@ from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_typ
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
+from freelabels.renderers.labels.shadows import shown, strongest, trusted_shadow
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
@@ -85,6 +86,7 @@ def label_frame(
     static scene.
     """
     labels = label_window(before, now, after, seen, lens, whole(size), known)
+    labels["shadow_confidence"] = trusted_shadow(labels["shadow"], labels["shadow_confidence"])
     return labels | shares_and_boxes(labels["instance"], labels["amodal"])
 
 
@@ -111,7 +113,9 @@ def label_window(
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
     moving, sure = own_motion(seen, point, now, (before, after), lens)
-    kind = edge_types(_seen(seen, point, now, known, lens, size), lens.focal)
+    told = _seen(seen, point, now, known, lens, size)
+    kind = edge_types(told, lens.focal)
+    shadow, shadow_known = _shadow(seen, point, now, known, told)
     amodal = amodal_masks(seen, now, instance, lens, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
@@ -129,6 +133,7 @@ def label_window(
         "object_coordinates": _canonical(seen, point, now, instance, known),
         "edge_type": kind.ravel(),
         "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8).ravel(),
+        "shadow": np.where(shadow, 255, 0).astype(np.uint8),
     }
     known_where = {
         "depth": hit,
@@ -137,6 +142,7 @@ def label_window(
         "flow_backward": known_backward,
         "object_coordinates": instance > 0,
         "motion": sure,
+        "shadow": shadow_known,
         **_known_behind(seen, now, known),
     }
     for name in list(labels):
@@ -279,6 +285,33 @@ def _albedo(
     return bare, filtered
 
 
+def _shadow(
+    seen: PixelHits, point: Floats, now: Instant, known: Known, told: Seen
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where (N,) the strongest light is kept from a surface turned to it, and where the picture shows whether."""
+    nowhere = np.zeros(len(point), bool)
+    look = known.appearance
+    if look is None or not known.drawn.shadows:
+        return nowhere, nowhere
+    lights, main = _with_borders(look.lights), strongest(look.lights)
+    if main is None or main not in lights:
+        return nowhere, nowhere
+    column = lights.index(main)
+    blocked = (told.facing & ~told.lit)[..., column].ravel()
+    albedo = None if told.albedo is None else told.albedo.reshape(-1, 3)
+    return blocked, shown(seen, point, now, look, main, albedo)
+
+
+def _with_borders(lights: Sequence[Light]) -> list[Light]:
+    """Those of the lights that are neither too large nor too faint to cast a shadow with a border."""
+    total = sum(sum(light.irradiance) for light in lights)
+    return [
+        light
+        for light in lights
+        if light.size <= SMALL_LIGHT * _reach(light) and sum(light.irradiance) >= FAINT_LIGHT * total
+    ]
+
+
 def _lit(
     seen: PixelHits, point: Floats, now: Instant, lights: Sequence[Light]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -286,12 +319,7 @@ def _lit(
 
     Lights too large or too faint to cast a shadow with a border are left out.
     """
-    total = sum(sum(light.irradiance) for light in lights)
-    told = [
-        light
-        for light in lights
-        if light.size <= SMALL_LIGHT * _reach(light) and sum(light.irradiance) >= FAINT_LIGHT * total
-    ]
+    told = _with_borders(lights)
     lit = np.zeros((len(point), len(told)), bool)
     facing = np.zeros((len(point), len(told)), bool)
     # Camera axes and float32 throughout: only the rays themselves are turned into the world.

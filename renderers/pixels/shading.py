@@ -118,6 +118,18 @@ def albedo(
     return made
 
 
+def mean_colours(surfaces: Surfaces, appearance: Appearance) -> Floats:
+    """The mean linear albedo (G, 3) of each geometry."""
+    looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
+    mean = [
+        pictures.mean_photo(skin.picture)
+        if look.texture == SKIN and skin is not None
+        else textures.mean_albedo(look)
+        for look, skin in zip(looks, surfaces.skins, strict=True)
+    ]
+    return np.array(mean, np.float32)
+
+
 def _skinned(skin: Skin, maps: Floats, local: Floats, steps: Floats) -> Floats:
     """Colours (N, 3) of a texture map at places (N, 3) of faces whose maps are (N, 2, 4); steps: (2, N, 3)."""
     place = np.stack([dot(maps[:, k, :3], local) + maps[:, k, 3] for k in (0, 1)], axis=1)
@@ -203,14 +215,7 @@ class _Bounce:
 
     def __init__(self, surfaces: Surfaces, appearance: Appearance) -> None:
         self.surfaces, self.appearance = surfaces, appearance
-        looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
-        mean = [
-            pictures.mean_photo(skin.picture)
-            if look.texture == SKIN and skin is not None
-            else textures.mean_albedo(look)
-            for look, skin in zip(looks, surfaces.skins, strict=True)
-        ]
-        self.albedo = np.array(mean, np.float32)
+        self.albedo = mean_colours(surfaces, appearance)
 
     def along(self, start: Floats, towards: Floats, disc: Floats) -> tuple[NDArray[np.bool_], Floats]:
         """Whether each ray meets a surface, and the radiance (M, 3) of those surfaces."""
