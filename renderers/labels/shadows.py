@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.products import product, times
-from freelabels.renderers.engines.raycast import Floats
+from freelabels.generators.contract.products import times
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.pixels.lights import arriving
 from freelabels.renderers.pixels.shading import mean_colours
@@ -19,6 +19,7 @@ from freelabels.renderers.surfaces.surface_points import dot
 LIT = 0.01  # share of what is told of a frame that has to be in the light
 SEEN = 0.2  # share of the arriving light that the strongest one has to have for its absence to be seen
 DARK = 0.02  # albedo below which a surface looks the same with and without
+Floats = NDArray[np.floating[Any]]
 LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]], np.float32)
 CURVED = 0.25  # cosine to the light below which the triangles of a curved surface shadow one another
 
@@ -53,28 +54,24 @@ def shown(
     bright &= ~np.array([material.metal for material in materials])
     told = np.flatnonzero(seen.hit & bright[seen.geometry])
     normal = seen.normal.astype(np.float32).take(told, 0)
-    rest = luminance(look.background.fill or look.background.horizon) * np.pi
-    if main.kind == "sun":
-        towards = np.broadcast_to(times(np.asarray([main.place], np.float32), turn), normal.shape)
-        given = np.float32(luminance(main.irradiance))
-        cosine = dot(normal, towards)
-    else:
-        place = product([np.asarray(main.place) - surfaces.origin], now.camera_pose[:3, :3])
-        towards = place.astype(np.float32) - point.take(told, 0).astype(np.float32)
-        square = np.maximum(dot(towards, towards), np.float32(main.size**2))
-        cosine = dot(normal, towards) / np.sqrt(square)
-        given = np.float32(luminance(main.irradiance) * (np.asarray(main.place) ** 2).sum()) / square
+    rest: Floats = np.full(1, luminance(look.background.fill or look.background.horizon) * np.pi, np.float32)
     others = [light for light in look.lights if light is not main]
-    if others:
-        at = (times(point.take(told, 0), now.camera_pose[:3, :3].T) + surfaces.origin).astype(np.float32)
+    if main.kind == "sun" and not others:
+        towards = np.asarray([main.place], np.float32)
+        given: Floats = np.full(1, luminance(main.irradiance), np.float32)
+        cosine = times(normal, times(towards, turn).T)[:, 0]
+    else:
+        at = times(point.take(told, 0).astype(np.float32), turn.T) + surfaces.origin.astype(np.float32)
+        where, colour, _ = arriving(main, at)
+        cosine, given = dot(normal, times(where, turn)), _grey(colour)
         rest = rest + sum(_grey(arriving(light, at)[1]) for light in others)
     arrives = given * cosine
     plain = arrives > np.float32(SEEN) * (arrives + rest)
     plain &= (cosine > CURVED) | ~surfaces.curved[seen.geometry[told]]
     if albedo is not None:
-        colour = albedo.take(told, 0)
-        plain &= ~((_grey(colour) < DARK) & colour.any(axis=1))
-    out = np.zeros(len(point), bool)
+        grey = _grey(albedo.take(told, 0))
+        plain &= (grey > DARK) | (grey == 0)
+    out = np.zeros(len(seen.hit), bool)
     out[told] = plain
     return out
 

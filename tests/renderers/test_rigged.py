@@ -23,7 +23,7 @@ from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.rigged import projector_of
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.rigs import Dots, Rig, beside
-from freelabels.renderers.scene.scene import scene_from_json, scene_to_json
+from freelabels.renderers.scene.scene import pinhole, scene_from_json, scene_to_json
 from freelabels.renderers.surfaces.appearance import Appearance
 from tests.renderers.test_image import NIGHT, at, block, matt, posed
 
@@ -83,7 +83,7 @@ def test_dots_lie_on_surfaces_and_fade_with_the_square_of_the_distance() -> None
 def test_the_stereo_detector_finds_the_depth_of_a_rendered_pair() -> None:
     assets, ranges, size = (
         library(),
-        SceneRanges(families={"table": 1}, attempts=1, dot_pitch=(0.04, 0.04)),
+        SceneRanges(families={"table": 1}, attempts=1, distorted=1.0, dot_pitch=(0.04, 0.04)),
         112,
     )
     scene, motion = find_scene(3, 3, ranges, assets, 1, size)
@@ -92,7 +92,9 @@ def test_the_stereo_detector_finds_the_depth_of_a_rendered_pair() -> None:
     made = render_clip(scene, assets, 1, size, simulation=motion).columns
     for name in ("right", "disparity", "baseline"):
         field(name).check(made[name])
-    bare = render_clip(dataclasses.replace(scene, rig=Rig()), assets, 1, size, simulation=motion).columns
+    assert any(scene.camera.distortion) and not made["camera_distortion"].any()  # pairs are rectified
+    plain = dataclasses.replace(scene, rig=Rig(), camera=pinhole(scene.camera))
+    bare = render_clip(plain, assets, 1, size, simulation=motion).columns
     assert made.keys() - bare.keys() == {"right", "baseline"}
     alike = made.keys() & bare.keys() - {"image", "disparity", "disparity_confidence", "edge_type_confidence"}
     assert all((made[name] == bare[name])[~np.isnan(bare[name].astype(float))].all() for name in alike)
