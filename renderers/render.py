@@ -26,6 +26,7 @@ from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.shadows import trusted_shadow
+from freelabels.renderers.pixels.depth_sensor import measured
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
@@ -47,7 +48,7 @@ MIDDLE = 0.2  # the radiance that half of the pixels should exceed
 BRIGHT = (0.88, 1.2)  # share of the pixels that are to be darker than that radiance
 LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]], np.float32)
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
-RIGHT = 1  # of the right view's, after the frame's
+RIGHT, SENSOR = 1, 2  # of the right view's and of the depth sensor's, after the frame's
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,12 @@ def render_clip(
     """Pixels and all labels of `frames` frames of a scene.
 
     size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
-    PyBullet's engines and rectified pairs see through a pinhole whatever the lens.
+    PyBullet's engines, rectified pairs and depth sensors see through a pinhole whatever the lens.
     simulation: the scene's motion where it is known already. The same scene, frames and size give the same
     bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
     """
     height, width = _size(size)
-    if image in ("tiny", "egl") or scene.rig.baseline:
+    if image in ("tiny", "egl") or scene.rig != Rig():
         scene = dataclasses.replace(scene, camera=pinhole(scene.camera))
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
@@ -175,6 +176,9 @@ def render_clip(
             now, beyond = instants[1], _noise(scene, frame, RIGHT)
             picture = right_view(scene.rig, now, scene.appearance, lens, (height, width), beyond)
             _put(columns, "right", shape, frame, slice(None), picture)
+        if scene.rig.sensor is not None:
+            read = columns["sensor_depth"][frame]
+            read[:] = measured(scene.rig.sensor, read, _noise(scene, frame, SENSOR))
         del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:

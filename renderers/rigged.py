@@ -13,7 +13,7 @@ from freelabels.renderers.engines.raycast import Floats
 from freelabels.renderers.engines.windows import Window, windows
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES
 from freelabels.renderers.labels.looks import Instant, PixelHits
-from freelabels.renderers.labels.pairs import disparities
+from freelabels.renderers.labels.pairs import disparities, seen_from
 from freelabels.renderers.pixels.projector import Projector
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
@@ -35,6 +35,9 @@ def rig_labels(
         name = confidence_name("edge_type")
         dotted = seen.hit.reshape(window.shape) & ~np.isin(made["edge_type"], SURFACE_EDGES)
         labels[name] = np.where(dotted, 0, made[name]).astype(np.uint8)
+    if rig.sensor is not None:  # until the frame is whole: where the projector's light comes
+        lit = seen_from(now, seen, rig.sensor.baseline).reshape(window.shape)
+        labels["sensor_depth"] = np.where(lit, made["depth"], np.float32(np.nan))
     return labels
 
 

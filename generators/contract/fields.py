@@ -89,6 +89,15 @@ BUILT_IN = (
         invalid=NAN,
     ),
     _map(
+        "sensor_depth",
+        Kind.METRIC,
+        "float32",
+        "z-depth as a depth camera measures it: noisy, its steps coarse, with holes; NaN: no reading",
+        unit="m",
+        frame="camera",
+        invalid=NAN,
+    ),
+    _map(
         "normals",
         Kind.DIRECTION,
         "float16",

@@ -57,6 +57,7 @@ class RenderOptions:
     size: (height, width). image: "ray", "tiny" or "egl". meshes, photos, environments: the user's own folders.
     split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
     one. stereo: "passive" adds the right view of a pair, "active" a projected pattern of dots besides.
+    sensor: adds depth as a depth camera would measure it.
     """
 
     seed: int = 0
@@ -70,6 +71,7 @@ class RenderOptions:
     scene: Mapping[str, Any] | None = None
     environments: str | None = None
     stereo: Stereo = "none"
+    sensor: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= MAX_ROWS:
@@ -98,8 +100,9 @@ class RenderOptions:
             parameters["photos"],
             parameters["environments"],
         )  # places; what they hold is in `assets`
-        if self.stereo == "none":  # so it was for all clips before there was a choice
-            del parameters["stereo"]
+        for name in ("stereo", "sensor"):  # so they were for all clips before there was a choice
+            if parameters[name] in ("none", False):
+                del parameters[name]
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
@@ -306,8 +309,9 @@ def render_shard(work: RenderWork) -> str:
                 scene, simulation = find_scene(
                     options.seed, clip, options.ranges, assets, options.frames, options.size
                 )
-        if options.stereo != "none":
-            scene = dataclasses.replace(scene, rig=draw_rig(scene, options.ranges, options.stereo))
+        if options.stereo != "none" or options.sensor:
+            rig = draw_rig(scene, options.ranges, options.stereo, options.sensor)
+            scene = dataclasses.replace(scene, rig=rig)
         image: Any = options.image
         with tally.part("render"):
             rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)

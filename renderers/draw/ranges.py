@@ -193,6 +193,12 @@ class SceneRanges:
     )  # share of the distance to what it looks at
     dot_pitch: Interval = field(default=(0.012, 0.024), metadata=NEW)  # between projected dots, as a tangent
     dot_power: Interval = field(default=(1.0, 6.0), metadata=NEW)  # irradiance at the distance looked at
+    sensor_baseline: Interval = field(default=(0.03, 0.08), metadata=NEW)  # from a depth sensor's projector
+    sensor_quantum: Interval = field(
+        default=(0.0015, 0.004), metadata=NEW
+    )  # its step of 1 / depth, 1 / metres
+    sensor_near: Interval = field(default=(0.2, 0.5), metadata=NEW)  # nearer it reads nothing
+    sensor_far: Interval = field(default=(4.0, 10.0), metadata=NEW)  # farther it reads nothing
     # Views worth having: measured on a coarse grid of rays in three frames
     seen_objects: int = 3  # at least so many objects in view
     object_share: Interval = (0.08, 0.8)  # of the pixels

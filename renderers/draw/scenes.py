@@ -16,7 +16,7 @@ from freelabels.renderers.draw.lenses import with_lens
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
-from freelabels.renderers.scene.rigs import Dots, Rig
+from freelabels.renderers.scene.rigs import DepthSensor, Dots, Rig
 from freelabels.renderers.scene.scene import Body, Physics, Scene
 from freelabels.renderers.simulate.world import substances
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance
@@ -84,19 +84,29 @@ def draw_scene(
     )
 
 
-def draw_rig(scene: Scene, ranges: SceneRanges, stereo: Stereo) -> Rig:
+def draw_rig(scene: Scene, ranges: SceneRanges, stereo: Stereo, sensor: bool = False) -> Rig:
     """What the camera of a drawn scene carries besides; its baseline goes with the distance it looks at."""
     key = (scene.clip, COMPONENTS.index("rig"))
-    for_pair, for_dots = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key)).spawn(2)
+    rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key))
+    for_pair, for_dots, for_sensor = rng.spawn(3)
     away = scene.camera.distance
+    eye = _draw_sensor(for_sensor, ranges) if sensor else None
     if stereo == "none":
-        return Rig()
+        return Rig(sensor=eye)
     baseline = _number(away * np.exp(for_pair.uniform(*np.log(ranges.baseline))))
     if stereo == "passive":
-        return Rig(baseline)
+        return Rig(baseline, sensor=eye)
     pitch = _number(for_dots.uniform(*ranges.dot_pitch))
     power = _number(away * away * np.exp(for_dots.uniform(*np.log(ranges.dot_power))))
-    return Rig(baseline, Dots(pitch, power, int(for_dots.integers(2**31))))
+    return Rig(baseline, Dots(pitch, power, int(for_dots.integers(2**31))), eye)
+
+
+def _draw_sensor(rng: np.random.Generator, ranges: SceneRanges) -> DepthSensor:
+    baseline, quantum, near, far = (
+        _number(np.exp(rng.uniform(*np.log(interval))))
+        for interval in (ranges.sensor_baseline, ranges.sensor_quantum, ranges.sensor_near, ranges.sensor_far)
+    )
+    return DepthSensor(baseline, quantum, (near, far))
 
 
 def _with_skins(

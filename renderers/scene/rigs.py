@@ -22,11 +22,25 @@ class Dots:
 
 
 @dataclass(frozen=True)
+class DepthSensor:
+    """A structured-light sensor of depth whose readings are registered to the camera.
+
+    baseline: metres along the camera's x axis to its projector. quantum: step of inverse depth, 1 / metres. reach:
+    the nearest and the farthest that it reads, metres.
+    """
+
+    baseline: float
+    quantum: float
+    reach: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Rig:
     """What a camera carries besides. baseline: metres along its x axis to a second camera, 0: none."""
 
     baseline: float = 0.0
     dots: Dots | None = None
+    sensor: DepthSensor | None = None
 
 
 def beside(pose: NDArray[np.float64], metres: float) -> NDArray[np.float64]:

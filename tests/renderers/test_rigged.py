@@ -1,28 +1,32 @@
-"""Pairs of views: disparity and what both show in closed form, dots, and a detector that finds the depth again."""
+"""Pairs of views and depth sensors: closed forms, dots, holes, and detectors that find depth and normals again."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics, pixel_centres
+from freelabels.generators.depth.sensor_depth import SensorDepth
 from freelabels.generators.depth.stereo import Stereo
 from freelabels.generators.depth.stereo_depth import StereoDepth
+from freelabels.generators.normals import Normals
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_rig
 from freelabels.renderers.engines.raycast import Surfaces
 from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.labels.looks import Instant, look
-from freelabels.renderers.labels.pairs import disparities
+from freelabels.renderers.labels.pairs import disparities, seen_from
+from freelabels.renderers.pixels.depth_sensor import measured
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.rigged import projector_of
 from freelabels.renderers.scene.assets import library
-from freelabels.renderers.scene.rigs import Dots, Rig, beside
+from freelabels.renderers.scene.rigs import DepthSensor, Dots, Rig, beside
 from freelabels.renderers.scene.scene import pinhole, scene_from_json, scene_to_json
 from freelabels.renderers.surfaces.appearance import Appearance
 from tests.renderers.test_image import NIGHT, at, block, matt, posed
@@ -115,3 +119,44 @@ def test_the_stereo_detector_finds_the_depth_of_a_rendered_pair() -> None:
     sure = (told["depth_confidence"] > 64) & np.isfinite(made["depth"])
     off = np.abs(told["depth"] / made["depth"] - 1)[sure]
     assert sure.mean() > 0.3 and np.median(off) < 0.03 and (off > 0.05).mean() < 0.25
+
+
+def test_a_depth_sensor_reads_within_its_reach_what_its_projector_lights() -> None:
+    now, rng = Instant(wall_and_plate(), AHEAD), np.random.default_rng(0)
+    seen = look(now, K, SIZE)
+    lit = seen_from(now, seen, 2 * BASELINE).reshape(SIZE)
+    exact = seen.depth.reshape(SIZE)
+    sensor = DepthSensor(2 * BASELINE, quantum=0.004, reach=(0.5, 6.0))
+    read = measured(sensor, np.where(lit, exact, np.nan), rng)
+    field("sensor_depth").check(read[None])
+    steps = 1 / read[np.isfinite(read)].astype(float) / sensor.quantum
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)  # coarse steps of inverse depth
+    inside = cv2.erode(lit.astype(np.uint8), np.ones((9, 9))) > 0  # farther from rims than spots stray
+    inside &= cv2.morphologyEx(exact, cv2.MORPH_GRADIENT, np.ones((9, 9))) == 0
+    off = 1 / read[inside] - 1 / exact[inside]
+    assert inside.any() and np.abs(off).max() < 2.5 * sensor.quantum and abs(off.mean()) < sensor.quantum / 2
+    dark = cv2.erode((~lit).astype(np.uint8), np.ones((9, 9))) > 0
+    assert dark.any() and np.isnan(read[dark]).all()
+    for reach in ((0.5, 3.0), (3.0, 6.0)):
+        some = measured(dataclasses.replace(sensor, reach=reach), exact, rng)
+        some = some[np.isfinite(some)]
+        assert len(some) and reach[0] <= some.min() and some.max() <= reach[1]
+
+
+@pytest.mark.renders
+def test_normals_of_a_rendered_sensors_depth_agree_with_the_exact_ones() -> None:
+    """Within 3° at the median of all that is read, and 2° at that of the surest three tenths."""
+    assets, ranges, size = library(), SceneRanges(families={"table": 1}, attempts=1), 96
+    scene, motion = find_scene(5, 4, ranges, assets, 1, size)
+    scene = dataclasses.replace(scene, rig=draw_rig(scene, ranges, "none", sensor=True))
+    made = render_clip(scene, assets, 1, size, simulation=motion).columns
+    depth = made["sensor_depth"]
+    assert "right" not in made and 0.3 < np.isfinite(depth).mean() < 1
+    clip = Clip(made["image"], made["time"], made["camera_K"][0], "given", sensor_depth=depth)
+    told = SensorDepth()(clip)
+    told |= Normals()(clip.with_labels(told))
+    sure = (told["normals_confidence"] > 0) & (made["normals_confidence"] > 0)
+    cosine = (told["normals"].astype(float) * made["normals"]).sum(-1)[sure]
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    surest = np.argsort(-told["normals_confidence"][sure].astype(int), kind="stable")[: int(0.3 * len(angle))]
+    assert sure.mean() > 0.3 and np.median(angle) < 3 and np.median(angle[surest]) < 2
