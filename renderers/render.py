@@ -221,7 +221,7 @@ def _render_frame(
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
     exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}
     columns.setdefault("speed", np.empty((shape[0], 2), np.float32))[frame] = exact_speed(
-        exact, K, now.camera_pose, after.camera_pose
+        exact, lens, now.camera_pose, after.camera_pose
     )
 
 
