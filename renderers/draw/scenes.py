@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.families import FAMILIES
-from freelabels.renderers.draw.lenses import with_lens
+from freelabels.renderers.draw.lenses import with_lens, with_shutter
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
@@ -23,7 +23,7 @@ _number = partial(rounded, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),
-    *("family", "furniture", "details", "lens"),
+    *("family", "furniture", "details", "lens", "shutter"),
 )
 PLACED = ("placement", "clutter")  # drawn anew where physics failed
 SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
@@ -58,6 +58,7 @@ def draw_scene(
     layout = family.lay(draws, ranges, assets, left_out)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
     camera = with_lens(camera, stream("lens"), ranges)
+    camera = with_shutter(camera, stream("shutter"), ranges)
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(
