@@ -54,6 +54,7 @@ LAYERS = {
         "run",
         "export",
         "probing.layouts",
+        "probing.transfer",
         "probing",
     ],
     "testing": [],

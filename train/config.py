@@ -212,5 +212,16 @@ class ProbeConfig:
     """Row of a supervised checkpoint of the same architecture: a file, or timm for timm's own weights."""
     finetune: int = 0
     """Epochs of fine-tuning the whole backbone; 0 leaves it out."""
+    shares: tuple[float, ...] = ()
+    """Shares of the training labels, as 0.01 0.05 0.1 1: what ridge, --finetune and --segmentation-steps make of
+    so many, each share within the next larger."""
+    segmentation_steps: int = 0
+    """Steps, of 8 images, of training a segmentation network on the backbone, frozen and free, on label maps; 0
+    leaves it out."""
+    detection: tuple[str, ...] = ()
+    """Folders in VOC's or COCO's layout, on whose boxes a Faster R-CNN is trained on the backbone, frozen and
+    free."""
+    detection_steps: int = 2000
+    """Steps of that, 8 images each."""
     device: str = "auto"
     """auto, cpu or cuda."""

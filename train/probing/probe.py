@@ -38,6 +38,7 @@ from freelabels.train.probing.labelled_images import read_folder, read_images, r
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
+from freelabels.train.probing.low_shot import RIDGE, TUNED, by_share
 from freelabels.train.probing.networks import (
     Network,
     random_network,
@@ -47,6 +48,9 @@ from freelabels.train.probing.networks import (
 )
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
 from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
+from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
+from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
+from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
     FilmedClips,
     clip_features,
@@ -56,7 +60,7 @@ from freelabels.train.probing.video_probe import (
 )
 
 BATCH = 64
-RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
+LOGISTIC, NEAREST = "linear, logistic", "nearest neighbours"
 NOTES = (
     "Linear: features pooled to a small grid of at most 9216 dimensions; nearest neighbours and low-shot (ridge): "
     "averaged over all places. All are standardised by the training images.",
@@ -99,6 +103,7 @@ def probe(
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
     chosen = stages(backbone)
+    bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
     for number, one in enumerate(sets):
@@ -109,6 +114,14 @@ def probe(
             say(f"{facts[-1]['name']}: {network.name}")
             found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
+        if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
+            tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
+    for path in config.detection:
+        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
+            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
+            fact, found_tables = detection_tables(boxed, name, bench)
+            facts.append(fact)
+            tables += found_tables
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
@@ -119,22 +132,27 @@ def probe(
         tables=tuple(tables),
         settings=asdict(config),
         versions=versions(),
-        notes=NOTES,
+        notes=(
+            *NOTES,
+            *(TUNED_NOTES if config.segmentation_steps or config.detection or config.shares else ()),
+        ),
     )
     write(report, folder)
     return report
 
 
 def _check(config: ProbeConfig, data: Sequence[str]) -> None:
-    if not data:
-        raise UserError("give labelled images with --data")
-    for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames"):
+    if not data and not config.detection:
+        raise UserError("missing: --data, folders of labelled images, or --detection, folders of boxes")
+    for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames", "detection_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 < config.test < 1:
         raise UserError(f"--test is a share between 0 and 1, not {config.test}")
     if unknown := [name for name in config.fields if name not in dense.FIELDS]:
         raise UserError(f"--fields {unknown[0]}: there are {', '.join(dense.FIELDS)}")
+    if wrong := [share for share in config.shares if not 0 < share <= 1]:
+        raise UserError(f"--shares {wrong[0]}: give shares of the labels above 0, at most 1")
     if config.size is not None and (config.size < 32 or config.size % 32):
         raise UserError(f"--size {config.size}: give a multiple of 32")
 
@@ -245,7 +263,10 @@ def _measure(
                 )
                 score = quality(truth[split.test], tuned.scores, one.about.exclusive)
                 found[TUNED] = [(float("nan"), 0.0)] * (len(chosen) - 1) + [(score, tuned.setting)]
-            yield found
+            shares = _generator(config.seed + seed, 5, number)
+            yield found | by_share(
+                backbone, features, one.images, one.about, split, config, shares, config.seed + seed, device
+            )
 
 
 def _classify(
@@ -308,10 +329,12 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
         base = one.about.name
         kind = "one class an image" if one.about.exclusive else "several classes an image"
         what = f"{len(one.about.classes)} classes, {kind}, {counts}"
-    name = base
-    while name in taken:
-        name = f"{base} ({len(taken) + 1})"
-    return {"name": name, "what": what, "train": len(split.train), "test": len(split.test)}
+    return {"name": _free(base, taken), "what": what, "train": len(split.train), "test": len(split.test)}
+
+
+def _free(base: str, taken: Sequence[str]) -> str:
+    """The name, numbered if it is taken."""
+    return f"{base} ({len(taken) + 1})" if base in taken else base
 
 
 def _tables(
