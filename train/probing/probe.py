@@ -34,9 +34,10 @@ from freelabels.train.probing.classifiers import (
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
-from freelabels.train.probing.labelled_images import read_folder, read_images, read_maps
+from freelabels.train.probing.labelled_images import read_drawings, read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
+from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.low_shot import RIDGE, TUNED, by_share
 from freelabels.train.probing.networks import (
@@ -181,7 +182,7 @@ def _read(
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
         return
     for found in read_folder(path):
-        most = config.frames if isinstance(found, Segmented) else config.images
+        most = config.frames if isinstance(found, Segmented | Drawn) else config.images
         rows = np.arange(len(found.files))
         if len(rows) > most:
             rows = np.sort(_generator(config.seed, 0, 0).choice(rows, most, replace=False))
@@ -190,7 +191,13 @@ def _read(
         files = tuple(found.files[k] for k in rows)
         test = None if found.test is None else found.test[rows]
         images = read_images(files, size)
-        if isinstance(found, Classified):
+        if isinstance(found, Drawn):
+            drawn = read_drawings(
+                replace(found, files=files, drawings=tuple(found.drawings[k] for k in rows)), size
+            )
+            kept = None if test is None else torch.from_numpy(test)
+            yield dense.drawn_images(found.name, images, drawn, kept)
+        elif isinstance(found, Classified):
             yield ClassImages(replace(found, files=files, truth=found.truth[rows], test=test), images)
         else:
             some = replace(found, files=files, maps=tuple(found.maps[k] for k in rows), test=test)
@@ -321,7 +328,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     counts = f"{len(split.train)} training and {len(split.test)} test {things}"
     if isinstance(one, DenseImages):
         base = f"{one.name} ({_kind(one)})"
-        what = f"{one.classes} classes, {counts}" if one.classes else counts
+        what = f"{one.classes} classes, {counts}" if one.field == CATEGORY else counts
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
@@ -347,9 +354,8 @@ def _tables(
     ratio = splits[0].ratio
     if isinstance(one, DenseImages):
         metric = one.metric
-        unit = (
-            "%, mean IoU" if one.field == CATEGORY else ", ".join(x for x in (metric.name, metric.unit) if x)
-        )
+        named = {CATEGORY: "%, mean IoU", dense.DRAWN: "%, ODS"}
+        unit = named.get(one.field) or ", ".join(x for x in (metric.name, metric.unit) if x)
         higher = metric.higher_is_better
         constant = float(np.mean([dense.best_constant(one, split.test) for split in splits]))
     else:

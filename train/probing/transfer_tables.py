@@ -34,11 +34,11 @@ from freelabels.train.probing.transfer.tuning import Recipe, fingerprint, once
 FOLDER = "tuned"  # of results, and of trainings that go on
 MODES = {"frozen": True, "fine-tuned": False}
 NOTES = (
-    "Detectors (Faster R-CNN on a feature pyramid of all stages) and segmentation networks (such a pyramid, dilated "
-    "convolutions) are trained alike on every backbone, by AdamW, mirrored at random. Frozen: the backbone keeps its "
-    "weights and batch statistics.",
-    "Detectors see whole images on a square of grey. AP50 is VOC's, AP is COCO's; difficult objects and crowds are "
-    "left aside.",
+    "Detectors (Faster R-CNN on a feature pyramid of all stages) and segmentation networks (such a pyramid, "
+    "dilated convolutions) are trained alike on every backbone, by AdamW, mirrored at random. Frozen: the "
+    "backbone keeps its weights and batch statistics.",
+    "Detectors see whole images on a square of grey. AP50 is VOC's, AP is COCO's; difficult objects and crowds "
+    "are left aside.",
     "Shares of the labels keep the classes' proportions and lie within each other. Fine-tuning takes 1 / √share "
     "times the epochs, segmentation networks as many steps.",
 )
