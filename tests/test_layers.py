@@ -34,6 +34,7 @@ LAYERS = {
     ],
     "train": [
         "config",
+        "recipes",
         "data",
         "model",
         "tasks.contract",

@@ -101,13 +101,20 @@ def command(name: str) -> Callable[..., int]:
     return function
 
 
+def asked(name: str, arguments: Sequence[str]) -> tuple[Callable[..., int], Sequence[str]]:
+    """A subcommand as its command line asks for it, and what is left of that; `prepared` of its module tells."""
+    known = command(name)
+    prepared = getattr(sys.modules[known.__module__], "prepared", None)
+    return prepared(arguments) if prepared else (known, arguments)
+
+
 def _run(arguments: Sequence[str]) -> int:
     name, *rest = arguments or ("",)
     try:
         if name in COMMANDS:
             from freelabels.cli.shell.parsing import called
 
-            return called(command(name), f"freelabels {name}", rest)
+            return called(*asked(name, rest), f"freelabels {name}")
         if name in ("-h", "--help"):
             _help()
         if name != "--version":
