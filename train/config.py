@@ -168,6 +168,8 @@ class TrainConfig:
     """Steps between pictures and held-out scores; both are also made at the end."""
     evaluate: int = 128
     """Most held-out windows that are scored."""
+    log: tuple[str, ...] = ()
+    """Services that are told of the run too: wandb, mlflow, trackio; extras of this package."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
