@@ -53,6 +53,7 @@ LAYERS = {
         "run",
         "export",
         "probing",
+        "bench",
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names

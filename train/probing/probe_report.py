@@ -133,7 +133,7 @@ def markdown(report: ProbeReport) -> str:
         lines += ["| Measure | Method | Pretext | " + " | ".join(report.stages) + " |"]
         lines += ["|---|---|---|" + "---:|" * len(report.stages)]
         for table in tables:
-            constant = f"constant {_number(table, table.constant)}"
+            constant = f"constant {number_in(table, table.constant)}"
             measure = f"{table.measure} ({table.unit}; {constant})"
             for name, figures in table.rows.items():
                 cells = [
@@ -154,19 +154,21 @@ def markdown(report: ProbeReport) -> str:
     return "\n".join(lines)
 
 
-def _in_percent(table: Table) -> bool:
+def in_percent(table: Table) -> bool:
+    """Whether its figures are shares, shown in percent."""
     return table.unit.startswith("%")
 
 
-def _number(table: Table, value: float) -> str:
-    return f"{100 * value:.1f}" if _in_percent(table) else f"{value:.3g}"
+def number_in(table: Table, value: float) -> str:
+    """A figure as its table shows it."""
+    return f"{100 * value:.1f}" if in_percent(table) else f"{value:.3g}"
 
 
 def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> str:
     if figure is None:
         return "–"
-    number = _number(table, figure.mean)
-    width = "" if figure.interval is None else f" ± {_number(table, figure.interval)}"
+    number = number_in(table, figure.mean)
+    width = "" if figure.interval is None else f" ± {number_in(table, figure.interval)}"
     star = "\\*" if figure.clear and not baseline else ""
     return (f"**{number}**" if best else number) + width + star
 
@@ -175,7 +177,7 @@ def plot(report: ProbeReport, path: Path) -> None:
     """Write a PNG with a panel for each set of images and its first measure. Raises OSError."""
     first: dict[tuple[str, bool], Table] = {}
     for table in report.tables:
-        first.setdefault((table.data, _in_percent(table)), table)
+        first.setdefault((table.data, in_percent(table)), table)
     columns = min(3, len(first))
     rows = -(-len(first) // columns)
     sheet = new_figure(520 * columns, 400 * rows)
@@ -190,7 +192,7 @@ def plot(report: ProbeReport, path: Path) -> None:
 
 def _draw_panel(axes: Axes, table: Table, stages: Sequence[str]) -> None:
     """The score at each stage with its interval, a line a network, beside the best constant answer."""
-    factor, most = (100.0, 100.0) if _in_percent(table) else (1.0, math.inf)
+    factor, most = (100.0, 100.0) if in_percent(table) else (1.0, math.inf)
     arrow = "" if table.higher_is_better else ", lower is better"
     axes.set_title(f"{table.data}: {table.measure} ({table.unit}{arrow})", fontsize=9)
     axes.set_xticks(range(len(stages)), stages)
