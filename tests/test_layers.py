@@ -57,6 +57,7 @@ LAYERS = {
         "probing.layouts",
         "probing.transfer",
         "probing",
+        "bench",
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names

@@ -37,6 +37,7 @@ COMMANDS = {
     "tasks": "List the tasks that train can learn, and whether data can feed them.",
     "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
+    "bench": "Train recipes alike and score their features side by side.",
     "export": "Write a run's backbone for timm.",
     "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
 }
@@ -61,6 +62,7 @@ EXAMPLES = {
     "tasks": "freelabels tasks data/real data/synthetic",
     "assign": "freelabels assign run data/real",
     "probe": "freelabels probe run --data imagenette",
+    "bench": "freelabels bench features data/real data/synthetic --data imagenette --out table",
     "export": "freelabels export run --out weights",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }

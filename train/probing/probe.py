@@ -97,7 +97,7 @@ def probe(
     size = config.size or trained.loader.size
     own, *beside = run_networks([run, *config.beside], size)
     sets = [one for path in data for one in _read(path, size, trained, seen, config)]
-    networks = [random_network(trained, size, config.seed)]
+    networks = [] if config.random == "skip" else [random_network(trained, size, config.seed)]
     if config.rotation != "skip":
         networks.append(rotation_network(config.rotation, trained, seen, folder / ROTATION, size, say))
     networks += [own, *beside]
@@ -365,7 +365,7 @@ def _tables(
     everywhere = [seed for seeds in found.values() for seed in seeds]
     for measure in (m for m in everywhere[0] if all(m in seed for seed in everywhere)):
         rows: dict[str, tuple[Figure | None, ...]] = {}
-        baseline = _columns(found[RANDOM], measure)
+        baseline = _columns(found.get(RANDOM, ()), measure) or [[]] * len(everywhere[0][measure])
         for row, seeds in found.items():
             figures: list[Figure | None] = []
             for cells, start in zip(_columns(seeds, measure), baseline, strict=True):
