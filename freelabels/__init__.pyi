@@ -29,6 +29,8 @@ from .pipeline.stages.render import RenderOptions as RenderOptions
 from .pipeline.stages.render import render as render
 from .pipeline.viewer.inspect import inspect as inspect
 from .pipeline.work.runner import Cluster as Cluster
+from .train.bench.features import bench_features as bench_features
+from .train.config import BenchConfig as BenchConfig
 from .train.config import ProbeConfig as ProbeConfig
 from .train.config import TrainConfig as TrainConfig
 from .train.data.frame_dataset import FrameDataset as FrameDataset

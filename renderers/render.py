@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
@@ -19,6 +19,7 @@ from freelabels.renderers.draw.values import rounded
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import motion_of
 from freelabels.renderers.engines.raycast import Floats, Posed, Surfaces, pose, pose_surfaces
 from freelabels.renderers.engines.windows import whole, windows
 from freelabels.renderers.labels.exact_speed import exact_speed
@@ -33,7 +34,15 @@ from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.rigged import projector_of, rig_labels, right_view
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.rigs import Rig
-from freelabels.renderers.scene.scene import Scene, camera_poses, lens_of, pinhole, scene_to_json
+from freelabels.renderers.scene.scene import (
+    Camera,
+    Scene,
+    camera_poses,
+    camera_velocities,
+    lens_of,
+    pinhole,
+    scene_to_json,
+)
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import sounded
 from freelabels.renderers.simulate.world import World, build_world
@@ -167,9 +176,10 @@ def render_clip(
     columns: dict[str, Array] = {}
     shape = (frames, height, width)
     still = _still(world, poses[1, :3, 3])
-    instants = [_instant(world, motion, poses, row, still) for row in (0, 1)]
+    sways = camera_velocities(scene.camera, np.arange(-1, frames + 1) / scene.fps)
+    instants = [_instant(world, motion, poses, row, still, scene.camera, sways) for row in (0, 1)]
     for frame in range(frames):
-        instants.append(_instant(world, motion, poses, frame + 2, still))
+        instants.append(_instant(world, motion, poses, frame + 2, still, scene.camera, sways))
         noise = _noise(scene, frame) if image == "ray" else None
         _render_frame(columns, shape, frame, instants, lens, known, noise, scene.rig)
         if noise is not None and scene.rig.baseline:
@@ -188,7 +198,7 @@ def render_clip(
                     for frame in range(frames)
                 ]
             )
-    tables = _tables(scene, world, motion, poses, lens, frames)
+    tables = _tables(scene, world, motion, poses, sways, lens, frames)
     columns |= {name: as_stored(name, values) for name, values in tables.items()}
     if frames > 1:
         columns |= sounded(scene, world, motion, frames)
@@ -236,6 +246,7 @@ def _render_frame(
                 window,
                 dither,
                 seen.hits,
+                now.motion,
                 projector_of(rig, now.camera_pose),
             )
             radiance[rows] = light[window.kept]
@@ -248,7 +259,7 @@ def _render_frame(
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
     exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}
     columns.setdefault("speed", np.empty((shape[0], 2), np.float32))[frame] = exact_speed(
-        exact, lens.K, now.camera_pose, after.camera_pose
+        exact, lens, now.camera_pose, after.camera_pose
     )
 
 
@@ -286,10 +297,36 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _instant(world: World, motion: Simulation, camera: Floats, row: int, still: Posed | None) -> Instant:
-    pose = camera[row]
-    surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3], still)
-    return Instant(surfaces, pose)
+def _instant(
+    world: World,
+    motion: Simulation,
+    poses: Floats,
+    row: int,
+    still: Posed | None,
+    camera: Camera,
+    sways: Floats,
+) -> Instant:
+    pose, places = poses[row], motion.geometry_pose[row]
+    surfaces = pose_surfaces(world.meshes, places, world.parts, pose[:3, 3], still)
+    if not (camera.readout or camera.exposure):
+        return Instant(surfaces, pose)
+    parts = _part_velocity(motion)[row].astype(np.float64)
+    drift = motion_of(
+        world.meshes,
+        places,
+        world.parts.object,
+        still,
+        camera=sways[row],
+        geometry=parts,
+        readout=camera.readout,
+        exposure=camera.exposure,
+    )
+    return Instant(surfaces, pose, drift)
+
+
+def _part_velocity(motion: Simulation) -> NDArray[np.float32]:
+    known = motion.geometry_velocity
+    return known if known is not None else np.zeros((*motion.geometry_pose.shape[:2], 6), np.float32)
 
 
 def _still(world: World, base: ArrayLike) -> Posed | None:
@@ -301,7 +338,7 @@ def _still(world: World, base: ArrayLike) -> Posed | None:
 
 
 def _tables(
-    scene: Scene, world: World, motion: Simulation, camera: Floats, lens: Lens, frames: int
+    scene: Scene, world: World, motion: Simulation, camera: Floats, sways: Floats, lens: Lens, frames: int
 ) -> dict[str, Array]:
     """What belongs to frames and objects rather than to pixels."""
     inner = slice(1, frames + 1)
@@ -309,6 +346,9 @@ def _tables(
     part_pose = np.full((frames, objects, parts, 4, 4), np.nan)
     part_pose[:, world.parts.object, world.parts.part] = motion.geometry_pose[inner]
     part_pose[:, 0, 0] = np.eye(4)  # the static scene, of however many pieces, stays
+    part_velocity = np.full((frames, objects, parts, 6), np.nan, np.float32)
+    part_velocity[:, world.parts.object, world.parts.part] = _part_velocity(motion)[inner]
+    part_velocity[:, 0, 0] = 0
     moving = slice(1, len(scene.bodies) + 1)
     object_pose = np.empty((frames, objects, 4, 4))
     object_pose[:, 0] = np.eye(4)
@@ -324,6 +364,9 @@ def _tables(
         "camera_pose": camera[inner],
         "object_pose": object_pose,
         "part_pose": part_pose,
+        "part_velocity": part_velocity,
+        "camera_shutter": np.tile((scene.camera.exposure, scene.camera.readout), (frames, 1)),
+        "camera_velocity": sways[inner],
         "object_contact": motion.contact[inner],
         "frame_index": np.arange(frames),
         "time": np.arange(frames) / scene.fps,

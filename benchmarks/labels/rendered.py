@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from benchmarks.labels.depth import bad_share, order_and_error, plain_sgbm
-from benchmarks.labels.edges import Counts, canny, count, score, thresholded
+from benchmarks.labels.edges import canny
 from benchmarks.labels.flow import endpoint_error, kept_error, opencv_default
 from benchmarks.labels.metrics import Row
 from benchmarks.labels.motion import METHODS as MOTION_METHODS
@@ -21,6 +21,7 @@ from freelabels.generators.contract.fields import Array
 from freelabels.pipeline.quality.rightness import regions_right
 from freelabels.pipeline.stages.calibrate import rendered_views
 from freelabels.pipeline.stages.render import RenderOptions
+from freelabels.train.probing.transfer.boundaries import Counts, count, score, thresholded
 
 Truth = Mapping[str, Array]
 Found = dict[tuple[str, str, str], list[float]]  # label, method, metric → a value a clip

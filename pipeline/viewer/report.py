@@ -6,6 +6,7 @@ What it holds, whether it is whole and how good its labels are: from the records
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import math
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Kind, confidence_name, known_field
-from freelabels.generators.contract.pictures import UNKNOWN, tint
+from freelabels.generators.contract.legends import Legend, confidence_legend, legend
+from freelabels.generators.contract.pictures import UNKNOWN, class_colours, tint
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.outliers import MEANING, oddness
 from freelabels.pipeline.quality.rightness import TRUTH
@@ -30,7 +32,7 @@ from freelabels.pipeline.shards.exclusions import exclusions_of
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.shards.record import SCHEMA
 from freelabels.pipeline.shards.statistics import Histogram, gap
-from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, is_label
+from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, encoded, is_label
 from freelabels.pipeline.viewer.inspect import index_to_look, inspected
 from freelabels.pipeline.viewer.listing import LISTED_SHARDS, ShardListing
 
@@ -182,7 +184,8 @@ def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, 
             "meaning": spec.meaning if spec else "a field that this version of freelabels does not know",
             "label": is_label(name),
             "drawable": drawable(name),
-            "tint": "#{:02x}{:02x}{:02x}".format(*tint(name)),
+            "tint": _hex(tint(name)),
+            "legend": legend_json(legend(name, classes if name == CLASSES else None)) if spec else None,
             "rows": column["rows"],
             "bytes": column["bytes"] + trust.get("bytes", 0),
             "made_by": column["made_by"],
@@ -195,13 +198,25 @@ def _fields(figures: dict[str, Any], classes: dict[int, str]) -> list[dict[str, 
                 entry[figure] = trust[figure]
         if "counts" in column and spec is not None:
             table = classes if name == CLASSES else dict(enumerate(spec.names))
-            entry["counts"] = {
-                table.get(number, str(number)): count
-                for number, count in enumerate(column["counts"])
-                if count
-            }
+            there = [number for number, count in enumerate(column["counts"]) if count]
+            entry["counts"] = {table.get(k, str(k)): column["counts"][k] for k in there}
+            entry["colours"] = [_hex(colour) for colour in class_colours(name, np.array(there, int)).tolist()]
         out.append(entry)
     return out
+
+
+def _hex(colour: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def legend_json(of: Legend) -> dict[str, Any]:
+    """A legend ready for JSON: its picture as base64 of WebP."""
+    return {
+        "picture": None if of.picture is None else base64.b64encode(encoded(of.picture, 100)).decode(),
+        "low": of.low,
+        "high": of.high,
+        "swatches": [(_hex(colour), word) for colour, word in of.swatches],
+    }
 
 
 def _json_lines(path: DatasetFile) -> list[dict[str, Any]]:
@@ -244,7 +259,8 @@ def document(
         "gaps": gaps(reports),
         "figure_names": figure_names(reports),
         "oddness": MEANING,
-        "unknown": "#{:02x}{:02x}{:02x}".format(*UNKNOWN),
+        "unknown": _hex(UNKNOWN),
+        "confidence_legend": legend_json(confidence_legend()),
     }
 
 

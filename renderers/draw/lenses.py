@@ -34,3 +34,11 @@ def with_lens(camera: Camera, rng: np.random.Generator, ranges: SceneRanges) -> 
             _number(bent * shares[1] / square**3),
         ),
     )
+
+
+def with_shutter(camera: Camera, rng: np.random.Generator, ranges: SceneRanges) -> Camera:
+    """The camera with a shutter that takes its rows one after the other, or all at once."""
+    readout = rng.uniform(*ranges.readout)
+    if rng.random() < ranges.rolling:
+        camera = dataclasses.replace(camera, readout=_number(readout))
+    return camera

@@ -187,6 +187,9 @@ class SceneRanges:
     off_centre: Interval = field(
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
+    # Shutter
+    rolling: float = field(default=0.2, metadata=NEW)  # of clips, whose rows are taken one after the other
+    readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower
     # What a camera carries besides, where it is asked for
     baseline: Interval = field(
         default=(0.025, 0.08), metadata=NEW
@@ -230,12 +233,14 @@ class SceneRanges:
             raise ValueError(f"fov: {self.fov} should lie between 1 and 150 degrees")
         if not -89 <= self.elevation[0] <= self.elevation[1] <= 89:
             raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
-        for name in ("bolted_share", "distorted"):
+        for name in ("bolted_share", "distorted", "rolling"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is no share; give a number from 0 to 1")
         for name, most in (("distortion", 0.15), ("tangential", 0.01), ("off_centre", 0.1)):
             if max(map(abs, getattr(self, name))) > most:
                 raise ValueError(f"{name}: {getattr(self, name)} should lie between -{most} and {most}")
+        if not 0 <= self.readout[0] <= self.readout[1] <= 1 / max(self.fps):
+            raise ValueError(f"readout: {self.readout} should lie between 0 and the time of a frame")
         if self.room_sides[0] < 2 or self.room_height[0] < 2:
             raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.families import FAMILIES
-from freelabels.renderers.draw.lenses import with_lens
+from freelabels.renderers.draw.lenses import with_lens, with_shutter
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
@@ -25,7 +25,7 @@ _number = partial(rounded, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),
-    *("family", "furniture", "details", "lens", "rig"),
+    *("family", "furniture", "details", "lens", "shutter", "rig"),
 )
 PLACED = ("placement", "clutter")  # drawn anew where physics failed
 Stereo = Literal["none", "passive", "active"]
@@ -61,6 +61,7 @@ def draw_scene(
     layout = family.lay(draws, ranges, assets, left_out)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
     camera = with_lens(camera, stream("lens"), ranges)
+    camera = with_shutter(camera, stream("shutter"), ranges)
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
@@ -106,12 +107,14 @@ def label_window(
     lens, size = Lens.of(lens), window.shape
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
-    point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
+    point = seen.point
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
     flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
+    if seen.rolled is not None:
+        normal = turned_by(seen.rolled.to_row, normal)
     moving, sure = own_motion(seen, point, now, (before, after), lens)
     told = _seen(seen, point, now, known, lens, size)
     kind = edge_types(told, lens.focal)
@@ -216,8 +219,11 @@ def _seen(
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image of a pinhole.
-    offset = np.where(hit, dot(seen.normal, point), 1.0)
-    slope = _along(seen.normal[:, :2] / offset[:, None], lens.steps(size))
+    if seen.rolled is None:
+        normal, offset = seen.normal, dot(seen.normal, point)
+    else:
+        normal, offset = turned_by(seen.rolled.to_row, seen.normal), dot(seen.normal, point - seen.rolled.eye)
+    slope = _along(normal[:, :2] / np.where(hit, offset, 1.0)[:, None], lens.steps(size))
     appearance = known.appearance
     lit, facing = _lit(
         seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()

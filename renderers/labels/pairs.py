@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.generators.contract.geometry import pixel_centres
 from freelabels.generators.contract.products import times
+from freelabels.renderers.engines.drift import INFINITY
 from freelabels.renderers.engines.raycast import Floats, occluded
-from freelabels.renderers.labels.displacements import INFINITY, SAME_POINT
+from freelabels.renderers.labels.displacements import SAME_POINT
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.scene.rigs import beside

@@ -19,6 +19,7 @@ NAMES = sorted([*(path.stem for path in FILES), *(path.parent.name for path in H
 # The least that each can be asked for, and what it prints in the end; chaos has a test of its own.
 SMALLEST = {
     "adversary": ("--names ridge --steps 2 --clips 16", "ridge"),
+    "detection": ("--backbone test_resnet --size 32 --images 2 --steps 1 --batch 2", "AP50, 11 points"),
     "fuzz": ("--stills 4 --videos 1", ""),
     "label": ("--size 64 --repeats 1 --workers 1", "through Ray:"),
     "label_model": ("--clips 1", "| motion | renders | ours |"),

@@ -7,13 +7,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial.distance import cdist
 
-from benchmarks.labels.edges import Counts, match, score
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.edges import ContourEdges, lattice_trust
 from freelabels.generators.tools.contours import absorbed, find_arcs
 from freelabels.generators.tools.segmentation import basins
+from freelabels.train.probing.transfer.boundaries import Counts, match, score
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5

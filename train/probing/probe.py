@@ -34,10 +34,12 @@ from freelabels.train.probing.classifiers import (
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
-from freelabels.train.probing.labelled_images import read_folder, read_images, read_maps
+from freelabels.train.probing.labelled_images import read_drawings, read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
+from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
+from freelabels.train.probing.low_shot import RIDGE, TUNED, by_share
 from freelabels.train.probing.networks import (
     Network,
     random_network,
@@ -47,6 +49,9 @@ from freelabels.train.probing.networks import (
 )
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
 from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
+from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
+from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
+from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
     FilmedClips,
     clip_features,
@@ -56,7 +61,7 @@ from freelabels.train.probing.video_probe import (
 )
 
 BATCH = 64
-RIDGE, LOGISTIC, NEAREST, TUNED = "linear, ridge", "linear, logistic", "nearest neighbours", "fine-tuned"
+LOGISTIC, NEAREST = "linear, logistic", "nearest neighbours"
 NOTES = (
     "Linear: features pooled to a small grid of at most 9216 dimensions; nearest neighbours and low-shot (ridge): "
     "averaged over all places. All are standardised by the training images.",
@@ -92,13 +97,14 @@ def probe(
     size = config.size or trained.loader.size
     own, *beside = run_networks([run, *config.beside], size)
     sets = [one for path in data for one in _read(path, size, trained, seen, config)]
-    networks = [random_network(trained, size, config.seed)]
+    networks = [] if config.random == "skip" else [random_network(trained, size, config.seed)]
     if config.rotation != "skip":
         networks.append(rotation_network(config.rotation, trained, seen, folder / ROTATION, size, say))
     networks += [own, *beside]
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
     chosen = stages(backbone)
+    bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
     for number, one in enumerate(sets):
@@ -109,6 +115,14 @@ def probe(
             say(f"{facts[-1]['name']}: {network.name}")
             found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
+        if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
+            tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
+    for path in config.detection:
+        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
+            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
+            fact, found_tables = detection_tables(boxed, name, bench)
+            facts.append(fact)
+            tables += found_tables
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
@@ -119,22 +133,27 @@ def probe(
         tables=tuple(tables),
         settings=asdict(config),
         versions=versions(),
-        notes=NOTES,
+        notes=(
+            *NOTES,
+            *(TUNED_NOTES if config.segmentation_steps or config.detection or config.shares else ()),
+        ),
     )
     write(report, folder)
     return report
 
 
 def _check(config: ProbeConfig, data: Sequence[str]) -> None:
-    if not data:
-        raise UserError("give labelled images with --data")
-    for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames"):
+    if not data and not config.detection:
+        raise UserError("missing: --data, folders of labelled images, or --detection, folders of boxes")
+    for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames", "detection_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 < config.test < 1:
         raise UserError(f"--test is a share between 0 and 1, not {config.test}")
     if unknown := [name for name in config.fields if name not in dense.FIELDS]:
         raise UserError(f"--fields {unknown[0]}: there are {', '.join(dense.FIELDS)}")
+    if wrong := [share for share in config.shares if not 0 < share <= 1]:
+        raise UserError(f"--shares {wrong[0]}: give shares of the labels above 0, at most 1")
     if config.size is not None and (config.size < 32 or config.size % 32):
         raise UserError(f"--size {config.size}: give a multiple of 32")
 
@@ -163,7 +182,7 @@ def _read(
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
         return
     for found in read_folder(path):
-        most = config.frames if isinstance(found, Segmented) else config.images
+        most = config.frames if isinstance(found, Segmented | Drawn) else config.images
         rows = np.arange(len(found.files))
         if len(rows) > most:
             rows = np.sort(_generator(config.seed, 0, 0).choice(rows, most, replace=False))
@@ -172,7 +191,13 @@ def _read(
         files = tuple(found.files[k] for k in rows)
         test = None if found.test is None else found.test[rows]
         images = read_images(files, size)
-        if isinstance(found, Classified):
+        if isinstance(found, Drawn):
+            drawn = read_drawings(
+                replace(found, files=files, drawings=tuple(found.drawings[k] for k in rows)), size
+            )
+            kept = None if test is None else torch.from_numpy(test)
+            yield dense.drawn_images(found.name, images, drawn, kept)
+        elif isinstance(found, Classified):
             yield ClassImages(replace(found, files=files, truth=found.truth[rows], test=test), images)
         else:
             some = replace(found, files=files, maps=tuple(found.maps[k] for k in rows), test=test)
@@ -245,7 +270,10 @@ def _measure(
                 )
                 score = quality(truth[split.test], tuned.scores, one.about.exclusive)
                 found[TUNED] = [(float("nan"), 0.0)] * (len(chosen) - 1) + [(score, tuned.setting)]
-            yield found
+            shares = _generator(config.seed + seed, 5, number)
+            yield found | by_share(
+                backbone, features, one.images, one.about, split, config, shares, config.seed + seed, device
+            )
 
 
 def _classify(
@@ -300,7 +328,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     counts = f"{len(split.train)} training and {len(split.test)} test {things}"
     if isinstance(one, DenseImages):
         base = f"{one.name} ({_kind(one)})"
-        what = f"{one.classes} classes, {counts}" if one.classes else counts
+        what = f"{one.classes} classes, {counts}" if one.field == CATEGORY else counts
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
@@ -308,10 +336,12 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
         base = one.about.name
         kind = "one class an image" if one.about.exclusive else "several classes an image"
         what = f"{len(one.about.classes)} classes, {kind}, {counts}"
-    name = base
-    while name in taken:
-        name = f"{base} ({len(taken) + 1})"
-    return {"name": name, "what": what, "train": len(split.train), "test": len(split.test)}
+    return {"name": _free(base, taken), "what": what, "train": len(split.train), "test": len(split.test)}
+
+
+def _free(base: str, taken: Sequence[str]) -> str:
+    """The name, numbered if it is taken."""
+    return f"{base} ({len(taken) + 1})" if base in taken else base
 
 
 def _tables(
@@ -324,9 +354,8 @@ def _tables(
     ratio = splits[0].ratio
     if isinstance(one, DenseImages):
         metric = one.metric
-        unit = (
-            "%, mean IoU" if one.field == CATEGORY else ", ".join(x for x in (metric.name, metric.unit) if x)
-        )
+        named = {CATEGORY: "%, mean IoU", dense.DRAWN: "%, ODS"}
+        unit = named.get(one.field) or ", ".join(x for x in (metric.name, metric.unit) if x)
         higher = metric.higher_is_better
         constant = float(np.mean([dense.best_constant(one, split.test) for split in splits]))
     else:
@@ -336,7 +365,7 @@ def _tables(
     everywhere = [seed for seeds in found.values() for seed in seeds]
     for measure in (m for m in everywhere[0] if all(m in seed for seed in everywhere)):
         rows: dict[str, tuple[Figure | None, ...]] = {}
-        baseline = _columns(found[RANDOM], measure)
+        baseline = _columns(found.get(RANDOM, ()), measure) or [[]] * len(everywhere[0][measure])
         for row, seeds in found.items():
             figures: list[Figure | None] = []
             for cells, start in zip(_columns(seeds, measure), baseline, strict=True):

@@ -78,7 +78,10 @@ def half_width(values: Sequence[float], ratio: float) -> float | None:
 
 @dataclass(frozen=True)
 class Table:
-    """One measure on one set of images: for each row (a network), a figure a stage; None where not measured."""
+    """One measure on one set of images: for each row (a network), a figure a column; None where not measured.
+
+    columns: what they are called; none: they are the stages.
+    """
 
     data: str
     measure: str
@@ -86,6 +89,7 @@ class Table:
     higher_is_better: bool
     constant: float
     rows: Mapping[str, tuple[Figure | None, ...]]
+    columns: tuple[str, ...] = ()
 
     def best(self, column: int) -> str:
         """The row with the best mean in a column."""
@@ -123,18 +127,22 @@ def write(report: ProbeReport, out: Path) -> None:
 
 
 def markdown(report: ProbeReport) -> str:
-    """A table for each set of images: a row a network and measure, a column a stage."""
+    """Tables for each set of images: a row a network and measure, a column a stage or what a table's own are."""
     lines = [f"# Probe of {report.backbone}, {report.size} px", ""]
     for data in report.data:
         tables = [table for table in report.tables if table.data == data["name"]]
         if not tables:
             continue
         lines += [f"## {data['name']}: {data['what']}", ""]
-        lines += ["| Measure | Method | Pretext | " + " | ".join(report.stages) + " |"]
-        lines += ["|---|---|---|" + "---:|" * len(report.stages)]
-        for table in tables:
-            constant = f"constant {_number(table, table.constant)}"
-            measure = f"{table.measure} ({table.unit}; {constant})"
+        for k, table in enumerate(tables):
+            columns = table.columns or report.stages
+            if k == 0 or columns != (tables[k - 1].columns or report.stages):
+                lines += [""] * (k > 0) + ["| Measure | Method | Pretext | " + " | ".join(columns) + " |"]
+                lines += ["|---|---|---|" + "---:|" * len(columns)]
+            constant = (
+                f"; constant {number_in(table, table.constant)}" if math.isfinite(table.constant) else ""
+            )
+            measure = f"{table.measure} ({table.unit}{constant})"
             for name, figures in table.rows.items():
                 cells = [
                     _cell(table, f, name == table.best(k), name == RANDOM) for k, f in enumerate(figures)
@@ -154,28 +162,30 @@ def markdown(report: ProbeReport) -> str:
     return "\n".join(lines)
 
 
-def _in_percent(table: Table) -> bool:
+def in_percent(table: Table) -> bool:
+    """Whether its figures are shares, shown in percent."""
     return table.unit.startswith("%")
 
 
-def _number(table: Table, value: float) -> str:
-    return f"{100 * value:.1f}" if _in_percent(table) else f"{value:.3g}"
+def number_in(table: Table, value: float) -> str:
+    """A figure as its table shows it."""
+    return f"{100 * value:.1f}" if in_percent(table) else f"{value:.3g}"
 
 
 def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> str:
     if figure is None:
         return "–"
-    number = _number(table, figure.mean)
-    width = "" if figure.interval is None else f" ± {_number(table, figure.interval)}"
+    number = number_in(table, figure.mean)
+    width = "" if figure.interval is None else f" ± {number_in(table, figure.interval)}"
     star = "\\*" if figure.clear and not baseline else ""
     return (f"**{number}**" if best else number) + width + star
 
 
 def plot(report: ProbeReport, path: Path) -> None:
     """Write a PNG with a panel for each set of images and its first measure. Raises OSError."""
-    first: dict[tuple[str, bool], Table] = {}
+    first: dict[tuple[str, bool, tuple[str, ...]], Table] = {}
     for table in report.tables:
-        first.setdefault((table.data, _in_percent(table)), table)
+        first.setdefault((table.data, in_percent(table), table.columns), table)
     columns = min(3, len(first))
     rows = -(-len(first) // columns)
     sheet = new_figure(520 * columns, 400 * rows)
@@ -184,16 +194,16 @@ def plot(report: ProbeReport, path: Path) -> None:
         if table is None:
             axes.set_axis_off()
         else:
-            _draw_panel(axes, table, report.stages)
+            _draw_panel(axes, table, table.columns or report.stages)
     save_png(sheet, path)
 
 
-def _draw_panel(axes: Axes, table: Table, stages: Sequence[str]) -> None:
-    """The score at each stage with its interval, a line a network, beside the best constant answer."""
-    factor, most = (100.0, 100.0) if _in_percent(table) else (1.0, math.inf)
+def _draw_panel(axes: Axes, table: Table, columns: Sequence[str]) -> None:
+    """The score in each column with its interval, a line a network, beside the best constant answer."""
+    factor, most = (100.0, 100.0) if in_percent(table) else (1.0, math.inf)
     arrow = "" if table.higher_is_better else ", lower is better"
     axes.set_title(f"{table.data}: {table.measure} ({table.unit}{arrow})", fontsize=9)
-    axes.set_xticks(range(len(stages)), stages)
+    axes.set_xticks(range(len(columns)), columns)
     axes.grid(axis="y", color="#e6e6e6")
     runs = [name for name in table.rows if name not in COLOURS]
     for row, (name, figures) in enumerate(table.rows.items()):
@@ -202,6 +212,16 @@ def _draw_panel(axes: Axes, table: Table, stages: Sequence[str]) -> None:
         shown = [(k + shift, factor * f.mean, factor * (f.interval or 0)) for k, f in enumerate(figures) if f]
         x, y, half = np.array(shown).reshape(-1, 3).T
         whiskers = np.minimum(half, y), np.minimum(half, most - y)  # no further than a score can go
-        axes.errorbar(x, y, whiskers, fmt="o-", color=colour, capsize=3, markersize=5, label=name)
-    axes.axhline(factor * table.constant, color="#969696", linestyle="--", label="best constant answer")
+        axes.errorbar(
+            x,
+            y,
+            whiskers,
+            fmt="o" if table.columns else "o-",
+            color=colour,
+            capsize=3,
+            markersize=5,
+            label=name,
+        )
+    if math.isfinite(table.constant):
+        axes.axhline(factor * table.constant, color="#969696", linestyle="--", label="best constant answer")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False, fontsize=9)

@@ -18,7 +18,7 @@ def probe(
     run: Positional[str],
     /,
     *,
-    data: tuple[str, ...],
+    data: tuple[str, ...] = (),
     out: str | None = None,
     config: Annotated[ProbeConfig, FLAT] = DEFAULTS,
 ) -> int:
@@ -27,7 +27,7 @@ def probe(
     Args:
         run: Folder of a run.
         data: Image folders (a folder a class), VOC or COCO folders, datasets of labels; UCF101, HMDB51,
-            Kinetics, or videos (a folder a class).
+            Kinetics, or videos (a folder a class). Boxes have an option of their own, --detection.
         out: Where probe.json, probe.md and probe.png go; default the run's folder.
         config: How the features are probed.
     """

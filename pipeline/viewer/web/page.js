@@ -111,7 +111,7 @@ function showLabels() {
       num(parts((field) => (field.coverage === undefined ? "" : percent(field.coverage)))),
       num(parts((field) => (field.confidence === undefined ? "" : field.confidence.toFixed(2)))),
       cell(histogram(each.map((field) => (field?.confidence_histogram ? { counts: field.confidence_histogram, low: 0, high: 1 } : null)), { label: `confidence of ${name}` })),
-      cell(counted ? el("div", { class: "stack" }, each.map((field) => (field?.counts ? classBars(field.counts) : null)))
+      cell(counted ? el("div", { class: "stack" }, each.map((field) => (field?.counts ? classBars(field.counts, field.colours) : null)))
         : spec.label ? histogram(each.map((field) => (field?.histogram ? { counts: field.histogram, low: field.range[0], high: field.range[1] } : null)), { label: `values of ${name}`, unit: spec.unit }) : ""),
       two ? num(report.gaps[name] === undefined ? "" : report.gaps[name].toFixed(2)) : null,
       cell(parts((field) => Object.keys(field.made_by).join(", "))));
@@ -175,8 +175,14 @@ function showTruth() {
 
 // --- frames ------------------------------------------------------------------------------------------------------
 
+/** A choice; one made with a pointer gives the keys back to the grid, one made with keys keeps them. */
 function choice(id, label, options, value, change) {
-  return el("label", {}, label, " ", el("select", { id, onchange: (event) => change(event.target.value) }, options.map(([key, text]) => el("option", { value: key, selected: key === value }, text))));
+  let pointed = false;
+  const changed = (event) => {
+    change(event.target.value);
+    if (pointed) grid.focus({ preventScroll: true });
+  };
+  return el("label", {}, label, " ", el("select", { id, onpointerdown: () => { pointed = true; }, onkeydown: () => { pointed = false; }, onchange: changed }, options.map(([key, text]) => el("option", { value: key, selected: key === value }, text))));
 }
 
 function showTools() {
@@ -185,8 +191,9 @@ function showTools() {
   const set = (name) => (value) => { view[name] = value; arrange(); };
   const chips = labels.map((field, k) => el("button", { class: "chip", "data-field": field.name, "aria-pressed": view.layers.has(field.name), title: field.meaning, style: `--tint:${field.kind === "probability" ? field.tint : "var(--accent)"}`, onclick: () => toggleLayer(field.name) },
     k < 10 ? el("kbd", {}, String((k + 1) % 10)) : null, field.name));
+  const back = () => grid.focus({ preventScroll: true }); // sliders too: their keys are the grid's
   document.getElementById("tools").replaceChildren(
-    el("div", { class: "line" },
+    el("details", { class: "more", open: innerWidth > 860 }, el("summary", {}, "sort and filter"), el("div", { class: "line" },
       choice("sort", "sort", Object.entries(SORTS).filter(([key]) => key !== "class" || classes.size).map(([key, [text]]) => [key, text]), view.sort, set("sort")),
       confidenceNames.length ? choice("label", "confidence of", [["", "all labels"], ...labels.filter((f) => figureNumber.has(f.name + " confidence")).map((f) => [f.name, f.name])], view.label, set("label")) : null,
       two ? choice("dataset", "dataset", [["", "both"], ...report.datasets.map((d, k) => [String(k), d.name])], view.dataset, set("dataset")) : null,
@@ -195,11 +202,36 @@ function showTools() {
       choice("ticked", "show", [["", "all"], ["no", "not excluded"], ["yes", "excluded"]], view.ticked, set("ticked")),
       el("input", { id: "search", type: "search", placeholder: "source …", "aria-label": "Find a source (/)", oninput: (event) => set("search")(event.target.value) }),
       el("span", { class: "space" }), pager(), el("span", { id: "status", role: "status" }),
-      el("button", { id: "save", onclick: save }, "")),
-    el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips,
-      el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); } })),
-      el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); } }))));
+      el("button", { id: "save", onclick: save }, ""))),
+    el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips),
+    el("div", { class: "line keys" }, el("span", { id: "legend", class: "dim" }), el("span", { class: "space" }),
+      el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); }, onpointerup: back })),
+      el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); }, onpointerup: back }))));
   showUnsaved();
+  showLegend();
+}
+
+/** What the colours of the labels that are laid over mean, and of both datasets. */
+function showLegend() {
+  const parts = labels.filter((field) => view.layers.has(field.name)).map((field) =>
+    el("span", { class: "of" }, el("b", {}, field.name), " ", field.kind === "probability"
+      ? legendOf({ picture: null, swatches: [[field.tint, "as opaque as it is probable"]] }) : legendOf(field.legend)));
+  document.getElementById("legend").replaceChildren(
+    ...(two ? report.datasets.map((d, k) => el("span", { class: "of" }, swatch(k), d.name)) : []),
+    ...parts, parts.length ? el("span", { class: "of" }, "clear where there is no label or no trust in it") : "");
+}
+
+/** A few frames with one label on, at the top of the page: the way to all of them. */
+function showPeek() {
+  const many = Math.min(frames.count, 12), strip = document.getElementById("peek");
+  strip.replaceChildren(el("div", { class: "strip" }, Array.from({ length: many }, (_, k) => {
+    const i = Math.floor(((k + 0.5) * frames.count) / many), box = el("div", { class: "picture" });
+    for (const name of ["image", ...view.layers]) {
+      const source = name === "image" ? pictureOf(i, name, 192) : layerOf(i, name, 192);
+      if (source) box.append(el("img", { alt: "", src: source, class: name === "image" ? "base" : "layer", onerror: broken }));
+    }
+    return el("button", { class: `peek d${frames.dataset[i]}`, title: nameOf(i), onclick: () => { moveTo(Math.max(0, order.indexOf(i))); openFrame(i); } }, box);
+  })), frames.count ? el("a", { href: "#frames", class: "all" }, `all ${number(frames.count)} frames ↓`) : "");
 }
 
 /** Which of the shards are listed, with the way to those before and after; null where all are. */
@@ -212,6 +244,8 @@ function pager() {
 function toggleLayer(name) {
   if (view.layers.has(name)) view.layers.delete(name); else view.layers.add(name);
   for (const chip of document.querySelectorAll(".chip")) chip.setAttribute("aria-pressed", view.layers.has(chip.dataset.field));
+  showLegend();
+  showPeek();
   fill();
   if (dialog.open) drawPanels();
 }
@@ -297,6 +331,7 @@ showLabels();
 showTruth();
 showTools();
 arrange();
+showPeek();
 if (report.live) {
   ask("/exclusions").then((answer) => answer.json()).then((rows) => { takeExcluded(rows, report.datasets.map((d) => d.first)); refreshMarks(); showUnsaved(); }).catch((error) => say(error.message));
   poll();

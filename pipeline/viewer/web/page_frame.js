@@ -66,6 +66,12 @@ function toggleTrust() {
   drawPanels();
 }
 
+/** The stage is as wide as lets all of the picture be seen. */
+function fitted(event) {
+  const { naturalWidth: w, naturalHeight: h } = event.target;
+  if (w && h) dialog.style.setProperty("--aspect", w / h);
+}
+
 /** The chosen field large, with the layers that are on over the image; all fields small beside it. */
 function drawPanels() {
   const i = opened.i, names = shownFields(i);
@@ -75,7 +81,10 @@ function drawPanels() {
       const source = layerOf(i, name, 1024);
       if (source) stage.querySelector(".box").append(el("img", { class: "layer", alt: name, src: source, style: `opacity:${view.opacity}`, onerror: broken }));
     }
-  dialog.querySelector(".stage").replaceChildren(stage);
+  const key = opened.trust && opened.values.get(opened.main + "_confidence") ? report.confidence_legend : fieldOf.get(opened.main)?.legend;
+  dialog.querySelector(".stage").replaceChildren(stage, el("div", { class: "dim" }, key ? legendOf(key) : null,
+    opened.main === "image" ? [...view.layers].filter((name) => hasField(i, name)).map((name) => el("span", { class: "of" }, el("b", {}, name), " ",
+      fieldOf.get(name).kind === "probability" ? legendOf({ picture: null, swatches: [[fieldOf.get(name).tint, "as opaque as it is probable"]] }) : legendOf(fieldOf.get(name).legend))) : null));
   dialog.querySelector(".panels").replaceChildren(...names.map((name) => {
     const small = panel(i, name, 384);
     small.classList.toggle("chosen", name === opened.main);
@@ -91,7 +100,7 @@ function panel(i, name, side) {
   if (trust) box.append(trustPicture(trust));
   else {
     const source = pictureOf(i, name, side);
-    if (source) box.append(el("img", { alt: name, src: source, draggable: "false", onerror: broken, class: plain(name) ? "base" : "base layered" }));
+    if (source) box.append(el("img", { alt: name, src: source, draggable: "false", onload: fitted, onerror: broken, class: plain(name) ? "base" : "base layered" }));
     else box.classList.add("blank");
   }
   box.append(el("span", { class: "cross" }));
@@ -106,10 +115,12 @@ function panel(i, name, side) {
 
 // Cividis: as even to colour-blind eyes as to others. Source: Nuñez, Anderton, Renslow, PLOS ONE 13(7), 2018; 9 of its colours.
 const CIVIDIS = [[0, 34, 78], [26, 56, 111], [67, 78, 108], [97, 101, 111], [125, 124, 120], [156, 148, 119], [190, 174, 108], [224, 201, 88], [254, 232, 56]];
+const SLATE = [1, 3, 5].map((k) => parseInt(report.unknown.slice(k, k + 2), 16)).concat(255);
 function trustPicture({ data, shape }) {
   const canvas = el("canvas", { width: shape[1], height: shape[0], class: "base", role: "img", "aria-label": "confidence" });
   const context = canvas.getContext("2d"), image = context.createImageData(shape[1], shape[0]);
   for (let k = 0; k < data.length; k++) {
+    if (data[k] === 0) { image.data.set(SLATE, 4 * k); continue; } // 0: no label
     const at = (data[k] / 255) * 8, low = Math.min(7, Math.floor(at)), part = at - low;
     for (let c = 0; c < 3; c++) image.data[4 * k + c] = CIVIDIS[low][c] + part * (CIVIDIS[low + 1][c] - CIVIDIS[low][c]);
     image.data[4 * k + 3] = 255;

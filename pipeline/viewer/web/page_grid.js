@@ -3,6 +3,7 @@
 
 const grid = document.getElementById("grid");
 const view = { sort: "order", label: "", dataset: "", kind: "", cls: "", ticked: "", search: "", tile: 152, opacity: 0.75, layers: new Set() };
+for (const field of labels.filter((field) => field.name === "edges").concat(labels).slice(0, 1)) view.layers.add(field.name); // one is on from the start
 const GAP = 6, CAPTION = 20, MARGIN_ROWS = 2, QUIET_MS = 50, MOST_HEIGHT = 3e7; // browsers end elements near 3.3e7 px
 let order = [], cursor = 0, columns = 1, tileSize = view.tile, quiet = 0, drawAgain = 0;
 const tiles = new Map(); // place in `order` → tile
@@ -92,7 +93,29 @@ function makeTile(k) {
   return tile;
 }
 
-const nameOf = (i) => `${short(sourceOf(i))} · ${numberInClip(i)}`;
+// Clips whose last names are the same go by as much of their sources as tells them apart, and by their number if nothing does.
+const captions = report.datasets.map((d) => tellApart(d.clips.source));
+const nameOf = (i) => `${captions[frames.dataset[i]][frames.clip[i]]} · ${numberInClip(i)}`;
+
+function tellApart(sources) {
+  const named = sources.map(short), groups = new Map();
+  named.forEach((name, k) => (groups.has(name) ? groups.get(name).push(k) : groups.set(name, [k])));
+  for (const same of groups.values()) {
+    if (same.length === 1) continue;
+    const parts = same.map((k) => sources[k].split(/[\\/]/)), seen = new Map();
+    for (let deep = 2; deep <= 5; deep++) {
+      const names = parts.map((part) => part.slice(-deep).join("/"));
+      same.forEach((k, n) => { named[k] = names[n]; });
+      if (new Set(names).size === same.length) break;
+    }
+    for (const k of same) { // parts of one source
+      const nth = (seen.get(named[k]) || 0) + 1;
+      seen.set(named[k], nth);
+      if (nth > 1) named[k] += ` (${nth})`;
+    }
+  }
+  return named;
+}
 
 /** What the frame is sorted by, for its caption. */
 function scoreOf(i) {
@@ -106,7 +129,7 @@ function mark(tile, k) {
   const i = order[k];
   tile.classList.toggle("excluded", excluded.has(i));
   tile.classList.toggle("cursor", k === cursor);
-  tile.classList.toggle("d1", frames.dataset[i] === 1);
+  if (two) tile.classList.add(`d${frames.dataset[i]}`);
   tile.setAttribute("aria-selected", excluded.has(i));
 }
 
@@ -124,6 +147,8 @@ function fill() {
         box.append(el("img", { "data-field": name, class: name === "image" ? "base" : "layer", alt: name === "image" ? "" : name, src: source, decoding: "async", onerror: broken }));
     }
     for (const img of box.querySelectorAll(".layer")) img.style.opacity = view.opacity;
+    const lacks = [...view.layers].filter((name) => !hasField(i, name));
+    if (lacks.length) box.dataset.lacks = `no ${lacks.join(", ")}`; else delete box.dataset.lacks;
     tile.querySelector(".score").textContent = scoreOf(i);
     if (!hasField(i, "image")) box.classList.add("blank");
   }

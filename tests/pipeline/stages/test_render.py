@@ -100,7 +100,7 @@ def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path
     run(tmp_path / "again", 1, options)
     again = Dataset(tmp_path / "again").open(Dataset(tmp_path / "again").shards()[0])
     for name in shard.fields:
-        if name not in ("clip", "amodal") and not name.startswith(("object", "part_pose")):
+        if name not in ("clip", "amodal") and not name.startswith(("object", "part_")):
             made, first = again.read_rows(name), shard.read_rows(name, *clip["rows"])
             if name == "sound":  # as wide as a shard's longest frame
                 first, beyond = np.split(first, [made.shape[1]], axis=1)

@@ -188,13 +188,16 @@ def test_the_live_page_lays_labels_over_frames_and_sorts_them(
     wait_for_figures(watched)
     page.locator("#grid").scroll_into_view_if_needed()
     page.wait_for_selector(".tile img.base")
-    assert page.locator(".tile img.layer").count() == 0
     chip = page.locator(".chip[data-field=edges]")
-    chip.click()
-    assert chip.get_attribute("aria-pressed") == "true"
+    assert chip.get_attribute("aria-pressed") == "true"  # one is on from the start, at the top too
     page.wait_for_selector(".tile img.layer[data-field=edges]")
+    assert page.locator("#peek img.layer").count() == page.locator("#peek .peek").count() > 0
+    assert "edges" in watched.text("#legend") and "no trust in it" in watched.text("#legend")
     page.keyboard.press(chip.locator("kbd").inner_text())
     page.wait_for_selector(".tile img.layer", state="detached")
+    assert "edges" not in watched.text("#legend")
+    chip.click()
+    page.wait_for_selector(".tile img.layer[data-field=edges]")
 
     in_order = watched.tiles()
     assert in_order[:5] == [f"shapes-0-0-0 · {k}" for k in range(4)] + ["shapes-0-0-1 · 0"]
@@ -203,7 +206,12 @@ def test_the_live_page_lays_labels_over_frames_and_sorts_them(
     assert sorted(watched.tiles()[:4]) == [f"shapes-0-0-2 · {k}" for k in range(4)]
     page.select_option("#sort", "most")
     assert set(watched.tiles()[-4:]) == {f"shapes-0-0-2 · {k}" for k in range(4)}
+    page.focus("#sort")  # chosen with keys, the choice keeps them; with a pointer, they are the grid's again
+    page.keyboard.press("o")
+    assert page.evaluate("document.activeElement.id") == "sort" and page.input_value("#sort") == "odd"
+    page.locator("#sort").dispatch_event("pointerdown")
     page.select_option("#sort", "odd")
+    assert page.evaluate("document.activeElement.id") == "grid"
     assert page.locator("#tile0 .score").inner_text().endswith("σ")
     page.fill("#search", "0-0-4")
     assert sorted(watched.tiles()) == [f"shapes-0-0-4 · {k}" for k in range(4)]
@@ -232,6 +240,12 @@ def test_a_frame_opens_with_real_values_and_its_neighbours(
     assert f"{flow[0]:.2f} {flow[1]:.2f} px" in shown and shown.endswith("0.50")
     assert float(page.inner_text("tr[data-field=disparity] td")) == pytest.approx(float(disparity), rel=1e-3)
 
+    legends = {}
+    for name in ("flow", "disparity"):
+        page.click(f".panels [data-field={name}]")
+        legends[name] = page.locator(".stage .legend").first.inner_text()
+    assert "hue: direction" in legends["flow"] and "no label" in legends["flow"]
+    assert legends["disparity"].split()[:2] == ["far", "near"]
     page.keyboard.press("ArrowRight")
     watched.until("document.querySelector('#frame header').textContent.includes('frame 4 of 4')")
     assert page.is_disabled("#after") and page.is_enabled("#before")
@@ -386,6 +400,10 @@ def test_real_beside_synthetic_and_work_on_demand(
         .inner_text()
     )
     assert 0 <= gap <= 1
+    colours = page.evaluate(
+        "['d0', 'd1'].map((d) => getComputedStyle(document.querySelector(`.peek.${d}`)).borderColor)"
+    )
+    assert len(set(colours)) == 2
     page.select_option("#dataset", "1")
     assert "16 of 40" in watched.text("#shown")
 
@@ -430,7 +448,7 @@ def test_odd_datasets_get_a_page_too(
     tiny(tmp_path / "mixed", size=(48, 16), shard="b")
     page = watched.open(serve(str(tmp_path / "mixed")))
     assert "32 × 24 and 16 × 48 px" in watched.text("#summary")
-    watched.until("document.querySelectorAll('.tile img').length === 4")
+    watched.until("document.querySelectorAll('.tile img.base').length === 4")
 
     with monkeypatch.context() as patched:
         glow = Field("glow", Kind.PROBABILITY, "uint8", ("y", "x"), (None, None), "light")
@@ -605,3 +623,30 @@ def test_clips_open_in_rerun(data: tuple[str, str], tmp_path: Path) -> None:
         assert part in written
     with pytest.raises(UserError, match="can't write"):
         write_rerun(data[1], tmp_path / "clips.rrd" / "x.rrd")
+
+
+@pytest.mark.browser
+@without_chromium
+def test_the_page_fits_phones_and_tells_alike_clips_apart(
+    watched: Watched, serve: Serve, tmp_path: Path
+) -> None:
+    """The strip is on the first screen; an opened frame takes the width there is; nothing scrolls sideways."""
+    for shard, source in (("a", "one/1.png"), ("b", "two/1.png")):
+        tiny(tmp_path / "d", shard=shard, source=source, more={"motion": np.zeros((2, 24, 32), np.uint8)})
+    tiny(tmp_path / "d", shard="c", source="c.png")
+    page = watched.open(serve(str(tmp_path / "d")))
+    names = [f"{name} · 0" for one in ("one/1.png", "two/1.png", "c.png") for name in (one, f"{one} (2)")]
+    assert watched.tiles() == names
+    page.click(".chip[data-field=motion]")
+    watched.until("document.querySelectorAll('.picture[data-lacks]').length === 2")
+    assert page.get_attribute("#tile4 .picture", "data-lacks") == "no motion"
+    for width, share in ((390, 0.9), (900, 0.55), (1440, 0.4)):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        strip = page.locator("#peek").bounding_box()
+        assert strip["y"] + strip["height"] < 900
+        page.focus("#grid")
+        page.keyboard.press("Enter")
+        watched.until("document.querySelector('.stage img')?.naturalWidth > 0")
+        assert page.locator(".stage .box").bounding_box()["width"] > share * width
+        page.keyboard.press("Escape")
