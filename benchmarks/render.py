@@ -80,6 +80,7 @@ def speed(
         for name, spent in clock.spent.items():
             print(f"  {name:28s} {spent / clips / frames:.4f}")
         families(size, clips, frames, assets)
+        cameras(size, clips, frames, assets)
 
 
 def families(size: int, clips: int, frames: int, assets: Library) -> None:
@@ -96,6 +97,36 @@ def families(size: int, clips: int, frames: int, assets: Library) -> None:
                 render_clip(scene, assets, frames, size, image=None, simulation=motion)
         drawn, rendered, labels = (clock.spent[part] / clips / frames for part in ("drawn", "all", "labels"))
         print(f"  {name + ', seed to columns':28s} {drawn + rendered:.4f}, labels without image {labels:.4f}")
+
+
+IDEAL = {"distorted": 0.0, "rolling": 0.0, "blurred": 0.0, "defocused": 0.0}
+EFFECTS = {
+    "lens that bends": {"distorted": 1.0},
+    "rolling shutter": {"rolling": 1.0},
+    "motion blur": {"blurred": 1.0},
+    "depth of field": {"defocused": 1.0},
+    "all four": dict.fromkeys(IDEAL, 1.0),
+}
+
+
+def cameras(size: int, clips: int, frames: int, assets: Library) -> None:
+    """What each effect of lens and shutter costs, as a share of the same scenes seen by a pinhole at an instant.
+
+    By default: of all clips that are drawn by default, so with the shares that effects have.
+    """
+    spent: dict[str, list[float]] = {}
+    looks = {"ideal": IDEAL, **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()}, "default": {}}
+    for clip in range(2 * clips):
+        for name, changed in looks.items():
+            ranges = dataclasses.replace(SceneRanges(), **changed)
+            scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+            for image in ("ray", None):
+                start = time.process_time()
+                render_clip(scene, assets, frames, size, image=image, simulation=motion)
+                spent.setdefault(f"{name} {image}", []).append(time.process_time() - start)
+    for name in (*EFFECTS, "default"):
+        whole, labels = (sum(spent[f"{name} {k}"]) / sum(spent[f"ideal {k}"]) for k in ("ray", None))
+        print(f"  {name + ', of an ideal camera':36s} {whole:.2f} ×, labels without image {labels:.2f} ×")
 
 
 def primary_rays(assets: Library, repeats: int = 5) -> float:
