@@ -61,7 +61,7 @@ def draw_scene(
     layout = family.lay(draws, ranges, assets, left_out)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
     camera = with_lens(camera, stream("lens"), ranges)
-    camera = with_shutter(camera, stream("shutter"), ranges)
+    camera = with_shutter(camera, stream("shutter"), ranges, fps)
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.lens import Lens
 
 Floats = NDArray[np.float64]
@@ -145,8 +146,17 @@ class Drift:
         lies at infinity. pose: the camera's at the instant, (4, 4). lens: of a window of the picture. rows: the
         picture's.
         """
+        if not self.readout:
+            away = points.copy()
+            away[near] -= pose[:3, 3]
+            seen = times(away, pose[:3, :3])
+            in_front = seen[:, 2] > NEAREST
+            x, y = lens.project(np.where(in_front[:, None], seen, (0.0, 0.0, 1.0)))
+            origin = np.broadcast_to(pose[:3, 3], points.shape)
+            far = np.where(near[:, None], points, origin + INFINITY * points)
+            return Landed(x, y, seen[:, 2], np.zeros(len(points)), origin, far, in_front)
         y = np.full(len(points), rows / 2 - lens.top)
-        for _ in range(ROUNDS if self.readout else 1):
+        for _ in range(ROUNDS):
             # Rows far beyond the picture would be taken long before or after it.
             seconds = self.when(np.clip(y + lens.top, -rows, 2 * rows), rows)
             cameras = self.cameras(pose, seconds)
@@ -156,18 +166,19 @@ class Drift:
             in_front = seen[:, 2] > NEAREST
             x, y = lens.project(np.where(in_front[:, None], seen, (0.0, 0.0, 1.0)))
         far = np.where(near[:, None], there, cameras[:, :3, 3] + INFINITY * points)
-        return Landed(x, y, seconds, cameras[:, :3, 3], far, in_front)
+        return Landed(x, y, seen[:, 2], seconds, cameras[:, :3, 3], far, in_front)
 
 
 @dataclass(frozen=True)
 class Landed:
-    """Where points are seen: x, y (N,) in the window, and at which seconds after the instant.
+    """Where points are seen: x, y (N,) in the window at depths z, and at which seconds after the instant.
 
     origin, point: (N, 3) where the camera and the points are then, world. in_front: (N,) of the camera.
     """
 
     x: Floats
     y: Floats
+    z: Floats
     seconds: Floats
     origin: Floats
     point: Floats

@@ -13,6 +13,7 @@ from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import Motion
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
@@ -21,11 +22,12 @@ from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.labels.shadows import shown, strongest, trusted_shadow
-from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels import environment, exposure
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
+BLURRED = 4.0  # pixels of blur in which an edge is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
@@ -49,11 +51,12 @@ PATTERNED = frozenset(
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a picture shows beside surfaces: patterns on them, shadows, something behind them."""
+    """What a picture shows beside surfaces: patterns on them, shadows, something behind them, blur."""
 
     textures: bool = True
     shadows: bool = True
     background: bool = True
+    blur: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,25 @@ def label_window(
         "shadow": shadow_known,
         **_known_behind(seen, now, known),
     }
+    if now.motion is not None and known.drawn.blur:
+        plain_to_see = ~_blurred(seen, now, now.motion, lens, size)
+        for name in ("edges", "edge_type"):
+            known_where[name] = np.asarray(known_where.get(name, True)) & plain_to_see
     for name in list(labels):
         certain = np.where(known_where.get(name, True), 255, 0).astype(np.uint8)
         labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
     return labels
+
+
+def _blurred(
+    seen: PixelHits, now: Instant, motion: Motion, lens: Lens, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """(N,) where the open shutter or lens spreads things too far for edges to be seen."""
+    smear = exposure.smears(motion, seen.point, seen.geometry, seen.hit, now.camera_pose, lens, size)
+    extent = exposure.extents(smear, exposure.circles(seen.depth, lens))
+    return np.asarray(exposure.reaches(extent, size, BLURRED).reshape(-1) > 0)
 
 
 def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:

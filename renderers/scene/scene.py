@@ -196,7 +196,7 @@ def lens_of(camera: Camera, size: tuple[int, int]) -> Lens:
     """The lens of pictures of `size` (height, width)."""
     K = intrinsics_from_fov(camera.fov, size[1], size[0])
     K[:2, 2] += np.multiply(camera.off_centre, max(size))
-    return Lens(K, camera.distortion)
+    return Lens(K, camera.distortion, aperture=camera.aperture, focus=camera.focus)
 
 
 def pinhole(camera: Camera) -> Camera:

@@ -16,6 +16,7 @@ from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.labels.label_frame import Known, label_frame
 from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.pixels.exposure import Sharp, circles, exposed, smears
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Light, Material
 from freelabels.renderers.surfaces.meshes import as_mesh
@@ -78,20 +79,71 @@ def test_a_moving_vertical_bar_leans_as_it_moves_from_row_to_row(who: str) -> No
     assert lean == pytest.approx(36 / 48 * readout * 3.0 * FOCAL / 2, abs=1) and lean > 2
     np.testing.assert_allclose(labels["depth"][mask], 2.0, atol=1e-6)
     np.testing.assert_array_equal(np.unpackbits(labels["amodal"], axis=-1, count=64)[1] > 0, mask)
-    appearance = Appearance(
-        (
-            Material("plain", ((0.0, 0.0, 0.0),) * 3, 1.0, roughness=1.0, specular=0.0),
-            Material("plain", ((0.9, 0.9, 0.9),) * 3, 1.0, roughness=1.0, specular=0.0),
-        ),
-        (Light("sun", (0.0, 0.0, -1.0), 1e-3, (3.0, 3.0, 3.0)),),
-        DARK,
-    )
-    picture = radiance_window(
-        now.surfaces, appearance, Lens(K), now.camera_pose, whole(SIZE), 0.0, motion=now.motion
-    )[..., 0]
+    picture, _ = shot(now, Lens(K))
     weight = picture / picture.sum(axis=1, keepdims=True)
     middle = weight @ (np.arange(64) + 0.5)
     assert middle[42] - middle[6] == pytest.approx(36 / 48 * readout * 3.0 * FOCAL / 2, abs=0.2)
+
+
+def test_blur_of_a_known_motion_is_as_wide_as_the_motion() -> None:
+    """A bar 2 m off at 2 m/s: 60 px/s, open for .1 s: edges become ramps of 6 px, and no light is lost."""
+    now = taken(at(z=2.05), np.array([2.0, 0, 0, 0, 0, 0]), at(), NOWHERE, 0.0, 0.1)
+    sharp, blurred = shot(now, Lens(K))
+    assert blurred.sum() == pytest.approx(sharp.sum(), rel=0.02)
+    mean = blurred.mean(axis=0) / sharp.max()
+    # The bar is 6 px wide itself: a ramp up over 6 px, a ramp down over 6 px, a triangle.
+    x = np.arange(64) + 0.5
+    np.testing.assert_allclose(mean, np.clip(1 - np.abs(x - 32) / 6, 0, None), atol=0.06)
+    labels = label_frame(now, now, now, look(now, K, SIZE), K, SIZE, Known(2, np.tile(np.eye(4), (2, 1, 1))))
+    assert set(np.flatnonzero((labels["instance"] == 1).any(axis=0))) == set(
+        range(29, 35)
+    )  # as sharp as without
+    lost = labels["edges_confidence"] == 0
+    assert lost[:, 26:38].all() and not lost[:, :24].any() and not lost[:, 40:].any()
+
+
+def test_blur_of_a_camera_that_turns_is_that_of_the_picture() -> None:
+    now = taken(at(z=2.05), NOWHERE, at(), np.array([0, 0, 0, 0, 1.0, 0]), 0.0, 0.1)
+    sharp, blurred = shot(now, Lens(K))
+    mean = blurred.mean(axis=0) / sharp.max()
+    x = np.arange(64) + 0.5
+    np.testing.assert_allclose(mean, np.clip(1 - np.abs(x - 32) / 6, 0, None), atol=0.08)
+
+
+def test_circles_of_confusion_are_those_of_a_thin_lens() -> None:
+    """An edge out of focus is spread by a disc: of diameter d across the edge, deviation d / 4."""
+    aperture, focus, depth = 0.4, 4.0, 2.0
+    lens = Lens(K, aperture=aperture, focus=focus)
+    diameter = circles(np.array([depth]), lens)[0]
+    assert diameter == pytest.approx(-aperture * FOCAL * abs(depth - focus) / (depth * focus))
+    now = taken(at(z=2.05), NOWHERE, at(), NOWHERE, 0.0)
+    sharp, blurred = shot(now, lens)
+    assert blurred[12:36].sum() == pytest.approx(sharp[12:36].sum(), rel=0.05)
+    x = np.arange(64) + 0.5
+
+    def deviation(rows: np.ndarray) -> float:
+        weight = rows.mean(axis=0) / rows.mean(axis=0).sum()
+        return float(np.sqrt(weight @ (x - weight @ x) ** 2))
+
+    spread = np.sqrt(deviation(blurred) ** 2 - deviation(sharp) ** 2)
+    assert spread == pytest.approx(abs(diameter) / 4, rel=0.08)
+    wall = shot(now, Lens(K, aperture=aperture, focus=depth))[1]
+    sharp = shot(now, Lens(K))[0].mean(axis=0)
+    np.testing.assert_allclose(wall.mean(axis=0), sharp, atol=0.05)  # the bar in focus stays sharp
+
+
+def shot(now: Instant, lens: Lens) -> tuple[np.ndarray, np.ndarray]:
+    """The light (H, W) of a white bar before a black wall, sharp and as shutter and lens take it."""
+    looks = [Material("plain", ((level,) * 3,) * 3, 1.0, roughness=1.0, specular=0.0) for level in (0.0, 0.9)]
+    appearance = Appearance(tuple(looks), (Light("sun", (0.0, 0.0, -1.0), 1e-3, (3.0, 3.0, 3.0)),), DARK)
+    seen, motion, pose = look(now, lens, SIZE), now.motion, now.camera_pose
+    assert motion is not None
+    light = radiance_window(now.surfaces, appearance, lens, pose, whole(SIZE), 0.0, seen.hits, motion)
+    smear = smears(motion, seen.point, seen.geometry, seen.hit, pose, lens, SIZE).astype(np.float32)
+    circle = circles(seen.depth, lens).astype(np.float32)
+    sharp = Sharp(light.reshape(-1, 3), seen.geometry, seen.depth.astype(np.float32), smear, circle)
+    blurred = exposed(sharp, motion, pose, lens, SIZE, 0.3)
+    return light[..., 0], blurred.reshape(*SIZE, 3)[..., 0]
 
 
 def moving_clip(readout: float) -> dict[str, np.ndarray]:
