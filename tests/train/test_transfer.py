@@ -25,6 +25,7 @@ from freelabels.train.probing.low_shot import by_share
 from freelabels.train.probing.networks import random_network
 from freelabels.train.probing.splits import Split, block_split
 from freelabels.train.probing.transfer import detector, tuning
+from freelabels.train.probing.transfer.boundaries import count
 from freelabels.train.probing.transfer.box_scores import Boxes, Found, by_area, by_points, mirrored, precision
 from freelabels.train.probing.transfer.few_labels import nested
 from freelabels.train.probing.transfer.letterbox import letterboxed
@@ -367,6 +368,13 @@ def test_boundaries_that_people_drew_are_read_where_the_image_shows_them(tmp_pat
     plain.drawings[0].write_bytes(b"nothing")
     with pytest.raises(UserError, match="can't be read as BSDS's groundTruth"):
         read_drawings(plain, 24)
+
+
+def test_a_small_views_boundary_may_be_a_pixel_off() -> None:
+    """BSDS's tolerance, 0.75 % of the diagonal, is less than a pixel there."""
+    line, beside = np.zeros((2, 32, 32), bool)
+    line[:, 10], beside[:, 11] = True, True
+    assert [int(count([line], [beside], least).hit_edge[0]) for least in (0.0, 1.5)] == [0, 32]
 
 
 def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
