@@ -179,6 +179,12 @@ def test_each_pass_shows_every_image_once() -> None:
     assert (rows.sort(1).values == torch.arange(7)).all() and not torch.equal(rows[0], rows[1])
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"tuned can't be written .*; name another --out"):
+        once(tmp_path / "file" / "tuned", {}, lambda state: pytest.fail("it trained"))
+
+
 def test_what_was_found_is_not_trained_for_again(tmp_path: Path) -> None:
     calls = []
 
@@ -424,7 +430,13 @@ def write_voc(root: Path, count: int) -> Path:
 def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (one,) = read_boxes(str(write_voc(tmp_path / "VOC2007", 8)), 32, 100, np.random.default_rng(0))
+    root = write_voc(tmp_path / "VOC2007", 8)
+    flat = root / "Annotations" / "0.xml"
+    corners = "<xmin>9</xmin><ymin>9</ymin><xmax>8</xmax><ymax>20</ymax>"
+    line = f"<object><name>a</name><bndbox>{corners}</bndbox></object></annotation>"
+    flat.write_text(flat.read_text().replace("</annotation>", line))
+    (one,) = read_boxes(str(root), 32, 100, np.random.default_rng(0))
+    assert one.boxes[0].ignored.tolist() == [False] * (len(one.boxes[0].boxes) - 1) + [True]  # it has no area
     config = ProbeConfig(seeds=1, detection_steps=1)
     facts, tables = detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config))
     assert facts["train"] == facts["test"] == 4
