@@ -22,7 +22,7 @@ from freelabels.train.probing.labelled_images import read_drawings, read_folder,
 from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Segmented
 from freelabels.train.probing.low_shot import by_share
-from freelabels.train.probing.networks import random_network
+from freelabels.train.probing.networks import Network, random_network
 from freelabels.train.probing.splits import Split, block_split
 from freelabels.train.probing.transfer import detector, tuning
 from freelabels.train.probing.transfer.boundaries import count
@@ -405,8 +405,10 @@ def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
 # Tables
 
 
+row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
+
+
 def bench(folder: Path, config: ProbeConfig) -> Bench:
-    row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
     return Bench([row, replace(row, name="run")], config, folder, CPU, lambda sentence: None)
 
 
@@ -445,6 +447,11 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
         assert table.columns == ("AP50", "AP50, 11 points", "AP, IoU .5 to .95")
         assert all(len(figure.values) == 1 for row in table.rows.values() for figure in row if figure)
     monkeypatch.setattr("freelabels.train.probing.transfer_tables.detect", None)
+    alone = replace(bench(tmp_path / "tuned", config), networks=[Network("run", "edges", row.load)])
+    (mine, _) = detection_tables(one, "VOC2007", alone)[1]
+    assert [figure and figure.mean for figure in mine.rows["run"]] == [
+        figure and figure.mean for figure in tables[0].rows["run"]
+    ]
     assert detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config)) == (facts, tables)
     with pytest.raises(UserError, match="holds no boxes; want VOC"):
         read_boxes(str(tmp_path / "tuned"), 32, 100, np.random.default_rng(0))

@@ -231,14 +231,15 @@ def _table(
     for network in bench.networks:
         bench.say(f"{name}: {measure}, {network.name}")
         found[network.name] = [scores(network.load(seed), seed) for seed in range(bench.config.seeds)]
-    columns = tuple(found[RANDOM][0])
+    columns = tuple(next(iter(found.values()))[0])
+    random = found.get(RANDOM, [])  # none if it is skipped
     rows = {}
     for row, seeds in found.items():
         rows[row] = tuple(
             figure(
                 [one[column] for one in seeds],
                 splits[0].ratio,
-                baseline=[one[column] for one in found[RANDOM]],
+                baseline=[one[column] for one in random],
             )
             for column in columns
         )
