@@ -38,6 +38,7 @@ COMMANDS = {
     "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
     "bench": "Train recipes alike and score their features side by side.",
+    "predict": "Label photos and videos by a run's network, with confidence.",
     "export": "Write a run's backbone for timm.",
     "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
 }
@@ -63,6 +64,7 @@ EXAMPLES = {
     "assign": "freelabels assign run data/real",
     "probe": "freelabels probe run --data imagenette",
     "bench": "freelabels bench features data/real data/synthetic --data imagenette --out table",
+    "predict": "freelabels predict run photos/ --out data/second",
     "export": "freelabels export run --out weights",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }
