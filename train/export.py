@@ -24,6 +24,7 @@ from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAIN_NAMES
 from freelabels.train.model.clips import WIDTHS, narrowed
 from freelabels.train.model.network import Backbone
+from freelabels.train.predicting.programs import export_program
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
@@ -68,7 +69,7 @@ def _named(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def export(run: AnyPath, out: AnyPath, trunk: str = "frames") -> Path:
+def export(run: AnyPath, out: AnyPath, trunk: str = "frames", to: str = "timm") -> Path:
     """Write the backbone of a run (averaged weights) for timm, with a model card; returns the weights' path.
 
     The folder `out` then holds ``model.safetensors``, which ``timm.create_model(name, pretrained=True,
@@ -78,8 +79,12 @@ def export(run: AnyPath, out: AnyPath, trunk: str = "frames") -> Path:
 
     trunk: frames, or clips for that which saw clips as a whole, where a task has trained it: then
     ``model.safetensors`` is a state of torchvision's network of that name, its classifier too of zeros.
+
+    to: timm; or onnx or torch, for backbone and heads in one program, see `predicting.programs`.
     """
     run = os.fspath(run)
+    if to != "timm":
+        return export_program(run, Path(out), to)
     if trunk not in TRUNKS:
         raise UserError(f"--trunk {trunk}: {nearest(trunk, TRUNKS)}")
     if trunk == "clips":
