@@ -78,7 +78,10 @@ def half_width(values: Sequence[float], ratio: float) -> float | None:
 
 @dataclass(frozen=True)
 class Table:
-    """One measure on one set of images: for each row (a network), a figure a stage; None where not measured."""
+    """One measure on one set of images: for each row (a network), a figure a stage; None where not measured.
+
+    stages: names of the stages, where they aren't the report's.
+    """
 
     data: str
     measure: str
@@ -86,6 +89,7 @@ class Table:
     higher_is_better: bool
     constant: float
     rows: Mapping[str, tuple[Figure | None, ...]]
+    stages: tuple[str, ...] = ()
 
     def best(self, column: int) -> str:
         """The row with the best mean in a column."""
@@ -130,8 +134,9 @@ def markdown(report: ProbeReport) -> str:
         if not tables:
             continue
         lines += [f"## {data['name']}: {data['what']}", ""]
-        lines += ["| Measure | Method | Pretext | " + " | ".join(report.stages) + " |"]
-        lines += ["|---|---|---|" + "---:|" * len(report.stages)]
+        named = tables[0].stages or report.stages
+        lines += ["| Measure | Method | Pretext | " + " | ".join(named) + " |"]
+        lines += ["|---|---|---|" + "---:|" * len(named)]
         for table in tables:
             constant = f"constant {_number(table, table.constant)}"
             measure = f"{table.measure} ({table.unit}; {constant})"
@@ -184,7 +189,7 @@ def plot(report: ProbeReport, path: Path) -> None:
         if table is None:
             axes.set_axis_off()
         else:
-            _draw_panel(axes, table, report.stages)
+            _draw_panel(axes, table, table.stages or report.stages)
     save_png(sheet, path)
 
 
