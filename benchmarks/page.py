@@ -6,8 +6,8 @@ Needs Chromium and playwright; without them it says so. Prints JSON. The code of
 people get; one shard is written, and the index tells of as many like it as there are frames, each with figures
 drawn at random, so that a million frames need no disc. The grid is scrolled from its top to its end in 240 steps,
 so that every step replaces all tiles in view; `longest` is the longest time between two frames, `late`
-the share of frames on screen that took longer than 50 ms: both tell of the machine's other load too. `own` is what the
-page's thread spent on a step. A filter is timed from the change to the tiles of what is left. Medians of five.
+the share of frames on screen that took longer than 50 ms: both tell of the machine's other load too. `own` is what
+the page's thread spent on a step. A filter is timed from the change to the tiles of what is left. Medians of five.
 
 Cost: about 10 CPU seconds and those of the browser.
 """

@@ -22,7 +22,7 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAIN_NAMES
-from freelabels.train.model.clips import WIDTHS, narrowed
+from freelabels.train.model.clips import WIDTHS, ClipBackbone, narrowed
 from freelabels.train.model.network import Backbone
 from freelabels.train.predicting.programs import export_program
 from freelabels.train.run import checkpoint
@@ -48,6 +48,17 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     backbone = Backbone(config.model.backbone, False, config.loader.size)
     backbone.net.load_state_dict(_named(state, PREFIX))
     return backbone.eval(), config, facts
+
+
+def trained_clip_backbone(run: str) -> tuple[ClipBackbone, TrainConfig] | None:
+    """As `trained_backbone`, of the trunk that sees clips; None if none of the run's tasks asks for one."""
+    state, config, _ = _averaged(run)
+    weights = _named(state, CLIPS_PREFIX)
+    if not weights:
+        return None
+    backbone = ClipBackbone(config.model.clips, config.model.clip_share)
+    backbone.net.load_state_dict(weights)
+    return backbone.eval(), config
 
 
 def _averaged(run: str) -> tuple[dict[str, torch.Tensor], TrainConfig, dict[str, Any]]:
