@@ -17,26 +17,36 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.tools.command import Part, on_one_thread, run_parts
 from benchmarks.tools.process import resident_mib
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
 from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import cast, pose_surfaces
+from freelabels.renderers.labels import label_frame as labelling
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
 from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.pixels import environment, shading
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera, projection_matrix, view_matrix
 from freelabels.renderers.pixels.ray_image import render_image
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library, library
-from freelabels.renderers.scene.scene import camera_poses
+from freelabels.renderers.scene.scene import Scene, camera_poses
 from freelabels.renderers.simulate.simulate import simulate
 from freelabels.renderers.simulate.world import build_world
+from freelabels.renderers.surfaces.appearance import Appearance
+
+Floats = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 
 
 class Clock:
@@ -80,6 +90,8 @@ def speed(
         for name, spent in clock.spent.items():
             print(f"  {name:28s} {spent / clips / frames:.4f}")
         families(size, clips, frames, assets)
+        cameras(size, clips, frames, assets)
+        extras(size, clips, frames, assets)
 
 
 def families(size: int, clips: int, frames: int, assets: Library) -> None:
@@ -96,6 +108,85 @@ def families(size: int, clips: int, frames: int, assets: Library) -> None:
                 render_clip(scene, assets, frames, size, image=None, simulation=motion)
         drawn, rendered, labels = (clock.spent[part] / clips / frames for part in ("drawn", "all", "labels"))
         print(f"  {name + ', seed to columns':28s} {drawn + rendered:.4f}, labels without image {labels:.4f}")
+
+
+IDEAL = {"distorted": 0.0, "rolling": 0.0, "blurred": 0.0, "defocused": 0.0}
+EFFECTS = {
+    "lens that bends": {"distorted": 1.0},
+    "rolling shutter": {"rolling": 1.0},
+    "motion blur": {"blurred": 1.0},
+    "depth of field": {"defocused": 1.0},
+    "all four": dict.fromkeys(IDEAL, 1.0),
+}
+
+
+def cameras(size: int, clips: int, frames: int, assets: Library) -> None:
+    """What each effect of lens and shutter costs, as a share of the same scenes seen by a pinhole at an instant.
+
+    By default: of all clips that are drawn by default, so with the shares that effects have.
+    """
+    spent: dict[str, list[float]] = {}
+    looks: dict[str, dict[str, Any]] = {
+        "ideal": IDEAL,
+        **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()},
+        "default": {},
+    }
+    for clip in range(2 * clips):
+        for name, changed in looks.items():
+            ranges = dataclasses.replace(SceneRanges(), **changed)
+            scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+            for image in ("ray", None):
+                start = time.process_time()
+                render_clip(scene, assets, frames, size, image=image, simulation=motion)
+                spent.setdefault(f"{name} {image}", []).append(time.process_time() - start)
+    for name in (*EFFECTS, "default"):
+        whole, labels = (sum(spent[f"{name} {k}"]) / sum(spent[f"ideal {k}"]) for k in ("ray", None))
+        print(f"  {name + ', of an ideal camera':36s} {whole:.2f} ×, labels without image {labels:.2f} ×")
+
+
+RIGS: dict[str, tuple[Stereo, bool]] = {
+    "right view": ("passive", False),
+    "right view and dots": ("active", False),
+    "depth sensor": ("none", True),
+}
+
+
+def extras(size: int, clips: int, frames: int, assets: Library) -> None:
+    """What each thing beside the camera costs, and the bounce of light and the mask of shadows of all renders.
+
+    As a share of the same scenes without it, seen by a pinhole at an instant.
+    """
+
+    def unbounced(_: Any, lattice: Any, turn: Any) -> Floats:
+        look = lattice_look[0]
+        return environment.irradiance(look.background, look.lights, lattice.points.normal)
+
+    def untold(_: Any, point: Floats, *__: Any) -> tuple[Mask, Mask]:
+        return np.zeros(len(point), bool), np.zeros(len(point), bool)
+
+    without = {
+        "one bounce of light": (shading, "indirect", unbounced),
+        "mask of shadows": (labelling, "_shadow", untold),
+    }
+    lattice_look: list[Appearance] = []
+    ranges, spent = dataclasses.replace(SceneRanges(), **dict[str, Any](IDEAL)), Clock()
+    for clip in range(2 * clips):
+        scene, motion = find_scene(0, clip, ranges, assets, frames, size)
+        lattice_look[:] = [scene.appearance]
+        kinds: dict[str, Scene] = {"plain": scene}
+        for name, rig in RIGS.items():
+            kinds[name] = dataclasses.replace(scene, rig=draw_rig(scene, ranges, *rig))
+        for image in ("ray", None):
+            for name, kind in kinds.items():
+                with spent.part(f"{name} {image}"):
+                    render_clip(kind, assets, frames, size, image=image, simulation=motion)
+            for name, change in without.items():
+                with mock.patch.object(*change), spent.part(f"{name} {image}"):
+                    render_clip(scene, assets, frames, size, image=image, simulation=motion)
+    for name in (*RIGS, *without):
+        ratios = [spent.spent[f"{name} {k}"] / spent.spent[f"plain {k}"] for k in ("ray", None)]
+        whole, labels = (1 / ratio if name in without else ratio for ratio in ratios)
+        print(f"  {name + ', of the same without':36s} {whole:.2f} ×, labels without image {labels:.2f} ×")
 
 
 def primary_rays(assets: Library, repeats: int = 5) -> float:

@@ -29,9 +29,12 @@ from .pipeline.stages.render import RenderOptions as RenderOptions
 from .pipeline.stages.render import render as render
 from .pipeline.viewer.inspect import inspect as inspect
 from .pipeline.work.runner import Cluster as Cluster
+from .train.bench.features import bench_features as bench_features
+from .train.config import BenchConfig as BenchConfig
 from .train.config import ProbeConfig as ProbeConfig
 from .train.config import TrainConfig as TrainConfig
 from .train.data.frame_dataset import FrameDataset as FrameDataset
 from .train.export import export as export
+from .train.predicting.predict import predict as predict
 from .train.probing.probe import probe as probe
 from .train.run.fit import fit as fit

@@ -13,7 +13,7 @@ from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import Library
 
 COLUMNS = (
-    "image", "depth", "normals", "flow", "flow_visibility", "motion", "edge_type", "instance", "part",
+    "image", "depth", "normals", "flow", "flow_visibility", "motion", "edge_type", "shadow", "instance", "part",
     "semantic", "amodal", "object_coordinates",
 )  # fmt: skip
 TITLE = 18  # pixels

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from freelabels.generators.contract.fields import Array, as_stored, field
 from freelabels.generators.contract.geometry import intrinsics_from_fov
@@ -19,17 +18,30 @@ from freelabels.renderers.draw.values import rounded
 from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.raycast import Floats, Posed, Surfaces, pose, pose_surfaces
-from freelabels.renderers.engines.windows import whole, windows
+from freelabels.renderers.engines.raycast import Floats, Surfaces, pose_surfaces
+from freelabels.renderers.engines.windows import Window, whole, windows
+from freelabels.renderers.instants import instant, part_velocity, still_part
 from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
-from freelabels.renderers.labels.looks import Instant, look
+from freelabels.renderers.labels.looks import Instant, PixelHits, look
+from freelabels.renderers.labels.shadows import trusted_shadow
+from freelabels.renderers.pixels.depth_sensor import measured
+from freelabels.renderers.pixels.exposure import Sharp, circles, exposed, smears
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
+from freelabels.renderers.rigged import projector_of, rig_labels, right_view
 from freelabels.renderers.scene.assets import Library
-from freelabels.renderers.scene.scene import Scene, camera_poses, lens_of, pinhole, scene_to_json
+from freelabels.renderers.scene.rigs import Rig
+from freelabels.renderers.scene.scene import (
+    Scene,
+    camera_poses,
+    camera_velocities,
+    lens_of,
+    pinhole,
+    scene_to_json,
+)
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import sounded
 from freelabels.renderers.simulate.world import World, build_world
@@ -37,13 +49,14 @@ from freelabels.renderers.simulate.world import World, build_world
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
 MOVED = 1e-3  # metres a part of an object travels in a clip for the object to count as moving
-STILL_FACES = 3000  # triangles from which on what never moves is posed once for all frames
 METERED = (48, 36)  # pixels of the picture by which exposure is set
 METERING = 0.85  # of the stops by which that picture is off: dark places stay darker than bright ones
 MIDDLE = 0.2  # the radiance that half of the pixels should exceed
 BRIGHT = (0.88, 1.2)  # share of the pixels that are to be darker than that radiance
 LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]], np.float32)
+SPECKS = 2.0  # times white that things shine at most while they are blurred
 IMAGE_STREAM = 1000  # component number of the sensor's noise in the seeds
+RIGHT, SENSOR = 1, 2  # of the right view's and of the depth sensor's, after the frame's
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def find_scene(
     height, width = _size(size)
     scene, world, motion = _working_scene(seed, clip, ranges, assets, frames)
     times = np.array(sorted({0, frames // 2, frames - 1})) / scene.fps
-    still = _still(world, (0.0, 0.0, 0.0))
+    still = still_part(world, (0.0, 0.0, 0.0))
     instants = [
         pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, (0, 0, 0), still)
         for row in np.rint(times * scene.fps).astype(int) + 1
@@ -145,12 +158,12 @@ def render_clip(
     """Pixels and all labels of `frames` frames of a scene.
 
     size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
-    PyBullet's engines see through a pinhole whatever the lens.
+    PyBullet's engines, rectified pairs and depth sensors see through a pinhole whatever the lens.
     simulation: the scene's motion where it is known already. The same scene, frames and size give the same
     bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
     """
     height, width = _size(size)
-    if image in ("tiny", "egl"):
+    if image in ("tiny", "egl") or scene.rig != Rig():
         scene = dataclasses.replace(scene, camera=pinhole(scene.camera))
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
@@ -161,13 +174,20 @@ def render_clip(
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     columns: dict[str, Array] = {}
     shape = (frames, height, width)
-    still = _still(world, poses[1, :3, 3])
-    instants = [_instant(world, motion, poses, row, still) for row in (0, 1)]
+    still = still_part(world, poses[1, :3, 3])
+    sways = camera_velocities(scene.camera, np.arange(-1, frames + 1) / scene.fps)
+    instants = [instant(world, motion, poses, row, still, scene.camera, sways) for row in (0, 1)]
     for frame in range(frames):
-        instants.append(_instant(world, motion, poses, frame + 2, still))
-        spawn_key = (scene.clip, IMAGE_STREAM, frame)
-        rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=spawn_key))
-        _render_frame(columns, shape, frame, instants, lens, known, rng if image == "ray" else None)
+        instants.append(instant(world, motion, poses, frame + 2, still, scene.camera, sways))
+        noise = _noise(scene, frame) if image == "ray" else None
+        _render_frame(columns, shape, frame, instants, lens, known, noise, scene.rig)
+        if noise is not None and scene.rig.baseline:
+            now, beyond = instants[1], _noise(scene, frame, RIGHT)
+            picture = right_view(scene.rig, now, scene.appearance, lens, (height, width), beyond)
+            _put(columns, "right", shape, frame, slice(None), picture)
+        if scene.rig.sensor is not None:
+            read = columns["sensor_depth"][frame]
+            read[:] = measured(scene.rig.sensor, read, _noise(scene, frame, SENSOR))
         del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
@@ -177,11 +197,16 @@ def render_clip(
                     for frame in range(frames)
                 ]
             )
-    tables = _tables(scene, world, motion, poses, lens, frames)
+    tables = _tables(scene, world, motion, poses, sways, lens, frames)
     columns |= {name: as_stored(name, values) for name, values in tables.items()}
     if frames > 1:
         columns |= sounded(scene, world, motion, frames)
     return RenderedClip(columns, _record(scene, world, assets, motion, frames, (height, width), image))
+
+
+def _noise(scene: Scene, frame: int, *more: int) -> np.random.Generator:
+    key = (scene.clip, IMAGE_STREAM, frame, *more)
+    return np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key))
 
 
 def _render_frame(
@@ -192,6 +217,7 @@ def _render_frame(
     lens: Lens,
     known: Known,
     rng: np.random.Generator | None,
+    rig: Rig,
 ) -> None:
     """Labels of the middle of three instants, and given a generator its image, into one frame of the columns.
 
@@ -201,28 +227,55 @@ def _render_frame(
     size = shape[1:]
     dither = float(rng.random()) if rng is not None else 0.0
     radiance = np.empty((*size, 3), np.float32) if rng is not None else None
+    shown: list[tuple[Array, ...]] = []  # of what is blurred
     for window in windows(size):
         inner = lens.seen_in(window)
         seen = look(now, inner, window.shape)
         made = label_window(before, now, after, seen, inner, window, known)
+        made |= rig_labels(rig, now, seen, inner, window, made)
         rows = slice(window.first, window.last)
         for name, values in made.items():
             kept = values[:, window.kept] if name == "amodal" else values[window.kept]
             _put(columns, name, shape, frame, rows, kept)
         if radiance is not None and known.appearance is not None:
-            light = radiance_window(
-                now.surfaces, known.appearance, inner, now.camera_pose, window, dither, seen.hits
-            )
+            dots = projector_of(rig, now.camera_pose)
+            view = (inner, now.camera_pose, window, dither, seen.hits, now.motion, dots)
+            light = radiance_window(now.surfaces, known.appearance, *view)
             radiance[rows] = light[window.kept]
+            if now.motion is not None and (now.motion.exposure or lens.aperture):
+                shown.append(_shown(seen, now, inner, window))
     if radiance is not None and rng is not None and known.appearance is not None:
+        if now.motion is not None and shown:
+            parts = (np.concatenate(part) for part in zip(*shown, strict=True))
+            # What is far brighter than white would leave specks where few of a pixel's rays meet it.
+            light = np.minimum(radiance, np.float32(SPECKS * 2.0**-known.appearance.sensor.exposure))
+            sharp = Sharp(light.reshape(-1, 3), *parts)
+            radiance = exposed(sharp, now.motion, now.camera_pose, lens, size, dither).reshape(*size, 3)
         picture = develop(radiance, known.appearance.sensor, rng)
         _put(columns, "image", shape, frame, slice(None), picture)
+    trusted = columns["shadow_confidence"][frame]
+    trusted[:] = trusted_shadow(columns["shadow"][frame], trusted)
     for name, table in shares_and_boxes(columns["instance"][frame], columns["amodal"][frame]).items():
         columns.setdefault(name, np.empty((shape[0], *table.shape), table.dtype))[frame] = table
     exact = {name: columns[name][frame] for name in ("flow", "depth", "motion")}
     columns.setdefault("speed", np.empty((shape[0], 2), np.float32))[frame] = exact_speed(
-        exact, K, now.camera_pose, after.camera_pose
+        exact, lens, now.camera_pose, after.camera_pose
     )
+
+
+def _shown(seen: PixelHits, now: Instant, lens: Lens, window: Window) -> tuple[Array, ...]:
+    """Geometry, depth, smear and circle of confusion of a window's pixels, as of `Sharp`."""
+    size, kept = window.shape, window.kept
+    assert now.motion is not None
+    smear = smears(now.motion, seen.point, seen.geometry, seen.hit, now.camera_pose, lens, size)
+    columns = (
+        np.where(seen.hit, seen.geometry, -1).astype(np.int32),
+        seen.depth.astype(np.float32),
+        smear.astype(np.float32),
+        circles(seen.depth, lens).astype(np.float32),
+    )
+    of_rows = (values.reshape(*size, *values.shape[1:])[kept] for values in columns)
+    return tuple(values.reshape(-1, *values.shape[2:]) for values in of_rows)
 
 
 def _put(
@@ -249,7 +302,7 @@ def _drawn(image: ImageBackend | None) -> Drawn:
     return {
         "ray": Drawn(textures=True, shadows=True, background=True),
         None: Drawn(textures=False, shadows=True, background=True),
-    }.get(image, Drawn(textures=False, shadows=False, background=False))
+    }.get(image, Drawn(textures=False, shadows=False, background=False, blur=False))
 
 
 def _size(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -259,22 +312,8 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _instant(world: World, motion: Simulation, camera: Floats, row: int, still: Posed | None) -> Instant:
-    pose = camera[row]
-    surfaces = pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, pose[:3, 3], still)
-    return Instant(surfaces, pose)
-
-
-def _still(world: World, base: ArrayLike) -> Posed | None:
-    """What never moves, posed for all frames; None where that is so little that it isn't worth asking it apart."""
-    count = int((world.body < 0).sum())  # the first geometries
-    if sum(len(mesh.triangles) for mesh in world.meshes[:count]) < STILL_FACES:
-        return None
-    return pose(world.meshes[:count], world.static_pose[:count], world.parts.object[:count], base)
-
-
 def _tables(
-    scene: Scene, world: World, motion: Simulation, camera: Floats, lens: Lens, frames: int
+    scene: Scene, world: World, motion: Simulation, camera: Floats, sways: Floats, lens: Lens, frames: int
 ) -> dict[str, Array]:
     """What belongs to frames and objects rather than to pixels."""
     inner = slice(1, frames + 1)
@@ -282,6 +321,9 @@ def _tables(
     part_pose = np.full((frames, objects, parts, 4, 4), np.nan)
     part_pose[:, world.parts.object, world.parts.part] = motion.geometry_pose[inner]
     part_pose[:, 0, 0] = np.eye(4)  # the static scene, of however many pieces, stays
+    speed = np.full((frames, objects, parts, 6), np.nan, np.float32)
+    speed[:, world.parts.object, world.parts.part] = part_velocity(motion)[inner]
+    speed[:, 0, 0] = 0
     moving = slice(1, len(scene.bodies) + 1)
     object_pose = np.empty((frames, objects, 4, 4))
     object_pose[:, 0] = np.eye(4)
@@ -297,10 +339,14 @@ def _tables(
         "camera_pose": camera[inner],
         "object_pose": object_pose,
         "part_pose": part_pose,
+        "part_velocity": speed,
+        "camera_shutter": np.tile((scene.camera.exposure, scene.camera.readout), (frames, 1)),
+        "camera_velocity": sways[inner],
         "object_contact": motion.contact[inner],
         "frame_index": np.arange(frames),
         "time": np.arange(frames) / scene.fps,
         "domain": np.ones(frames),
+        **({"baseline": np.full(frames, scene.rig.baseline)} if scene.rig.baseline else {}),
     }
 
 

@@ -34,6 +34,7 @@ LAYERS = {
     ],
     "train": [
         "config",
+        "recipes",
         "data",
         "model",
         "tasks.contract",
@@ -52,15 +53,17 @@ LAYERS = {
         "objective.adversaries",
         "objective",
         "run",
+        "predicting",
         "export",
         "probing.layouts",
         "probing.streams",
         "probing.transfer",
         "probing",
+        "bench",
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names
-    "cli": ["shell", "lists", "curating", "commands"],
+    "cli": ["shell", "lists", "curating", "demo", "commands"],
 }
 ROOMS = [
     place for layer, rooms in LAYERS.items() for place in (*(f"{layer}.{room}" for room in rooms), layer)

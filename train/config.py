@@ -77,6 +77,9 @@ class ModelConfig:
     """The trunk that sees clips, torchvision's r3d_18, mc3_18 or r2plus1d_18; built only if a task asks for it."""
     clip_share: float = 1.0
     """Share of its channels; half of them cost a third."""
+    laterals: int = 0
+    """Stages, counted from the deepest, that the shared feature is made of; 0: all. With fewer, heads on maps get
+    nothing from fine stages but by way of deep ones."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class TrainConfig:
     """auto, cpu or cuda."""
     seed: int = 0
     """Of weights, order, views and everything else drawn."""
+    start: str = ""
+    """Folder of a run whose trunk (averaged weights) is begun from; none by default."""
     save_every: int = 200
     """Steps between checkpoints."""
     log_every: int = 10
@@ -168,6 +173,8 @@ class TrainConfig:
     """Steps between pictures and held-out scores; both are also made at the end."""
     evaluate: int = 128
     """Most held-out windows that are scored."""
+    log: tuple[str, ...] = ()
+    """Services that are told of the run too: wandb, mlflow, trackio; extras of this package."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
@@ -209,6 +216,8 @@ class ProbeConfig:
     rotation: str = "train"
     """Row of the rotation pretext: train (as many images as the run has seen, into the output folder), skip, or
     the folder of a run."""
+    random: str = "add"
+    """Row of random weights: add, or skip."""
     beside: tuple[str, ...] = ()
     """Further runs, a row each."""
     supervised: str = ""
@@ -228,3 +237,45 @@ class ProbeConfig:
     """Steps of that, 8 images each."""
     device: str = "auto"
     """auto, cpu or cuda."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """How the rows of the table of features are trained, and how they are probed."""
+
+    rows: tuple[str, ...] = ()
+    """Rows: recipes, or tasks by themselves; default: all recipes that the given data can feed."""
+    seeds: int = 3
+    """How often each row is trained, from other weights on other views."""
+    seed: int = 0
+    """The first seed."""
+    budget: float = 400.0
+    """Megapixels that the trunk sees of each row: 96,000 views of 64 px are 393."""
+    size: int = 64
+    """Side of the views, pixels; twice that where a task cuts views of less than the trunk takes."""
+    batch: int = 64
+    """Samples of a step; fewer where a task looks at several views of each."""
+    backbone: str = "resnet18"
+    """Any timm model with intermediate features."""
+    width: int = 64
+    """Channels of the feature all heads share."""
+    lr: float = 4e-3
+    """Peak learning rate of stored labels."""
+    pretext_lr: float = 2e-3
+    """Peak learning rate of rows without stored labels."""
+    photos: int = 10_000
+    """Most pictures that are learned from."""
+    held_out: float = 0.1
+    """Share of the clips that are kept for the tasks' own scores."""
+    scored: int = 512
+    """Most held-out clips that these are taken on."""
+    cost: tuple[str, ...] = ()
+    """CPU-seconds that making a dataset of labels took, PATH=SECONDS each; they are in the bill of its rows."""
+    precision: str = "auto"
+    """auto, bf16 or fp32."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    probe: ProbeConfig = field(
+        default_factory=lambda: ProbeConfig(seeds=1, draws=1, shots=(1, 10), rotation="skip")
+    )
+    """How the features are probed: the same for all rows."""

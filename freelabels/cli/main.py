@@ -20,6 +20,7 @@ from freelabels.ground.versions import __version__
 COMMANDS = {
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
+    "demo": "See it at work on pictures that need no download: labels, renders, training, the page.",
     "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "compare": "Compare two labellings of a field, frame by frame, with an exit status for CI.",
@@ -36,6 +37,8 @@ COMMANDS = {
     "tasks": "List the tasks that train can learn, and whether data can feed them.",
     "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
+    "bench": "Train recipes alike and score their features side by side.",
+    "predict": "Label photos and videos by a run's network, with confidence.",
     "export": "Write a run's backbone for timm.",
     "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
 }
@@ -43,6 +46,7 @@ COMMANDS = {
 EXAMPLES = {
     "label": "freelabels label photos/ clip.mp4 --out data/real",
     "render": "freelabels render --out data/synthetic --clips 64",
+    "demo": "freelabels demo",
     "sources": "freelabels sources photos/ clip.mp4",
     "inspect": "freelabels inspect data/real --serve",
     "compare": "freelabels compare data/real data/other --field edges",
@@ -59,12 +63,15 @@ EXAMPLES = {
     "tasks": "freelabels tasks data/real data/synthetic",
     "assign": "freelabels assign run data/real",
     "probe": "freelabels probe run --data imagenette",
+    "bench": "freelabels bench features data/real data/synthetic --data imagenette --out table",
+    "predict": "freelabels predict run photos/ --out data/second",
     "export": "freelabels export run --out weights",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }
 # Those that don't lie in the room `commands`.
 ROOMS = {
     "lists": ("sources", "detectors", "fields", "tasks"),
+    "demo": ("demo",),
     "curating": ("copy", "merge", "split", "prune"),
 }
 STANDARD_OUTPUT = 1  # file descriptor
@@ -101,13 +108,20 @@ def command(name: str) -> Callable[..., int]:
     return function
 
 
+def asked(name: str, arguments: Sequence[str]) -> tuple[Callable[..., int], Sequence[str]]:
+    """A subcommand as its command line asks for it, and what is left of that; `prepared` of its module tells."""
+    known = command(name)
+    prepared = getattr(sys.modules[known.__module__], "prepared", None)
+    return prepared(arguments) if prepared else (known, arguments)
+
+
 def _run(arguments: Sequence[str]) -> int:
     name, *rest = arguments or ("",)
     try:
         if name in COMMANDS:
             from freelabels.cli.shell.parsing import called
 
-            return called(command(name), f"freelabels {name}", rest)
+            return called(*asked(name, rest), f"freelabels {name}")
         if name in ("-h", "--help"):
             _help()
         if name != "--version":

@@ -92,6 +92,8 @@ def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
     spec = field(name)
     if name == "camera_K":
         return {name: torch.from_numpy(intrinsics(float(SIZE), SIZE, SIZE)).expand(*shape, -1, -1).clone()}
+    if name == "camera_distortion":
+        return {name: torch.zeros(*shape, spec.sizes[0] or 1)}
     if name in CAMERA:
         pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()
         pose[..., :3, -1] += 0.1 * torch.rand(*shape, 3, generator=g)

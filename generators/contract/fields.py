@@ -35,10 +35,14 @@ def _table(name: str, dtype: str, axes: Mapping[str, int | None], meaning: str, 
     return Field(name, Kind.TABLE, dtype, tuple(axes), tuple(axes.values()), meaning, **extra)
 
 
-EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
 VISIBILITY = ("undefined", "visible", "occluded", "out of view")
-DOMAINS = ("real", "synthetic")
 NAN = float("nan")
+PIXELS: dict[str, Any] = {"unit": "px", "invalid": NAN}
+SIGHT: dict[str, Any] = {"names": VISIBILITY, "invalid": 0}
+MATRIX = {"row": 4, "column": 4}
+WORLD = {"frame": "world (z up, metres)"}
+EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
+DOMAINS = ("real", "synthetic")
 
 # Axis "object" is indexed by instance id; row 0 is the static scene. Rows beyond a clip's objects are empty.
 BUILT_IN = (
@@ -65,6 +69,12 @@ BUILT_IN = (
         "uint8",
         "probability × 255 that the pixel is part of what stands out of the picture, seen by itself",
     ),
+    _map(
+        "shadow",
+        Kind.PROBABILITY,
+        "uint8",
+        "probability × 255 that the strongest light is kept from the surface",
+    ),
     _map("regions", Kind.IDENTITY, "uint16", "superpixel id, its own numbering in every frame"),
     _map(
         "disparity",
@@ -83,6 +93,15 @@ BUILT_IN = (
         invalid=NAN,
     ),
     _map(
+        "sensor_depth",
+        Kind.METRIC,
+        "float32",
+        "z-depth as a depth camera measures it: noisy, its steps coarse, with holes; NaN: no reading",
+        unit="m",
+        frame="camera",
+        invalid=NAN,
+    ),
+    _map(
         "normals",
         Kind.DIRECTION,
         "float16",
@@ -91,39 +110,28 @@ BUILT_IN = (
         frame="camera (x right, y down, z forward)",
         invalid=0,
     ),
-    _map(
-        "flow",
-        Kind.DISPLACEMENT,
-        "float16",
-        "(u, v) displacement to the next frame",
-        "uv",
-        unit="px",
-        invalid=NAN,
-    ),
+    _map("flow", Kind.DISPLACEMENT, "float16", "(u, v) displacement to the next frame", "uv", **PIXELS),
     _map(
         "flow_backward",
         Kind.DISPLACEMENT,
         "float16",
         "(u, v) displacement to the previous frame",
         "uv",
-        unit="px",
-        invalid=NAN,
+        **PIXELS,
     ),
     _map(
         "flow_visibility",
         Kind.CATEGORY,
         "uint8",
         "whether the surface point is seen in the next frame",
-        names=VISIBILITY,
-        invalid=0,
+        **SIGHT,
     ),
     _map(
         "flow_backward_visibility",
         Kind.CATEGORY,
         "uint8",
         "whether the surface point is seen in the previous frame",
-        names=VISIBILITY,
-        invalid=0,
+        **SIGHT,
     ),
     _map("instance", Kind.IDENTITY, "uint16", "object id, stable over a clip; 0: background"),
     _map("part", Kind.IDENTITY, "uint16", "link id within the object, 1 = base; 0: background"),
@@ -147,42 +155,37 @@ BUILT_IN = (
         (None, None, None),
         "full extent of each object, seen or not; bits packed along x, most significant first",
     ),
-    Field("object_visible", Kind.TABLE, "float32", ("object",), (None,), "visible share of the amodal mask"),
-    Field(
+    _table("object_visible", "float32", {"object": None}, "visible share of the amodal mask"),
+    _table(
         "object_box",
-        Kind.TABLE,
         "float32",
-        ("object", "corner"),
-        (None, 4),
+        {"object": None, "corner": 4},
         "visible box (x0, y0, x1, y1), upper ends exclusive; NaN: not seen",
         unit="px",
     ),
-    Field(
-        "object_pose",
-        Kind.TABLE,
-        "float64",
-        ("object", "row", "column"),
-        (None, 4, 4),
-        "object → world; NaN: no such object",
-        frame="world (z up, metres)",
+    _table(
+        "object_pose", "float64", {"object": None, **MATRIX}, "object → world; NaN: no such object", **WORLD
     ),
-    Field(
+    _table(
         "object_velocity",
-        Kind.TABLE,
         "float32",
-        ("object", "velocity"),
-        (None, 6),
+        {"object": None, "velocity": 6},
         "velocity of its centre of mass along x, y, z (m/s) and about them (rad/s); NaN: no such object",
-        frame="world (z up, metres)",
+        **WORLD,
     ),
-    Field(
+    _table(
         "part_pose",
-        Kind.TABLE,
         "float64",
-        ("object", "link", "row", "column"),
-        (None, None, 4, 4),
+        {"object": None, "link": None, **MATRIX},
         "part → world, indexed by part id; NaN: no such part",
-        frame="world (z up, metres)",
+        **WORLD,
+    ),
+    _table(
+        "part_velocity",
+        "float32",
+        {"object": None, "link": None, "velocity": 6},
+        "velocity of its origin along x, y, z (m/s) and of the part about it (rad/s); NaN: no such part",
+        **WORLD,
     ),
     _table("object_contact", "uint8", {"object": None, "other": None}, "1 where two objects touch"),
     _table(
@@ -200,12 +203,27 @@ BUILT_IN = (
         "0 or no such column: none known",
     ),
     _table(
+        "camera_shutter",
+        "float64",
+        {"exposure_readout": 2},
+        "seconds that a row is exposed, and from the upper border's time to the lower's (rolling shutter)",
+        unit="s",
+    ),
+    _table(
+        "camera_velocity",
+        "float64",
+        {"velocity": 6},
+        "velocity of its centre along x, y, z (m/s) and about it (rad/s) while the frame is taken",
+        frame="world",
+    ),
+    _table(
         "camera_pose",
         "float64",
-        {"row": 4, "column": 4},
+        MATRIX,
         "camera → world, OpenCV axes; NaN: unknown",
         frame="world",
     ),
+    Field("baseline", Kind.TABLE, "float64", (), (), "from the camera to that of the right view", unit="m"),
     _map("right", Kind.IMAGE, "uint8", "the rectified right view of a stereo pair, sRGB", "rgb", unit="sRGB"),
     Field(
         "sound",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from freelabels.generators.contract.fields import Array, Kind, field
-from freelabels.generators.contract.pictures import UNKNOWN, Picture, id_colours, picture
+from freelabels.generators.contract.pictures import UNKNOWN, Picture, class_colours, picture
 
 STRIP = (12, 96)  # pixels, height and width
 ROUND = 48  # pixels, side of a wheel or ball
@@ -39,14 +40,14 @@ def legend(name: str, names: Mapping[int, str] | None = None) -> Legend:
         case Kind.PROBABILITY:
             return Legend(picture(name, np.rint(ramp * 255).astype(np.uint8)), "0", "1", none)
         case Kind.CONFIDENCE:
-            return Legend(picture(name, np.rint(ramp * 255).astype(np.uint8)), "0", "1")
+            return Legend(picture(name, np.rint(ramp * 254 + 1).astype(np.uint8)), "0", "1", none)
         case Kind.RELATIVE:
             return Legend(picture(name, ramp), "far", "near", none)
         case Kind.METRIC:
             sky: tuple[Colour, str] = (0, 0, 0), "background"
             return Legend(picture(name, np.exp(3 * (1 - ramp))), "far", "near", (sky, *none))
         case Kind.DIRECTION:
-            return Legend(picture(name, _ball()), "x → red, y ↓ green", "z away: blue", none)
+            return Legend(picture(name, _ball()), "right: red, down: green", "away: blue", none)
         case Kind.COORDINATE:
             return Legend(None, swatches=(((255, 0, 0), "x"), ((0, 255, 0), "y"), ((0, 0, 255), "z"), *none))
         case Kind.DISPLACEMENT:
@@ -54,24 +55,24 @@ def legend(name: str, names: Mapping[int, str] | None = None) -> Legend:
         case Kind.CATEGORY:
             table = names or dict(enumerate(spec.names))
             known = {k: word for k, word in table.items() if k != spec.invalid}
-            return Legend(None, swatches=(*_swatches(known), *(none if spec.invalid is not None else ())))
+            return Legend(
+                None, swatches=(*_swatches(name, known), *(none if spec.invalid is not None else ()))
+            )
         case _:
-            return Legend(None, swatches=_swatches({0: "none", 1: "a colour each"}))
+            return Legend(None, swatches=_swatches(name, {0: "none", 1: "any"}))
 
 
 def confidence_legend() -> Legend:
-    """How the colours of labels fade as they are trusted less."""
+    """The legend of confidences drawn in colours of their own (cividis)."""
     ramp = np.linspace(0, 255, STRIP[1], dtype=np.uint8)[None].repeat(STRIP[0], 0)
-    return Legend(picture("edges", np.full_like(ramp, 255), ramp), "not trusted", "trusted")
+    colours = np.array(cv2.applyColorMap(ramp, cv2.COLORMAP_CIVIDIS)[..., ::-1], np.uint8)
+    return Legend(colours, "0", "1", ((UNKNOWN, "no label"),))
 
 
-def _swatches(table: Mapping[int, str]) -> tuple[tuple[Colour, str], ...]:
-    return tuple((_colour(number), word) for number, word in sorted(table.items()))
-
-
-def _colour(number: int) -> Colour:
-    red, green, blue = id_colours(np.array(number)).tolist()
-    return red, green, blue
+def _swatches(name: str, table: Mapping[int, str]) -> tuple[tuple[Colour, str], ...]:
+    numbers = sorted(table)
+    colours = class_colours(name, np.array(numbers, int)).tolist()
+    return tuple(((r, g, b), table[n]) for n, (r, g, b) in zip(numbers, colours, strict=True))
 
 
 def _disc() -> tuple[Array, Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import cache
 
 import cv2
 import numpy as np
@@ -31,7 +32,11 @@ _WHEEL_AT = np.array([0, 15, 21, 25, 36, 49, 55]) / 55
 _WHEEL = np.array(
     [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0)], float
 )
-_TINTS = {"edges": 4, "motion": 6, "foreground": 3, "saliency": 3}  # numbers in the palette
+_TOLD_APART = 64  # ids whose colours are as far from each other as they can be
+# Of categories, the class that is nearly everywhere: pale, and clear as a layer, so that it floods nothing.
+_ORDINARY = {"flow_visibility": 1, "flow_backward_visibility": 1}
+_PALE = (226, 226, 220)
+_TINTS = {"edges": 4, "motion": 6, "foreground": 3, "saliency": 3, "shadow": 5}  # numbers in the palette
 _SATURATION = 99.0  # percentile at which a colour scale without natural ends saturates
 
 
@@ -73,8 +78,10 @@ def overlay(name: str, values: Array, confidence: Array | None = None) -> Pictur
     if kind_of.kind is Kind.PROBABILITY:
         opacity = np.asarray(values, np.float32) / 255
         colours = np.broadcast_to(np.array(tint(name), np.uint8), colours.shape)
-    elif kind_of.kind is Kind.IDENTITY:
+    elif kind_of.kind is Kind.IDENTITY or kind_of.names[:1] == ("none",):
         opacity = (np.asarray(values) > 0).astype(np.float32)
+    elif name in _ORDINARY:
+        opacity = opacity * (np.asarray(values) != _ORDINARY[name])
     if confidence is not None:
         opacity = opacity * np.asarray(confidence, np.float32) / 255
     return np.dstack([colours, _as_bytes(opacity)])
@@ -90,7 +97,7 @@ def tint(name: str) -> tuple[int, int, int]:
 
 def id_colours(ids: Array) -> Picture:
     """A colour (..., 3) for each integer id: always the same, neighbours far apart, 0 near black."""
-    palette = np.array(_PALETTE, np.uint8)
+    palette = _distinct()
     known, index = np.unique(np.asarray(ids, np.int64), return_inverse=True)
     table = palette[np.minimum(known, len(palette) - 1)]
     late = known >= len(palette)
@@ -103,13 +110,44 @@ def id_colours(ids: Array) -> Picture:
     return np.asarray(table[index.reshape(np.shape(ids))])
 
 
+@cache
+def _distinct() -> Picture:
+    """(ids, 3) the palette, gone on with colours that are each as far from all before and from slate as can be.
+
+    Distances are those of CIELAB, in which equal steps look equal.
+    """
+    levels = np.linspace(30, 250, 12).astype(np.uint8)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    taken = np.array([*_PALETTE, UNKNOWN, _PALE], np.uint8)
+    lab, known = (
+        cv2.cvtColor(rgb[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0] for rgb in (candidates, taken)
+    )
+    least = np.linalg.norm(lab[:, None] - known, axis=-1).min(axis=1)
+    out = [np.array(colour, np.uint8) for colour in _PALETTE]
+    while len(out) < _TOLD_APART:
+        best = int(least.argmax())
+        out.append(candidates[best])
+        least = np.minimum(least, np.linalg.norm(lab - lab[best], axis=-1))
+    return np.stack(out)
+
+
+def class_colours(name: str, numbers: Array) -> Picture:
+    """The colours (..., 3) that `picture` gives to classes of a category."""
+    colours = id_colours(numbers)
+    colours[np.asarray(numbers) == _ORDINARY.get(name, -1)] = _PALE
+    return colours
+
+
 def _coloured(kind_of: Field, frames: Array) -> Picture:
     """Colours (frame, y, x, 3) of values with a frame axis."""
     match kind_of.kind:
         case Kind.IMAGE:
             return np.asarray(frames, np.uint8)
         case Kind.PROBABILITY | Kind.CONFIDENCE:
-            return np.repeat(frames[..., None].astype(np.uint8), 3, axis=-1)
+            grey = np.repeat(frames[..., None].astype(np.uint8), 3, axis=-1)
+            if kind_of.kind is Kind.CONFIDENCE:
+                grey[frames == 0] = UNKNOWN
+            return grey
         case Kind.METRIC:
             return _nearness(kind_of, frames)
         case Kind.RELATIVE:
@@ -120,8 +158,10 @@ def _coloured(kind_of: Field, frames: Array) -> Picture:
             colours = _as_bytes(frames.astype(np.float32))
         case Kind.DISPLACEMENT:
             colours = _wheel(frames.astype(np.float32))
-        case Kind.IDENTITY | Kind.CATEGORY:
+        case Kind.IDENTITY:
             colours = id_colours(frames)
+        case Kind.CATEGORY:
+            colours = class_colours(kind_of.name, frames)
         case _:
             return _layers(frames)
     colours[~kind_of.valid(frames)] = UNKNOWN

@@ -11,6 +11,7 @@ from pathlib import Path
 from freelabels.ground.errors import CorruptShard, UserError
 from freelabels.ground.spelling import nearest
 from freelabels.pipeline.convert import folders
+from freelabels.pipeline.convert.cameras import cameras
 from freelabels.pipeline.convert.coco import coco
 from freelabels.pipeline.convert.frames import Source
 from freelabels.pipeline.convert.tables import huggingface, parquet
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, Format] = {
     "png": Format("a folder a field, a PNG a frame; depth in millimetres, flow as KITTI", folders.png),
     "npy": Format("a folder a field, arrays exactly as stored", folders.npy),
     "exr": Format("a folder a field, real numbers as OpenEXR, the others as PNG", folders.exr),
+    "cameras": Format("frames as cameras record them, pairs and measured depth too, for `label`", cameras),
     "parquet": Format("one table: a row a frame with thumbnail and statistics", parquet),
     "huggingface": Format("a dataset folder for datasets.load_dataset, with a card", huggingface),
 }

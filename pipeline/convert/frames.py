@@ -22,7 +22,10 @@ from freelabels.pipeline.viewer.frame_reader import names_of
 from freelabels.pipeline.viewer.inspect import index_to_look
 from freelabels.pipeline.viewer.places import without_places
 
-ALWAYS = ("frame_index", "time", "domain", "camera_K", "camera_pose")  # tables that say what a frame is
+ALWAYS = (
+    *("frame_index", "time", "domain"),
+    *("camera_K", "camera_distortion", "camera_pose", "baseline"),
+)  # tables that say what a frame is
 
 
 @dataclass(frozen=True)

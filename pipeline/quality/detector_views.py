@@ -14,6 +14,7 @@ from freelabels.generators.contract.fields import Array, Kind, confidence_name
 from freelabels.generators.contract.fields import field as field_named
 from freelabels.pipeline.quality.reliability import Tally
 from freelabels.pipeline.quality.rightness import RIGHT
+from freelabels.renderers.pixels.depth_sensor import sensed
 
 STILLS = 4  # every so many frames of a clip serve as photos, stereo pairs and depth images
 QUANTUM = (
@@ -88,24 +89,5 @@ def _wanted(view: View, judged: frozenset[str]) -> list[Detector]:
 
 
 def sensed_depth(depth: Array, rng: np.random.Generator) -> Array:
-    """Depth (T, H, W) as a structured-light camera measures it: rims displaced, quantised, holes as NaN.
-
-    A pixel's reading comes from a spot a pixel beside it or so (Gaussian), its disparity is rounded, and where
-    the spot's neighbourhood holds a jump of depth it is lost half of the time.
-    """
-    frames, height, width = depth.shape
-    y, x = np.mgrid[:height, :width]
-    out = np.empty(depth.shape, np.float32)
-    for t in range(frames):
-        at_y, at_x = (
-            np.clip(np.rint(axis + rng.normal(0, 0.7, (height, width))).astype(int), 0, most - 1)
-            for axis, most in ((y, height), (x, width))
-        )
-        inverse = (1 / depth[t])[at_y, at_x]
-        rounded = np.rint(inverse / QUANTUM + rng.normal(0, 0.3, inverse.shape)) * QUANTUM
-        padded = np.pad(inverse, 1, mode="edge")  # the frame's border is no rim
-        around = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
-        rim = np.max([np.abs(other - inverse) for other in around], axis=0) > 0.1 * inverse
-        lost = (rounded <= 0) | (rim & (rng.random(inverse.shape) < 0.5))
-        out[t] = np.where(lost, np.nan, 1 / np.where(rounded > 0, rounded, 1))
-    return out
+    """Depth (T, H, W) as a structured-light camera measures it, see `sensed`."""
+    return np.stack([sensed(frame, QUANTUM, rng) for frame in depth])

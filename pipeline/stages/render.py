@@ -37,6 +37,7 @@ from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.renderers.draw.ranges import SceneRanges, identity, ranges_from_toml
+from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
 from freelabels.renderers.render import find_scene, render_clip
@@ -44,7 +45,7 @@ from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 3
+RENDER_VERSION = 4
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 
@@ -55,7 +56,8 @@ class RenderOptions:
 
     size: (height, width). image: "ray", "tiny" or "egl". meshes, photos, environments: the user's own folders.
     split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
-    one.
+    one. stereo: "passive" adds the right view of a pair, "active" a projected pattern of dots besides.
+    sensor: adds depth as a depth camera would measure it.
     """
 
     seed: int = 0
@@ -68,12 +70,16 @@ class RenderOptions:
     split: str = "all"
     scene: Mapping[str, Any] | None = None
     environments: str | None = None
+    stereo: Stereo = "none"
+    sensor: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= MAX_ROWS:
             raise UserError(f"--frames must lie in 1..{MAX_ROWS}, not {self.frames}")
         if self.seed < 0:
             raise UserError(f"--seed can't be negative, not {self.seed}")
+        if self.stereo != "none" and self.image != "ray":
+            raise UserError(f"--stereo {self.stereo} needs --image ray: {self.image} has no right view")
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -94,6 +100,9 @@ class RenderOptions:
             parameters["photos"],
             parameters["environments"],
         )  # places; what they hold is in `assets`
+        for name in ("stereo", "sensor"):  # so they were for all clips before there was a choice
+            if parameters[name] in ("none", False):
+                del parameters[name]
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
 
@@ -300,6 +309,9 @@ def render_shard(work: RenderWork) -> str:
                 scene, simulation = find_scene(
                     options.seed, clip, options.ranges, assets, options.frames, options.size
                 )
+        if options.stereo != "none" or options.sensor:
+            rig = draw_rig(scene, options.ranges, options.stereo, options.sensor)
+            scene = dataclasses.replace(scene, rig=rig)
         image: Any = options.image
         with tally.part("render"):
             rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)

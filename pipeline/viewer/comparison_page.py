@@ -21,6 +21,7 @@ from freelabels.pipeline.quality.compare import Comparison, FrameDifference, Lab
 from freelabels.pipeline.quality.differences import measure_of
 from freelabels.pipeline.viewer.frame_reader import encoded
 from freelabels.pipeline.viewer.places import without_places
+from freelabels.pipeline.viewer.report import legend_json
 
 SIDE = 320  # pixels of the longer side of a picture
 LISTED = 200  # frames in the table
@@ -64,8 +65,8 @@ def write_comparison(
         known, seen = without_places(known), without_places(seen)
     shown = {
         "seen": [row | _pictures(one, found.field) for row, one in zip(seen, found.worst, strict=True)],
-        "legend": _legend(legend(found.field)),
-        "scale": _legend(Legend(heat(ramp, measure.full), "0", f"≥ {_said(measure.full)}{unit}")),
+        "legend": legend_json(legend(found.field)),
+        "scale": legend_json(Legend(heat(ramp, measure.full), "0", f"≥ {_said(measure.full)}{unit}")),
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     here = files("freelabels.pipeline.viewer").joinpath("web")
@@ -135,15 +136,6 @@ def _as_text(colours: Array) -> str:
         to = max(1, round(width * scale)), max(1, round(height * scale))
         colours = np.asarray(cv2.resize(colours, to, interpolation=cv2.INTER_AREA))
     return base64.b64encode(encoded(colours, quality=90)).decode()
-
-
-def _legend(of: Legend) -> dict[str, Any]:
-    return {
-        "picture": None if of.picture is None else _as_text(of.picture),
-        "low": of.low,
-        "high": of.high,
-        "swatches": [("#{:02x}{:02x}{:02x}".format(*colour), word) for colour, word in of.swatches],
-    }
 
 
 def _bars(values: Sequence[float | None], full: float) -> list[tuple[float, float, int]]:

@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from freelabels.generators.contract.fields import DOMAINS, Kind, confidence_name, field, known_field
-from freelabels.generators.contract.pictures import picture
+from freelabels.generators.contract.legends import ROUND, Legend, legend
+from freelabels.generators.contract.pictures import UNKNOWN, picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.viewer.frame_reader import names_of
 from freelabels.pipeline.viewer.inspect import index_to_look
 
 TILE, GAP, HEADER = 160, 4, 18
-INK, FAINT, PAPER = (230, 230, 230), (130, 130, 138), (24, 24, 28)
+KEY_LINE, SWATCHES = 13, 10  # pixels a line of the legend takes; classes named in it
+KEY_HEIGHT = ROUND + 2 * KEY_LINE + GAP
+INK, FAINT, PAPER = (230, 230, 230), (150, 150, 158), (24, 24, 28)
 
 
 def draw_contact_sheet(
@@ -31,9 +35,9 @@ def draw_contact_sheet(
 ) -> Path:
     """Write a PNG with every label beside its frame, for `frames` frames spread over the kinds of sources.
 
-    Colours fade to slate where the label is not trusted; where a source has no such label, words say so. fields:
-    what to show, () for all that are there. Raises UserError if there is nothing to show or the file can't be
-    written.
+    Colours fade to slate where the label is not trusted; where a source has no such label, slate and words say so.
+    What colours mean stands below each column. fields: what to show, () for all that are there. Raises UserError
+    if there is nothing to show or the file can't be written.
     """
     target = Path(target)
     dataset = Dataset(path)
@@ -47,7 +51,7 @@ def draw_contact_sheet(
     height, width = _tile_size(chosen[0][0])
     sheet = Image.new(
         "RGB",
-        (GAP + len(columns) * (width + GAP), HEADER + len(chosen) * (height + HEADER + GAP)),
+        (GAP + len(columns) * (width + GAP), HEADER + len(chosen) * (height + HEADER + GAP) + KEY_HEIGHT),
         PAPER,
     )
     draw = ImageDraw.Draw(sheet)
@@ -62,13 +66,15 @@ def draw_contact_sheet(
                 tile = Image.fromarray(_tile(shard, name, row)).resize((width, height), Image.Resampling.BOX)
                 sheet.paste(tile, (GAP + k * (width + GAP), top))
             else:
-                kind = next(c for c in shard.clips if c["rows"][0] <= row < c["rows"][1])["kind"]
-                draw.text(
-                    (2 * GAP + k * (width + GAP), top + height // 2 - 14),
-                    f"none is made\nof a {kind}",
-                    FAINT,
-                    font,
-                )
+                left = GAP + k * (width + GAP)
+                draw.rectangle((left, top, left + width - 1, top + height - 1), UNKNOWN)
+                kind = _clip_of(shard, row)["kind"]
+                draw.text((left + GAP, top + height // 2 - 14), f"none is made\nof a {kind}", INK, font)
+    for k, name in enumerate(columns):
+        _draw_legend(
+            sheet, (GAP + k * (width + GAP), sheet.height - KEY_HEIGHT), width, _legend_of(chosen, name)
+        )
+    for shard, _ in chosen:
         shard.close()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +128,40 @@ def _tile(shard: Shard, name: str, row: int) -> NDArray[np.uint8]:
         shard.read(trust, row) if field(name).kind is not Kind.IMAGE and trust in shard.fields else None
     )
     return np.ascontiguousarray(picture(name, values, confidence))
+
+
+def _legend_of(chosen: Sequence[tuple[Shard, int]], name: str) -> Legend:
+    """The legend of a column; the classes of a category are those that some shown frame holds."""
+    names: dict[int, str] = {}
+    if field(name).kind is Kind.CATEGORY:
+        for shard, row in chosen:
+            if name in shard.fields:
+                there = np.unique(shard.read(name, row)).tolist()
+                known = names_of(shard, name, _clip_of(shard, row))
+                names |= {number: known[number] for number in there if number in known}
+    return legend(name, names)
+
+
+def _draw_legend(sheet: Image.Image, at: tuple[int, int], width: int, key: Legend) -> None:
+    """What the colours of a column mean, below it."""
+    draw, font, (left, top) = ImageDraw.Draw(sheet), ImageFont.load_default(10), at
+    if key.picture is not None:
+        sheet.paste(Image.fromarray(key.picture), (left, top))
+        round_ = key.picture.shape[0] == ROUND
+        if round_:
+            draw.text((left + ROUND + GAP, top), f"{key.low}\n{key.high}".replace(", ", "\n"), FAINT, font)
+        else:
+            below = top + key.picture.shape[0]
+            draw.text((left, below), key.low, FAINT, font)
+            draw.text(
+                (left + key.picture.shape[1] - draw.textlength(key.high, font), below), key.high, FAINT, font
+            )
+        top += key.picture.shape[0] + (0 if round_ else KEY_LINE)
+    columns = 1 if key.picture is not None else 2
+    for k, (colour, word) in enumerate(key.swatches[: SWATCHES if columns > 1 else 2]):
+        x, y = left + (k % columns) * (width // 2), top + 2 + (k // columns) * KEY_LINE
+        draw.rectangle((x, y, x + 8, y + 8), colour)
+        draw.text((x + 12, y - 2), word[: width // (6 * columns) - 2], FAINT, font)
 
 
 def _clip_of(shard: Shard, row: int) -> Mapping[str, Any]:

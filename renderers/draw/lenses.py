@@ -34,3 +34,17 @@ def with_lens(camera: Camera, rng: np.random.Generator, ranges: SceneRanges) -> 
             _number(bent * shares[1] / square**3),
         ),
     )
+
+
+def with_shutter(camera: Camera, rng: np.random.Generator, ranges: SceneRanges, fps: int) -> Camera:
+    """The camera with a shutter that is open for a while, row after row or all at once, and a lens that is."""
+    readout, exposure = rng.uniform(*ranges.readout), rng.uniform(*ranges.exposure) / fps
+    aperture, focus = rng.uniform(*ranges.aperture), rng.uniform(*ranges.focus) * camera.distance
+    rolls, blurs, opens = rng.random(3) < (ranges.rolling, ranges.blurred, ranges.defocused)
+    return dataclasses.replace(
+        camera,
+        readout=_number(readout) if rolls else 0.0,
+        exposure=_number(exposure) if blurs else 0.0,
+        aperture=_number(aperture) if opens else 0.0,
+        focus=_number(focus) if opens else 1.0,
+    )

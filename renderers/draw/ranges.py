@@ -187,6 +187,26 @@ class SceneRanges:
     off_centre: Interval = field(
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
+    # Shutter
+    rolling: float = field(default=0.2, metadata=NEW)  # of clips, whose rows are taken one after the other
+    readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower
+    blurred: float = field(default=0.35, metadata=NEW)  # of clips, by what moves while the shutter is open
+    exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
+    defocused: float = field(default=0.2, metadata=NEW)  # of clips, by a lens that is open
+    aperture: Interval = field(default=(0.004, 0.03), metadata=NEW)  # diameter of that lens
+    focus: Interval = field(default=(0.7, 1.4), metadata=NEW)  # share of the way to what the camera looks at
+    # What a camera carries besides, where it is asked for
+    baseline: Interval = field(
+        default=(0.025, 0.08), metadata=NEW
+    )  # share of the distance to what it looks at
+    dot_pitch: Interval = field(default=(0.012, 0.024), metadata=NEW)  # between projected dots, as a tangent
+    dot_power: Interval = field(default=(1.0, 6.0), metadata=NEW)  # irradiance at the distance looked at
+    sensor_baseline: Interval = field(default=(0.03, 0.08), metadata=NEW)  # from a depth sensor's projector
+    sensor_quantum: Interval = field(
+        default=(0.0015, 0.004), metadata=NEW
+    )  # its step of 1 / depth, 1 / metres
+    sensor_near: Interval = field(default=(0.2, 0.5), metadata=NEW)  # nearer it reads nothing
+    sensor_far: Interval = field(default=(4.0, 10.0), metadata=NEW)  # farther it reads nothing
     # Views worth having: measured on a coarse grid of rays in three frames
     seen_objects: int = 3  # at least so many objects in view
     object_share: Interval = (0.08, 0.8)  # of the pixels
@@ -218,12 +238,18 @@ class SceneRanges:
             raise ValueError(f"fov: {self.fov} should lie between 1 and 150 degrees")
         if not -89 <= self.elevation[0] <= self.elevation[1] <= 89:
             raise ValueError(f"elevation: {self.elevation} should lie between -89 and 89 degrees")
-        for name in ("bolted_share", "distorted"):
+        for name in ("bolted_share", "distorted", "rolling", "blurred", "defocused"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is no share; give a number from 0 to 1")
         for name, most in (("distortion", 0.15), ("tangential", 0.01), ("off_centre", 0.1)):
             if max(map(abs, getattr(self, name))) > most:
                 raise ValueError(f"{name}: {getattr(self, name)} should lie between -{most} and {most}")
+        if not 0 <= self.exposure[0] <= self.exposure[1] <= 1:
+            raise ValueError(f"exposure: {self.exposure} should lie between 0 and 1")
+        if self.aperture[0] < 0 or self.aperture[1] > 0.5 or self.focus[0] < 0.1:
+            raise ValueError("aperture should lie between 0 and 0.5 metres, focus from 0.1 on")
+        if not 0 <= self.readout[0] <= self.readout[1] <= 1 / max(self.fps):
+            raise ValueError(f"readout: {self.readout} should lie between 0 and the time of a frame")
         if self.room_sides[0] < 2 or self.room_height[0] < 2:
             raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:

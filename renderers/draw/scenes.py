@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.families import FAMILIES
-from freelabels.renderers.draw.lenses import with_lens
+from freelabels.renderers.draw.lenses import with_lens, with_shutter
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
+from freelabels.renderers.scene.rigs import DepthSensor, Dots, Rig
 from freelabels.renderers.scene.scene import Body, Physics, Scene
 from freelabels.renderers.simulate.world import substances
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance
@@ -23,9 +25,10 @@ _number = partial(rounded, digits=9)
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),
-    *("family", "furniture", "details", "lens"),
+    *("family", "furniture", "details", "lens", "shutter", "rig"),
 )
 PLACED = ("placement", "clutter")  # drawn anew where physics failed
+Stereo = Literal["none", "passive", "active"]
 SKIN_SHARE = 0.8  # of things that bring a texture map along: how many keep it
 
 
@@ -58,6 +61,7 @@ def draw_scene(
     layout = family.lay(draws, ranges, assets, left_out)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
     camera = with_lens(camera, stream("lens"), ranges)
+    camera = with_shutter(camera, stream("shutter"), ranges, fps)
     things = (*layout.clutter, *layout.bodies)
     made_of = substances(layout.structure, layout.clutter, layout.bodies, assets)
     appearance = draw_appearance(
@@ -79,6 +83,31 @@ def draw_scene(
         redraws={**redraws, "overlap": layout.overlaps},
         left_out=left_out,
     )
+
+
+def draw_rig(scene: Scene, ranges: SceneRanges, stereo: Stereo, sensor: bool = False) -> Rig:
+    """What the camera of a drawn scene carries besides; its baseline goes with the distance it looks at."""
+    key = (scene.clip, COMPONENTS.index("rig"))
+    rng = np.random.default_rng(np.random.SeedSequence(scene.seed, spawn_key=key))
+    for_pair, for_dots, for_sensor = rng.spawn(3)
+    away = scene.camera.distance
+    eye = _draw_sensor(for_sensor, ranges) if sensor else None
+    if stereo == "none":
+        return Rig(sensor=eye)
+    baseline = _number(away * np.exp(for_pair.uniform(*np.log(ranges.baseline))))
+    if stereo == "passive":
+        return Rig(baseline, sensor=eye)
+    pitch = _number(for_dots.uniform(*ranges.dot_pitch))
+    power = _number(away * away * np.exp(for_dots.uniform(*np.log(ranges.dot_power))))
+    return Rig(baseline, Dots(pitch, power, int(for_dots.integers(2**31))), eye)
+
+
+def _draw_sensor(rng: np.random.Generator, ranges: SceneRanges) -> DepthSensor:
+    baseline, quantum, near, far = (
+        _number(np.exp(rng.uniform(*np.log(interval))))
+        for interval in (ranges.sensor_baseline, ranges.sensor_quantum, ranges.sensor_near, ranges.sensor_far)
+    )
+    return DepthSensor(baseline, quantum, (near, far))
 
 
 def _with_skins(

@@ -116,6 +116,21 @@ def inertial_offset(body: int, number: int) -> NDArray[np.float64]:
     return matrix(info[3], info[4])
 
 
+def link_velocities(body: int, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Velocities (1 + joints, 6) of the links' centres of mass, the base first, and these centres (…, 3)."""
+    linear, angular = pybullet.getBaseVelocity(body, physicsClientId=number)
+    place, _ = pybullet.getBasePositionAndOrientation(body, physicsClientId=number)
+    velocity, centre = [(*linear, *angular)], [place]
+    joints = pybullet.getNumJoints(body, physicsClientId=number)
+    if joints:
+        for state in pybullet.getLinkStates(
+            body, range(joints), computeLinkVelocity=True, physicsClientId=number
+        ):
+            velocity.append((*state[6], *state[7]))
+            centre.append(state[0])
+    return np.array(velocity, np.float64), np.array(centre, np.float64)
+
+
 def link_poses(body: int, number: int, offset: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """(1 + joints, 4, 4) link frame → world, the base first; `offset` as of `inertial_offset`."""
     if offset is None:

@@ -22,13 +22,16 @@ class Lens:
     """Intrinsics and distortion of a picture or of a window of its rows.
 
     K: (3, 3) pixels. distortion: k1, k2, p1, p2, k3. top: row of the picture that the window begins with. rows:
-    of the whole picture, 0: as many as are asked for.
+    of the whole picture, 0: as many as are asked for. aperture: metres, its diameter, 0: a pinhole. focus: metres,
+    z-depth of what is sharp.
     """
 
     K: Floats
     distortion: tuple[float, ...] = PINHOLE
     top: int = 0
     rows: int = 0
+    aperture: float = 0.0
+    focus: float = 1.0
 
     @staticmethod
     def of(K: Floats | Lens) -> Lens:

@@ -309,11 +309,14 @@ def occluded(
     return hit
 
 
-def covers(surfaces: Surfaces, thing: int, directions: ArrayLike) -> NDArray[np.bool_]:
-    """Whether rays from the surfaces' origin along `directions` (N, 3) meet object `thing`, seen or not."""
+def covers(
+    surfaces: Surfaces, thing: int, directions: ArrayLike, origins: ArrayLike | None = None
+) -> NDArray[np.bool_]:
+    """Whether rays along `directions` (N, 3) meet object `thing`, seen or not; they leave the surfaces' origin."""
+    origins = surfaces.origin if origins is None else origins
     hit = np.zeros(len(np.asarray(directions)), bool)
     for posed in surfaces.posed:
         if thing in posed.alone:
-            rays = _rays(posed, surfaces.origin, directions)
+            rays = _rays(posed, origins, directions)
             hit |= posed.alone[thing].test_occlusions(rays, nthreads=1).numpy()
     return hit

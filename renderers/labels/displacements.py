@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import VISIBILITY
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.drift import INFINITY, NEAREST
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import occluded_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
@@ -21,7 +23,6 @@ from freelabels.renderers.surfaces.surface_points import dot
 MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
 STILL = 0.1  # pixels that are too few to see, whatever the direction
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
-INFINITY = 1e4  # metres: farther than anything in a scene
 FAR = 6e4  # pixels: a displacement beyond float16
 VISIBLE, OCCLUDED, OUT_OF_VIEW = (VISIBILITY.index(v) for v in ("visible", "occluded", "out of view"))
 
@@ -68,9 +69,15 @@ def flow_to(
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
     start = pixel_centres(*window.shape).reshape(-1, 2)
-    in_front = there[:, 2] > 1e-6
+    in_front = there[:, 2] > NEAREST
     z = np.where(in_front, there[:, 2], 1.0)
     x, y = lens.land(there[:, 0] / z, there[:, 1] / z)
+    rolling = None
+    if other.motion is not None and other.rolls:
+        world = times(there, other.camera_pose[:3, :3].T)
+        world[seen.hit] += other.camera_pose[:3, 3]
+        rolling = other.motion.lands(world, seen.geometry, seen.hit, other.camera_pose, lens, window.size[0])
+        x, y, in_front = rolling.x, rolling.y, rolling.in_front
     flow = np.empty((len(point), 2))
     flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
     known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
@@ -78,10 +85,15 @@ def flow_to(
     height, width = window.size
     within = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
     inside = np.flatnonzero(within)
-    turn = other.camera_pose[:3, :3].astype(np.float32)
-    towards = times(there.astype(np.float32).take(inside, 0), turn.T)
-    towards[~seen.hit[inside]] *= INFINITY
-    hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
+    if rolling is not None and other.motion is not None:
+        origins, seconds = rolling.origin.take(inside, 0), rolling.seconds[inside]
+        towards = (rolling.point.take(inside, 0) - origins).astype(np.float32)
+        hidden = occluded_moving(other.motion, origins, towards, seconds, 0.0, 1 - SAME_POINT)
+    else:
+        turn = other.camera_pose[:3, :3].astype(np.float32)
+        towards = times(there.astype(np.float32).take(inside, 0), turn.T)
+        towards[~seen.hit[inside]] *= INFINITY
+        hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
     visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
     return half(flow), visibility, known

@@ -9,6 +9,7 @@ from scipy.ndimage import find_objects
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import covers_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
 from freelabels.renderers.labels.looks import Instant, PixelHits
 
@@ -23,9 +24,15 @@ def amodal_masks(
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
     for thing in range(objects):
-        region = _region(thing, now, lens, size) if thing else np.ones(size, bool)
+        rolling = now.motion is not None and seen.rolled is not None
+        region = _region(thing, now, lens, size) if thing and not rolling else np.ones(size, bool)
         index = np.flatnonzero(region.ravel() & ~masks[thing])
-        masks[thing, index] = covers(now.surfaces, thing, seen.towards.take(index, 0))
+        towards = seen.towards.take(index, 0)
+        if now.motion is not None and seen.rolled is not None:
+            origin, seconds = seen.rolled.origin.take(index, 0), seen.rolled.seconds[index]
+            masks[thing, index] = covers_moving(now.motion, now.surfaces, thing, origin, towards, seconds)
+        else:
+            masks[thing, index] = covers(now.surfaces, thing, towards)
     return masks
 
 

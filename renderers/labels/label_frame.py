@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import Motion
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
@@ -19,11 +21,13 @@ from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_typ
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
-from freelabels.renderers.pixels import environment
+from freelabels.renderers.labels.shadows import shown, strongest, trusted_shadow
+from freelabels.renderers.pixels import environment, exposure
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
+BLURRED = 4.0  # pixels of blur in which an edge is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
@@ -47,11 +51,12 @@ PATTERNED = frozenset(
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a picture shows beside surfaces: patterns on them, shadows, something behind them."""
+    """What a picture shows beside surfaces: patterns on them, shadows, something behind them, blur."""
 
     textures: bool = True
     shadows: bool = True
     background: bool = True
+    blur: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def label_frame(
     static scene.
     """
     labels = label_window(before, now, after, seen, lens, whole(size), known)
+    labels["shadow_confidence"] = trusted_shadow(labels["shadow"], labels["shadow_confidence"])
     return labels | shares_and_boxes(labels["instance"], labels["amodal"])
 
 
@@ -104,14 +110,18 @@ def label_window(
     lens, size = Lens.of(lens), window.shape
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
-    point = np.where(hit, seen.depth, 1.0)[:, None] * seen.ray
+    point = seen.point
     instance = np.where(hit, parts.object[geometry], 0)
     part = np.where(hit, parts.part[geometry], 0)
     flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
+    if seen.rolled is not None:
+        normal = turned_by(seen.rolled.to_row, normal)
     moving, sure = own_motion(seen, point, now, (before, after), lens)
-    kind = edge_types(_seen(seen, point, now, known, lens, size), lens.focal)
+    told = _seen(seen, point, now, known, lens, size)
+    kind = edge_types(told, lens.focal)
+    shadow, shadow_known = _shadow(seen, point, now, known, told)
     amodal = amodal_masks(seen, now, instance, lens, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
@@ -129,6 +139,7 @@ def label_window(
         "object_coordinates": _canonical(seen, point, now, instance, known),
         "edge_type": kind.ravel(),
         "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8).ravel(),
+        "shadow": np.where(shadow, 255, 0).astype(np.uint8),
     }
     known_where = {
         "depth": hit,
@@ -137,14 +148,28 @@ def label_window(
         "flow_backward": known_backward,
         "object_coordinates": instance > 0,
         "motion": sure,
+        "shadow": shadow_known,
         **_known_behind(seen, now, known),
     }
+    if now.motion is not None and known.drawn.blur:
+        plain_to_see = ~_blurred(seen, now, now.motion, lens, size)
+        for name in ("edges", "edge_type"):
+            known_where[name] = np.asarray(known_where.get(name, True)) & plain_to_see
     for name in list(labels):
         certain = np.where(known_where.get(name, True), 255, 0).astype(np.uint8)
         labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
     return labels
+
+
+def _blurred(
+    seen: PixelHits, now: Instant, motion: Motion, lens: Lens, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """(N,) where the open shutter or lens spreads things too far for edges to be seen."""
+    smear = exposure.smears(motion, seen.point, seen.geometry, seen.hit, now.camera_pose, lens, size)
+    extent = exposure.extents(smear, exposure.circles(seen.depth, lens))
+    return np.asarray(exposure.reaches(extent, size, BLURRED).reshape(-1) > 0)
 
 
 def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:
@@ -210,8 +235,11 @@ def _seen(
     surfaces, hit = now.surfaces, seen.hit
     inverse = 1.0 / seen.depth
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image of a pinhole.
-    offset = np.where(hit, dot(seen.normal, point), 1.0)
-    slope = _along(seen.normal[:, :2] / offset[:, None], lens.steps(size))
+    if seen.rolled is None:
+        normal, offset = seen.normal, dot(seen.normal, point)
+    else:
+        normal, offset = turned_by(seen.rolled.to_row, seen.normal), dot(seen.normal, point - seen.rolled.eye)
+    slope = _along(normal[:, :2] / np.where(hit, offset, 1.0)[:, None], lens.steps(size))
     appearance = known.appearance
     lit, facing = _lit(
         seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()
@@ -279,6 +307,33 @@ def _albedo(
     return bare, filtered
 
 
+def _shadow(
+    seen: PixelHits, point: Floats, now: Instant, known: Known, told: Seen
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where (N,) the strongest light is kept from a surface turned to it, and where the picture shows whether."""
+    nowhere = np.zeros(len(point), bool)
+    look = known.appearance
+    if look is None or not known.drawn.shadows:
+        return nowhere, nowhere
+    lights, main = _with_borders(look.lights), strongest(look.lights)
+    if main is None or main not in lights:
+        return nowhere, nowhere
+    column = lights.index(main)
+    blocked = (told.facing & ~told.lit)[..., column].ravel()
+    albedo = None if told.albedo is None else told.albedo.reshape(-1, 3)
+    return blocked, shown(seen, point, now, look, main, albedo)
+
+
+def _with_borders(lights: Sequence[Light]) -> list[Light]:
+    """Those of the lights that are neither too large nor too faint to cast a shadow with a border."""
+    total = sum(sum(light.irradiance) for light in lights)
+    return [
+        light
+        for light in lights
+        if light.size <= SMALL_LIGHT * _reach(light) and sum(light.irradiance) >= FAINT_LIGHT * total
+    ]
+
+
 def _lit(
     seen: PixelHits, point: Floats, now: Instant, lights: Sequence[Light]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -286,12 +341,7 @@ def _lit(
 
     Lights too large or too faint to cast a shadow with a border are left out.
     """
-    total = sum(sum(light.irradiance) for light in lights)
-    told = [
-        light
-        for light in lights
-        if light.size <= SMALL_LIGHT * _reach(light) and sum(light.irradiance) >= FAINT_LIGHT * total
-    ]
+    told = _with_borders(lights)
     lit = np.zeros((len(point), len(told)), bool)
     facing = np.zeros((len(point), len(told)), bool)
     # Camera axes and float32 throughout: only the rays themselves are turned into the world.

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import product, times
+from freelabels.renderers.engines.drift import rotations, turned_by
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.moving import Motion, cast_moving
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast
 from freelabels.renderers.surfaces.surface_points import dot
 
@@ -17,11 +19,18 @@ from freelabels.renderers.surfaces.surface_points import dot
 class Instant:
     """The world and the camera at one instant; the surfaces' origin is the camera's centre.
 
-    camera_pose: (4, 4) camera → world, OpenCV axes.
+    camera_pose: (4, 4) camera → world, OpenCV axes. motion: what moves while the picture
+    is taken.
     """
 
     surfaces: Surfaces
     camera_pose: Floats
+    motion: Motion | None = None
+
+    @property
+    def rolls(self) -> bool:
+        """Whether rows are taken one after the other."""
+        return self.motion is not None and self.motion.readout > 0
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class PixelHits:
 
     ray: (N, 3) with z = 1; towards: the same in world axes, float32. hits: what was hit along those. face: (N,)
     row of the face tables, 0 where nothing is hit. depth: (N,) z, +inf where nothing is hit. normal: (N, 3)
-    facing the camera, 0 where nothing is hit.
+    facing the camera, 0 where nothing is hit. rolled: of a rolling shutter; all of the above but
+    `towards` and depth is then brought to the instant, with what was hit.
     """
 
     ray: Floats
@@ -39,6 +49,13 @@ class PixelHits:
     face: NDArray[np.int64]
     depth: Floats
     normal: Floats
+    rolled: Rolled | None = None
+
+    @property
+    def point(self) -> Floats:
+        """(N, 3) what is seen, in the camera's axes at the instant; of what is nothing, the way to it."""
+        point: Floats = np.where(self.hit, self.depth, 1.0)[:, None] * self.ray
+        return point if self.rolled is None else point + np.where(self.hit[:, None], self.rolled.eye, 0.0)
 
     @property
     def geometry(self) -> Ints:
@@ -51,6 +68,21 @@ class PixelHits:
         return np.asarray(self.geometry != NOTHING)
 
 
+@dataclass(frozen=True)
+class Rolled:
+    """When and from where rays of a rolling shutter leave.
+
+    seconds: (N,) after the instant. eye: (N, 3) where each leaves from, and to_row: (N, 3, 3) what turns vectors
+    into the axes of its row's camera, both in the camera's axes at the instant and relative to what was hit.
+    origin: (N, 3) where it leaves from, world.
+    """
+
+    seconds: Floats
+    eye: Floats
+    to_row: Floats
+    origin: Floats
+
+
 def look(now: Instant, lens: Lens | Floats, size: tuple[int, int]) -> PixelHits:
     """Cast a ray through every pixel centre of a lens, or of a pinhole's K, and solve for the point in float64.
 
@@ -58,16 +90,49 @@ def look(now: Instant, lens: Lens | Floats, size: tuple[int, int]) -> PixelHits:
     """
     surfaces, rotation = now.surfaces, now.camera_pose[:3, :3]
     lens = Lens.of(lens)
+    if now.motion is not None and now.rolls:
+        return _look_rolling(now, now.motion, lens, size)
     ray = lens.rays(size)
     towards = lens.world_rays(rotation, size)
     hits = cast(surfaces, surfaces.origin, towards)
+    face, depth, normal = _met(surfaces, rotation, hits, ray, 0.0)
+    return PixelHits(ray, towards, hits, face, depth, normal)
+
+
+def _met(
+    surfaces: Surfaces, rotation: Floats, hits: Hits, ray: Floats, eye: Floats | float
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Faces, depths and normals as of `PixelHits`, of rays from `eye`, in the camera's axes."""
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
     normal = times(surfaces.face_normal, rotation)[face]  # camera axes
     slant = dot(normal, ray)
+    start = dot(normal, eye) if isinstance(eye, np.ndarray) else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = surfaces.face_offset[face] / slant
+        depth = (surfaces.face_offset[face] - start) / slant
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
-    return PixelHits(ray, towards, hits, face, np.where(hit, depth, np.inf), normal)
+    return face, np.where(hit, depth, np.inf), normal
+
+
+def _look_rolling(now: Instant, motion: Motion, lens: Lens, size: tuple[int, int]) -> PixelHits:
+    """What each row's rays hit at its own time, brought to the instant with what they hit."""
+    surfaces, rotation, width = now.surfaces, now.camera_pose[:3, :3], size[1]
+    after = motion.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
+    cameras = motion.cameras(now.camera_pose, after)  # (H, 4, 4)
+    seconds = np.repeat(after, width)
+    row_turn, origin = (
+        np.repeat(cameras[:, :3, :3], width, axis=0),
+        np.repeat(cameras[:, :3, 3], width, axis=0),
+    )
+    ahead = turned_by(row_turn, lens.rays(size))
+    towards = ahead.astype(np.float32)
+    hits = cast_moving(motion, origin, towards, seconds)
+    start, way = motion.back(hits.geometry, seconds, origin, ahead)
+    eye, ray = times(start - surfaces.origin, rotation), times(way, rotation)
+    face, depth, normal = _met(surfaces, rotation, hits, ray, eye)
+    # Instant's camera → world → moved with what was hit → row's camera.
+    moved = rotations(motion.spin_of(hits.geometry), seconds)
+    to_row = product(np.swapaxes(row_turn, 1, 2), moved, rotation)
+    return PixelHits(ray, towards, hits, face, depth, normal, Rolled(seconds, eye, to_row, origin))

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.lens import lens_project, lens_rays
+from freelabels.renderers.engines.drift import Drift, turned_by
+from freelabels.renderers.engines.lens import PINHOLE, Lens
 
 NEEDS = ("depth", "instance", "part", "camera_K", "camera_pose", "part_pose", "flow", "flow_backward")
-USES = ("camera_distortion",)  # where it is there
+SHUTTER = ("camera_shutter", "camera_velocity", "part_velocity")
+USES = ("camera_distortion", *SHUTTER)  # where they are there
 LIMIT = 0.05  # pixels that the 99th percentile of all residuals may reach
 
 
@@ -64,17 +67,61 @@ def _residual(stored: Mapping[str, Array], one: int, other: int, flow: str) -> N
     point = ray * np.where(seen, depth, 1.0)[..., None]
     instance, part = stored["instance"][one].astype(int), stored["part"][one].astype(int)
     motion = _part_motion(stored["part_pose"], one, other)
+    if set(SHUTTER) <= set(stored) and (stored["camera_shutter"][[one, other], 1] > 0).any():
+        end, valid = _end_rolling(stored, one, other, point, seen, motion)
+        return _past_rounding(end, measured, valid, stored[flow][one])
     to_world, from_world = stored["camera_pose"][one], invert_pose(stored["camera_pose"][other])
     table = (from_world @ motion @ to_world).reshape(-1, 4, 4)
     chosen = table[instance * stored["part_pose"].shape[2] + part]
     there = np.einsum("hwij,hwj->hwi", chosen[..., :3, :3], point) + chosen[..., :3, 3]
     turned = point @ (from_world @ to_world)[:3, :3].T  # what lies at infinity only turns
     there = np.where(seen[..., None], there, turned)
-    valid = np.isfinite(measured).all(axis=-1) & (there[..., 2] > 0)
-    end = lens_project(there[valid], K[other], bent[other])
-    apart = np.abs(end - pixel_centres(*size)[valid] - measured[valid])
-    rounded = np.abs(np.spacing(stored[flow][one][valid])).astype(np.float64) / 2
+    end = lens_project(there, K[other], bent[other])
+    return _past_rounding(end, measured, there[..., 2] > 0, stored[flow][one])
+
+
+def _past_rounding(
+    end: NDArray[np.float64], measured: NDArray[np.float64], known: NDArray[np.bool_], stored: Array
+) -> NDArray[np.float64]:
+    """Distances (M,) of displacements (H, W, 2) from those that lead to the places `end`, where known."""
+    valid = np.isfinite(measured).all(axis=-1) & known
+    apart = np.abs((end - pixel_centres(*known.shape))[valid] - measured[valid])
+    rounded = np.abs(np.spacing(stored[valid])).astype(np.float64) / 2
     return np.asarray(np.hypot(*np.maximum(apart - rounded, 0).T))
+
+
+def _end_rolling(
+    stored: Mapping[str, Array],
+    one: int,
+    other: int,
+    point: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+    motion: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Where the other frame's rows see points (H, W, 3), each in the axes of its row's camera; whether they do."""
+    size, near, pose = seen.shape, seen.reshape(-1), stored["camera_pose"]
+    here, there = _drift(stored, one), _drift(stored, other)
+    links = stored["part_pose"].shape[2]
+    geometry = (stored["instance"][one].astype(int) * links + stored["part"][one]).reshape(-1)
+    after = here.when(np.arange(size[0]) + 0.5, size[0])
+    cameras = np.repeat(here.cameras(pose[one], after), size[1], axis=0)
+    world = turned_by(cameras[:, :3, :3], point.reshape(-1, 3))
+    world[near] += cameras[near, :3, 3]
+    world, _ = here.back(np.where(near, geometry, -1), np.repeat(after, size[1]), world, world)
+    step = motion.reshape(-1, 4, 4)[geometry[near]]
+    world[near] = turned_by(step[:, :3, :3], world[near]) + step[:, :3, 3]
+    bent = tuple(map(float, stored["camera_distortion"][other])) if "camera_distortion" in stored else PINHOLE
+    lens = Lens(stored["camera_K"][other], bent)
+    found = there.lands(world, geometry, near, pose[other], lens, size[0])
+    return np.stack([found.x, found.y], axis=-1).reshape(*size, 2), found.in_front.reshape(size)
+
+
+def _drift(stored: Mapping[str, Array], frame: int) -> Drift:
+    """What moves while a frame is taken; geometries are numbered by object and part."""
+    exposure, readout = stored["camera_shutter"][frame]
+    velocity = np.nan_to_num(stored["part_velocity"][frame].astype(np.float64)).reshape(-1, 6)
+    place = np.nan_to_num(stored["part_pose"][frame][..., :3, 3]).reshape(-1, 3)
+    return Drift(float(readout), float(exposure), stored["camera_velocity"][frame], velocity, place)
 
 
 def _part_motion(pose: Array, one: int, other: int) -> NDArray[np.float64]:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import times
+from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens, turned
+from freelabels.renderers.engines.moving import Motion, cast_moving
 from freelabels.renderers.engines.raycast import GRAZING, Hits, Surfaces, cast, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels.projector import Projector
 from freelabels.renderers.pixels.sensor import develop
 from freelabels.renderers.pixels.shading import DOWN, shade
 from freelabels.renderers.surfaces.appearance import Appearance
@@ -67,15 +70,18 @@ def radiance_window(
     window: Window,
     dither: float,
     centres: Hits | None = None,
+    motion: Motion | None = None,
+    projector: Projector | None = None,
 ) -> Floats:
     """Linear sRGB radiance float32 (H, W, 3) of a window; its margins lack what lies beyond them.
 
-    lens: or K, of the window. dither: in [0, 1), sets the noise of shadows and of indirect light. A pixel
+    lens: or K, of the window. motion: by which rows are taken one after the other, if they are. dither: in [0, 1),
+    sets the noise of shadows and of indirect light. A pixel
     among others of one smooth surface is shaded once, its texture and shadows filtered; wherever a neighbour
-    shows something else, four samples a pixel are.
+    shows something else, four samples a pixel are. projector: throws dots, if given.
     """
     lens, size = Lens.of(lens), window.shape
-    view = _View.of(lens, camera_pose, size)
+    view = _View.of(lens, camera_pose, size, motion)
     centre = _seen(surfaces, view, np.arange(size[0] * size[1]), (0, 0), centres)
     unsure = np.flatnonzero(_borders(centre, view, size))
     samples = [_seen(surfaces, view, unsure, offset) for offset in SAMPLES]
@@ -88,7 +94,7 @@ def radiance_window(
     parts += [_points(surfaces, view, sample, np.flatnonzero(~same & sample.met)) for sample in samples]
     # The pattern of dither goes on from window to window.
     turn = (dither + window.top * DOWN) % 1
-    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn)
+    colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn, projector)
 
     spread = 1 / lens.focal
     out = np.zeros((size[0] * size[1], 3), np.float32)
@@ -105,21 +111,40 @@ def radiance_window(
 
 
 @dataclass(frozen=True)
+class _Roll:
+    """What moves, and where (N, 3) and how many seconds after the instant (N,) each pixel's ray leaves."""
+
+    motion: Motion
+    origin: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class _View:
     """The camera's rays.
 
     centre: (3,) world. middle: (N, 3) world directions of z-depth 1 through all pixel centres. right, down:
-    (N, 3) or (1, 3), where they are the same for all, steps from one pixel's direction to the next.
+    (N, 3) or (1, 3), where they are the same for all, steps from one pixel's direction to the next. roll: of a
+    rolling shutter.
     """
 
     centre: NDArray[np.float64]
     middle: Floats
     right: Floats
     down: Floats
+    roll: _Roll | None = None
 
     @staticmethod
-    def of(lens: Lens, pose: NDArray[np.float64], size: tuple[int, int]) -> _View:
+    def of(
+        lens: Lens, pose: NDArray[np.float64], size: tuple[int, int], motion: Motion | None = None
+    ) -> _View:
         right, down = turned(lens.steps(size), pose[:3, :3])
+        if motion is not None and motion.readout:
+            after = motion.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
+            cameras = np.repeat(motion.cameras(pose, after), size[1], axis=0)
+            middle = turned_by(cameras[:, :3, :3], lens.rays(size)).astype(np.float32)
+            roll = _Roll(motion, cameras[:, :3, 3], np.repeat(after, size[1]))
+            return _View(pose[:3, 3], middle, right, down, roll)
         return _View(pose[:3, 3], lens.world_rays(pose[:3, :3], size), right, down)
 
     @property
@@ -158,10 +183,23 @@ def _seen(
     if offset != (0, 0):
         right, down = view.steps(pixels)
         towards += np.float32(offset[0]) * right + np.float32(offset[1]) * down
+    if view.roll is not None:
+        return _seen_rolling(view, view.roll, pixels, towards, hits)
     hits = cast(surfaces, view.centre, towards) if hits is None else hits
     met = hits.geometry >= 0
     depth = np.where(met, hits.t, np.float32(0))
     sight = towards * depth[:, None]
+    return _Seen(pixels, towards, met, depth, hits.geometry, hits.primitive, hits.uv, hits.normal, sight)
+
+
+def _seen_rolling(view: _View, roll: _Roll, pixels: Ints, towards: Floats, hits: Hits | None) -> _Seen:
+    """What is met is lit and shaded where it stands at the instant, as seen from the camera's place then."""
+    origin, seconds = roll.origin.take(pixels, 0), roll.seconds[pixels]
+    hits = cast_moving(roll.motion, origin, towards, seconds) if hits is None else hits
+    met = hits.geometry >= 0
+    depth = np.where(met, hits.t, np.float32(0))
+    start, way = roll.motion.back(hits.geometry, seconds, origin, towards.astype(np.float64))
+    sight = ((start - view.centre) + way * depth[:, None]).astype(np.float32)
     return _Seen(pixels, towards, met, depth, hits.geometry, hits.primitive, hits.uv, hits.normal, sight)
 
 

@@ -11,6 +11,7 @@ from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
+from freelabels.renderers.pixels.projector import Projector
 from freelabels.renderers.surfaces import pictures, textures
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import Lattice, SurfacePoints, by_geometry, dot, largest
@@ -33,11 +34,12 @@ def shade(
     whole: int,
     size: tuple[int, int],
     dither: float,
+    projector: Projector | None = None,
 ) -> Floats:
     """Linear sRGB radiance (N, 3) from points to the camera.
 
     The first `whole` points stand for whole pixels, the others for one sample each. size: (height, width). dither:
-    in [0, 1), sets the noise of shadows and of indirect light.
+    in [0, 1), sets the noise of shadows and of indirect light. projector: throws dots, which light nothing else.
     """
     materials = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
     base = albedo(
@@ -68,6 +70,8 @@ def shade(
             given * lit[:, None] * (base * np.float32(1 / np.pi) * (1 - fresnel) + fresnel * lobe[:, None])
         )
 
+    if projector is not None:
+        total += projector.irradiance(surfaces, points)[:, None] * base * np.float32(1 / np.pi)
     scene = _Bounce(surfaces, appearance)
     around = indirect(scene, lattice, turn)
     grazing = 1 - np.clip(dot(points.normal, points.viewer), 0, 1)
@@ -112,6 +116,18 @@ def albedo(
             material, local, times(normal.take(chosen, 0), turn), footprint, extent
         )
     return made
+
+
+def mean_colours(surfaces: Surfaces, appearance: Appearance) -> Floats:
+    """The mean linear albedo (G, 3) of each geometry."""
+    looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
+    mean = [
+        pictures.mean_photo(skin.picture)
+        if look.texture == SKIN and skin is not None
+        else textures.mean_albedo(look)
+        for look, skin in zip(looks, surfaces.skins, strict=True)
+    ]
+    return np.array(mean, np.float32)
 
 
 def _skinned(skin: Skin, maps: Floats, local: Floats, steps: Floats) -> Floats:
@@ -199,14 +215,7 @@ class _Bounce:
 
     def __init__(self, surfaces: Surfaces, appearance: Appearance) -> None:
         self.surfaces, self.appearance = surfaces, appearance
-        looks = [appearance.materials[k] for k in surfaces.part_of_geometry.material]
-        mean = [
-            pictures.mean_photo(skin.picture)
-            if look.texture == SKIN and skin is not None
-            else textures.mean_albedo(look)
-            for look, skin in zip(looks, surfaces.skins, strict=True)
-        ]
-        self.albedo = np.array(mean, np.float32)
+        self.albedo = mean_colours(surfaces, appearance)
 
     def along(self, start: Floats, towards: Floats, disc: Floats) -> tuple[NDArray[np.bool_], Floats]:
         """Whether each ray meets a surface, and the radiance (M, 3) of those surfaces."""

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from freelabels.generators.contract.geometry import intrinsics_from_fov
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.scene.rigs import Rig
 from freelabels.renderers.surfaces.appearance import Appearance, Substance
 
 Vector = tuple[float, float, float]
@@ -25,6 +26,7 @@ Structure = Literal[
     "floor", "wall", "ceiling", "ground", "road", "pavement", "building", "roof", "window", "door"
 ]
 PROBLEMS = 5  # of a stored scene that are said at a time
+BRIEF = 1e-4  # seconds over which a velocity is taken
 SCENE_VERSION = 3  # raised whenever the same scene would give another clip
 
 
@@ -101,7 +103,9 @@ class Camera:
     (orbit) or m/s along `direction` (dolly). wobble (hand-held): six rows of (amplitude, hertz, phase), three
     of position in metres, three of yaw, pitch and roll in radians. off_centre: of the principal point from the
     picture's middle, to the right and down, as a share of its longer side. distortion: k1, k2, p1, p2, k3 as of
-    `freelabels.generators.contract.lens`.
+    `freelabels.generators.contract.lens`. exposure: seconds that a row is exposed. readout: seconds from the upper
+    border to the lower, 0: all rows at once. aperture: metres, the lens's diameter, 0: all is sharp. focus:
+    metres, z-depth of what is sharp.
     """
 
     fov: float
@@ -116,6 +120,10 @@ class Camera:
     wobble: tuple[Vector, ...] = ()
     off_centre: tuple[float, float] = (0.0, 0.0)
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    exposure: float = 0.0
+    readout: float = 0.0
+    aperture: float = 0.0
+    focus: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ class Scene:
     seed, clip: what it was drawn from; family: the sort of place. fps: frames per second, a divisor of 240.
     structure: the place itself, the ground first. clutter: things that never move. redraws: how often placements
     overlapped ("overlap"), physics failed ("physics") and a view was not worth having ("view") before this one.
-    left_out: assets that could not be used, and why.
+    left_out: assets that could not be used, and why. rig: what looks at it beside the camera.
     """
 
     seed: int
@@ -140,6 +148,7 @@ class Scene:
     family: str = "table"
     redraws: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    rig: Rig = field(default_factory=Rig)
     version: int = SCENE_VERSION
 
 
@@ -187,13 +196,16 @@ def lens_of(camera: Camera, size: tuple[int, int]) -> Lens:
     """The lens of pictures of `size` (height, width)."""
     K = intrinsics_from_fov(camera.fov, size[1], size[0])
     K[:2, 2] += np.multiply(camera.off_centre, max(size))
-    return Lens(K, camera.distortion)
+    return Lens(K, camera.distortion, aperture=camera.aperture, focus=camera.focus)
 
 
 def pinhole(camera: Camera) -> Camera:
     """The camera with an ideal lens."""
     plain = Camera(camera.fov, camera.target, camera.distance, camera.azimuth, camera.elevation, camera.roll)
-    ideal = {name: getattr(plain, name) for name in ("off_centre", "distortion")}
+    ideal = {
+        name: getattr(plain, name)
+        for name in ("off_centre", "distortion", "exposure", "readout", "aperture", "focus")
+    }
     return dataclasses.replace(camera, **ideal)
 
 
@@ -221,6 +233,18 @@ def camera_poses(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:
     poses[:, :3, :3] = product(rotation, _turn(wobble[:, 3], wobble[:, 4], camera.roll + wobble[:, 5]))
     poses[:, :3, 3] = position + wobble[:, :3]
     return poses
+
+
+def camera_velocities(camera: Camera, times: ArrayLike) -> NDArray[np.float64]:
+    """(T, 6) of the camera at `times` (T,): m/s of its centre and rad/s about it, world."""
+    t = np.atleast_1d(np.asarray(times, np.float64))
+    before, after = camera_poses(camera, t - BRIEF), camera_poses(camera, t + BRIEF)
+    turn = product(after[:, :3, :3], np.swapaxes(before[:, :3, :3], 1, 2))
+    skew = (turn - np.swapaxes(turn, 1, 2)) / 2
+    out = np.empty((len(t), 6))
+    out[:, :3] = after[:, :3, 3] - before[:, :3, 3]
+    out[:, 3], out[:, 4], out[:, 5] = skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]
+    return out / (2 * BRIEF)
 
 
 def _turn(

@@ -19,6 +19,7 @@ STEPS = 240  # a second
 TOUCH = 1e-3  # metres: closer things are in contact
 SUNK = 0.02  # metres two things may sink into one another before the placement counts as impossible
 REACH = 70.0  # metres from the world's axis beyond which a body has escaped
+SLOW = 2e-3  # m/s of any part of a body below which it counts as standing while a picture is taken
 SPEED = 40.0  # m/s no body reaches by falling or being thrown indoors: the solver has failed
 
 
@@ -29,7 +30,8 @@ class Simulation:
     geometry_pose: (T + 2, G, 4, 4) part → world. body_pose: (T + 2, N, 4, 4) base frame → world. velocity:
     (T + 2, N, 6) m/s and rad/s of the base's centre of mass, world. contact: (T + 2, M + 1, M + 1) bool by
     instance id, clutter included; 0 is the static scene. problems: what makes the run useless, by the index of
-    the body to blame. impacts: what struck what, in order.
+    the body to blame. impacts: what struck what, in order. geometry_velocity: (T + 2, G, 6) float32, m/s of the
+    parts' origins and rad/s, world; 0 of what all but stands still.
     """
 
     geometry_pose: NDArray[np.float64]
@@ -38,6 +40,7 @@ class Simulation:
     contact: NDArray[np.bool_]
     problems: Mapping[int, str]
     impacts: tuple[Impact, ...] = ()
+    geometry_velocity: NDArray[np.float32] | None = None
 
 
 Watch = Callable[[int, Sequence[int], int], None]
@@ -201,6 +204,7 @@ class _Recorder:
         self.resting = self._touching(clutter, ground)
         self.listener = Listener(self.object_of, {b: _mass(b, engine) for b in bodies}, engine)
         self.geometry: list[NDArray[np.float64]] = []
+        self.geometry_velocity: list[NDArray[np.float32]] = []
         self.base: list[NDArray[np.float64]] = []
         self.velocity: list[NDArray[np.float64]] = []
         self.contact: list[NDArray[np.bool_]] = []
@@ -229,12 +233,14 @@ class _Recorder:
 
     def record(self) -> None:
         poses = np.array(self.world.static_pose)
+        moving = np.zeros((len(poses), 6), np.float32)
         base = np.empty((len(self.bodies), 4, 4))
         velocity = np.empty((len(self.bodies), 6))
         for index, (number, offset) in enumerate(zip(self.bodies, self.offsets, strict=True)):
             links = bullet.link_poses(number, self.engine, offset)
             mine = self.world.body == index
             poses[mine] = links[self.world.link[mine] + 1]
+            moving[mine] = self._part_velocity(number, poses[mine], self.world.link[mine] + 1, index)
             base[index] = links[0]
             linear, angular = pybullet.getBaseVelocity(number, physicsClientId=self.engine)
             velocity[index] = (*linear, *angular)
@@ -246,9 +252,21 @@ class _Recorder:
                 one, other = self.object_of[point[1]], self.object_of[point[2]]
                 contact[one, other] = contact[other, one] = one != other
         self.geometry.append(poses)
+        self.geometry_velocity.append(moving)
         self.base.append(base)
         self.velocity.append(velocity)
         self.contact.append(contact)
+
+    def _part_velocity(
+        self, number: int, poses: NDArray[np.float64], link: NDArray[np.int32], index: int
+    ) -> NDArray[np.float32]:
+        """(n, 6) of links' origins, and 0 of a body that nowhere moves as fast as `SLOW`."""
+        velocity, centre = bullet.link_velocities(number, self.engine)
+        spin = velocity[link, 3:]
+        origin = velocity[link, :3] + np.cross(spin, poses[:, :3, 3] - centre[link])
+        found = np.concatenate([origin, spin], axis=1).astype(np.float32)
+        fastest = np.abs(origin).max() + np.abs(spin).max() * self.scene.bodies[index].size
+        return found if fastest > SLOW else np.zeros_like(found)
 
     def finished(self, problems: dict[int, str]) -> Simulation:
         base, velocity = np.array(self.base), np.array(self.velocity)
@@ -261,4 +279,12 @@ class _Recorder:
             elif np.abs(place).max() > REACH or speed.max() > SPEED:
                 problems[index] = "flew off"
         impacts = tuple(self.listener.impacts)
-        return Simulation(np.array(self.geometry), base, velocity, np.array(self.contact), problems, impacts)
+        return Simulation(
+            np.array(self.geometry),
+            base,
+            velocity,
+            np.array(self.contact),
+            problems,
+            impacts,
+            np.array(self.geometry_velocity),
+        )

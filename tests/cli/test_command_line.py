@@ -15,6 +15,7 @@ import pytest
 import freelabels
 from freelabels.cli.main import COMMANDS, EXAMPLES, command, main
 from freelabels.cli.shell.parsing import options
+from freelabels.train.recipes import RECIPES
 from tests.preloaded import Programs
 from tests.sources import write_photos
 
@@ -48,7 +49,7 @@ def test_examples_are_lines_that_the_commands_take(name: str, monkeypatch: pytes
         called.append(told)
         return 0
 
-    monkeypatch.setattr("freelabels.cli.main.command", lambda _: only_told)
+    monkeypatch.setattr("freelabels.cli.main.asked", lambda name, rest: (only_told, rest))
     [program, *line] = EXAMPLES[name].split()
     assert (program, line[0], status(*line)) == ("freelabels", name, 0)
     assert called
@@ -61,7 +62,22 @@ def test_help_of_a_command_lists_its_options(name: str, capsys: pytest.CaptureFi
     assert f"usage: freelabels {name}" in said
     about = (command(name).__doc__ or "").splitlines()[0]
     assert about in said
+    if "--help-all" in said:  # groups are named, and listed on request
+        assert {option.partition(".")[0] for option in options(command(name))} <= set(
+            re.findall(r"--[\w-]+", said)
+        )
+        assert status(name, "--help-all") == 0
+        said = plain(capsys.readouterr().out)
     assert all(option in said for option in options(command(name)))
+
+
+def test_the_first_screen_of_train_names_groups_and_recipes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("train", "--help") == 0
+    first = plain(capsys.readouterr().out)
+    assert "--loader.batch" not in first and "--loader.*" in first
+    assert status("train", "--help-all") == 0
+    whole = plain(capsys.readouterr().out)
+    assert all(f"{name}: {recipe.about}" in whole for name, recipe in RECIPES.items())
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +105,11 @@ MISTAKES = {
     "train a --out o --lodaer.batch 3": "there is no option --lodaer.batch (did you mean '--loader.batch'?)",
     "train a --out o --backbone resnet18": "there is no option --backbone (did you mean '--model.backbone'?)",
     "train a --out o --loader.augment.flip no": "--loader.augment.flip takes FLOAT, not 'no'",
+    "train a --out o --recipe vidoe": "--recipe vidoe: did you mean 'video'",
+    "train a --out o --recipe video --config b.toml": "begin from --recipe or from --config, not from both",
+    "train --out o --resume --recipe video": "--resume goes on with the run's own options",
+    "train a --out o --config nowhere.toml": "nowhere.toml is not the configuration of a run",
+    "train --out o": "name the datasets to train on, or a run's file with --config",
     "probe run": "missing: --data",
 }
 

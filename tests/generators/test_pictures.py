@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from freelabels.generators.contract.fields import EDGE_TYPES, Kind, field, fields
-from freelabels.generators.contract.pictures import UNKNOWN, id_colours, picture
+from freelabels.generators.contract.legends import legend
+from freelabels.generators.contract.pictures import UNKNOWN, id_colours, overlay, picture
 
 
 def sample(name: str, frames: int = 2, height: int = 6, width: int = 8) -> np.ndarray:
@@ -120,3 +121,43 @@ def test_what_is_no_map_is_refused_in_a_sentence() -> None:
         picture("flow", np.zeros((4, 4), np.float16))
     with pytest.raises(KeyError, match="no field called 'flaw'"):
         picture("flaw", np.zeros((4, 4)))
+
+
+def test_what_has_no_label_is_slate_whatever_the_field() -> None:
+    """Also where confidence is drawn itself, and never the colour of an id."""
+    assert tuple(picture("edges_confidence", np.array([[0, 1]], np.uint8))[0, 0]) == UNKNOWN
+    colours = id_colours(np.arange(64)).astype(int)
+    apart = np.linalg.norm(colours[:, None] - colours, axis=-1) + 999 * np.eye(64)
+    assert apart.min() > 30
+    assert np.linalg.norm(colours - UNKNOWN, axis=-1).min() > 30
+
+
+def test_classes_that_are_everywhere_flood_nothing() -> None:
+    """Seen is the ordinary case and no edge is none: pale or dark as a picture, clear as a layer."""
+    seen = np.array([[0, 1, 2]], np.uint8)
+    assert (
+        tuple(picture("flow_visibility", seen)[0, 0]) == UNKNOWN
+        and picture("flow_visibility", seen)[0, 1].min() > 200
+    )
+    assert overlay("flow_visibility", seen)[0, :, 3].tolist() == [0, 0, 255]
+    assert overlay("edge_type", seen)[0, :, 3].tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("name", [n for n, f in fields().items() if f.is_map])
+def test_legends_say_what_colours_mean(name: str) -> None:
+    told = legend(name)
+    words = [word for _, word in told.swatches]
+    spec = field(name)
+    if spec.is_label and (spec.invalid is not None or spec.kind is Kind.PROBABILITY):
+        assert words[-1] == "no label" and told.swatches[-1][0] == UNKNOWN
+    if spec.names:
+        assert set(words) - {"no label"} == set(spec.names) - ({"undefined"} if spec.invalid == 0 else set())
+    assert (told.picture is None) == (told.low == "")
+
+
+def test_legends_have_the_colours_of_the_pictures() -> None:
+    wheel = legend("flow").picture
+    right = picture("flow", np.array([[[9, 0], [9, 0]]], np.float16))[0, 0]
+    assert wheel is not None and np.abs(wheel[len(wheel) // 2, -2].astype(int) - right).max() < 40
+    known = {word: colour for colour, word in legend("edge_type").swatches}
+    assert known["crease"] == tuple(picture("edge_type", np.array([[2]], np.uint8))[0, 0])

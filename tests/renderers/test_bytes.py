@@ -21,7 +21,8 @@ from freelabels.renderers.scene.scene import scene_to_json
 
 cv2.setNumThreads(1)
 groups = dict(primitive=1, random=1, household=2, articulated=1, made=1)
-ranges = SceneRanges(objects=(5, 5), groups=groups, attempts=2)
+effects = dict(distorted=0.7, rolling=0.6, blurred=0.7, defocused=0.6)
+ranges = SceneRanges(objects=(5, 5), groups=groups, attempts=2, **effects)
 assets, found = library(), {}
 for clip, family in enumerate(("table", "table", "room", "room", "street")):
     of = dataclasses.replace(ranges, families={family: 1})

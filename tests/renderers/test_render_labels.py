@@ -23,6 +23,7 @@ from freelabels.generators.contract.geometry import (
 )
 from freelabels.renderers import render
 from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
 from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.half import half
@@ -81,6 +82,7 @@ def labels(
     background: Background = SKY,
     drawn: Drawn = ALL,
     parts: list[tuple[int, int]] | None = None,
+    lens: Lens | None = None,
 ) -> dict[str, NDArray]:
     """Labels of the middle of three instants; the first `static` meshes are the static scene."""
     of = parts or [(max(i - static + 1, 0), int(i >= static)) for i in range(len(meshes))]
@@ -96,7 +98,7 @@ def labels(
     materials = (Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0),) * len(meshes)
     appearance = Appearance(materials, lights, background)
     known = Known(int(objects.max()) + 1, canonical, appearance, drawn)
-    made = label_frame(*instants, look(instants[1], K, SIZE), K, SIZE, known)
+    made = label_frame(*instants, look(instants[1], lens or Lens(K), SIZE), lens or Lens(K), SIZE, known)
     for name, values in made.items():
         field(name).check(values[None])
     return made
@@ -307,13 +309,17 @@ def test_motion_is_the_objects_not_the_cameras() -> None:
     assert (made["motion_confidence"] == 255).all()
     # Speed without the camera is that of the boxes before a camera that stays; with it, of all that is seen.
     stays = labels([FLOOR, box(), box()], [[np.eye(4), b, rests] for b in boxes], cameras[1:2] * 3)
-    told = exact_speed(made, K, *cameras[1:])
+    told = exact_speed(made, Lens(K), *cameras[1:])
     alone = np.median(np.linalg.norm(stays["flow"][stays["instance"] == 1].astype(np.float64), axis=-1))
     assert told[0] == pytest.approx(np.nanmedian(np.linalg.norm(made["flow"].astype(np.float64), axis=-1)))
     assert told[1] == pytest.approx(alone, abs=0.01) and alone > 1
-    np.testing.assert_allclose(exact_speed(stays, K, cameras[1], cameras[1]), (0, alone), atol=0.01)
+    np.testing.assert_allclose(exact_speed(stays, Lens(K), cameras[1], cameras[1]), (0, alone), atol=0.01)
     nothing = labels([FLOOR, box(), box()], [[np.eye(4), boxes[1], rests]] * 3, cameras)
-    assert exact_speed(nothing, K, *cameras[1:])[1] == 0
+    assert exact_speed(nothing, Lens(K), *cameras[1:])[1] == 0
+    bent = Lens(K, (-0.2, 0.05, 0.001, -0.001, 0.0))
+    nothing = labels([FLOOR, box()], [[np.eye(4), boxes[1]]] * 3, cameras, lens=bent)
+    nothing["motion"][:] = 255  # so that the camera's part is taken from all there is
+    assert exact_speed(nothing, bent, *cameras[1:])[1] < 0.05 < exact_speed(nothing, Lens(K), *cameras[1:])[1]
 
 
 def test_motion_is_told_in_pixels_and_not_told_where_it_is_too_small_to_see() -> None:

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.renders
 
 GRAVITY = 9.81
 FLOOR = Block("floor", (60.0, 60.0, 0.0), (0.0, 0.0, 0.0))
-WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion", "normals")
+WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion", "normals", "shadow")
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
 SKY = Background("sky", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

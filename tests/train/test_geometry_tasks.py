@@ -114,6 +114,8 @@ def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_a
     ):  # a pinhole's flow can't rebuild what a lens bends
         lens = {**batch, "camera_distortion": torch.full((1, 3, 5), bend)}
         assert asked(task, lens).weight.tolist() == [weight]
+    rolling = {**batch, "camera_shutter": torch.full((1, 3, 2), 0.02)}
+    assert asked(task, rolling).weight.tolist() == [0]
 
 
 def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from freelabels.generators.contract.pictures import UNKNOWN
 from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.run.evaluate import draw
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.tasks import tasks
@@ -149,3 +151,13 @@ def test_where_an_object_is_cut_off_there_is_no_contour() -> None:
     known[:2, :5] = 1
     known[2, [0, 2, 4]] = 1
     assert torch.equal(told[0], known)
+
+
+def test_pictures_of_training_are_slate_where_there_is_no_label() -> None:
+    """Also of probabilities, which have no value for it: black would say that there is no edge."""
+    made, data = learner(["edges"]), batch()
+    data["edges_weight"][..., : SIZE // 2, :] = 0
+    sheet = draw(made, data, torch.device("cpu"))[-WINDOWS * SIZE :]
+    label = sheet.reshape(WINDOWS, SIZE, 3, SIZE, 3)[:, :, 1]
+    slate = (label == UNKNOWN).all(-1)
+    assert slate[:, : SIZE // 2].all() and slate[:, SIZE // 2 :].mean() < 0.6

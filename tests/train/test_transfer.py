@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -14,13 +15,17 @@ from torch import Tensor, nn
 from freelabels.ground.errors import UserError
 from freelabels.train.config import ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.model.network import Backbone
-from freelabels.train.probing.dense_probe import DenseImages
+from freelabels.train.probing import dense_probe as dense
+from freelabels.train.probing.dense_probe import DenseImages, drawn_images
 from freelabels.train.probing.features import Pooled
-from freelabels.train.probing.layouts.sets import Classified
+from freelabels.train.probing.labelled_images import read_drawings, read_folder, read_images
+from freelabels.train.probing.layouts.bsds import Drawn
+from freelabels.train.probing.layouts.sets import Classified, Segmented
 from freelabels.train.probing.low_shot import by_share
-from freelabels.train.probing.networks import random_network
+from freelabels.train.probing.networks import Network, random_network
 from freelabels.train.probing.splits import Split, block_split
 from freelabels.train.probing.transfer import detector, tuning
+from freelabels.train.probing.transfer.boundaries import count
 from freelabels.train.probing.transfer.box_scores import Boxes, Found, by_area, by_points, mirrored, precision
 from freelabels.train.probing.transfer.few_labels import nested
 from freelabels.train.probing.transfer.letterbox import letterboxed
@@ -174,6 +179,12 @@ def test_each_pass_shows_every_image_once() -> None:
     assert (rows.sort(1).values == torch.arange(7)).all() and not torch.equal(rows[0], rows[1])
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"tuned can't be written .*; name another --out"):
+        once(tmp_path / "file" / "tuned", {}, lambda state: pytest.fail("it trained"))
+
+
 def test_what_was_found_is_not_trained_for_again(tmp_path: Path) -> None:
     calls = []
 
@@ -305,11 +316,99 @@ def test_a_segmentation_network_learns() -> None:
     assert told[:, :, :2].mean() < 0.5
 
 
+def test_parts_of_images_beside_maps_are_the_official_split(tmp_path: Path) -> None:
+    """Validation is fitted to where there is a test part, else tested on."""
+    for part in ("train", "val", "test"):
+        for folder in ("images", "labels"):
+            (tmp_path / part / folder).mkdir(parents=True)
+            for k in range(4):
+                Image.new("L", (16, 16)).save(tmp_path / part / folder / f"{part}{k}.png")
+    (both,) = read_folder(str(tmp_path))
+    assert isinstance(both, Segmented) and both.test is not None
+    assert {file.parts[-3] for file, test in zip(both.files, both.test, strict=True) if test} == {"test"}
+    assert len(both.files) == 12 and both.layout == "images/ with labels/ (train/ and val/ / test/)"
+    assert all(file.stem == ids.stem for file, ids in zip(both.files, both.maps, strict=True))
+    (tmp_path / "test").rename(tmp_path / "other")
+    (both,) = read_folder(str(tmp_path))
+    assert both.test is not None and both.test.sum() == 4
+
+
+# Boundaries
+
+
+def write_bsds(root: Path, folder: str, parts: tuple[str, ...]) -> Path:
+    """Four images a part, half dark, half bright; two people drew where they meet, a third something else."""
+    for part in parts:
+        for k in range(4):
+            at = 12 + 6 * k
+            image = np.full((48, 64, 3), 60, np.uint8)
+            image[:, at + 8 :] = 200
+            drawn = np.zeros((3, 48, 64), np.uint8)
+            drawn[:2, :, at + 8] = 1
+            drawn[2, 10, :] = 1
+            people = np.empty((1, 3), object)
+            for person in range(3):
+                people[0, person] = np.array([[(drawn[person],)]], [("Boundaries", object)])
+            for name in (root / "images" / part, root / folder / part):
+                name.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(root / "images" / part / f"x{k}.png")
+            scipy.io.savemat(root / folder / part / f"x{k}.mat", {"groundTruth": people})
+    return root
+
+
+def test_boundaries_that_people_drew_are_read_where_the_image_shows_them(tmp_path: Path) -> None:
+    (plain,) = read_folder(str(write_bsds(tmp_path / "a", "boundaries", (".",))))
+    (split,) = read_folder(str(write_bsds(tmp_path / "b", "groundTruth", ("train", "val", "test"))))
+    assert isinstance(plain, Drawn) and plain.test is None and len(plain.files) == 4
+    assert isinstance(split, Drawn) and split.test is not None and split.test.sum() == 4
+    drawn = read_drawings(plain, 24)
+    images = read_images(plain.files, 24)
+    assert drawn[0].shape == (3, 24, 24) and drawn[0][0].sum() in (23, 24) and drawn[0][2].any(0).all()
+    for image, people in zip(images, drawn, strict=True):
+        (column,) = set(np.nonzero(people[0])[1])
+        assert image[0, 5, column - 1] < 100 < image[0, 5, column + 1]
+    data = drawn_images("toy", images, drawn, None)
+    assert (data.weight == 0).any() and data.target[0, 0].any(
+        0
+    ).sum() == 3  # what one of three drew is neither
+    plain.drawings[0].write_bytes(b"nothing")
+    with pytest.raises(UserError, match="can't be read as BSDS's groundTruth"):
+        read_drawings(plain, 24)
+
+
+def test_a_small_views_boundary_may_be_a_pixel_off() -> None:
+    """BSDS's tolerance, 0.75 % of the diagonal, is less than a pixel there."""
+    line, beside = np.zeros((2, 32, 32), bool)
+    line[:, 10], beside[:, 11] = True, True
+    assert [int(count([line], [beside], least).hit_edge[0]) for least in (0.0, 1.5)] == [0, 32]
+
+
+def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
+    drawn = []
+    for k in range(8):
+        lines = np.zeros((2, 32, 32), bool)
+        lines[:, :, 6 + 3 * k % 20] = True
+        drawn.append(lines)
+    data = drawn_images("toy", torch.zeros(8, 3, 32, 32, dtype=torch.uint8), drawn, None)
+    rows = torch.arange(8)
+    train, test = rows[:5], rows[5:]
+    sampled = dense.sample(data, train, torch.Generator().manual_seed(0))
+    assert 0.4 < sampled.target.mean() < 0.6
+    scores = []
+    for feature in (data.target, torch.randn(8, 1, 32, 32, generator=torch.Generator().manual_seed(0))):
+        arguments = (feature, data, train, rows[:5] < 1, test, sampled)
+        scores.append(dense.dense_probe(*arguments)[0])
+    assert scores[0] > 0.95 > 2 * scores[1]
+    assert dense.best_constant(data, test) < 0.5
+
+
 # Tables
 
 
+row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
+
+
 def bench(folder: Path, config: ProbeConfig) -> Bench:
-    row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
     return Bench([row, replace(row, name="run")], config, folder, CPU, lambda sentence: None)
 
 
@@ -333,7 +432,13 @@ def write_voc(root: Path, count: int) -> Path:
 def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (one,) = read_boxes(str(write_voc(tmp_path / "VOC2007", 8)), 32, 100, np.random.default_rng(0))
+    root = write_voc(tmp_path / "VOC2007", 8)
+    flat = root / "Annotations" / "0.xml"
+    corners = "<xmin>9</xmin><ymin>9</ymin><xmax>8</xmax><ymax>20</ymax>"
+    line = f"<object><name>a</name><bndbox>{corners}</bndbox></object></annotation>"
+    flat.write_text(flat.read_text().replace("</annotation>", line))
+    (one,) = read_boxes(str(root), 32, 100, np.random.default_rng(0))
+    assert one.boxes[0].ignored.tolist() == [False] * (len(one.boxes[0].boxes) - 1) + [True]  # it has no area
     config = ProbeConfig(seeds=1, detection_steps=1)
     facts, tables = detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config))
     assert facts["train"] == facts["test"] == 4
@@ -342,6 +447,11 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
         assert table.columns == ("AP50", "AP50, 11 points", "AP, IoU .5 to .95")
         assert all(len(figure.values) == 1 for row in table.rows.values() for figure in row if figure)
     monkeypatch.setattr("freelabels.train.probing.transfer_tables.detect", None)
+    alone = replace(bench(tmp_path / "tuned", config), networks=[Network("run", "edges", row.load)])
+    (mine, _) = detection_tables(one, "VOC2007", alone)[1]
+    assert [figure and figure.mean for figure in mine.rows["run"]] == [
+        figure and figure.mean for figure in tables[0].rows["run"]
+    ]
     assert detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config)) == (facts, tables)
     with pytest.raises(UserError, match="holds no boxes; want VOC"):
         read_boxes(str(tmp_path / "tuned"), 32, 100, np.random.default_rng(0))

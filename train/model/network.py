@@ -66,16 +66,19 @@ def _closest(name: str) -> str:
 class Pyramid(nn.Module):
     """A feature pyramid read at its finest level: lateral 1×1, added from coarse to fine, smoothed 3×3.
 
-    Lin et al., Feature pyramid networks for object detection, 2017.
+    With `deep` > 0 of the deepest so many stages alone. Lin et al., Feature pyramid networks for object detection,
+    2017.
     """
 
-    def __init__(self, channels: Sequence[int], width: int):
+    def __init__(self, channels: Sequence[int], width: int, deep: int = 0):
         super().__init__()
-        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
+        self.deep = deep
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels[-deep:]])
         self.smooth = block(width, width)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """(N, width, *size) from feature maps, finest first."""
+        features = features[-self.deep :]
         x = self.lateral[-1](features[-1])
         for lateral, feature in zip(list(self.lateral)[-2::-1], list(features)[-2::-1], strict=True):
             x = lateral(feature) + resize(x, (feature.shape[-2], feature.shape[-1]))
@@ -163,7 +166,7 @@ class Model(nn.Module):
     ):
         super().__init__()
         self.backbone = Backbone(config.backbone, config.pretrained, size)
-        self.pyramid = Pyramid(self.backbone.channels, config.width)
+        self.pyramid = Pyramid(self.backbone.channels, config.width, config.laterals)
         self.clips = ClipBackbone(config.clips, config.clip_share) if clips else None
         clip_channels = self.clips.channels if self.clips else ()
         self.shape = Shape(size, self.backbone.channels, self.backbone.strides, config.width, clip_channels)

@@ -1,15 +1,22 @@
-"""The dense linear probe: one linear map from a frozen feature to each pixel's label."""
+"""The dense linear probe: one linear map from a frozen feature to each pixel's label.
+
+Boundaries that people drew are told from other pixels by logistic regression, on as many of both, and scored as
+BSDS does: see `transfer.boundaries`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from freelabels.train.probing.classifiers import LOGISTIC_PENALTIES, TINY, minimise
+from freelabels.train.probing.transfer.boundaries import count, score, thresholded
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.losses import EPSILON, unit_spread
 from freelabels.train.tasks.metrics import Metric
@@ -17,7 +24,9 @@ from freelabels.train.tasks.tasks import tasks
 
 RIDGE_PENALTIES = (1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PLACES = 256  # pixels of a training image that are fitted to
-CATEGORY = "semantic"
+CATEGORY, DRAWN = "semantic", "edges"
+NEIGHBOUR = 1.5  # pixels within which a boundary counts as found in views too small for BSDS's tolerance
+AGREED = 0.5  # share of people from which on a pixel is a boundary; one that fewer drew counts neither way
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,8 @@ class DenseImages:
     """Images with a label a pixel.
 
     images: uint8 (N, 3, S, S). target: float32 (N, C, S, S), class ids for semantic. weight: (N, S, S), 0 = no
-    label. classes: of semantic, else 0. test: (N,) bool, what is never fitted to; None: the probe draws it.
+    label. classes: of semantic and edges, else 0. test: (N,) bool, what is never fitted to; None: the probe draws
+    it. drawn: of edges, the boundaries that each person drew in an image, (people, S, S).
     """
 
     name: str
@@ -55,6 +65,7 @@ class DenseImages:
     weight: Tensor
     classes: int = 0
     test: Tensor | None = None
+    drawn: tuple[NDArray[np.bool_], ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -81,6 +92,10 @@ def sample(data: DenseImages, rows: Tensor, generator: torch.Generator) -> Sampl
     side = data.images.shape[-1]
     weight = data.weight[rows].flatten(1)
     drawable = torch.where((weight > 0).any(1, keepdim=True), (weight > 0).float(), torch.ones_like(weight))
+    if data.field == DRAWN:  # as likely a boundary as none
+        edge = (data.target[rows].flatten(1) > 0) & (weight > 0)
+        ratio = drawable.sum(1, keepdim=True) / edge.sum(1, keepdim=True).clamp_min(1) - 1
+        drawable = torch.where(edge, drawable * ratio.clamp_min(TINY), drawable)
     place = torch.multinomial(drawable, PLACES, replacement=True, generator=generator)
     where = torch.stack([place % side, place // side], dim=-1) + 0.5
     target = data.target[rows].flatten(2)
@@ -103,7 +118,7 @@ def dense_probe(
     mean, spread = x.mean((0, 1)), x.std((0, 1))
     scale = 1 / (torch.where(spread > TINY, spread, torch.inf) * x.shape[2] ** 0.5)
     x = (x - mean) * scale
-    category = data.field == CATEGORY
+    category = data.field in (CATEGORY, DRAWN)
     target = sampled.target if category else GOALS[data.field].towards(sampled.target, sampled.weight)
     prepare = _classes(data.classes) if category else _values
     penalties = LOGISTIC_PENALTIES if category else RIDGE_PENALTIES
@@ -118,9 +133,9 @@ def dense_probe(
     for penalty in penalties:  # each begins where the one before ended
         weight = solve(penalty, weight)
         value = (x[held_out] @ weight[:-1] + weight[-1]).transpose(1, 2)
-        score = data.metric.score(_back(data, value), sampled.target[held_out], sampled.weight[held_out])
-        if best is None or (score != best[0] and data.metric.better(score, best[0])):
-            best = (score, penalty)
+        reached = data.metric.score(_back(data, value), sampled.target[held_out], sampled.weight[held_out])
+        if best is None or (reached != best[0] and data.metric.better(reached, best[0])):
+            best = (reached, penalty)
     assert best is not None
     weight = solver(torch.ones_like(held_out))(best[1], weight)
     kernel = weight[:-1] * scale[:, None]  # of the maps as they are
@@ -131,12 +146,32 @@ def dense_probe(
         size = data.images.shape[-2:]
         whole = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
         values.append(_back(data, whole.flatten(2)))
-    truth, known = data.target[test].flatten(2), data.weight[test].flatten(1)
-    return data.metric.score(torch.cat(values), truth, known), best[1]
+    return _score(data, torch.cat(values), test), best[1]
+
+
+def _score(data: DenseImages, values: Tensor, rows: Tensor) -> float:
+    """The score of predictions (n, C, S²) for images."""
+    if data.field == DRAWN:
+        maps = (255 * values).round().to(torch.uint8).reshape(-1, *data.images.shape[-2:]).numpy()
+        pairs = zip(maps, (data.drawn[k] for k in rows), strict=True)
+        return score([count(thresholded(each), list(drawn), NEIGHBOUR) for each, drawn in pairs]).ods
+    return data.metric.score(values, data.target[rows].flatten(2), data.weight[rows].flatten(1))
+
+
+def drawn_images(
+    name: str, images: Tensor, drawn: Sequence[NDArray[np.bool_]], test: Tensor | None
+) -> DenseImages:
+    """Images and people's boundaries as data: a pixel that most people drew, or its neighbour, is one."""
+    share = torch.stack([F.max_pool2d(torch.from_numpy(d).float(), 3, 1, 1).mean(0) for d in drawn])
+    edge = share >= AGREED
+    weight = (edge | (share == 0)).float()
+    return DenseImages(name, DRAWN, images, edge[:, None].float(), weight, 2, test, tuple(drawn))
 
 
 def best_constant(data: DenseImages, test: Tensor) -> float:
     """What the best constant prediction scores on the test images."""
+    if data.field == DRAWN:
+        return _score(data, torch.ones(len(test), 1, data.images.shape[-1] ** 2), test)
     return data.metric.constant(
         data.target[test].flatten(2)[..., ::4], data.weight[test].flatten(1)[..., ::4]
     )
@@ -146,6 +181,8 @@ def _back(data: DenseImages, value: Tensor) -> Tensor:
     """Predictions (N, C, P) in the labels' space."""
     if data.field == CATEGORY:
         return value.argmax(1, keepdim=True).float()
+    if data.field == DRAWN:
+        return value.softmax(1)[:, 1:]
     return GOALS[data.field].back(value)
 
 

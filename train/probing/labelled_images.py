@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.morphology import skeletonize
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, why
 from freelabels.train.data.augment import Resampler, centre_view
+from freelabels.train.probing.layouts.bsds import Drawn, boundaries, bsds, bsds_folders
 from freelabels.train.probing.layouts.coco import coco_classes, coco_files
-from freelabels.train.probing.layouts.folders import class_folders, images_beside_maps
+from freelabels.train.probing.layouts.folders import class_folders, has_images_beside_maps, images_beside_maps
 from freelabels.train.probing.layouts.imagenet import imagenet, imagenet_pictures
 from freelabels.train.probing.layouts.pixels import READERS, read_image
 from freelabels.train.probing.layouts.places import is_places, places
@@ -26,17 +28,17 @@ from freelabels.train.probing.layouts.voc import has_classes, has_maps, voc_clas
 
 LAYOUTS = (
     "a folder a class (or train/ and test/ of these), ImageNet (ILSVRC), Places205 or Places365 (their lists), "
-    "VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/instances_*.json), images/ with labels/, or a "
-    "Freelabels dataset"
+    "VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/instances_*.json), images/ with labels/ (or "
+    "train/ and test/ of these), BSDS (images/ with groundTruth/), or a Freelabels dataset"
 )
 
 
-def read_folder(path: str) -> list[Classified | Listed | Segmented]:
+def read_folder(path: str) -> list[Classified | Listed | Segmented | Drawn]:
     """What a folder holds, by its layout. Raises UserError if there is no such folder or it has none of them."""
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"--data {path}: there is no such folder")
-    found: list[Classified | Listed | Segmented] = []
+    found: list[Classified | Listed | Segmented | Drawn] = []
     if years := voc_roots(root):
         for year in years:
             found += [voc_classes(year)] if has_classes(year) else []
@@ -49,7 +51,9 @@ def read_folder(path: str) -> list[Classified | Listed | Segmented]:
         found = [places(root)]
     elif imagenet_pictures(root):
         found = [imagenet(root)]
-    elif (root / "images").is_dir():
+    elif bsds_folders(root):
+        found = [bsds(root)]
+    elif has_images_beside_maps(root):
         found = [images_beside_maps(root)]
     else:
         members = class_folders(root)
@@ -57,7 +61,7 @@ def read_folder(path: str) -> list[Classified | Listed | Segmented]:
             raise UserError(f"--data {root}: holds nothing to probe on; want {LAYOUTS}")
         found = [members]
     for data in found:
-        if not isinstance(data, Segmented):
+        if not isinstance(data, Segmented | Drawn):
             _check(path, data)
     return found
 
@@ -110,3 +114,33 @@ def _read_map(image: Path, file: Path, size: int) -> NDArray[np.int32]:
         )
     view = Resampler(centre_view(*ids.shape, size), ids.shape)
     return np.asarray(view.map("semantic", ids[None])[0], np.int32)
+
+
+def read_drawings(data: Drawn, size: int) -> tuple[NDArray[np.bool_], ...]:
+    """Each person's boundaries (people, size, size) of each image, as its pixels see them, one pixel wide.
+
+    Raises UserError, naming the file, for drawings that can't be read or of another size than their image.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        return tuple(
+            pool.map(
+                lambda pair: _read_drawing(pair[0], pair[1], size),
+                zip(data.files, data.drawings, strict=True),
+            )
+        )
+
+
+def _read_drawing(image: Path, file: Path, size: int) -> NDArray[np.bool_]:
+    people = boundaries(file)
+    with Image.open(image) as opened:
+        shape = opened.size[::-1]
+    if people.shape[1:] != shape:
+        raise UserError(
+            f"{file} has {people.shape[2]} × {people.shape[1]} pixels, its image {shape[1]} × {shape[0]}"
+        )
+    view = Resampler(centre_view(*shape, size), shape)
+    drawn = []
+    for person in people:
+        view.follow_lines(person[None].astype(np.float32))
+        drawn.append(skeletonize(view.map("edges", person[None])[0]))
+    return np.stack(drawn)

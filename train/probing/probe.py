@@ -27,9 +27,10 @@ from freelabels.train.probing.classifiers import chance, quality
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
-from freelabels.train.probing.labelled_images import read_folder, read_images, read_maps
+from freelabels.train.probing.labelled_images import read_drawings, read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
+from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.low_shot import TUNED, Measured, by_share, frozen_measures
 from freelabels.train.probing.networks import (
@@ -53,10 +54,14 @@ from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
 from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
 from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
+    LAYERS,
     FilmedClips,
     clip_features,
+    clip_networks,
+    clip_scores,
     read_filmed,
     split_of,
+    tuned_films,
     video_scores,
 )
 
@@ -68,8 +73,9 @@ NOTES = (
     "penalties and learning rates on a fifth of the training images.",
     "Images are the largest centred square. Random rows get new weights with each seed, and batch statistics "
     "measured on unlabelled images that the run was trained on.",
-    "Videos: features are means over all places and frames of a clip, by the trunk of frames. A video is the "
-    "mean of its clips, and cuts of one recording are never on both sides of a split.",
+    "Videos: features are means over all places and frames of a clip, by the trunk of frames; under 'clips as a "
+    "whole' by the trunk for clips. A video is the mean of its clips, and cuts of one recording are never on both "
+    "sides of a split. Fine-tuned: on one clip of a video an epoch, drawn anew.",
 )
 
 
@@ -93,18 +99,23 @@ def probe(
     size = config.size or trained.loader.size
     own, *beside = run_networks([run, *config.beside], size)
     sets = [one for path in data for one in _read(path, size, trained, seen, config, say)]
-    unlabelled = seen_images(seen, trained, size)
-    if unlabelled is None:
-        say("what the run was trained on is gone: random weights get the statistics of the images probed on")
-        unlabelled = next(
-            (s.images if isinstance(s, DenseImages | ClassImages) else None for s in sets), None
-        )
-    networks = [random_network(trained, size, config.seed, unlabelled)]
+    networks: list[Network] = []
+    if config.random != "skip":
+        unlabelled = seen_images(seen, trained, size)
+        if unlabelled is None:
+            say(
+                "what the run was trained on is gone: random weights get the statistics of the images probed on"
+            )
+            unlabelled = next((s.images for s in sets if isinstance(s, DenseImages | ClassImages)), None)
+        networks = [random_network(trained, size, config.seed, unlabelled)]
     if config.rotation != "skip":
         networks.append(rotation_network(config.rotation, trained, seen, folder / ROTATION, size, say))
     networks += [own, *beside]
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
+    films = clip_networks(
+        [run, *config.beside], [own.name, *(network.name for network in beside)], config.seed
+    )
     chosen = stages(backbone)
 
     def see(network: Backbone, images: Tensor) -> list[Tensor]:
@@ -134,6 +145,13 @@ def probe(
             fact, found_tables = detection_tables(boxed, name, bench)
             facts.append(fact)
             tables += found_tables
+        if isinstance(one, FilmedClips) and films:
+            name = f"{facts[-1]['name']}, clips as a whole"
+            facts.append({**facts[-1], "name": name})
+            seen_whole = {
+                film.name: list(clip_scores(film, one, splits, config, BATCH, device)) for film in films
+            }
+            tables += [replace(table, columns=LAYERS) for table in _tables(name, one, splits, seen_whole)]
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
@@ -198,12 +216,12 @@ def _read(
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
         return
     for found in read_folder(path):
-        say(f"{path}: {found.layout}, {len(found.files)} images")
+        say(f"{path}: {found.layout or found.name}, {len(found.files)} images")
         if isinstance(found, Listed) and (epochs := epochs_of(found, config.stream)):
             yield StreamedImages(found, schedule_for(len(found.files), epochs))
             if len(found.files) > LARGE:
                 continue
-        most = config.frames if isinstance(found, Segmented) else config.images
+        most = config.frames if isinstance(found, Segmented | Drawn) else config.images
         rows = np.arange(len(found.files))
         if len(rows) > most:
             rows = np.sort(_generator(config.seed, 0, 0).choice(rows, most, replace=False))
@@ -212,7 +230,13 @@ def _read(
         files = tuple(found.files[k] for k in rows)
         test = None if found.test is None else found.test[rows]
         images = read_images(files, size)
-        if isinstance(found, Classified):
+        if isinstance(found, Drawn):
+            drawn = read_drawings(
+                replace(found, files=files, drawings=tuple(found.drawings[k] for k in rows)), size
+            )
+            kept = None if test is None else torch.from_numpy(test)
+            yield dense.drawn_images(found.name, images, drawn, kept)
+        elif isinstance(found, Classified):
             yield ClassImages(replace(found, files=files, truth=found.truth[rows], test=test), images)
         else:
             some = replace(found, files=files, maps=tuple(found.maps[k] for k in rows), test=test)
@@ -259,7 +283,10 @@ def _measure(
         fresh = seed == 0 or network.varies
         if isinstance(one, FilmedClips):
             films = clip_features(backbone, one, chosen, BATCH, device) if fresh else films
-            yield video_scores(films, one.about, split)
+            scores = video_scores(films, one.about, split)
+            if config.finetune:
+                scores |= tuned_films(backbone, one, split, len(chosen), config, seed, device)
+            yield scores
         elif isinstance(one, DenseImages):
             if fresh:
                 parts = list(feature_maps(backbone, one.images, chosen, BATCH, device))
@@ -309,7 +336,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     counts = f"{len(split.train)} training and {len(split.test)} test {things}"
     if isinstance(one, DenseImages):
         base = f"{one.name} ({_kind(one)})"
-        what = f"{one.classes} classes, {counts}" if one.classes else counts
+        what = f"{one.classes} classes, {counts}" if one.field == CATEGORY else counts
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
@@ -338,9 +365,8 @@ def _tables(
     ratio = splits[0].ratio
     if isinstance(one, DenseImages):
         metric = one.metric
-        unit = (
-            "%, mean IoU" if one.field == CATEGORY else ", ".join(x for x in (metric.name, metric.unit) if x)
-        )
+        named = {CATEGORY: "%, mean IoU", dense.DRAWN: "%, ODS"}
+        unit = named.get(one.field) or ", ".join(x for x in (metric.name, metric.unit) if x)
         higher = metric.higher_is_better
         constant = float(np.mean([dense.best_constant(one, split.test) for split in splits]))
     elif isinstance(one, StreamedImages):
@@ -353,7 +379,7 @@ def _tables(
     everywhere = [seed for seeds in found.values() for seed in seeds]
     for measure in (m for m in everywhere[0] if all(m in seed for seed in everywhere)):
         rows: dict[str, tuple[Figure | None, ...]] = {}
-        baseline = _columns(found[RANDOM], measure)
+        baseline = _columns(found.get(RANDOM, ()), measure) or [[]] * len(everywhere[0][measure])
         for row, seeds in found.items():
             figures: list[Figure | None] = []
             for cells, start in zip(_columns(seeds, measure), baseline, strict=True):

@@ -139,7 +139,9 @@ def markdown(report: ProbeReport) -> str:
             if k == 0 or columns != (tables[k - 1].columns or report.stages):
                 lines += [""] * (k > 0) + ["| Measure | Method | Pretext | " + " | ".join(columns) + " |"]
                 lines += ["|---|---|---|" + "---:|" * len(columns)]
-            constant = f"; constant {_number(table, table.constant)}" if math.isfinite(table.constant) else ""
+            constant = (
+                f"; constant {number_in(table, table.constant)}" if math.isfinite(table.constant) else ""
+            )
             measure = f"{table.measure} ({table.unit}{constant})"
             for name, figures in table.rows.items():
                 cells = [
@@ -160,19 +162,21 @@ def markdown(report: ProbeReport) -> str:
     return "\n".join(lines)
 
 
-def _in_percent(table: Table) -> bool:
+def in_percent(table: Table) -> bool:
+    """Whether its figures are shares, shown in percent."""
     return table.unit.startswith("%")
 
 
-def _number(table: Table, value: float) -> str:
-    return f"{100 * value:.1f}" if _in_percent(table) else f"{value:.3g}"
+def number_in(table: Table, value: float) -> str:
+    """A figure as its table shows it."""
+    return f"{100 * value:.1f}" if in_percent(table) else f"{value:.3g}"
 
 
 def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> str:
     if figure is None:
         return "–"
-    number = _number(table, figure.mean)
-    width = "" if figure.interval is None else f" ± {_number(table, figure.interval)}"
+    number = number_in(table, figure.mean)
+    width = "" if figure.interval is None else f" ± {number_in(table, figure.interval)}"
     star = "\\*" if figure.clear and not baseline else ""
     return (f"**{number}**" if best else number) + width + star
 
@@ -181,7 +185,7 @@ def plot(report: ProbeReport, path: Path) -> None:
     """Write a PNG with a panel for each set of images and its first measure. Raises OSError."""
     first: dict[tuple[str, bool, tuple[str, ...]], Table] = {}
     for table in report.tables:
-        first.setdefault((table.data, _in_percent(table), table.columns), table)
+        first.setdefault((table.data, in_percent(table), table.columns), table)
     columns = min(3, len(first))
     rows = -(-len(first) // columns)
     sheet = new_figure(520 * columns, 400 * rows)
@@ -196,7 +200,7 @@ def plot(report: ProbeReport, path: Path) -> None:
 
 def _draw_panel(axes: Axes, table: Table, columns: Sequence[str]) -> None:
     """The score in each column with its interval, a line a network, beside the best constant answer."""
-    factor, most = (100.0, 100.0) if _in_percent(table) else (1.0, math.inf)
+    factor, most = (100.0, 100.0) if in_percent(table) else (1.0, math.inf)
     arrow = "" if table.higher_is_better else ", lower is better"
     axes.set_title(f"{table.data}: {table.measure} ({table.unit}{arrow})", fontsize=9)
     axes.set_xticks(range(len(columns)), columns)

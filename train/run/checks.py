@@ -19,13 +19,14 @@ from freelabels.train.objective.adversary import adversary_called
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.config_file import CONFIG, difference, read_config
 from freelabels.train.run.precision import PRECISIONS
+from freelabels.train.run.trackers import check_trackers
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.labelled import ROBUST
 from freelabels.train.tasks.tasks import FORM, choose
 
 # Options that a run may be gone on with otherwise: where and how fast it is computed, what it says, when it ends.
 FREE = (
-    *("device", "steps", "save_every", "log_every", "picture_every", "evaluate"),
+    *("device", "steps", "save_every", "log_every", "picture_every", "evaluate", "log"),
     *("loader.workers", "loader.ahead", "loader.cache", "loader.cache_gib"),
 )
 
@@ -77,6 +78,7 @@ def _check_options(config: TrainConfig) -> None:
         raise UserError(f"--precision {config.precision}: {nearest(config.precision, PRECISIONS)}")
     if config.loader.size % 32:
         raise UserError(f"--loader.size {config.loader.size}: give a multiple of 32")
+    check_trackers(config.log)
     for name in ("steps", "accumulate", "save_every", "log_every", "picture_every"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from rich.console import Console
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import absolute
@@ -21,9 +24,11 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import TrainConfig
 from freelabels.train.run import checkpoint
 from freelabels.train.run.checks import check, run_folder
+from freelabels.train.run.logs import METRICS, step_line
 from freelabels.train.run.trainer import SUMMARY, TrainSummary, fit
 
 RAY_STATE = "ray"  # Ray Train's own records, in the run's folder
+LOOK_EVERY = 1.0  # seconds between looks at what the workers have written
 RESTARTS = 2  # of all workers from the last checkpoint, when one is lost
 
 
@@ -35,6 +40,7 @@ def train_on_cluster(
     resume: bool = False,
     workers: int = 1,
     address: str | None = None,
+    quiet: bool = False,
 ) -> TrainSummary:
     """As `train`, by `workers` processes of Ray Train, a GPU each unless the cluster has none or `device` is cpu.
 
@@ -67,11 +73,51 @@ def train_on_cluster(
         ),
     )
     try:
-        trainer.fit()
+        with followed(run, config.steps, Console(stderr=True, highlight=False, quiet=quiet)):
+            trainer.fit()
     except TrainingFailedError as error:
         raise UserError(f"training on the cluster failed: {_reason(error)}") from error
     summary = json.loads((run / SUMMARY).read_text())
     return TrainSummary(**{**summary, "scores": tuple(summary["scores"])})
+
+
+@contextmanager
+def followed(run: Path, steps: int, console: Console) -> Iterator[None]:
+    """Meanwhile the figures that the workers write into the run's folder are said here."""
+    ended, path = threading.Event(), run / METRICS
+    place = path.stat().st_size if path.exists() else 0
+
+    def follow() -> None:
+        nonlocal place
+        while True:
+            last = ended.wait(LOOK_EVERY)
+            with suppress(FileNotFoundError), path.open() as lines:
+                place = min(place, path.stat().st_size)  # a run that goes on drops lines
+                lines.seek(place)
+                while (line := lines.readline()).endswith("\n"):
+                    place = lines.tell()
+                    said = spoken(json.loads(line), steps)
+                    if said:
+                        console.print(said, markup=False, soft_wrap=True)
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def spoken(line: Mapping[str, Any], steps: int) -> str:
+    """A line of a run's metrics, for people."""
+    if "losses" in line:
+        return step_line(line["step"], steps, line)
+    scores = [score for score in line.get("held_out", ()) if score["domain"] == "all"]
+    told = "  ".join(f"{s['task']} {s['score']:.3g} ({s['constant']:.3g})" for s in scores)
+    return f"step {line['step']}/{steps}  held out: {told}" if told else ""
 
 
 def on_gpus(device: str, workers: int, gpus: int) -> bool:

@@ -121,8 +121,10 @@ def _label_and_prediction(task: Labelled, asked: Asked, answer: Tensor, windows:
     if task.draws == "disparity":  # on the label's scale, so that both get the same colours
         known = (weight > 0).flatten(1).any(1)
         value[known] = align(value, target, weight)[known]
+    stored = as_field(task, target, weight > 0)
+    trusts = (weight > 0).cpu().numpy() * np.uint8(255)  # slate, also where a field has no invalid value
     return [
-        np.stack([picture(task.draws, one) for one in as_field(task, target, weight > 0)]),
+        np.stack([picture(task.draws, one, trust) for one, trust in zip(stored, trusts, strict=True)]),
         np.stack([picture(task.draws, one) for one in as_field(task, value)]),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,9 @@ from rich.text import Text
 
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.train.config import TrainConfig
 from freelabels.train.run.evaluate import Score
+from freelabels.train.run.trackers import Trackers, flat
 
 METRICS = "metrics.jsonl"
 PICTURES = "pictures"
@@ -37,7 +39,8 @@ def writing(folder: Path) -> Iterator[None]:
 class Log:
     """Writes for rank 0; for other ranks everything is silent."""
 
-    def __init__(self, folder: Path, steps: int, first: int, active: bool, quiet: bool = False):
+    def __init__(self, folder: Path, config: TrainConfig, first: int, active: bool, quiet: bool = False):
+        steps = config.steps
         self.active, self.steps, self.folder = active, steps, folder
         self.console = Console(stderr=True, highlight=False, quiet=quiet or not active)
         self._bar: Progress | None = None
@@ -50,6 +53,7 @@ class Log:
             _forget(folder / METRICS, first)
             self._lines = (folder / METRICS).open("a")
             self._board = SummaryWriter(str(folder), purge_step=first)
+        self._trackers = Trackers(config.log, folder, config, self.say)
         if self.console.is_terminal and not quiet:
             self._bar = Progress(
                 TextColumn("train"),
@@ -74,6 +78,7 @@ class Log:
             self._bar.stop()
         self._lines.close()
         self._board.close()
+        self._trackers.end()
 
     def say(self, sentence: str) -> None:
         """A line for people."""
@@ -89,12 +94,14 @@ class Log:
         if not self.active:
             return
         self._write({"step": step, "time": round(time.time(), 3), **facts})
-        self._scalars(step, _flat("", facts))
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in facts["losses"].items())
+        self._scalars(
+            step, [(name, float(value)) for name, value in flat(facts) if isinstance(value, int | float)]
+        )
+        losses = losses_of(facts)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, facts=losses)
         else:
-            self.say(f"step {step}/{self.steps}  {losses}  {facts['samples_per_second']:.0f} samples/s")
+            self.say(step_line(step, self.steps, facts))
 
     def pictures(self, step: int, sheet: Array) -> None:
         """Labels beside predictions: a PNG in the run's folder, and in TensorBoard."""
@@ -104,6 +111,7 @@ class Log:
             png = cv2.imencode(".png", sheet[..., ::-1])[1].tobytes()
             (self.folder / PICTURES / f"step-{step:06d}.png").write_bytes(png)
             self._board.add_image("predictions", sheet, step, dataformats="HWC")
+        self._trackers.picture(step, sheet)
 
     def scores(self, step: int, scores: Iterable[Score]) -> None:
         """The held-out figures: a JSON line, TensorBoard scalars, a table for people."""
@@ -130,19 +138,21 @@ class Log:
             self._lines.write(json.dumps(line) + "\n")
             self._lines.flush()
 
-    def _scalars(self, step: int, values: Iterable[tuple[str, float]]) -> None:
+    def _scalars(self, step: int, values: Sequence[tuple[str, float]]) -> None:
+        self._trackers.numbers(step, dict(values))
         with writing(self.folder):
             for name, value in values:
                 self._board.add_scalar(name, value, step)
 
 
-def _flat(prefix: str, facts: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
-    for name, value in facts.items():
-        path = f"{prefix}/{name}" if prefix else name
-        if isinstance(value, Mapping):
-            yield from _flat(path, value)
-        elif isinstance(value, int | float):
-            yield path, float(value)
+def losses_of(facts: Mapping[str, Any]) -> str:
+    """The losses of a step, for people."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in facts["losses"].items())
+
+
+def step_line(step: int, steps: int, facts: Mapping[str, Any]) -> str:
+    """The figures of a step, for people."""
+    return f"step {step}/{steps}  {losses_of(facts)}  {facts['samples_per_second']:.0f} samples/s"
 
 
 def _forget(path: Path, first: int) -> None:

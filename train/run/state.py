@@ -110,6 +110,16 @@ class RunState:
         }
 
 
+def _trunk(run: Path, backbone: nn.Module) -> dict[str, torch.Tensor]:
+    """The trunk of another run. Raises UserError if it is of another kind."""
+    averaged = checkpoint.load(run / checkpoint.CHECKPOINT)["ema"]
+    found = {name: averaged.get(f"backbone.{name}") for name in backbone.state_dict()}
+    fits = [v is not None and v.shape == backbone.state_dict()[name].shape for name, v in found.items()]
+    if not all(fits):
+        raise UserError(f"--start {run}: its trunk is another than --model.backbone builds")
+    return found
+
+
 def _without_parameters(module: nn.Module) -> dict[str, torch.Tensor]:
     """The state of a module but for its parameters, on the CPU."""
     learned = {name for name, _ in module.named_parameters()}
@@ -131,6 +141,10 @@ def begin(
     loader = Loader(catalogue, fields, config.loader, config.seed, rank, world, reaches)
     torch.manual_seed(config.seed)
     learner = Learner(tasks, config)
+    if config.start and not resume:
+        learner.model.backbone.load_state_dict(
+            _trunk(Path(config.start), learner.model.backbone), strict=True
+        )
     if world > 1 and device.type == "cuda":
         learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
     learner.to(device)

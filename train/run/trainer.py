@@ -61,7 +61,7 @@ def fit(
     with ranks.group(config.device) as device:
         state = begin(real, synthetic, folder, config, ranks.of_first(resume), device)
         active = ranks.rank() == 0
-        with Log(folder, config.steps, state.step, active, quiet) as log, _interrupts() as stop:
+        with Log(folder, config, state.step, active, quiet) as log, _interrupts() as stop:
             _introduce(state, log)
             take_up(state)
             speed = _loop(state, log, stop, on_step)

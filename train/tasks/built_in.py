@@ -166,6 +166,7 @@ _TASKS = (
     probability("motion", balanced=True),
     probability("foreground", balanced=True),
     probability("saliency", balanced=True),
+    probability("shadow", balanced=True),
     Labelled(
         "disparity",
         ("disparity",),

@@ -25,6 +25,8 @@ def render(
     environments: str | None = None,
     split: Literal["all", "train", "test"] = "all",
     image: Literal["ray", "tiny", "egl"] = "ray",
+    stereo: Literal["none", "passive", "active"] = "none",
+    sensor: bool = False,
     scene: str | None = None,
     preview: str | None = None,
     compression: str = "fast",
@@ -47,6 +49,9 @@ def render(
         environments: A folder of your own environment maps (hdr, exr), that light scenes out of doors.
         split: Which share of the assets, so that test objects are never trained on.
         image: Who makes the pixels: our ray tracer, or PyBullet's TinyRenderer or EGL plug-in.
+        stereo: passive adds the right view of a rectified pair, with disparity in pixels; active projects dots
+            besides, which both views show.
+        sensor: Add depth as a depth camera would measure it, noisy and with holes, as the field sensor_depth.
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
         preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
         compression: fast (LZ4) or small (zstd).
@@ -60,7 +65,7 @@ def render(
     options = freelabels.RenderOptions(
         seed, frames, size_of(size, smallest=1), image, load_ranges(ranges, families), meshes, photos, split
     )
-    options = dataclasses.replace(options, environments=environments)
+    options = dataclasses.replace(options, environments=environments, stereo=stereo, sensor=sensor)
     if scene is not None:
         stored, beside = load_scene(scene)
         known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}

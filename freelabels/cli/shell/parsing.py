@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -21,7 +22,7 @@ from freelabels.ground.spelling import closest, nearest
 events: Any = getattr(tyro, "_errors", None)
 
 
-def called(command: Callable[..., int], program: str, arguments: Sequence[str]) -> int:
+def called(command: Callable[..., int], arguments: Sequence[str], program: str) -> int:
     """The status that `command` returns for the arguments of its command line.
 
     Help is printed and ends the process as usual. Raises UserError for a mistyped command line.
@@ -36,6 +37,29 @@ def called(command: Callable[..., int], program: str, arguments: Sequence[str]) 
 
     with events.on_parse_error(complain) if hasattr(events, "on_parse_error") else nullcontext():
         return tyro.cli(command, prog=program, args=arguments)
+
+
+def given(option: str, arguments: Sequence[str]) -> str:
+    """The one word behind an option of a command line; "" if there is none."""
+    found = ""
+    for place, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == option:
+            found = value if equals else next(iter(arguments[place + 1 : place + 2]), "")
+    return found
+
+
+def with_defaults(command: Callable[..., int], about: str = "", **defaults: Any) -> Callable[..., int]:
+    """A command with other defaults of its options, and with more said in its help, before its arguments."""
+    known: Any = command
+    made = types.FunctionType(
+        known.__code__, known.__globals__, known.__name__, known.__defaults__, known.__closure__
+    )
+    made.__kwdefaults__ = {**(known.__kwdefaults__ or {}), **defaults}
+    made.__annotations__ = {**typing.get_type_hints(command, include_extras=True)}
+    first, mark, rest = (inspect.getdoc(command) or "").partition("\n\nArgs:")
+    made.__doc__ = f"{first}{about}{mark}{rest}"
+    return made
 
 
 def _sentence(event: Any, command: Callable[..., int], arguments: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 // Small charts as SVG. Colours of the two datasets are those of style sheet classes d0 and d1.
 
 /** Histograms over a common axis, one per dataset: [{counts, low, high}, null, …], each scaled to its own total. */
-function histogram(parts, { width = 132, height = 30, label = "", unit = "" } = {}) {
+function histogram(parts, { width = 132, height = 30, label = "", unit = "", pick = null } = {}) {
   const there = parts.filter((part) => part && part.counts.some((count) => count > 0));
   if (!there.length) return el("span", { class: "none" }, "–");
   const low = Math.min(...there.map((part) => part.low)), high = Math.max(...there.map((part) => part.high));
@@ -29,18 +29,33 @@ function histogram(parts, { width = 132, height = 30, label = "", unit = "" } = 
   });
   chart.append(el("line", { x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5, class: "axis" }));
   chart.append(el("title", {}, `${label}: ${tidy(low)} to ${tidy(high)}${unit ? " " + unit : ""}; height is the root of density`));
+  if (pick) {
+    const bins = there[0].counts.length, at = (k) => low + (span * k) / bins;
+    for (let k = 0; k < bins; k++)
+      chart.append(el("rect", { class: "catch", "data-bin": k, x: (k * width) / bins, y: 0, width: width / bins, height, onclick: (event) => pick(at(k), at(k + 1), event.shiftKey) },
+        el("title", {}, `show frames whose mean lies in ${tidy(at(k))} to ${tidy(at(k + 1))}; with Shift: these too`)));
+  }
   return el("span", { class: "hist" }, chart, el("span", { class: "ends" }, el("i", {}, tidy(low)), el("i", {}, tidy(high))));
 }
 
 const tidy = (value) => (Number.isInteger(value) ? String(value) : Math.abs(value) >= 1000 || Math.abs(value) < 0.01 ? value.toExponential(1) : String(+value.toPrecision(3)));
 
 /** Shares of the classes of a category, as one bar of parts. */
-function classBars(counts) {
+function classBars(counts, colours) {
   const total = Object.values(counts).reduce((a, b) => a + b, 0) || 1;
-  const parts = Object.entries(counts).sort((a, b) => b[1] - a[1]);
+  const parts = Object.entries(counts).map(([name, count], k) => [name, count, colours[k]]).sort((a, b) => b[1] - a[1]);
   const text = parts.slice(0, 12).map(([name, count]) => `${name} ${percent(count / total)}`).join(", ");
   return el("span", { class: "parts", title: text, role: "img", "aria-label": text },
-    parts.slice(0, 8).map(([, count], k) => el("span", { class: `part p${k}`, style: `flex-grow:${((1000 * count) / total).toFixed(1)}` })));
+    parts.slice(0, 12).map(([, count, colour]) => el("span", { class: "part", style: `flex-grow:${((1000 * count) / total).toFixed(1)};background:${colour}` })));
+}
+
+/** What colours mean: a strip or wheel between its ends, and swatches with words; the first `most` of them. */
+function legendOf(of, most = 12) {
+  const hidden = of.swatches.length - most;
+  return el("span", { class: "legend" },
+    of.picture ? [el("i", {}, of.low), el("img", { alt: "", src: "data:image/webp;base64," + of.picture }), el("i", {}, of.high)] : null,
+    of.swatches.slice(0, most).map(([colour, word]) => el("span", { class: "key" }, el("span", { class: "swatch", style: `background:${colour}` }), word)),
+    hidden > 0 ? el("span", { class: "key" }, `and ${hidden} more`) : null);
 }
 
 /** Share of right labels over confidence: points as large as they are full, and the diagonal of honesty. */

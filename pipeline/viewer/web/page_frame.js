@@ -5,7 +5,9 @@ const dialog = document.getElementById("frame");
 const opened = { i: -1, main: "image", values: new Map(), details: null, at: null, trust: false };
 
 async function openFrame(i) {
+  stopPlaying();
   opened.i = i;
+  keepAddress();
   opened.values = new Map();
   opened.details = null;
   if (!hasField(i, opened.main)) opened.main = hasField(i, "image") ? "image" : shownFields(i)[0] || "image";
@@ -45,6 +47,7 @@ function frameHead(i) {
   return el("header", {},
     el("button", { id: "before", disabled: before < 0, title: "Previous frame of the clip (←)", onclick: () => openFrame(before) }, "‹"),
     el("button", { id: "after", disabled: after < 0, title: "Next frame of the clip (→)", onclick: () => openFrame(after) }, "›"),
+    clips.stop[c] - clips.start[c] > 1 ? el("button", { id: "play", "aria-pressed": false, title: "Play the clip (space)", onclick: play }, "▶") : null,
     el("h2", { title: sourceOf(i) }, short(sourceOf(i))),
     el("span", { class: "dim" }, `frame ${numberInClip(i) + 1} of ${clips.stop[c] - clips.start[c]} in its clip · ${kindOf(i)} · ${datasetOf(i).name}`),
     el("span", { class: "space" }),
@@ -66,6 +69,12 @@ function toggleTrust() {
   drawPanels();
 }
 
+/** The stage is as wide as lets all of the picture be seen. */
+function fitted(event) {
+  const { naturalWidth: w, naturalHeight: h } = event.target;
+  if (w && h) dialog.style.setProperty("--aspect", w / h);
+}
+
 /** The chosen field large, with the layers that are on over the image; all fields small beside it. */
 function drawPanels() {
   const i = opened.i, names = shownFields(i);
@@ -75,7 +84,10 @@ function drawPanels() {
       const source = layerOf(i, name, 1024);
       if (source) stage.querySelector(".box").append(el("img", { class: "layer", alt: name, src: source, style: `opacity:${view.opacity}`, onerror: broken }));
     }
-  dialog.querySelector(".stage").replaceChildren(stage);
+  const key = opened.trust && opened.values.get(opened.main + "_confidence") ? report.confidence_legend : fieldOf.get(opened.main)?.legend;
+  dialog.querySelector(".stage").replaceChildren(stage, el("div", { class: "dim" }, key ? legendOf(key) : null,
+    opened.main === "image" ? [...view.layers].filter((name) => hasField(i, name)).map((name) => el("span", { class: "of" }, el("b", {}, name), " ",
+      fieldOf.get(name).kind === "probability" ? legendOf({ picture: null, swatches: [[fieldOf.get(name).tint, "as opaque as it is probable"]] }) : legendOf(fieldOf.get(name).legend))) : null));
   dialog.querySelector(".panels").replaceChildren(...names.map((name) => {
     const small = panel(i, name, 384);
     small.classList.toggle("chosen", name === opened.main);
@@ -91,7 +103,7 @@ function panel(i, name, side) {
   if (trust) box.append(trustPicture(trust));
   else {
     const source = pictureOf(i, name, side);
-    if (source) box.append(el("img", { alt: name, src: source, draggable: "false", onerror: broken, class: plain(name) ? "base" : "base layered" }));
+    if (source) box.append(el("img", { alt: name, src: source, draggable: "false", onload: fitted, onerror: broken, class: plain(name) ? "base" : "base layered" }));
     else box.classList.add("blank");
   }
   box.append(el("span", { class: "cross" }));
@@ -106,10 +118,12 @@ function panel(i, name, side) {
 
 // Cividis: as even to colour-blind eyes as to others. Source: Nuñez, Anderton, Renslow, PLOS ONE 13(7), 2018; 9 of its colours.
 const CIVIDIS = [[0, 34, 78], [26, 56, 111], [67, 78, 108], [97, 101, 111], [125, 124, 120], [156, 148, 119], [190, 174, 108], [224, 201, 88], [254, 232, 56]];
+const SLATE = [1, 3, 5].map((k) => parseInt(report.unknown.slice(k, k + 2), 16)).concat(255);
 function trustPicture({ data, shape }) {
   const canvas = el("canvas", { width: shape[1], height: shape[0], class: "base", role: "img", "aria-label": "confidence" });
   const context = canvas.getContext("2d"), image = context.createImageData(shape[1], shape[0]);
   for (let k = 0; k < data.length; k++) {
+    if (data[k] === 0) { image.data.set(SLATE, 4 * k); continue; } // 0: no label
     const at = (data[k] / 255) * 8, low = Math.min(7, Math.floor(at)), part = at - low;
     for (let c = 0; c < 3; c++) image.data[4 * k + c] = CIVIDIS[low][c] + part * (CIVIDIS[low + 1][c] - CIVIDIS[low][c]);
     image.data[4 * k + 3] = 255;
@@ -169,7 +183,8 @@ function drawAbout(details, made) {
     ...Object.entries(details.how).map(([name, value]) => line(name, value)),
     tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
     tables.speed ? line("speed", tables.speed.map((x, k) => `${x === null || isNaN(x) ? "unknown" : (+x).toFixed(1) + " px"} ${k ? "of what moves of its own" : "of all"}`).join(", ")) : null,
-    odd[i] && odd[i].length && odd[i][1] >= 0 ? line("oddness", `${odd[i][0].toFixed(1)} σ in ${report.figure_names[odd[i][1]]}`) : null,
+    oddFigure[i] >= 0 ? line("oddness", `${oddScore[i].toFixed(1)} σ in ${report.figure_names[oddFigure[i]]}`) : null,
+    tagsOf(i).length ? line("tags", tagsOf(i).join(", ")) : null,
   ];
   const makers = made.map(({ columns, made_by: by }) => el("details", {},
     el("summary", {}, el("b", {}, `${by.generator ?? "?"} ${by.version ?? ""}`), " ", columns.filter((name) => !name.endsWith("_confidence")).join(", ")),
@@ -178,6 +193,46 @@ function drawAbout(details, made) {
     el("h3", {}, "Where it is from"), el("table", {}, el("tbody", {}, about)),
     el("details", {}, el("summary", {}, "the clip's record"), el("pre", {}, JSON.stringify(details.clip, null, 1))),
     el("h3", {}, "What made it"), ...makers);
+}
+
+// --- playing a clip ------------------------------------------------------------------------------------------------
+
+const PACE_MS = 125;
+let playing = 0;
+
+function stopPlaying() {
+  clearInterval(playing);
+  playing = 0;
+  dialog.querySelector("#play")?.setAttribute("aria-pressed", "false");
+}
+
+/** Show the frames of the clip one after the other, with the labels that are on; again: stop at the one seen. */
+function play() {
+  if (playing) { const i = opened.shown; stopPlaying(); openFrame(i); return; }
+  const list = [];
+  let first = opened.i;
+  while (neighbour(first, -1) >= 0) first = neighbour(first, -1);
+  for (let i = first; i >= 0; i = neighbour(i, 1)) list.push(i);
+  if (list.length < 2) return;
+  const names = opened.main === "image" ? ["image", ...view.layers] : [opened.main];
+  const sources = list.map((i) => names.map((name) => (name === opened.main ? pictureOf(i, name, 512) : layerOf(i, name, 512))));
+  const ahead = sources.map((some) => some.map((source) => { const img = new Image(); if (source) img.src = source; return img; })); // held, so that they stay loaded
+  let at = list.indexOf(opened.i);
+  dialog.querySelector("#play").setAttribute("aria-pressed", "true");
+  playing = setInterval(() => {
+    const next = (at + 1) % list.length;
+    if (!ahead[next].every((img) => !img.src || img.complete)) return; // wait for what isn't there yet
+    at = next;
+    opened.shown = list[at];
+    const box = dialog.querySelector(".stage .box");
+    names.forEach((name, k) => {
+      let img = box.querySelector(`img[alt="${CSS.escape(name)}"]`);
+      if (!img && sources[at][k]) { img = el("img", { class: "layer", alt: name, style: `opacity:${view.opacity}` }); box.append(img); }
+      if (img && sources[at][k]) img.src = sources[at][k];
+      if (img) img.hidden = !sources[at][k];
+    });
+    dialog.querySelector("header .dim").textContent = `frame ${numberInClip(list[at]) + 1} of ${list.length} in its clip`;
+  }, PACE_MS);
 }
 
 function stepInOrder(by) {
@@ -195,13 +250,17 @@ dialog.addEventListener("keydown", (event) => {
   else if (event.key === "ArrowDown") stepInOrder(1);
   else if (event.key.toLowerCase() === "x") { exclude(i, event.shiftKey); markOut(); }
   else if (event.key === "c") toggleTrust();
+  else if (event.key === " " && event.target.tagName !== "BUTTON") play();
+  else if (event.key === "t" && report.live) askTag([i]);
   else return;
   event.preventDefault();
   event.stopPropagation();
 });
 dialog.addEventListener("close", () => {
+  stopPlaying();
   const at = order.indexOf(opened.i);
   opened.i = -1;
+  keepAddress();
   if (at >= 0) moveTo(at);
   grid.focus({ preventScroll: true });
 });

@@ -1,5 +1,6 @@
 """The render stage: the same seed gives the same bytes, however the work was cut, killed or resumed."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path
     run(tmp_path / "again", 1, options)
     again = Dataset(tmp_path / "again").open(Dataset(tmp_path / "again").shards()[0])
     for name in shard.fields:
-        if name not in ("clip", "amodal") and not name.startswith(("object", "part_pose")):
+        if name not in ("clip", "amodal") and not name.startswith(("object", "part_")):
             made, first = again.read_rows(name), shard.read_rows(name, *clip["rows"])
             if name == "sound":  # as wide as a shard's longest frame
                 first, beyond = np.split(first, [made.shape[1]], axis=1)
@@ -153,3 +154,15 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"scene\.json"):
         load_scene(tmp_path / "scene.json")
     assert not (tmp_path / "out").exists()
+
+
+def test_pairs_are_whole_and_are_clips_of_their_own(tmp_path: Path) -> None:
+    options = RenderOptions(seed=0, frames=2, size=(32, 40), ranges=SMALL, stereo="active")
+    assert options.key(0) != dataclasses.replace(options, stereo="none").key(0)
+    assert run(tmp_path / "out", 2, options).made == 1
+    summary = verify(tmp_path / "out", reporter=QUIET)
+    assert summary.problems == () and summary.residual is not None and summary.residual <= 0.05
+    shard = Dataset(tmp_path / "out").open(Dataset(tmp_path / "out").shards()[0])
+    assert shard.shape("right") == (4, 32, 40, 3) and shard.read_rows("baseline").min() > 0
+    with pytest.raises(UserError, match="--stereo active needs --image ray"):
+        dataclasses.replace(options, image="tiny")

@@ -77,8 +77,8 @@ class ActiveStereo(Task):
     Compared is local contrast, over windows, weighed by how much of it there is. Where left and right
     disparity don't agree (1 pixel) nothing is compared; a validity is learned from that. The score is of depth
     on exact labels, each frame at its best scale.
-    Smaller than in the paper: passive, as no projected pattern is stored; disparity from a correlation of
-    stride 4, up to 32 pixels; even windows instead of adaptive ones.
+    Smaller than in the paper: disparity from a correlation of stride 4, up to 32 pixels; even windows instead of
+    adaptive ones. Active where the pair is: `render --stereo active` projects a pattern of dots.
     """
 
     smooth: float = 0.01

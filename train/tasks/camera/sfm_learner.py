@@ -45,7 +45,7 @@ class SfMLearner(Task):
     """Depth of a frame and the camera's motion to its neighbours, so that these, looked up by both, rebuild it.
 
     Needs intrinsics and no label. Windows that hardly move (`least`, pixels; by the stored flow), and those
-    seen through a lens that bends lines, weigh nothing.
+    seen through a lens or shutter that bends lines, weigh nothing.
     The score is of depth on exact renders, each frame at its best scale, since frames alone don't tell it.
     Smaller than in the paper: what can't be explained is left to the minimum over both neighbours, instead
     of a mask that is learned; the camera's motion is read from a
@@ -61,7 +61,9 @@ class SfMLearner(Task):
     paper = "Zhou, Brown, Snavely and Lowe, Unsupervised learning of depth and ego-motion from video, 2017"
     trivial = "best constant depth"
     measure = ABSOLUTE_RELATIVE
-    needs = Needs(3, ("camera_K",), uses=("depth", "flow", "camera_pose", "camera_distortion"))
+    needs = Needs(
+        3, ("camera_K",), uses=("depth", "flow", "camera_pose", "camera_distortion", "camera_shutter")
+    )
 
     def head(self, shape: Shape) -> nn.ModuleDict:
         """One of depth, one of motion."""

@@ -62,7 +62,7 @@ class Window:
 def moving(window: Window, batch: Batch, least: float) -> Tensor:
     """Weights (B,): 0 for windows whose camera is not known to be a pinhole, and for those that hardly move.
 
-    By the stored flow, and because what a lens bends a pinhole's flow can't rebuild.
+    What a lens or a rolling shutter bends a pinhole's flow can't rebuild.
 
     least: the median length of the middle frame's flow, pixels. Where none is stored, nothing is left out.
     """
@@ -71,6 +71,8 @@ def moving(window: Window, batch: Batch, least: float) -> Tensor:
     usable = known(batch["camera_K"][:, MIDDLE]) & ~(speed < least)
     if "camera_distortion" in batch:
         usable = usable & ~(batch["camera_distortion"][:, MIDDLE].abs() > 0).any(1)  # NaN: none known
+    if "camera_shutter" in batch:
+        usable = usable & ~(batch["camera_shutter"][:, MIDDLE, 1] > 0)
     return everyone(batch) * usable
 
 

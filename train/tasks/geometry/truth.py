@@ -80,8 +80,8 @@ def shown(name: str, values: Tensor, valid: Tensor | None = None) -> Tensor:
     spec = field(name)
     planes = values.detach().float().cpu()
     array = planes[:, 0].numpy() if len(spec.axes) == 2 else planes.permute(0, 2, 3, 1).numpy()
-    array = as_stored(name, array).copy()
-    if valid is not None:
-        array[~(valid > 0).cpu().numpy()] = spec.invalid
-    colours = torch.from_numpy(np.stack([picture(name, one) for one in array]))
+    array = as_stored(name, array)
+    trusts = [None] * len(array) if valid is None else ((valid > 0).cpu().numpy() * np.uint8(255))
+    drawn = [picture(name, one, trust) for one, trust in zip(array, trusts, strict=True)]
+    colours = torch.from_numpy(np.stack(drawn))
     return colours.permute(0, 3, 1, 2)[:, None].to(values.device)

@@ -1,0 +1,1 @@
+"""`freelabels demo`: all of it once, on pictures that ship with scikit-image and a clip made here."""

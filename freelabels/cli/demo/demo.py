@@ -1,0 +1,82 @@
+"""`freelabels demo`: labels, renders, a few steps of training, and the page, in a few minutes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import freelabels
+from freelabels.cli.shell.terminal import DONE, INTERRUPTED, note, reporter, say
+from freelabels.ground.errors import UserError
+
+if TYPE_CHECKING:
+    from freelabels.train.config import TrainConfig
+
+WORKED_ON = ("sources", "real", "synthetic", "run")  # folders of the demo
+
+
+def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128) -> int:
+    """See it at work: label photos and a clip that need no download, render, train a little, write the page.
+
+    Args:
+        out: Folder for everything; run again, it makes what is missing.
+        steps: Steps of training; 0 leaves it out.
+        clips: Clips to render; 0 leaves them out.
+        size: Side of the frames in pixels.
+    """
+    began, folder, to = time.monotonic(), Path(out), reporter()
+    if folder.exists() and any(p.name not in (*WORKED_ON, *_pictures(folder)) for p in folder.iterdir()):
+        raise UserError(f"{out} holds something else; name a new folder with --out")
+    here = freelabels.Cluster(workers=0)  # few things to do: Ray would take longer to start
+
+    def made(what: str, path: Path) -> None:
+        say(f"{what}: {path.resolve()} ({time.monotonic() - began:.0f} s)")
+
+    from freelabels.cli.demo.sources import write_sources
+    from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
+    from freelabels.pipeline.viewer.page import write_html
+
+    if not (folder / "sources" / "clip.mp4").exists():
+        write_sources(folder / "sources")
+    real, synthetic = folder / "real", folder / "synthetic"
+    freelabels.label(folder / "sources", real, size=(size, size), cluster=here, reporter=to)
+    made(
+        "labels of photos and a clip", Path(draw_contact_sheet(str(real), str(folder / "real.png"), frames=6))
+    )
+    datasets = [str(real)]
+    try:
+        if clips:
+            options = freelabels.RenderOptions(frames=2, size=(size, size))
+            freelabels.render(synthetic, clips, options, cluster=here, reporter=to)
+            sheet = draw_contact_sheet(str(synthetic), str(folder / "synthetic.png"), frames=6)
+            made("renders with exact labels", Path(sheet))
+            datasets.append(str(synthetic))
+    except UserError as error:
+        note(f"{error}; going on without renders")
+    if steps:
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        if not freelabels.fit(datasets, folder / "run", _few(steps), quiet=True).finished:
+            return INTERRUPTED
+        made("what the network has learned", max((folder / "run" / "pictures").iterdir()))
+    made("the page, for a browser", Path(write_html(datasets, str(folder / "page.html"), clips=0)))
+    say(f"next: freelabels inspect {real} --serve, or label a folder of your own")
+    return DONE
+
+
+def _few(steps: int) -> TrainConfig:
+    """A small net and small views, so that a minute shows something."""
+    from freelabels.train.config import LoaderConfig, TrainConfig
+
+    return TrainConfig(
+        steps=steps,
+        picture_every=max(steps, 1),
+        save_every=max(steps, 1),
+        evaluate=16,
+        loader=LoaderConfig(size=64, batch=8, synthetic=0.75),
+    )
+
+
+def _pictures(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.suffix in (".png", ".html")]

@@ -1,0 +1,60 @@
+"""Simulated world → each frame's instant, ready for rays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freelabels.renderers.engines.moving import motion_of
+from freelabels.renderers.engines.raycast import Floats, Posed, pose, pose_surfaces
+from freelabels.renderers.labels.looks import Instant
+from freelabels.renderers.scene.scene import Camera
+from freelabels.renderers.simulate.simulate import Simulation
+from freelabels.renderers.simulate.world import World
+
+STILL_FACES = 3000  # triangles from which on what never moves is posed once for all frames
+
+
+def instant(
+    world: World,
+    motion: Simulation,
+    poses: Floats,
+    row: int,
+    still: Posed | None,
+    camera: Camera,
+    sways: Floats,
+) -> Instant:
+    """Row `row` of a simulation (0: the frame before the first): posed, with what moves while it is taken.
+
+    poses, sways: (T + 2, …) poses and velocities of the camera. still: what never moves, posed once for all.
+    """
+    pose, places = poses[row], motion.geometry_pose[row]
+    surfaces = pose_surfaces(world.meshes, places, world.parts, pose[:3, 3], still)
+    if not (camera.readout or camera.exposure or camera.aperture):
+        return Instant(surfaces, pose)
+    parts = part_velocity(motion)[row].astype(np.float64)
+    drift = motion_of(
+        world.meshes,
+        places,
+        world.parts.object,
+        still,
+        camera=sways[row],
+        geometry=parts,
+        readout=camera.readout,
+        exposure=camera.exposure,
+    )
+    return Instant(surfaces, pose, drift)
+
+
+def part_velocity(motion: Simulation) -> NDArray[np.float32]:
+    """(T + 2, G, 6) of the parts, 0 where a simulation does not tell."""
+    known = motion.geometry_velocity
+    return known if known is not None else np.zeros((*motion.geometry_pose.shape[:2], 6), np.float32)
+
+
+def still_part(world: World, base: ArrayLike) -> Posed | None:
+    """What never moves, posed for all frames; None where that is so little that it isn't worth asking it apart."""
+    count = int((world.body < 0).sum())  # the first geometries
+    if sum(len(mesh.triangles) for mesh in world.meshes[:count]) < STILL_FACES:
+        return None
+    return pose(world.meshes[:count], world.static_pose[:count], world.parts.object[:count], base)

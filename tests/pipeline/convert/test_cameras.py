@@ -1,0 +1,53 @@
+"""Renders of pairs and depth sensors, written as cameras would have recorded them, are read as what they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import freelabels
+from freelabels.generators.contract.geometry import intrinsics
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from tests.pipeline.sources.test_metres import examined, read
+
+SIZE = (64, 96)
+# One shot without a cut.
+IMAGE = np.random.default_rng(0).integers(0, 255, (1, *SIZE, 3), np.uint8).repeat(3, 0)
+
+
+def converted(tmp_path: Path, **columns: np.ndarray) -> Path:
+    """The folder that a clip of three frames with these columns is written to."""
+    rows = 3
+    K = intrinsics(80.0, SIZE[1], SIZE[0])
+    pose = np.tile(np.eye(4), (rows, 1, 1))
+    pose[:, 0, 3] = np.arange(rows)
+    whole = {"image": IMAGE, "domain": np.ones(rows, np.uint8)}
+    whole |= {"camera_K": np.tile(K, (rows, 1, 1)), "camera_pose": pose, **columns}
+    clip = {"rows": [0, rows], "kind": "render", "source": ["seed:0/clip:0"], "key": "a"}
+    made_by = {name: {"generator": "test", "version": 1} for name in whole}
+    made = Dataset.create(tmp_path / "made", {"size": list(SIZE)})
+    commit_shard(made, "render-0", whole, [clip], made_by)
+    assert freelabels.convert(tmp_path / "made", "cameras", tmp_path / "out").frames == rows
+    return tmp_path / "out"
+
+
+def test_measured_depth_is_read_with_its_camera_and_poses(tmp_path: Path) -> None:
+    depth = np.random.default_rng(1).uniform(0.5, 4, (3, *SIZE)).astype(np.float32)
+    depth[:, :10] = np.nan
+    (clip,) = examined(converted(tmp_path, sensor_depth=depth)).clips
+    assert clip.camera == (80, 80, 48, 32) and clip.intrinsics == "given"
+    frames = read(clip, SIZE)
+    assert frames.sensor_depth is not None and frames.camera_pose is not None
+    np.testing.assert_allclose(frames.sensor_depth, depth, atol=0.0006)
+    np.testing.assert_allclose(frames.camera_pose[:, 0, 3], [0, 1, 2], atol=1e-6)
+    np.testing.assert_allclose(frames.camera_pose[:, :3, :3], np.eye(3)[None].repeat(3, 0), atol=1e-6)
+
+
+def test_pairs_are_read_with_their_baseline(tmp_path: Path) -> None:
+    right = np.roll(IMAGE, -8, axis=2)
+    clips = examined(converted(tmp_path, right=right, baseline=np.full(3, 0.12))).clips
+    assert len(clips) == 3
+    for clip, expected in zip(clips, right, strict=True):
+        assert clip.camera == (80, 80, 48, 32) and clip.baseline == pytest.approx(0.12)
+        np.testing.assert_array_equal(read(clip, SIZE).right, expected[None])
