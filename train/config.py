@@ -222,6 +222,9 @@ class ProbeConfig:
     """Further runs, a row each."""
     supervised: str = ""
     """Row of a supervised checkpoint of the same architecture: a file, or timm for timm's own weights."""
+    finetune_stages: bool = False
+    """Fine-tune from each stage on too, what lies below it frozen, with random scales and ten crops, for as many
+    epochs as --finetune says."""
     finetune: int = 0
     """Epochs of fine-tuning the whole backbone; 0 leaves it out."""
     shares: tuple[float, ...] = ()

@@ -18,6 +18,7 @@ from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.held_out import held_out_groups
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model.network import Backbone
+from freelabels.train.probing import classifiers
 from freelabels.train.probing import dense_probe as dense
 from freelabels.train.probing.classifiers import chance, logistic, nearest_neighbours, quality, ridge, span
 from freelabels.train.probing.dense_probe import DenseImages
@@ -501,7 +502,10 @@ def test_test_truth_chooses_nothing(run: Path, tmp_path: Path) -> None:
     assert a.tables[0].rows["run"] != b.tables[0].rows["run"]
 
 
-def test_several_classes_an_image_and_their_maps_from_one_folder(run: Path, tmp_path: Path) -> None:
+def test_several_classes_an_image_and_their_maps_from_one_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifiers, "COSTS", (1.0,))  # of support vector machines, for speed
     rng = np.random.default_rng(1)
     root = tmp_path / "voc"
     (root / "Annotations").mkdir(parents=True)

@@ -12,7 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.config import ProbeConfig
+from freelabels.train.model.network import Backbone
 from freelabels.train.probing import classifiers
+from freelabels.train.probing import finetune as finetune_module
 from freelabels.train.probing.classifiers import (
     eleven_points,
     fit_support_vectors,
@@ -21,11 +24,14 @@ from freelabels.train.probing.classifiers import (
     span,
     support_vectors,
 )
+from freelabels.train.probing.features import Pooled
 from freelabels.train.probing.layouts.folders import class_folders
 from freelabels.train.probing.layouts.pixels import read_image
-from freelabels.train.probing.layouts.sets import Listed
+from freelabels.train.probing.layouts.sets import Classified, Listed
+from freelabels.train.probing.low_shot import frozen_measures
 from freelabels.train.probing.networks import at_chance, measure_statistics
-from freelabels.train.probing.splits import listed_split
+from freelabels.train.probing.probe import _lacks
+from freelabels.train.probing.splits import listed_split, random_split
 from freelabels.train.probing.streams import streamed
 from freelabels.train.probing.streams.streamed import (
     EPOCHS,
@@ -236,3 +242,62 @@ def test_a_pretext_at_chance_is_known_from_the_record(tmp_path: Path) -> None:
     late = [score("rotation", 0.4, 0.25, True, 0.02), score("jigsaw", 0.27, 0.25, True, 0.02)]
     (tmp_path / "summary.json").write_text(json.dumps({"scores": late}))
     assert at_chance(tmp_path) == {"jigsaw"}  # better, but by less than two standard errors
+
+
+# Fine-tuned from a stage on
+
+
+def test_what_lies_below_a_stage_keeps_weights_and_statistics() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = Backbone("test_resnet", False, 32)
+        images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    before = {name: value.clone() for name, value in backbone.net.state_dict().items()}
+    truth = torch.nn.functional.one_hot(torch.arange(8) % 2, 2).float()
+    model = finetune_module._fit(backbone, images, truth, False, 1e-2, 1, 0, CPU, "layer2")
+    moved = {
+        name.partition(".")[0]
+        for name, value in model.backbone.net.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {"layer3", "layer4"}
+
+
+def test_ten_crops_and_random_scales_show_parts_of_the_image() -> None:
+    ramp = torch.arange(64, dtype=torch.float32).expand(2, 3, 64, 64)
+    crops = finetune_module.ten_crops(ramp)
+    begins = [round(float(crop[0, 0, 0, 0])) for crop in crops]
+    assert begins == [0, 55, 0, 55, 8, 63, 8, 63, 4, 59]  # pairs of a crop and its mirror image
+    views = finetune_module.scaled(ramp[:1].expand(100, 3, 64, 64))
+    widths = (views[:, 0, 0, -1] - views[:, 0, 0, 0]).abs()
+    assert 31 <= float(widths.min()) < 35 and 60 < float(widths.max()) <= 63.5
+    assert 0 < int((views[:, 0, 0, -1] > views[:, 0, 0, 0]).sum()) < 100
+
+
+# The measures of several classes an image, and what a report lacks
+
+
+def test_both_precisions_stand_beside_ridge_and_machines() -> None:
+    x, truth = several_classes(60, 0)
+    about = Classified("x", (), truth, ("a", "b"), False, None)
+    rng = np.random.default_rng(0)
+    split = random_split(truth, about.classes, False, None, 0.4, rng)
+    found = frozen_measures([Pooled(x, x)], about, split, ProbeConfig(shots=(), draws=1), rng)
+    assert (
+        next(iter(found)) == "linear, ridge"
+        and {
+            "linear, ridge, 11 points",
+            "support vector machines",
+            "support vector machines, 11 points",
+        }
+        < found.keys()
+    )
+    assert all(0.5 < score <= 1 for ((score, _),) in found.values())
+
+
+def test_a_report_says_what_it_lacks() -> None:
+    assert [note.split(":")[0] for note in _lacks(ProbeConfig(seeds=2))] == [
+        "No row learned from human labels stands beside",
+        "2 seeds tell little of the spread",
+    ]
+    assert list(_lacks(ProbeConfig(supervised="timm"))) == []

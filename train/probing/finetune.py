@@ -17,6 +17,7 @@ from freelabels.train.probing.splits import Split
 RATES = (1e-3, 1e-4)
 BATCH = 32
 CLIPS = 16  # of a batch of clips
+CROP = 7 / 8  # the side of one of ten crops
 SHIFT = 8  # an image is moved by up to 1/8 of its side
 
 
@@ -30,19 +31,28 @@ def finetune(
     epochs: int,
     seed: int,
     device: torch.device,
+    below: str | None = None,
 ) -> Fitted:
     """Scores of test images after training on all of `images`, at the rate that was best on the held-out ones.
 
     images, test: uint8 (n, 3, S, S), (m, 3, S, S). truth: (n, classes), see `train.probing.classifiers`. held_out:
     (n,) bool, training images that a first fit at each rate leaves out. The backbone itself isn't changed.
+
+    below: a module of the timm net up to which, it included, all stays frozen, "" for none; then training sees
+    random scales and testing is the mean of ten crops, as the survey has it. None: all is trained, on small
+    shifts.
     """
     scores = []
     for rate in RATES:
-        fitted = _fit(backbone, images[~held_out], truth[~held_out], exclusive, rate, epochs, seed, device)
-        scores.append(quality(truth[held_out], _predict(fitted, images[held_out], device), exclusive))
+        fitted = _fit(
+            backbone, images[~held_out], truth[~held_out], exclusive, rate, epochs, seed, device, below
+        )
+        scores.append(
+            quality(truth[held_out], _predict(fitted, images[held_out], device, below is not None), exclusive)
+        )
     best = max(range(len(RATES)), key=lambda k: (scores[k], -k))
-    fitted = _fit(backbone, images, truth, exclusive, RATES[best], epochs, seed, device)
-    return Fitted(_predict(fitted, test, device), RATES[best], scores[best])
+    fitted = _fit(backbone, images, truth, exclusive, RATES[best], epochs, seed, device, below)
+    return Fitted(_predict(fitted, test, device, below is not None), RATES[best], scores[best])
 
 
 class _Classifier(nn.Module):
@@ -68,11 +78,15 @@ def _fit(
     epochs: int,
     seed: int,
     device: torch.device,
+    below: str | None,
 ) -> _Classifier:
+    view = _view if below is None else scaled
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = _Classifier(backbone, truth.shape[1]).to(device).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+        _freeze(model.backbone.net, below or "")
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.05)
         steps = epochs * math.ceil(len(images) / BATCH)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2))
         for _ in range(epochs):
@@ -80,7 +94,7 @@ def _fit(
                 if len(rows) < 2:  # batch norm needs two
                     continue
                 optimizer.zero_grad()
-                _loss(model(_view(images[rows]).to(device)), truth[rows].to(device), exclusive).backward()  # type: ignore[no-untyped-call]
+                _loss(model(view(images[rows]).to(device)), truth[rows].to(device), exclusive).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 scheduler.step()
     return model
@@ -103,10 +117,53 @@ def _view(images: Tensor) -> Tensor:
     return torch.where(mirrored, view.flip(-1), view)
 
 
+def _freeze(net: nn.Module, last: str) -> None:
+    """Freeze weights and statistics of all modules up to `last`, it included, in the order they are made in."""
+    if not last:
+        return
+    modules = dict(net.named_modules())
+    names = list(modules)
+    end = max(k for k, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
+    for name in names[: end + 1]:
+        for parameter in modules[name].parameters(recurse=False):
+            parameter.requires_grad_(False)
+        if not last.startswith(f"{name}.") and name:  # what holds the last holds trained ones too
+            modules[name].eval()
+
+
+def scaled(images: Tensor) -> Tensor:
+    """A square of each image at a random place, of a side of half to all of its own, mirrored or not; 0 … 255."""
+    count = len(images)
+    share = 0.5 + 0.5 * torch.rand(count)
+    shift = (1 - share)[:, None] * (2 * torch.rand(count, 2) - 1)
+    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    zero = torch.zeros(count)
+    rows = [torch.stack([share * mirror, zero, shift[:, 0]], 1), torch.stack([zero, share, shift[:, 1]], 1)]
+    return _squares(images, torch.stack(rows, 1))
+
+
+def ten_crops(images: Tensor) -> list[Tensor]:
+    """The corners' and the centre's squares of 7/8 of an image's side, and their mirror images; 0 … 255."""
+    spare = 1 - CROP
+    places = [(x, y) for x in (-spare, spare) for y in (-spare, spare)] + [(0.0, 0.0)]
+    moves = [[[side * CROP, 0, x], [0, CROP, y]] for x, y in places for side in (1, -1)]
+    return [_squares(images, torch.tensor(move).expand(len(images), 2, 3)) for move in moves]
+
+
+def _squares(images: Tensor, moves: Tensor) -> Tensor:
+    """Float32 (n, 3, S, S): what affine maps (n, 2, 3) of [-1, 1]² show of each image."""
+    grid = F.affine_grid(moves.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
+
+
 @torch.no_grad()
-def _predict(model: _Classifier, images: Tensor, device: torch.device) -> Tensor:
+def _predict(model: _Classifier, images: Tensor, device: torch.device, ten: bool = False) -> Tensor:
     model.eval()
-    return torch.cat([model(part.to(device)).cpu() for part in torch.split(images, 4 * BATCH)])
+    found = []
+    for part in torch.split(images.to(device), 4 * BATCH):
+        views = ten_crops(part) if ten else [part]
+        found.append(torch.stack([model(view) for view in views]).mean(0).cpu())
+    return torch.cat(found)
 
 
 def finetune_films(

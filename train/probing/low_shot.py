@@ -21,7 +21,7 @@ from freelabels.train.probing.classifiers import (
     span,
     support_vectors,
 )
-from freelabels.train.probing.features import Pooled
+from freelabels.train.probing.features import Pooled, Stage
 from freelabels.train.probing.finetune import finetune
 from freelabels.train.probing.layouts.sets import Classified
 from freelabels.train.probing.splits import Split, few_shots
@@ -30,7 +30,7 @@ from freelabels.train.probing.transfer.few_labels import nested, percent
 RIDGE, LOGISTIC, NEAREST = "linear, ridge", "linear, logistic", "nearest neighbours"
 MACHINES = "support vector machines"
 POINTS = "11 points"  # VOC2007's average precision; that of others isn't interpolated
-TUNED = "fine-tuned"
+TUNED, FROM_STAGE = "fine-tuned", "fine-tuned from the stage on, ten crops"
 Measured = dict[str, list[tuple[float, float]]]
 """By measure, at each stage: the score and the setting chosen for it."""
 
@@ -51,12 +51,8 @@ def frozen_measures(
             NEAREST: [nearest_neighbours(mean[0], truth, mean[1], about.exclusive)],
         }
         if not about.exclusive:
-            machines = support_vectors(grid[0], truth, grid[1], int(rng.integers(2**31)))
-            fitted[MACHINES] = [machines]
-            for measure in (RIDGE, MACHINES):
-                one = fitted[measure][0]
-                score = eleven_points(about.truth[split.test], one.scores)
-                found.setdefault(f"{measure}, {POINTS}", []).append((score, one.setting))
+            seed = int(rng.integers(2**31))
+            fitted[MACHINES] = [support_vectors(grid[0], truth, grid[1], seed)]
         for k, draws in shots.items():
             fitted[f"low-shot, {k} a class"] = [
                 ridge(*_few(mean[0][rows], truth[rows], mean[1]), about.exclusive)
@@ -66,6 +62,9 @@ def frozen_measures(
         for measure, several in fitted.items():
             if several:
                 found.setdefault(measure, []).append(_mean_score(several, about, split))
+            if measure in (RIDGE, MACHINES) and not about.exclusive:
+                score = eleven_points(about.truth[split.test], several[0].scores)
+                found.setdefault(f"{measure}, {POINTS}", []).append((score, several[0].setting))
     return found
 
 
@@ -78,6 +77,38 @@ def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> t
     """The mean test score of several fits, and the first one's setting. Test truth is read for scores alone."""
     scores = [quality(about.truth[split.test], fitted.scores, about.exclusive) for fitted in several]
     return float(np.mean(scores)), several[0].setting
+
+
+def tuned_measures(
+    backbone: Backbone,
+    chosen: Sequence[Stage],
+    images: Tensor,
+    about: Classified,
+    split: Split,
+    config: ProbeConfig,
+    seed: int,
+    device: torch.device,
+) -> Measured:
+    """What fine-tuning scores: of the whole, told at the last stage; and, if asked, from each stage on."""
+    truth, wanted = about.truth[split.train], about.truth[split.test]
+
+    def tuned(below: str | None) -> Fitted:
+        train, test = images[split.train], images[split.test]
+        epochs = config.finetune
+        return finetune(
+            backbone, train, truth, test, about.exclusive, split.held_out, epochs, seed, device, below
+        )
+
+    whole = tuned(None)
+    score = quality(wanted, whole.scores, about.exclusive)
+    found: Measured = {TUNED: [(math.nan, 0.0)] * (len(chosen) - 1) + [(score, whole.setting)]}
+    if config.finetune_stages:
+        names = ["", *(str(backbone.net.feature_info[stage.index]["module"]) for stage in chosen[:-1])]
+        several = [tuned(below) for below in names]
+        found[FROM_STAGE] = [(quality(wanted, f.scores, about.exclusive), f.setting) for f in several]
+        if not about.exclusive:
+            found[f"{FROM_STAGE}, {POINTS}"] = [(eleven_points(wanted, f.scores), f.setting) for f in several]
+    return found
 
 
 def by_share(

@@ -23,16 +23,15 @@ from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
-from freelabels.train.probing.classifiers import chance, quality
+from freelabels.train.probing.classifiers import chance
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
-from freelabels.train.probing.finetune import finetune
 from freelabels.train.probing.labelled_images import read_drawings, read_folder, read_images, read_maps
 from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
 from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
-from freelabels.train.probing.low_shot import TUNED, Measured, by_share, frozen_measures
+from freelabels.train.probing.low_shot import Measured, by_share, frozen_measures, tuned_measures
 from freelabels.train.probing.networks import (
     Network,
     random_network,
@@ -165,10 +164,19 @@ def probe(
         notes=(
             *NOTES,
             *(TUNED_NOTES if config.segmentation_steps or config.detection or config.shares else ()),
+            *_lacks(config),
         ),
     )
     write(report, folder)
     return report
+
+
+def _lacks(config: ProbeConfig) -> Iterator[str]:
+    """What a reader of the report misses."""
+    if not config.supervised:
+        yield "No row learned from human labels stands beside: give --supervised FILE, or timm."
+    if config.seeds < 3:
+        yield f"{config.seeds} seeds tell little of the spread: give --seeds 3 or more."
 
 
 def _check(config: ProbeConfig, data: Sequence[str]) -> None:
@@ -302,20 +310,9 @@ def _measure(
                 features, one.about, split, config, _generator(config.seed + seed, 2, number)
             )
             if config.finetune:
-                truth, images = one.about.truth, one.images
-                tuned = finetune(
-                    backbone,
-                    images[split.train],
-                    truth[split.train],
-                    images[split.test],
-                    one.about.exclusive,
-                    split.held_out,
-                    config.finetune,
-                    config.seed + seed,
-                    device,
+                found |= tuned_measures(
+                    backbone, chosen, one.images, one.about, split, config, config.seed + seed, device
                 )
-                score = quality(truth[split.test], tuned.scores, one.about.exclusive)
-                found[TUNED] = [(float("nan"), 0.0)] * (len(chosen) - 1) + [(score, tuned.setting)]
             shares = _generator(config.seed + seed, 5, number)
             yield found | by_share(
                 backbone, features, one.images, one.about, split, config, shares, config.seed + seed, device

@@ -26,8 +26,9 @@ def probe(
 
     Args:
         run: Folder of a run.
-        data: Image folders (a folder a class), VOC or COCO folders, datasets of labels; UCF101, HMDB51,
-            Kinetics, or videos (a folder a class). Boxes have an option of their own, --detection.
+        data: Image folders (a folder a class), ImageNet, Places205, Places365, VOC or COCO as they come, datasets
+            of labels; UCF101, HMDB51, Kinetics, or videos (a folder a class). Boxes have an option of their own,
+            --detection.
         out: Where probe.json, probe.md and probe.png go; default the run's folder.
         config: How the features are probed.
     """
