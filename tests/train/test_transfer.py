@@ -459,7 +459,7 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
 
 
 def test_cocos_boxes_are_read_into_the_view(tmp_path: Path) -> None:
-    """A box of x, y, width, height in an image of twice the size; crowds are left aside; an image may have none."""
+    """A box of x, y, width, height in an image of twice the size; crowds are aside; an image may have none."""
     for split in ("train2017", "val2017"):
         (tmp_path / split).mkdir()
         for k in range(2):
