@@ -56,7 +56,7 @@ class BoxedImages:
 
 
 def read_boxes(path: str, size: int, most: int, rng: np.random.Generator) -> list[BoxedImages]:
-    """The boxes of each year of VOC, or of COCO, in a folder. Raises UserError if it isn't there or holds neither."""
+    """The boxes of each year of VOC, or of COCO, in a folder. Raises UserError if it holds neither."""
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"--detection {path}: there is no such folder")
