@@ -35,5 +35,6 @@ from .train.config import ProbeConfig as ProbeConfig
 from .train.config import TrainConfig as TrainConfig
 from .train.data.frame_dataset import FrameDataset as FrameDataset
 from .train.export import export as export
+from .train.predicting.predict import predict as predict
 from .train.probing.probe import probe as probe
 from .train.run.fit import fit as fit

@@ -32,6 +32,7 @@ LESS = {
     "freelabels render --": "freelabels render --workers 0 --",
     "--preview ": "--size 64 --preview ",
     "--model.backbone resnet50": "--model.backbone test_resnet --steps 2 --loader.batch 4 --loader.size 64",
+    "freelabels predict runs/first photos/": "freelabels predict runs/first photos/ --workers 0 --size 64",
     "freelabels probe runs/first": "freelabels probe runs/first --rotation skip --seeds 1 --draws 1 --shots 1 "
     "--frames 8 --fields depth normals",
 }

@@ -53,6 +53,7 @@ LAYERS = {
         "objective.adversaries",
         "objective",
         "run",
+        "predicting",
         "export",
         "probing.layouts",
         "probing.transfer",

@@ -22,8 +22,9 @@ from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAIN_NAMES
-from freelabels.train.model.clips import WIDTHS, narrowed
+from freelabels.train.model.clips import WIDTHS, ClipBackbone, narrowed
 from freelabels.train.model.network import Backbone
+from freelabels.train.predicting.programs import export_program
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.tasks import tasks
@@ -49,6 +50,17 @@ def trained_backbone(run: str) -> tuple[Backbone, TrainConfig, dict[str, Any]]:
     return backbone.eval(), config, facts
 
 
+def trained_clip_backbone(run: str) -> tuple[ClipBackbone, TrainConfig] | None:
+    """As `trained_backbone`, of the trunk that sees clips; None if none of the run's tasks asks for one."""
+    state, config, _ = _averaged(run)
+    weights = _named(state, CLIPS_PREFIX)
+    if not weights:
+        return None
+    backbone = ClipBackbone(config.model.clips, config.model.clip_share)
+    backbone.net.load_state_dict(weights)
+    return backbone.eval(), config
+
+
 def _averaged(run: str) -> tuple[dict[str, torch.Tensor], TrainConfig, dict[str, Any]]:
     """The averaged weights of a run, and what `trained_backbone` says of it."""
     folder = Path(run)
@@ -68,7 +80,7 @@ def _named(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def export(run: AnyPath, out: AnyPath, trunk: str = "frames") -> Path:
+def export(run: AnyPath, out: AnyPath, trunk: str = "frames", to: str = "timm") -> Path:
     """Write the backbone of a run (averaged weights) for timm, with a model card; returns the weights' path.
 
     The folder `out` then holds ``model.safetensors``, which ``timm.create_model(name, pretrained=True,
@@ -78,8 +90,12 @@ def export(run: AnyPath, out: AnyPath, trunk: str = "frames") -> Path:
 
     trunk: frames, or clips for that which saw clips as a whole, where a task has trained it: then
     ``model.safetensors`` is a state of torchvision's network of that name, its classifier too of zeros.
+
+    to: timm; or onnx or torch, for backbone and heads in one program, see `predicting.programs`.
     """
     run = os.fspath(run)
+    if to != "timm":
+        return export_program(run, Path(out), to)
     if trunk not in TRUNKS:
         raise UserError(f"--trunk {trunk}: {nearest(trunk, TRUNKS)}")
     if trunk == "clips":

@@ -18,9 +18,9 @@ from freelabels.ground.versions import __version__
 # name → what it does. The function `NAME` of `freelabels.cli.commands.NAME` (or of another room, see ROOMS) is
 # imported when it is asked for: some need libraries that take seconds to import.
 COMMANDS = {
-    "demo": "See it at work on pictures that need no download: labels, renders, training, the page.",
     "label": "Label photos and videos with hard-coded detectors into zarr shards.",
     "render": "Render randomised scenes with exact labels into zarr shards.",
+    "demo": "See it at work on pictures that need no download: labels, renders, training, the page.",
     "sources": "Show what sources hold and how it was understood, before any work.",
     "inspect": "Show what a dataset holds: a table, a picture, a page in the browser.",
     "compare": "Compare two labellings of a field, frame by frame, with an exit status for CI.",
@@ -38,14 +38,15 @@ COMMANDS = {
     "assign": "Cluster the clips of datasets by a run's features.",
     "probe": "Score a run's features on other tasks.",
     "bench": "Train recipes alike and score their features side by side.",
+    "predict": "Label photos and videos by a run's network, with confidence.",
     "export": "Write a run's backbone for timm.",
     "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
 }
 # name → a line that works as it stands, once what it names is there.
 EXAMPLES = {
-    "demo": "freelabels demo",
     "label": "freelabels label photos/ clip.mp4 --out data/real",
     "render": "freelabels render --out data/synthetic --clips 64",
+    "demo": "freelabels demo",
     "sources": "freelabels sources photos/ clip.mp4",
     "inspect": "freelabels inspect data/real --serve",
     "compare": "freelabels compare data/real data/other --field edges",
@@ -63,6 +64,7 @@ EXAMPLES = {
     "assign": "freelabels assign run data/real",
     "probe": "freelabels probe run --data imagenette",
     "bench": "freelabels bench features data/real data/synthetic --data imagenette --out table",
+    "predict": "freelabels predict run photos/ --out data/second",
     "export": "freelabels export run --out weights",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }

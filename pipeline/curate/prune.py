@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.curate.selection import Selection
@@ -17,8 +14,7 @@ from freelabels.pipeline.shards.quarantine import SetAside, empty, in_quarantine
 from freelabels.pipeline.shards.quarantine import restore as put_back
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.shards.splits import splits_of
-from freelabels.pipeline.storage.archives.names import parted
-from freelabels.pipeline.storage.uris import archive, file_system, is_inside, is_remote
+from freelabels.pipeline.stages.gone import gone_clips, source_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def prune(
         rows = [shard.clips[number]["rows"] for shard, numbers in chosen for number in numbers]
         summary = PruneSummary(
             *(0, 0, (), "", len(rows), sum(last - first for first, last in rows)),
-            tuple(sorted({_source(shard.clips[k]) for shard, numbers in chosen for k in numbers})),
+            tuple(sorted({source_of(shard.clips[k]) for shard, numbers in chosen for k in numbers})),
         )
         if dry_run:
             return replace(summary, quarantine=tuple(in_quarantine(dataset)))
@@ -119,30 +115,3 @@ def _chosen(dataset: Dataset, selection: Selection, gone: bool) -> Iterator[tupl
             "remove the folder"
         )
     return iter(found)
-
-
-def gone_clips(shard: Shard) -> list[int]:
-    """Numbers of the clips whose source is no longer there; renders have none, and can't lose it."""
-    return [k for k, clip in enumerate(shard.clips) if (source := _source(clip)) and not _exists(source)]
-
-
-def _source(clip: dict[str, Any]) -> str:
-    return "" if clip.get("kind") == "render" else str((clip.get("source") or [""])[0])
-
-
-@lru_cache(maxsize=4096)
-def _exists(source: str) -> bool:
-    """Whether a file is there, alone or in an archive. Raises UserError for a place that can't be asked."""
-    place = parted(source)
-    if place is not None and is_inside(source):
-        if not _exists(place[0]):
-            return False
-        opened = archive(place[0])
-        return not hasattr(opened, "names") or place[1] in set(opened.names)
-    if not is_remote(source):
-        return Path(source).exists()
-    try:
-        system, path = file_system(source)
-        return bool(system.exists(path))
-    except Exception as error:  # backends raise errors of a dozen kinds
-        raise UserError(f"{source}: can't ask whether it is there ({error})") from error

@@ -14,7 +14,7 @@ from freelabels.generators.contract.detector import Detector
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.index import read_index
+from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import MAX_ROWS
 from freelabels.pipeline.sources.clip_specs import ClipColumns, SourceOptions
@@ -28,6 +28,8 @@ from freelabels.pipeline.stages.bookkeeping import (
     write_failed,
     writing_to,
 )
+from freelabels.pipeline.stages.gone import gone_clips
+from freelabels.pipeline.stages.label_coverage import Coverage, coverage_of, figures, lines
 from freelabels.pipeline.stages.label_plan import LabelPlan, plan_work
 from freelabels.pipeline.stages.label_shard import (
     LabelledShard,
@@ -45,6 +47,8 @@ from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, Outcome, run
 
+ASKED = 500  # shards of other sources whose files are looked for, at most
+
 
 @dataclass(frozen=True)
 class LabelSummary:
@@ -53,6 +57,8 @@ class LabelSummary:
     shards: all shards of the plan; made: of these, made or completed now; failed: left undone, see failures.jsonl;
     refused: sources that were refused, see rejected.jsonl. skipped: labels that sources of a kind can't give,
     with the reason, by kind. older: columns of shards that stay as older versions made them.
+    passed: files that were passed over. gone: clips of the dataset whose source is no longer there. coverage: by
+    kind of source and label, see `label_coverage`.
     """
 
     dataset: str
@@ -63,6 +69,9 @@ class LabelSummary:
     refused: int = 0
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     older: int = 0
+    passed: int = 0
+    gone: int = 0
+    coverage: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -133,7 +142,7 @@ def label(
             refusals = sorted({*refusals, *unreadable}, key=lambda r: r.uri)
             dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
             reporter.say(f"{len(unreadable)} more refused: {unreadable[0]}", refused=len(refusals))
-        return replace(done, refused=len(refusals))
+        return replace(done, refused=len(refusals), passed=sum(one.count for one in passed))
 
 
 def items_of(
@@ -192,11 +201,39 @@ def _label_clips(
     dataset.failures_log().write_lines(failures)
     if failures:
         reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+    gone = _gone(index, shards)
+    if gone:
+        reporter.say(
+            f"{gone} clips are of sources that are gone; freelabels prune --gone {dataset.path} takes them out",
+            gone=gone,
+        )
+    covered: Coverage = {}
+    if made:
+        covered = coverage_of(shards, read_index(dataset, cluster, reporter, lenient=True))
+        for line in lines(covered):
+            reporter.say(line)
     path = os.fspath(dataset.path)
     done = LabelSummary(
-        path, len(shards), shards.frames, made, len(failures), skipped=skipped, older=len(work.older)
+        path,
+        len(shards),
+        shards.frames,
+        made,
+        len(failures),
+        skipped=skipped,
+        older=len(work.older),
+        gone=gone,
+        coverage=figures(covered),
     )
     return done, refused
+
+
+def _gone(index: Index, shards: PlannedShards) -> int:
+    """How many clips of the dataset's other shards have lost their source; only local ones, of not too many."""
+    others = index.others(shards.ids)
+    if len(others) > ASKED:
+        return 0
+    opened = index.dataset.open_all([index.name(number) for number in others.tolist()], lambda _: None)
+    return sum(len(gone_clips(shard, remote=False)) for shard in opened)
 
 
 def _outcomes(

@@ -89,13 +89,17 @@ class FrameReader:
             trust = confidence_name(column)
             return shard.read(column, row), shard.read(trust, row) if trust in shard.fields else None
 
-    def picture(self, shard: str, row: int, column: str, side: int, *, lay_over: bool = False) -> bytes:
+    def picture(
+        self, shard: str, row: int, column: str, side: int, *, lay_over: bool = False, least: int = 0
+    ) -> bytes:
         """A column of a frame as WebP with its longer side at most `side` pixels.
 
-        lay_over: as a layer with opacity to lay over the image. Raises CorruptShard, KeyError if absent,
-        ValueError if there is no picture of it.
+        lay_over: as a layer with opacity to lay over the image. least: confidence × 255 below which there is no
+        label. Raises CorruptShard, KeyError if absent, ValueError if there is no picture of it.
         """
         values, confidence = self._with_confidence(shard, row, column)
+        if confidence is not None and least:
+            confidence = np.where(confidence < least, np.uint8(0), confidence)
         colours = (overlay if lay_over else picture)(column, values, confidence)
         kind = field_named(column).kind
         if lay_over and kind is Kind.PROBABILITY:  # thin lines must not fade as they are made smaller

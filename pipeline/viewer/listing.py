@@ -1,18 +1,15 @@
-"""Which frames a page lists, shard by shard: some of a dataset's shards at a time."""
+"""Which frames a page in a file lists, shard by shard, from their records."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import excluded_rows, exclusions_of
-from freelabels.pipeline.shards.identity import clip_identity
-
-LISTED_SHARDS = 500  # at a time
+from freelabels.pipeline.viewer.layout import shown_source
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,11 @@ class ClipListing:
 
 @dataclass(frozen=True)
 class ShardListing:
-    """Some shards of a dataset, as many as a page lists at a time.
+    """Some shards of a dataset.
 
-    first: the number of the first one among all, where they follow each other. shard_columns: which of
-    `column_sets` each has. excluded: (number here, row) of frames on the exclusion list.
+    shard_columns: which of `column_sets` each has. excluded: (number here, row) of frames on the exclusion list.
     """
 
-    first: int
     shard_names: list[str]
     shard_columns: list[int]
     column_sets: list[tuple[str, ...]]
@@ -42,7 +37,7 @@ class ShardListing:
     excluded: list[tuple[int, int]]
 
 
-def listing(dataset: Dataset, names: Sequence[str], first: int = 0) -> ShardListing:
+def listing(dataset: Dataset, names: Sequence[str]) -> ShardListing:
     """What a page says of the frames of some shards, from their records; one that can't be read has none."""
     excluded = exclusions_of(dataset)
     places = {name: k for k, name in enumerate(names)}
@@ -58,12 +53,8 @@ def listing(dataset: Dataset, names: Sequence[str], first: int = 0) -> ShardList
             clips.start.append(start)
             clips.stop.append(stop)
             clips.kind.append(clip["kind"])
-            clips.source.append(_shown_source(clip))
+            clips.source.append(shown_source(clip))
         out.extend((place, int(row)) for row in np.flatnonzero(excluded_rows(shard, excluded)))
         columns[place] = sets.setdefault(shard.fields, len(sets))
         shard.close()
-    return ShardListing(first, list(names), columns, list(sets), clips, out)
-
-
-def _shown_source(clip: Mapping[str, Any]) -> str:
-    return str((clip.get("source") or [clip_identity(clip) or "unknown"])[0])
+    return ShardListing(list(names), columns, list(sets), clips, out)

@@ -8,23 +8,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.quality.outliers import Oddness, oddness
 from freelabels.pipeline.quality.spot_check import Survey
 from freelabels.pipeline.quality.verify import verify as verify_dataset
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import FrameIdentity, exclusions_of, write_exclusions
+from freelabels.pipeline.shards.exclusions import (
+    FrameIdentity,
+    exclusions_json,
+    exclusions_of,
+    write_exclusions,
+)
+from freelabels.pipeline.shards.frame_tags import LONGEST, frame_tags_of, write_frame_tags
 from freelabels.pipeline.viewer.frame_reader import FrameReader
-from freelabels.pipeline.viewer.listing import LISTED_SHARDS, ShardListing, listing
+from freelabels.pipeline.viewer.layout import Layout, layout_json, layout_of
 from freelabels.pipeline.viewer.page import html
 from freelabels.pipeline.viewer.report import (
     DatasetReport,
     document,
     figure_names,
-    figures_row,
     gather,
     measured,
-    odd,
-    pages,
     survey_json,
     surveyed,
     verify_json,
@@ -33,6 +40,8 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 
 MEASURED_CLIPS = 4
+FIGURES_AT_ONCE = 1 << 16  # frames
+JOBS = ("survey", "figures", "measure", "verify")
 
 
 class NotThere(Exception):
@@ -52,16 +61,23 @@ class Job:
 
 @dataclass
 class Live:
-    """Datasets as a server shows them; its threads share it."""
+    """Datasets as a server shows them; its threads share it.
+
+    figures: (frames, figures) of each, NaN where not known yet or not there. shares: (frames, classes) × 65535 of
+    each. odd: of each, the oddness of its first frames.
+    """
 
     paths: tuple[str, ...]
     reports: tuple[DatasetReport, ...]
     readers: tuple[FrameReader, ...]
+    layouts: tuple[Layout, ...]
     figure_names: tuple[str, ...]
-    jobs: dict[tuple[str, int], Job] = field(default_factory=dict)
-    excluded: list[set[tuple[int, int]]] = field(default_factory=list)
-    figures: dict[tuple[int, int], list[dict[str, float] | None]] = field(default_factory=dict)
-    listings: dict[int, tuple[ShardListing, ...]] = field(default_factory=dict)
+    class_ids: tuple[int, ...]
+    figures: tuple[NDArray[np.float32], ...]
+    shares: tuple[NDArray[np.uint16], ...]
+    odd: list[Oddness]
+    excluded: list[set[tuple[int, int]]]
+    jobs: dict[tuple[str, int], Job]
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
     first_survey: Survey | None = None
@@ -69,43 +85,34 @@ class Live:
     @staticmethod
     def open(paths: Sequence[str]) -> Live:
         """Read the records of the datasets. Raises as `gather`."""
-        reports = tuple(gather(path) for path in paths)
         readers = tuple(FrameReader(Dataset(path)) for path in paths)
-        live = Live(tuple(paths), reports, readers, tuple(figure_names(reports)))
-        live.excluded = [set() for _ in paths]
-        live.jobs = {
-            (name, k): Job()
-            for name in ("survey", "figures 0", "measure", "verify")
-            for k in range(len(paths))
-        }
-        live.listing(0)
-        return live
+        return Live.of(paths, [gather(path) for path in paths], readers)
 
-    def listing(self, page: int) -> tuple[ShardListing, ...]:
-        """The shards on a page, of each dataset. Raises NotThere."""
-        if not 0 <= page < pages(self.reports):
-            raise NotThere(f"there is no page {page}")
-        if page not in self.listings:
-            first = page * LISTED_SHARDS
-            made = []
-            for number, report in enumerate(self.reports):
-                shards = range(first, min(first + LISTED_SHARDS, report.shards))
-                found = listing(report.index.dataset, [report.index.name(shard) for shard in shards], first)
-                made.append(found)
-                self.excluded[number] |= {(first + shard, row) for shard, row in found.excluded}
-                rows = zip(found.clips.start, found.clips.stop, strict=True)
-                self.figures[number, page] = [None] * sum(stop - start for start, stop in rows)
-            self.listings[page] = tuple(made)
-        return self.listings[page]
+    @staticmethod
+    def of(paths: Sequence[str], reports: Sequence[DatasetReport], readers: Sequence[FrameReader]) -> Live:
+        """Datasets of which there is a report already."""
+        layouts = tuple(layout_of(report.index) for report in reports)
+        names = tuple(figure_names(reports))
+        classes = tuple(sorted({number for report in reports for number in report.classes}))
+        none = np.zeros(0)
+        return Live(
+            tuple(paths),
+            tuple(reports),
+            tuple(readers),
+            layouts,
+            names,
+            classes,
+            tuple(np.full((layout.frames, len(names)), np.nan, np.float32) for layout in layouts),
+            tuple(np.zeros((layout.frames, len(classes)), np.uint16) for layout in layouts),
+            [Oddness(none, none.astype(np.int64)) for _ in paths],
+            [layout.rows_of(exclusions_of(layout.index.dataset)) for layout in layouts],
+            {(name, k): Job() for name in JOBS for k in range(len(paths))},
+        )
 
-    def page(self, page: int) -> bytes:
-        """The page that lists some of the shards; the figures of their frames are taken from now on."""
-        found = self.listing(page)
-        for number in range(len(self.paths)) if page else ():
-            if (f"figures {page}", number) not in self.jobs:
-                self.jobs[f"figures {page}", number] = Job()
-                self.start(f"figures {page}", number)
-        return html(document(self.reports, found, live=True, page=page)).encode()
+    def page(self) -> bytes:
+        """The page with the place of every frame; their figures, sources and pictures are asked for later."""
+        whole = document(self.reports, [layout_json(layout) for layout in self.layouts], live=True)
+        return html({**whole, "class_ids": self.class_ids}).encode()
 
     def start(self, name: str, number: int) -> None:
         """Begin a job unless it runs already. Raises NotThere for a job there is none of."""
@@ -120,7 +127,7 @@ class Live:
 
     def look(self) -> None:
         """Everything that needs pixels and was not asked for, one after the other: the rest must stay quick."""
-        for name in ("survey", "figures 0"):
+        for name in ("survey", "figures"):
             for number in range(len(self.paths)):
                 self.jobs[name, number].state = "running"
                 self._run(name, number)
@@ -131,10 +138,10 @@ class Live:
             "survey": self._survey,
             "measure": self._measure,
             "verify": self._verify,
+            "figures": self._figures,
         }
         try:
-            page = name.removeprefix("figures ")
-            job.result = self._figures(number, int(page), job) if page != name else work[name](number, job)
+            job.result = work[name](number, job)
             job.state = "done"
         except Exception as error:  # whatever a shard or a detector raises is said on the page
             job.error = str(error) or type(error).__name__
@@ -155,39 +162,71 @@ class Live:
             verify_dataset(self.paths[number], cluster=Cluster(workers=0), reporter=Reporter("quiet"))
         )
 
-    def _figures(self, number: int, page: int, job: Job) -> Any:
-        """Figures of every frame on a page, shard by shard; what can't be read stays unknown."""
-        found, figures, place = self.listing(page)[number], self.figures[number, page], 0
-        job.total, broken = len(figures), 0
-        clips = found.clips
-        for shard, start, stop in zip(clips.shard, clips.start, clips.stop, strict=True):
-            for row in range(start, stop):
+    def _figures(self, number: int, job: Job) -> Any:
+        """Figures of every frame, shard by shard; what can't be read stays unknown."""
+        layout, reader = self.layouts[number], self.readers[number]
+        job.total, broken = layout.frames, 0
+        column = {name: k for k, name in enumerate(self.figure_names)}
+        place = {f"class {number}": k for k, number in enumerate(self.class_ids)}
+        for shard, frames in layout.shards():
+            for frame in range(frames.start, frames.stop):
                 if self.closing.is_set():
                     return None
                 try:
-                    figures[place] = self.readers[number].figures(found.shard_names[shard], row)
+                    found = reader.figures(layout.index.name(shard), layout.place(frame)[1])
                 except (CorruptShard, ValueError):
-                    broken += 1
-                place += 1
-                job.done = place
+                    found, broken = {}, broken + 1
+                for name, value in found.items():
+                    if name in column:
+                        self.figures[number][frame, column[name]] = value
+                    elif name in place:
+                        self.shares[number][frame, place[name]] = round(65535 * value)
+                job.done = frame + 1
+            if frames.stop >= 2 * len(self.odd[number].score):
+                self._judge(number, frames.stop)
+        self._judge(number, layout.frames)
         return {"broken": broken}
 
-    def state(self, page: int = 0) -> dict[str, Any]:
-        """Every job, results included; of the figures that of a page."""
-        jobs = {"survey": "survey", "figures": f"figures {page}", "measure": "measure", "verify": "verify"}
-        return {
-            name: [dataclasses.asdict(self.jobs.get((job, k), Job())) for k in range(len(self.paths))]
-            for name, job in jobs.items()
-        }
+    def _judge(self, number: int, frames: int) -> None:
+        """Find out how odd the first frames are among themselves."""
+        self.odd[number] = oddness(self.figures[number][:frames])
 
-    def known_figures(self, number: int, first: int, page: int = 0) -> dict[str, Any]:
-        """Figures of a page's frames from number `first` on as far as known, and the oddness of all so far."""
-        job = self.jobs.get((f"figures {page}", number))
-        if job is None:
+    def state(self) -> dict[str, Any]:
+        """Every job, results included; of figures also of how many frames the oddness is known."""
+        told: dict[str, Any] = {
+            name: [dataclasses.asdict(self.jobs[name, k]) for k in range(len(self.paths))] for name in JOBS
+        }
+        return {**told, "odd": [len(found.score) for found in self.odd]}
+
+    def known_figures(self, number: int, first: int) -> tuple[dict[str, Any], bytes]:
+        """Figures of frames from number `first` on as far as known, as bytes, and what tells how to read them.
+
+        First float32, all frames' values of one figure after the other, then uint16, shares of classes × 65535.
+        """
+        if not 0 <= number < len(self.paths):
             raise NotThere(f"there is no dataset {number}")
-        figures = self.figures[number, page][: job.done]
-        rows = [figures_row(values, self.figure_names) if values else None for values in figures[first:]]
-        return {"first": first, "rows": rows, "odd": odd(figures, self.figure_names)}
+        last = min(self.jobs["figures", number].done, first + FIGURES_AT_ONCE)
+        some = slice(max(first, 0), max(last, first, 0))
+        parts = [np.ascontiguousarray(table[number][some].T) for table in (self.figures, self.shares)]
+        return {"first": first, "rows": some.stop - some.start}, b"".join(part.tobytes() for part in parts)
+
+    def known_odd(self, number: int) -> bytes:
+        """How odd the first frames are, float32, then in which figure, int16, -1 none."""
+        if not 0 <= number < len(self.paths):
+            raise NotThere(f"there is no dataset {number}")
+        found = self.odd[number]
+        return found.score.astype("<f4").tobytes() + found.figure.astype("<i2").tobytes()
+
+    def sources(self, number: int, first: int) -> list[str]:
+        """As `Layout.sources`. Raises NotThere."""
+        self.shard_name(number, first)
+        return self.layouts[number].sources(first)
+
+    def selection(self, number: int, rows: Sequence[tuple[int, int]]) -> str:
+        """A list of some frames, [shard number, row], in the form of exclusions.json. Raises NotThere."""
+        if not 0 <= number < len(self.paths):
+            raise NotThere(f"there is no dataset {number}")
+        return exclusions_json(self._identities(number, rows))
 
     def exclude(
         self, number: int, changes: Sequence[tuple[int, int]], keep: Sequence[tuple[int, int]]
@@ -210,6 +249,36 @@ class Live:
             self.excluded[number] |= set(changes)
             self.excluded[number] -= set(keep)
         return len(listed)
+
+    def tags(self) -> list[dict[str, list[tuple[int, int]]]]:
+        """By dataset, the frames, [shard number, row], of each word that was put on some."""
+        return [
+            {word: sorted(layout.rows_of(frames)) for word, frames in known.items()}
+            for layout in self.layouts
+            for known in [frame_tags_of(layout.index.dataset)]
+        ]
+
+    def tag(
+        self, number: int, word: str, add: Sequence[tuple[int, int]], remove: Sequence[tuple[int, int]]
+    ) -> int:
+        """Put a word on frames, [shard number, row], or take it from some; returns how many have it.
+
+        Raises NotThere, and UserError if the list can't be written.
+        """
+        if not 0 <= number < len(self.paths):
+            raise NotThere(f"there is no dataset {number}")
+        if not 0 < len(word) <= LONGEST:
+            raise UserError(f"a tag has 1 to {LONGEST} letters")
+        dataset = self.readers[number].dataset
+        with self.lock:
+            known = frame_tags_of(dataset)
+            have = known.get(word, frozenset()) | self._identities(number, add)
+            known[word] = have - self._identities(number, remove)
+            try:
+                write_frame_tags(dataset, known)
+            except OSError as error:
+                raise UserError(f"can't write to {dataset.path} ({error.strerror})") from error
+        return len(known[word])
 
     def _identities(self, number: int, rows: Sequence[tuple[int, int]]) -> set[FrameIdentity]:
         by_shard: dict[int, list[int]] = {}

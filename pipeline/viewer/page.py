@@ -70,7 +70,7 @@ def write_html(
         listing(report.index.dataset, sorted({span.shard for span in spans}))
         for report, spans in zip(reports, samples, strict=True)
     ]
-    whole = document(reports, listings, live=False)
+    whole = document(reports, [dataclasses.asdict(listed) for listed in listings], live=False)
     names = whole["figure_names"]
     first: Survey | None = None
     whole["frames"] = []
@@ -122,7 +122,14 @@ def html(whole: dict[str, Any]) -> str:
         style=here.joinpath("page.css").read_text(encoding="utf-8"),
         scripts=[
             here.joinpath(name).read_text(encoding="utf-8")
-            for name in ("page_store.js", "page_charts.js", "page_grid.js", "page_frame.js", "page.js")
+            for name in (
+                "page_store.js",
+                "page_charts.js",
+                "page_grid.js",
+                "page_filter.js",
+                "page_frame.js",
+                "page.js",
+            )
         ],
         # Within a script element only "<" can end it; as an escape it is the same JSON.
         report=as_json(whole).replace("<", "\\u003c"),
@@ -149,7 +156,7 @@ def _embedded(
     reader = FrameReader(dataset)
     clips = listed.clips
     out: list[dict[str, Any]] = []
-    figures: list[dict[str, float] | None] = []
+    figures: list[dict[str, float]] = []
     skipped = size = 0
     for span in spans:
         shard = listed.shard_names.index(span.shard)

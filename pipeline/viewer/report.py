@@ -34,7 +34,6 @@ from freelabels.pipeline.shards.record import SCHEMA
 from freelabels.pipeline.shards.statistics import Histogram, gap
 from freelabels.pipeline.viewer.frame_reader import CLASSES, drawable, encoded, is_label
 from freelabels.pipeline.viewer.inspect import index_to_look, inspected
-from freelabels.pipeline.viewer.listing import LISTED_SHARDS, ShardListing
 
 if TYPE_CHECKING:
     from freelabels.pipeline.quality.detector_errors import DetectorErrors
@@ -98,15 +97,18 @@ class DatasetReport:
         return len(self.index)
 
 
-def gather(path: str | os.PathLike[str]) -> DatasetReport:
-    """What the index of a dataset tells. Raises NotADataset, and UserError if a newer version made it."""
+def gather(path: str | os.PathLike[str], index: Index | None = None) -> DatasetReport:
+    """What the index of a dataset tells. index: if it is at hand.
+
+    Raises NotADataset, and UserError if a newer version made it.
+    """
     dataset = Dataset(path)
     schema = dataset.attributes.get("schema", 0)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise UserError(
             f"{path} was written by a newer version (schema {schema}, this one reads {SCHEMA}); update freelabels"
         )
-    index = index_to_look(dataset)
+    index = index or index_to_look(dataset)
     figures = inspected(index)
     kinds = figures["sources"].keys()
     domains = (("real", kinds - {"render"}), ("synthetic", "render" in kinds))
@@ -245,28 +247,18 @@ def figure_names(reports: Sequence[DatasetReport]) -> list[str]:
 
 
 def document(
-    reports: Sequence[DatasetReport], listings: Sequence[ShardListing], *, live: bool, page: int = 0
+    reports: Sequence[DatasetReport], listings: Sequence[dict[str, Any]], *, live: bool
 ) -> dict[str, Any]:
-    """The part of a report that comes from records, ready for JSON. page: which of the pages of listed shards."""
+    """The part of a report that comes from records, ready for JSON. listings: of each, where its frames lie."""
     return {
         "live": live,
-        "page": page,
-        "pages": pages(reports),
-        "datasets": [
-            {**_said(report), **dataclasses.asdict(listed)}
-            for report, listed in zip(reports, listings, strict=True)
-        ],
+        "datasets": [{**_said(report), **listed} for report, listed in zip(reports, listings, strict=True)],
         "gaps": gaps(reports),
         "figure_names": figure_names(reports),
         "oddness": MEANING,
         "unknown": _hex(UNKNOWN),
         "confidence_legend": legend_json(confidence_legend()),
     }
-
-
-def pages(reports: Sequence[DatasetReport]) -> int:
-    """How many pages the shards take, at least one."""
-    return max(1, *(-(-report.shards // LISTED_SHARDS) for report in reports))
 
 
 def _said(report: DatasetReport) -> dict[str, Any]:
@@ -334,17 +326,11 @@ def verify_json(summary: VerifySummary) -> dict[str, Any]:
     }
 
 
-def odd(figures: Sequence[dict[str, float] | None], names: Sequence[str]) -> list[list[float]]:
-    """[oddness, number of the figure] of each frame of one dataset, [] where its figures aren't known yet."""
-    table = np.full((len(figures), len(names)), np.nan)
-    for k, values in enumerate(figures):
-        if values is not None:
-            table[k] = [values.get(name, np.nan) for name in names]
-    found = oddness(table)
-    return [
-        [round(float(found.score[k]), 2), int(found.figure[k])] if figures[k] is not None else []
-        for k in range(len(figures))
-    ]
+def odd(figures: Sequence[dict[str, float]], names: Sequence[str]) -> list[list[float]]:
+    """[oddness, number of the figure] of each frame of one dataset."""
+    table = np.array([[values.get(name, np.nan) for name in names] for values in figures], float)
+    found = oddness(table.reshape(len(figures), len(names)))
+    return [[round(float(s), 2), int(k)] for s, k in zip(found.score, found.figure, strict=True)]
 
 
 def figures_row(values: dict[str, float], names: Sequence[str]) -> dict[str, Any]:

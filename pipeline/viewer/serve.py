@@ -79,18 +79,26 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("Host") in own and (origin is None or origin.removeprefix("http://") in own)
 
     def _get(self, parts: list[str], query: dict[str, str]) -> None:
-        live, page = self.live, int(query.get("page", "0"))
+        live = self.live
         match parts:
             case []:
-                self._send(HTTPStatus.OK, live.page(page), "text/html; charset=utf-8")
+                self._send(HTTPStatus.OK, live.page(), "text/html; charset=utf-8")
             case ["favicon.ico"]:
                 self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
             case ["state"]:
-                self._send_json(live.state(page))
+                self._send_json(live.state())
             case ["exclusions"]:
                 self._send_json([sorted(rows) for rows in live.excluded])
+            case ["tags"]:
+                self._send_json(live.tags())
             case ["figures", number]:
-                self._send_json(live.known_figures(int(number), int(query.get("first", "0")), page))
+                rows, data = live.known_figures(int(number), int(query.get("first", "0")))
+                headers = {"X-Array": json.dumps(rows)}
+                self._send(HTTPStatus.OK, data, "application/octet-stream", headers)
+            case ["odd", number]:
+                self._send(HTTPStatus.OK, live.known_odd(int(number)), "application/octet-stream")
+            case ["sources", number]:
+                self._send_json(live.sources(int(number), int(query.get("first", "0"))))
             case ["details", number, shard, row]:
                 name = live.shard_name(int(number), int(shard))
                 self._send_json(live.readers[int(number)].details(name, int(row)))
@@ -100,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
                 name = live.shard_name(int(number), int(shard))
                 side = min(max(int(query.get("side", SIDE)), 1), SIDE)
                 reader = live.readers[int(number)]
-                data = reader.picture(name, int(row), column, side, lay_over=what == "layer")
+                least = int(query.get("least", "0"))
+                data = reader.picture(name, int(row), column, side, lay_over=what == "layer", least=least)
                 self._send(HTTPStatus.OK, data, "image/webp", cache=True)
             case ["values", number, shard, row, column]:
                 name = live.shard_name(int(number), int(shard))
@@ -120,6 +129,13 @@ class Handler(BaseHTTPRequestHandler):
             case ["exclusions", number]:
                 count = self.live.exclude(int(number), _rows(body, "exclude"), _rows(body, "keep"))
                 self._send_json({"excluded": count})
+            case ["tags", number]:
+                word = str(body.get("tag", "")) if isinstance(body, dict) else ""
+                count = self.live.tag(int(number), word, _rows(body, "add"), _rows(body, "remove"))
+                self._send_json({"tagged": count})
+            case ["selection", number]:
+                text = self.live.selection(int(number), _rows(body, "frames"))
+                self._send(HTTPStatus.OK, text.encode(), "application/json")
             case ["jobs", name, number]:
                 self.live.start(name, int(number))
                 self._send_json({"started": name})
@@ -190,6 +206,13 @@ def make_server(paths: Sequence[str], port: int = PORT) -> Server:
     `gather`.
     """
     live = Live.open(paths)
+    server = serving(live, port)
+    threading.Thread(target=live.look, daemon=True).start()
+    return server
+
+
+def serving(live: Live, port: int) -> Server:
+    """A server of the page about what `live` knows, ready to run. Raises UserError if the port is in use."""
     try:
         server = Server(
             (HOST, port), type("LiveHandler", (Handler,), {"live": live}), bind_and_activate=False
@@ -203,7 +226,6 @@ def make_server(paths: Sequence[str], port: int = PORT) -> Server:
         ) from error
     except OverflowError as error:
         raise UserError(f"--port must lie in 0..65535, not {port}") from error
-    threading.Thread(target=live.look, daemon=True).start()
     return server
 
 

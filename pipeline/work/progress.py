@@ -48,9 +48,11 @@ class Reporter:
             )
             with Progress(*columns, console=self.console) as tick.bar:
                 tick.task = tick.bar.add_task(name, total=total, facts="")
-                yield tick
+                with tick.interrupted():
+                    yield tick
         else:
-            yield tick
+            with tick.interrupted():
+                yield tick
         tick.line(final=True)
 
 
@@ -103,9 +105,26 @@ class Tick:
             state = {"stage": self.name, "done": self.done, "failed": self.failed, "total": self.total}
             print_json({**state, "frames": self.frames, "seconds": round(self._seconds(), 3)})
         elif self.reporter.mode == "auto" and (self.bar is None or final):
+            facts = ", ".join(part for part in (self._facts(), self._left()) if part)
             self.reporter.console.print(
-                f"{self.name}: {self.done} of {self.total} {self._facts()}", markup=False, soft_wrap=True
+                f"{self.name}: {self.done} of {self.total} {facts}", markup=False, soft_wrap=True
             )
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Where Ctrl-C ends the stage, its state is said all the same, and how long the rest would take."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.line(final=True)
+            raise
+
+    def _left(self) -> str:
+        """How long what is not done will take if it goes on as it went; "" if nothing is known of that."""
+        rest = self.total - self.done
+        if not rest or not self.done:
+            return ""
+        return f"{duration(self._seconds() / self.done * rest)} left"
 
     def _seconds(self) -> float:
         return max(time.monotonic() - self.started, 1e-3)
@@ -114,6 +133,14 @@ class Tick:
         rate = f"{self.frames / self._seconds():.1f} frames/s" if self.frames else ""
         failed = f"{self.failed} failed" if self.failed else ""
         return ", ".join(part for part in (failed, rate) if part)
+
+
+def duration(seconds: float) -> str:
+    """About how long, for people."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} s"
 
 
 def event(stage: str, outcome: Outcome[Any, Any], frames: int) -> dict[str, Any]:

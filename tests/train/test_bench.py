@@ -220,6 +220,18 @@ def test_rows_are_means_over_seeds_beside_random_of_the_same_seed() -> None:
     assert "| free † 1 of 3 |" in markdown(found) and "**40.0** ± 24.8\\*" in markdown(found)
 
 
+def test_a_table_may_have_columns_of_its_own() -> None:
+    """As a detector's has, whose scores are of no stage."""
+    one = record("random", 0, 0.2)
+    one["tables"].append(
+        {**one["tables"][0], "measure": "detector", "constant": float("nan"), "values": [0.3, 0.25]}
+        | {"columns": ["AP50", "AP"]}
+    )
+    found = table_of([one], ("random",), {}, {}, {"backbone": "b", "size": 64, "budget": 1.0})
+    assert [len(table.rows["random"]) for table in found.tables] == [1, 2]
+    assert "## d: detector (%, accuracy)" in markdown(found) and "| row | AP50 | AP |" in markdown(found)
+
+
 def test_every_recipe_is_of_tasks_that_there_are() -> None:
     assert {name for recipe in RECIPES.values() for name in (*recipe.tasks, *recipe.second)} <= set(tasks())
     assert recipe_of("counting", tasks()).tasks == ("counting",)

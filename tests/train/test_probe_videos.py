@@ -1,7 +1,9 @@
 """Videos in probes: layouts are read right, cuts of a recording stay together, a video is all of its clips."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from freelabels.ground.errors import UserError
 from freelabels.train.config import ProbeConfig
+from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.features import stages
 from freelabels.train.probing.labelled_videos import (
@@ -22,11 +25,19 @@ from freelabels.train.probing.splits import group_split
 from freelabels.train.probing.video_probe import (
     BY_CLIP,
     BY_VIDEO,
+    LAYERS,
     RETRIEVED,
+    TUNED_CLIP,
+    TUNED_VIDEO,
+    ClipNetwork,
+    FilmedClips,
     clip_features,
+    clip_scores,
     read_filmed,
     split_of,
+    tuned_films,
     video_scores,
+    whole_clip_features,
 )
 from tests.sources import write_video
 
@@ -193,6 +204,63 @@ def test_videos_are_read_and_told_apart_by_their_frames(tmp_path: Path) -> None:
     scores = video_scores(features, one.about, split_of(one, config, np.random.default_rng(0)))
     assert set(scores) == {BY_CLIP, BY_VIDEO, *RETRIEVED.values()}
     assert all(stage[0] == 1.0 for measure in scores.values() for stage in measure)
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[FilmedClips]:
+    """Twelve videos of two clips of three frames: something bright that falls, or rises."""
+    generator = torch.Generator().manual_seed(0)
+    at = torch.randint(8, 25, (12, 2, 1), generator=generator)
+    step = torch.tensor([-4, 0, 4]) * (1 - 2 * (torch.arange(12) % 2))[:, None]
+    y = (at + step[:, None])[..., None] - torch.arange(32)
+    shown = 20 + 200 * (y.abs() < 4).float()[..., None, :, None].expand(-1, -1, -1, 3, -1, 32)
+    truth = torch.nn.functional.one_hot(torch.arange(12) % 2, 2).float()
+    about = Filmed("runs", (Path("a"),) * 12, truth, CLASSES, np.arange(12), np.arange(12) >= 6)
+    with TemporaryDirectory() as folder:
+        yield FilmedClips(about, shown.reshape(-1, 3, 32, 32).byte(), 2, 3, folder)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def films() -> ClipBackbone:
+    torch.manual_seed(0)
+    return ClipBackbone("r3d_18", 0.125).eval()
+
+
+def test_a_trunk_for_clips_sees_which_way_things_go_and_one_for_frames_does_not(
+    runs: FilmedClips, films: ClipBackbone
+) -> None:
+    cpu, config = torch.device("cpu"), ProbeConfig(clips=2, clip_frames=3, seeds=1)
+    split = split_of(runs, config, np.random.default_rng(0))
+    backbone = Backbone("test_convnext", False, 32)
+    frames = clip_features(backbone.eval(), runs, stages(backbone), 64, cpu)
+    reverse = replace(runs, images=runs.images.view(24, 3, 3, 32, 32).flip(1).reshape(-1, 3, 32, 32))
+    again = clip_features(backbone, reverse, stages(backbone), 64, cpu)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(frames, again, strict=True))
+    network = ClipNetwork("r3d", lambda seed: films)
+    (found,) = clip_scores(network, runs, [split], config, 64, cpu)
+    assert len(found[BY_VIDEO]) == len(LAYERS) and max(score for score, _ in found[BY_VIDEO]) == 1
+    backwards = whole_clip_features(films, reverse, 64, cpu)
+    assert not torch.allclose(whole_clip_features(films, runs, 64, cpu)[-1], backwards[-1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "epochs", "least"), [pytest.param("frames", 20, 5 / 6, marks=pytest.mark.slow), ("clips", 1, 0)]
+)
+def test_fine_tuned_on_videos_by_clip_and_by_video(
+    trunk: str, epochs: int, least: float, runs: FilmedClips, films: ClipBackbone
+) -> None:
+    config = ProbeConfig(clips=2, clip_frames=3, finetune=epochs)
+    light = 100 * (torch.arange(72)[:, None, None, None] // 6 % 2).byte()
+    runs = replace(runs, images=runs.images // 2 + light)
+    split = split_of(runs, config, np.random.default_rng(0))
+    torch.manual_seed(0)
+    backbone = films if trunk == "clips" else Backbone("test_convnext", False, 32)
+    before = [value.clone() for value in backbone.state_dict().values()]
+    found = tuned_films(backbone, runs, split, 4, config, 0, torch.device("cpu"))
+    assert set(found) == {TUNED_CLIP, TUNED_VIDEO}
+    for figures in found.values():
+        assert all(np.isnan(score) for score, _ in figures[:3]) and least <= figures[3][0] <= 1
+    assert all(torch.equal(a, b) for a, b in zip(before, backbone.state_dict().values(), strict=True))
 
 
 def test_one_odd_clip_of_three_costs_that_clip_and_not_the_video() -> None:

@@ -22,9 +22,10 @@ from freelabels.train.probing.labelled_images import read_drawings, read_folder,
 from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Segmented
 from freelabels.train.probing.low_shot import by_share
-from freelabels.train.probing.networks import random_network
+from freelabels.train.probing.networks import Network, random_network
 from freelabels.train.probing.splits import Split, block_split
 from freelabels.train.probing.transfer import detector, tuning
+from freelabels.train.probing.transfer.boundaries import count
 from freelabels.train.probing.transfer.box_scores import Boxes, Found, by_area, by_points, mirrored, precision
 from freelabels.train.probing.transfer.few_labels import nested
 from freelabels.train.probing.transfer.letterbox import letterboxed
@@ -176,6 +177,12 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_and_a_free_one_neither()
 def test_each_pass_shows_every_image_once() -> None:
     rows = torch.cat([batch_of(step, 7, 4, 0) for step in range(7)]).view(4, 7)
     assert (rows.sort(1).values == torch.arange(7)).all() and not torch.equal(rows[0], rows[1])
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"tuned can't be written .*; name another --out"):
+        once(tmp_path / "file" / "tuned", {}, lambda state: pytest.fail("it trained"))
 
 
 def test_what_was_found_is_not_trained_for_again(tmp_path: Path) -> None:
@@ -369,6 +376,13 @@ def test_boundaries_that_people_drew_are_read_where_the_image_shows_them(tmp_pat
         read_drawings(plain, 24)
 
 
+def test_a_small_views_boundary_may_be_a_pixel_off() -> None:
+    """BSDS's tolerance, 0.75 % of the diagonal, is less than a pixel there."""
+    line, beside = np.zeros((2, 32, 32), bool)
+    line[:, 10], beside[:, 11] = True, True
+    assert [int(count([line], [beside], least).hit_edge[0]) for least in (0.0, 1.5)] == [0, 32]
+
+
 def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
     drawn = []
     for k in range(8):
@@ -391,8 +405,10 @@ def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
 # Tables
 
 
+row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
+
+
 def bench(folder: Path, config: ProbeConfig) -> Bench:
-    row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
     return Bench([row, replace(row, name="run")], config, folder, CPU, lambda sentence: None)
 
 
@@ -416,7 +432,13 @@ def write_voc(root: Path, count: int) -> Path:
 def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (one,) = read_boxes(str(write_voc(tmp_path / "VOC2007", 8)), 32, 100, np.random.default_rng(0))
+    root = write_voc(tmp_path / "VOC2007", 8)
+    flat = root / "Annotations" / "0.xml"
+    corners = "<xmin>9</xmin><ymin>9</ymin><xmax>8</xmax><ymax>20</ymax>"
+    line = f"<object><name>a</name><bndbox>{corners}</bndbox></object></annotation>"
+    flat.write_text(flat.read_text().replace("</annotation>", line))
+    (one,) = read_boxes(str(root), 32, 100, np.random.default_rng(0))
+    assert one.boxes[0].ignored.tolist() == [False] * (len(one.boxes[0].boxes) - 1) + [True]  # it has no area
     config = ProbeConfig(seeds=1, detection_steps=1)
     facts, tables = detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config))
     assert facts["train"] == facts["test"] == 4
@@ -425,6 +447,11 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
         assert table.columns == ("AP50", "AP50, 11 points", "AP, IoU .5 to .95")
         assert all(len(figure.values) == 1 for row in table.rows.values() for figure in row if figure)
     monkeypatch.setattr("freelabels.train.probing.transfer_tables.detect", None)
+    alone = replace(bench(tmp_path / "tuned", config), networks=[Network("run", "edges", row.load)])
+    (mine, _) = detection_tables(one, "VOC2007", alone)[1]
+    assert [figure and figure.mean for figure in mine.rows["run"]] == [
+        figure and figure.mean for figure in tables[0].rows["run"]
+    ]
     assert detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config)) == (facts, tables)
     with pytest.raises(UserError, match="holds no boxes; want VOC"):
         read_boxes(str(tmp_path / "tuned"), 32, 100, np.random.default_rng(0))

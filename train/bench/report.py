@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
@@ -77,12 +78,13 @@ def table_of(
         sign = 1 if about["higher_is_better"] else -1
         rows = {
             row: tuple(
-                _figure(values, found.get(BASELINE, {}), stage, sign) for stage in range(len(one["stages"]))
+                _figure(values, found.get(BASELINE, {}), k, sign)
+                for k in range(len(next(iter(values.values()))))
             )
             for row, values in found.items()
         }
         facts = (about["unit"], about["higher_is_better"], about["constant"])
-        tables.append(Table(*kind, *facts, rows))
+        tables.append(Table(*kind, *facts, rows, tuple(about.get("columns", ()))))
     facts_of = {row: _facts(some) for row, some in by_row.items()}
     return FeatureTable(
         tuple(one["stages"]), facts_of, tuple(tables), tuple(one["data"]), failed, left_out, settings
@@ -156,9 +158,15 @@ def markdown(table: FeatureTable) -> str:
     lines += [*(f"\nNot made: {', '.join(names)}: {why}." for why, names in missing.items()), ""]
     about = {one["name"]: one["what"] for one in table.data}
     for one in table.tables:
-        unit = f"{one.unit}; constant answer {number_in(one, one.constant)}"
-        lines += [f"## {one.data}: {one.measure} ({unit})", "", f"{about.get(one.data, '')}", ""]
-        lines += ["| row | " + " | ".join(table.stages) + " |", "|---|" + "---:|" * len(table.stages)]
+        constant = f"; constant answer {number_in(one, one.constant)}" if math.isfinite(one.constant) else ""
+        lines += [
+            f"## {one.data}: {one.measure} ({one.unit}{constant})",
+            "",
+            f"{about.get(one.data, '')}",
+            "",
+        ]
+        columns = one.columns or table.stages
+        lines += ["| row | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for name, figures in one.rows.items():
             cells = [_cell(one, figure, name == one.best(k)) for k, figure in enumerate(figures)]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -189,7 +197,7 @@ def plot(table: FeatureTable, path: Path) -> None:
         factor = 100.0 if in_percent(one) else 1.0
         arrow = "" if one.higher_is_better else ", lower is better"
         axes.set_title(f"{one.data}: {one.measure} ({one.unit}{arrow})", fontsize=8)
-        axes.set_xticks(range(len(table.stages)), table.stages)
+        axes.set_xticks(range(len(one.columns or table.stages)), one.columns or table.stages)
         axes.grid(axis="y", color="#e6e6e6")
         for number, (name, figures) in enumerate(one.rows.items()):
             shown = [(k, factor * f.mean, factor * (f.interval or 0)) for k, f in enumerate(figures) if f]

@@ -113,6 +113,7 @@ def run_row(work: RowWork) -> dict[str, Any]:
         "tables": [
             {
                 **{k: getattr(table, k) for k in ("data", "measure", "unit", "higher_is_better", "constant")},
+                "columns": list(table.columns),
                 "values": [None if one is None else one.mean for one in next(iter(table.rows.values()))],
             }
             for table in report.tables

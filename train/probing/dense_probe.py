@@ -25,6 +25,7 @@ from freelabels.train.tasks.tasks import tasks
 RIDGE_PENALTIES = (1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 PLACES = 256  # pixels of a training image that are fitted to
 CATEGORY, DRAWN = "semantic", "edges"
+NEIGHBOUR = 1.5  # pixels within which a boundary counts as found in views too small for BSDS's tolerance
 AGREED = 0.5  # share of people from which on a pixel is a boundary; one that fewer drew counts neither way
 
 
@@ -153,7 +154,7 @@ def _score(data: DenseImages, values: Tensor, rows: Tensor) -> float:
     if data.field == DRAWN:
         maps = (255 * values).round().to(torch.uint8).reshape(-1, *data.images.shape[-2:]).numpy()
         pairs = zip(maps, (data.drawn[k] for k in rows), strict=True)
-        return score([count(thresholded(each), list(drawn)) for each, drawn in pairs]).ods
+        return score([count(thresholded(each), list(drawn), NEIGHBOUR) for each, drawn in pairs]).ods
     return data.metric.score(values, data.target[rows].flatten(2), data.weight[rows].flatten(1))
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole backbone with a linear classifier, for a few epochs."""
+"""Fine-tuning: the whole backbone with a linear classifier, for a few epochs; on images, or on clips of videos."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.classifiers import Fitted, quality
+from freelabels.train.probing.splits import Split
 
 RATES = (1e-3, 1e-4)
 BATCH = 32
+CLIPS = 16  # of a batch of clips
 SHIFT = 8  # an image is moved by up to 1/8 of its side
 
 
@@ -104,3 +107,92 @@ def _view(images: Tensor) -> Tensor:
 def _predict(model: _Classifier, images: Tensor, device: torch.device) -> Tensor:
     model.eval()
     return torch.cat([model(part.to(device)).cpu() for part in torch.split(images, 4 * BATCH)])
+
+
+def finetune_films(
+    backbone: Backbone | ClipBackbone,
+    clips: Tensor,
+    truth: Tensor,
+    split: Split,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+) -> Fitted:
+    """As `finetune`, on videos: logits (m, clips, classes) of test videos' clips.
+
+    clips: uint8 (n, clips, T, 3, S, S), of videos of which each shows one class. An epoch sees one clip of each
+    training video, drawn anew. A video is the mean of its clips' probabilities where the rate is chosen.
+    """
+
+    def tuned(train: Tensor, test: Tensor, rate: float) -> Tensor:
+        model = _fit_films(backbone, clips, truth, train, rate, epochs, seed, device)
+        return _predict_films(model, clips, test, device)
+
+    kept, held = split.train[~split.held_out], split.train[split.held_out]
+    scores = [quality(truth[held], tuned(kept, held, rate).softmax(2).mean(1), True) for rate in RATES]
+    best = max(range(len(RATES)), key=lambda k: (scores[k], -k))
+    return Fitted(tuned(split.train, split.test, RATES[best]), RATES[best], scores[best])
+
+
+class _FilmClassifier(nn.Module):
+    """Logits (N, classes) of clips (N, T, 3, S, S), from the mean over the last stage's places and times."""
+
+    def __init__(self, backbone: Backbone | ClipBackbone, classes: int):
+        super().__init__()
+        self.backbone = copy.deepcopy(backbone)
+        channels = backbone.channels[-1]
+        self.last = nn.Sequential(nn.BatchNorm1d(channels), nn.Linear(channels, classes))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        if isinstance(self.backbone, ClipBackbone):
+            deep = self.backbone(clips)[-1].mean((2, 3, 4))
+        else:
+            deep = self.backbone(clips.flatten(0, 1))[-1].mean((2, 3)).view(*clips.shape[:2], -1).mean(1)
+        logits: Tensor = self.last(deep)
+        return logits
+
+
+def _fit_films(
+    backbone: Backbone | ClipBackbone,
+    clips: Tensor,
+    truth: Tensor,
+    rows: Tensor,
+    rate: float,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+) -> _FilmClassifier:
+    """Trained on one of a video's clips, drawn anew each epoch."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = _FilmClassifier(backbone, truth.shape[1]).to(device).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+        steps = epochs * math.ceil(len(rows) / CLIPS)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2))
+        for _ in range(epochs):
+            for some in torch.split(rows[torch.randperm(len(rows))], CLIPS):
+                if len(some) < 2:  # batch norm needs two
+                    continue
+                seen = _film_view(clips[some, torch.randint(clips.shape[1], (len(some),))])
+                optimizer.zero_grad()
+                F.cross_entropy(model(seen.to(device)), truth[some].argmax(1).to(device)).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                scheduler.step()
+    return model
+
+
+def _film_view(clips: Tensor) -> Tensor:
+    """Clips (N, T, 3, S, S) moved a little and mirrored or not, all frames of one alike."""
+    side, most = clips.shape[-1], clips.shape[-1] // SHIFT
+    padded = F.pad(clips.flatten(0, 1).float(), (most,) * 4, mode="reflect").to(clips.dtype)
+    x, y = torch.randint(0, 2 * most + 1, (2,)).tolist()
+    view = padded[..., y : y + side, x : x + side].view(clips.shape)
+    mirrored = (torch.rand(len(clips)) < 0.5)[:, None, None, None, None]
+    return torch.where(mirrored, view.flip(-1), view)
+
+
+@torch.no_grad()
+def _predict_films(model: _FilmClassifier, clips: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Logits (videos, clips, classes)."""
+    model.eval()
+    return torch.stack([model(clips[row].to(device)).cpu() for row in rows.tolist()])

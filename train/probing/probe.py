@@ -53,10 +53,14 @@ from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
 from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
 from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
+    LAYERS,
     FilmedClips,
     clip_features,
+    clip_networks,
+    clip_scores,
     read_filmed,
     split_of,
+    tuned_films,
     video_scores,
 )
 
@@ -68,8 +72,9 @@ NOTES = (
     "Chosen on training images alone: ridge's penalty and the number of neighbours by leave-one-out, the others' "
     "penalties and learning rates on a fifth of the training images.",
     "Images are the largest centred square. Random rows get new weights with each seed.",
-    "Videos: features are means over all places and frames of a clip, by the trunk of frames. A video is the "
-    "mean of its clips, and cuts of one recording are never on both sides of a split.",
+    "Videos: features are means over all places and frames of a clip, by the trunk of frames; under 'clips as a "
+    "whole' by the trunk for clips. A video is the mean of its clips, and cuts of one recording are never on both "
+    "sides of a split. Fine-tuned: on one clip of a video an epoch, drawn anew.",
 )
 
 
@@ -103,6 +108,9 @@ def probe(
     networks += [own, *beside]
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
+    films = clip_networks(
+        [run, *config.beside], [own.name, *(network.name for network in beside)], config.seed
+    )
     chosen = stages(backbone)
     bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
@@ -123,6 +131,13 @@ def probe(
             fact, found_tables = detection_tables(boxed, name, bench)
             facts.append(fact)
             tables += found_tables
+        if isinstance(one, FilmedClips) and films:
+            name = f"{facts[-1]['name']}, clips as a whole"
+            facts.append({**facts[-1], "name": name})
+            seen_whole = {
+                film.name: list(clip_scores(film, one, splits, config, BATCH, device)) for film in films
+            }
+            tables += [replace(table, columns=LAYERS) for table in _tables(name, one, splits, seen_whole)]
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
@@ -242,7 +257,10 @@ def _measure(
         fresh = seed == 0 or network.varies
         if isinstance(one, FilmedClips):
             films = clip_features(backbone, one, chosen, BATCH, device) if fresh else films
-            yield video_scores(films, one.about, split)
+            scores = video_scores(films, one.about, split)
+            if config.finetune:
+                scores |= tuned_films(backbone, one, split, len(chosen), config, seed, device)
+            yield scores
         elif isinstance(one, DenseImages):
             if fresh:
                 parts = list(feature_maps(backbone, one.images, chosen, BATCH, device))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
@@ -72,13 +73,23 @@ def read_boxes(path: str, size: int, most: int, rng: np.random.Generator) -> lis
         if len(rows) > most:
             rows = np.sort(rng.choice(rows, most, replace=False))
         given = [
-            Boxes(*(torch.from_numpy(part[k]) for part in (about.boxes, about.labels, about.ignored)))
+            Boxes(
+                *map(
+                    torch.from_numpy,
+                    (about.boxes[k], about.labels[k], about.ignored[k] | _flat(about.boxes[k])),
+                )
+            )
             for k in rows
         ]
         images, boxes = letterboxed([about.files[k] for k in rows], given, size)
         test = None if about.test is None else about.test[rows]
         sets.append(BoxedImages(replace(about, test=test), images, boxes))
     return sets
+
+
+def _flat(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Boxes without an area, of which COCO has a few: nothing can be learned from them or found."""
+    return np.asarray((boxes[:, 2:] <= boxes[:, :2]).any(1))
 
 
 @dataclass(frozen=True)
@@ -220,14 +231,15 @@ def _table(
     for network in bench.networks:
         bench.say(f"{name}: {measure}, {network.name}")
         found[network.name] = [scores(network.load(seed), seed) for seed in range(bench.config.seeds)]
-    columns = tuple(found[RANDOM][0])
+    columns = tuple(next(iter(found.values()))[0])
+    random = found.get(RANDOM, [])  # none if it is skipped
     rows = {}
     for row, seeds in found.items():
         rows[row] = tuple(
             figure(
                 [one[column] for one in seeds],
                 splits[0].ratio,
-                baseline=[one[column] for one in found[RANDOM]],
+                baseline=[one[column] for one in random],
             )
             for column in columns
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from freelabels.train.config import ProbeConfig
+from freelabels.train.config import ModelConfig, ProbeConfig
+from freelabels.train.export import trained_clip_backbone
+from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.classifiers import logistic, quality, span
 from freelabels.train.probing.features import Stage, feature_maps
+from freelabels.train.probing.finetune import finetune_films
 from freelabels.train.probing.labelled_images import READERS
 from freelabels.train.probing.labelled_videos import Filmed, read_clips
+from freelabels.train.probing.probe_report import RANDOM
 from freelabels.train.probing.splits import Split, group_split
 
 STEP = 2  # of a video's frames from one of a clip to the next: eight of them last about half a second
+TUNED_CLIP, TUNED_VIDEO = "fine-tuned, a clip", "fine-tuned, a video"
 BY_CLIP, BY_VIDEO = "linear, logistic, a clip", "linear, logistic, a video"
+LAYERS = ("layer1", "layer2", "layer3", "layer4")  # torchvision's names of a trunk's stages
 RETRIEVED = {k: f"a nearest video of the class among {k}" for k in (1, 5)}
 
 
@@ -111,3 +118,98 @@ def retrieval(train: Tensor, truth: Tensor, test: Tensor, right: Tensor) -> Call
     order = (y @ x.T).argsort(dim=1, descending=True, stable=True)
     hit = truth.argmax(1)[order] == right.argmax(1)[:, None]
     return lambda k: float(hit[:, :k].any(1).double().mean())
+
+
+def tuned_films(
+    backbone: Backbone | ClipBackbone,
+    one: FilmedClips,
+    split: Split,
+    stages: int,
+    config: ProbeConfig,
+    seed: int,
+    device: torch.device,
+) -> dict[str, list[tuple[float, float]]]:
+    """Fine-tuned on training videos: by measure, a figure in the last of so many stages, and the rate chosen."""
+    clips = one.images.view(len(one.about.files), one.clips, one.frames, *one.images.shape[1:])
+    number = config.seed + seed
+    tuned = finetune_films(backbone, clips, one.about.truth, split, config.finetune, number, device)
+    right = one.about.truth[split.test]
+    by_clip = quality(right.repeat_interleave(one.clips, 0), tuned.scores.flatten(0, 1), True)
+    by_video = quality(right, tuned.scores.softmax(2).mean(1), True)
+    return {
+        measure: [(math.nan, 0.0)] * (stages - 1) + [(score, tuned.setting)]
+        for measure, score in ((TUNED_CLIP, by_clip), (TUNED_VIDEO, by_video))
+    }
+
+
+@dataclass(frozen=True)
+class ClipNetwork:
+    """As `networks.Network`, of the trunk that sees clips."""
+
+    name: str
+    load: Callable[[int], ClipBackbone]
+    varies: bool = False
+
+
+def clip_networks(runs: Sequence[str], names: Sequence[str], first: int) -> list[ClipNetwork]:
+    """Random weights for each seed counted from `first`, then the runs by their names.
+
+    Runs without a trunk for clips, or with one of another architecture than the first's, are left out; [] if the
+    first has none.
+    """
+    trained = [(name, found) for name, run in zip(names, runs, strict=True) if (found := _trunk(run))]
+    if not trained or trained[0][0] != names[0]:
+        return []
+    model = trained[0][1][1]
+
+    def load(seed: int) -> ClipBackbone:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(first + seed)
+            return ClipBackbone(model.clips, model.clip_share).eval()
+
+    alike = [
+        (name, backbone)
+        for name, (backbone, its) in trained
+        if (its.clips, its.clip_share) == (model.clips, model.clip_share)
+    ]
+    own = [ClipNetwork(name, lambda seed, backbone=backbone: backbone) for name, backbone in alike]  # type: ignore[misc]
+    return [ClipNetwork(RANDOM, load, varies=True), *own]
+
+
+def _trunk(run: str) -> tuple[ClipBackbone, ModelConfig] | None:
+    found = trained_clip_backbone(str(Path(run)))
+    return None if found is None else (found[0], found[1].model)
+
+
+@torch.no_grad()
+def whole_clip_features(
+    backbone: ClipBackbone, one: FilmedClips, batch: int, device: torch.device
+) -> list[Tensor]:
+    """(videos, clips, C) of each stage: the mean over all places and times of a clip."""
+    backbone = backbone.to(device)
+    clips = one.images.view(-1, one.frames, *one.images.shape[1:])
+    parts: list[list[Tensor]] = [[] for _ in LAYERS]
+    for some in torch.split(clips, max(1, batch // one.frames)):
+        for kept, stage in zip(parts, backbone(some.to(device)), strict=True):
+            kept.append(stage.float().mean((2, 3, 4)).cpu())
+    return [torch.cat(part).view(len(one.about.files), one.clips, -1) for part in parts]
+
+
+def clip_scores(
+    network: ClipNetwork,
+    one: FilmedClips,
+    splits: Sequence[Split],
+    config: ProbeConfig,
+    batch: int,
+    device: torch.device,
+) -> Iterator[dict[str, list[tuple[float, float]]]]:
+    """Seed by seed as `video_scores` has it, and fine-tuned where that is asked for."""
+    films: list[Tensor] = []
+    for seed, split in enumerate(splits):
+        backbone = network.load(seed)
+        if seed == 0 or network.varies:
+            films = whole_clip_features(backbone, one, batch, device)
+        found = video_scores(films, one.about, split)
+        if config.finetune:
+            found |= tuned_films(backbone, one, split, len(LAYERS), config, seed, device)
+        yield found

@@ -117,6 +117,7 @@ def label(
         summary,
         f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
         + (f"; {summary.failed} failed" if summary.failed else "")
-        + (f"; {summary.refused} sources refused" if summary.refused else ""),
+        + (f"; {summary.refused} sources refused" if summary.refused else "")
+        + (f"; {summary.passed} files passed over" if summary.passed else ""),
     )
     return DONE if summary.complete else FAILED

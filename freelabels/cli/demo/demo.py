@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import freelabels
-from freelabels.cli.shell.terminal import DONE, note, reporter, say
+from freelabels.cli.shell.terminal import DONE, INTERRUPTED, note, reporter, say
 from freelabels.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         note(f"{error}; going on without renders")
     if steps:
         shutil.rmtree(folder / "run", ignore_errors=True)
-        freelabels.fit(datasets, folder / "run", _few(steps), quiet=True)
+        if not freelabels.fit(datasets, folder / "run", _few(steps), quiet=True).finished:
+            return INTERRUPTED
         made("what the network has learned", max((folder / "run" / "pictures").iterdir()))
     made("the page, for a browser", Path(write_html(datasets, str(folder / "page.html"), clips=0)))
     say(f"next: freelabels inspect {real} --serve, or label a folder of your own")

@@ -110,9 +110,9 @@ function showLabels() {
       num(parts((field) => number(field.rows), true)), num(parts((field) => size(field.bytes))),
       num(parts((field) => (field.coverage === undefined ? "" : percent(field.coverage)))),
       num(parts((field) => (field.confidence === undefined ? "" : field.confidence.toFixed(2)))),
-      cell(histogram(each.map((field) => (field?.confidence_histogram ? { counts: field.confidence_histogram, low: 0, high: 1 } : null)), { label: `confidence of ${name}` })),
+      cell(histogram(each.map((field) => (field?.confidence_histogram ? { counts: field.confidence_histogram, low: 0, high: 1 } : null)), { label: `confidence of ${name}`, pick: picker(name + " confidence") })),
       cell(counted ? el("div", { class: "stack" }, each.map((field) => (field?.counts ? classBars(field.counts, field.colours) : null)))
-        : spec.label ? histogram(each.map((field) => (field?.histogram ? { counts: field.histogram, low: field.range[0], high: field.range[1] } : null)), { label: `values of ${name}`, unit: spec.unit }) : ""),
+        : spec.label ? histogram(each.map((field) => (field?.histogram ? { counts: field.histogram, low: field.range[0], high: field.range[1] } : null)), { label: `values of ${name}`, unit: spec.unit, pick: picker(name + " mean") }) : ""),
       two ? num(report.gaps[name] === undefined ? "" : report.gaps[name].toFixed(2)) : null,
       cell(parts((field) => Object.keys(field.made_by).join(", "))));
   };
@@ -123,6 +123,12 @@ function showLabels() {
     rest.length ? el("details", {}, el("summary", {}, `${rest.length} more columns: ${rest.join(", ")}`), table(head, rest.map(rowOf), { class: "fields" })) : null,
     showSurvey());
 }
+
+/** What a click into a histogram does: frames whose own mean lies there are shown; null without such a figure. */
+const picker = (name) => (figureNumber.has(name) ? (low, high, more) => {
+  narrow(name, low, high, more);
+  document.getElementById("frames").scrollIntoView();
+} : null);
 
 function showSurvey() {
   const surveys = report.datasets.map((_, k) => jobs.survey[k]?.result || null);
@@ -188,7 +194,7 @@ function choice(id, label, options, value, change) {
 function showTools() {
   const kinds = [...new Set(report.datasets.flatMap((d) => Object.keys(d.figures.sources)))].sort();
   const classes = new Map(report.datasets.flatMap((d) => Object.entries(d.classes)));
-  const set = (name) => (value) => { view[name] = value; arrange(); };
+  const set = (name) => (value) => { view[name] = value; if (value === "source") findSources(); arrange(); };
   const chips = labels.map((field, k) => el("button", { class: "chip", "data-field": field.name, "aria-pressed": view.layers.has(field.name), title: field.meaning, style: `--tint:${field.kind === "probability" ? field.tint : "var(--accent)"}`, onclick: () => toggleLayer(field.name) },
     k < 10 ? el("kbd", {}, String((k + 1) % 10)) : null, field.name));
   const back = () => grid.focus({ preventScroll: true }); // sliders too: their keys are the grid's
@@ -200,15 +206,24 @@ function showTools() {
       kinds.length > 1 ? choice("kind", "source", [["", "all kinds"], ...kinds.map((kind) => [kind, kind])], view.kind, set("kind")) : null,
       classes.size ? choice("class", "class", [["", "any"], ...[...classes].map(([id, name]) => [id, name])], view.cls, set("cls")) : null,
       choice("ticked", "show", [["", "all"], ["no", "not excluded"], ["yes", "excluded"]], view.ticked, set("ticked")),
-      el("input", { id: "search", type: "search", placeholder: "source …", "aria-label": "Find a source (/)", oninput: (event) => set("search")(event.target.value) }),
-      el("span", { class: "space" }), pager(), el("span", { id: "status", role: "status" }),
+      el("input", { id: "search", type: "search", placeholder: "source …", value: view.search, "aria-label": "Find a source (/)", oninput: (event) => { set("search")(event.target.value); findSources(); } }),
+      el("span", { class: "space" }), el("span", { id: "status", role: "status" }),
       el("button", { id: "save", onclick: save }, ""))),
+    el("div", { class: "line", id: "filters" }),
     el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips),
     el("div", { class: "line keys" }, el("span", { id: "legend", class: "dim" }), el("span", { class: "space" }),
       el("label", {}, "opacity ", el("input", { id: "opacity", type: "range", min: 0, max: 1, step: 0.05, value: view.opacity, oninput: (event) => { view.opacity = +event.target.value; fill(); }, onpointerup: back })),
       el("label", { title: "Size of the pictures" }, "size ", el("input", { id: "tile", type: "range", min: 80, max: 320, value: view.tile, oninput: (event) => { view.tile = +event.target.value; draw(); }, onpointerup: back }))));
   showUnsaved();
   showLegend();
+  showFilters();
+}
+
+/** Ask for all sources, as far as they aren't known, and look again. */
+let finding = null;
+function findSources() {
+  if (!report.live) return;
+  finding ??= allSources().then(() => { if (view.search || view.sort === "source") arrange(); });
 }
 
 /** What the colours of the labels that are laid over mean, and of both datasets. */
@@ -234,19 +249,13 @@ function showPeek() {
   })), frames.count ? el("a", { href: "#frames", class: "all" }, `all ${number(frames.count)} frames ↓`) : "");
 }
 
-/** Which of the shards are listed, with the way to those before and after; null where all are. */
-function pager() {
-  if (!report.live || report.pages < 2) return null;
-  const to = (page, text) => (page < 0 || page >= report.pages ? el("span", { class: "dim" }, text) : el("a", { href: `/?page=${page}#frames`, rel: page < report.page ? "prev" : "next" }, text));
-  return el("span", { id: "pager" }, to(report.page - 1, "← before"), ` page ${number(report.page + 1)} of ${number(report.pages)} `, to(report.page + 1, "after →"));
-}
-
 function toggleLayer(name) {
   if (view.layers.has(name)) view.layers.delete(name); else view.layers.add(name);
   for (const chip of document.querySelectorAll(".chip")) chip.setAttribute("aria-pressed", view.layers.has(chip.dataset.field));
   showLegend();
   showPeek();
   fill();
+  keepAddress();
   if (dialog.open) drawPanels();
 }
 
@@ -270,31 +279,35 @@ let polling = 0, figuresDone = false;
 async function poll() {
   clearTimeout(polling);
   let told;
-  try { told = await (await ask(`/state?page=${report.page}`)).json(); } catch { say("the server has ended"); return; }
+  try { told = await (await ask("/state")).json(); } catch { say("the server has ended"); return; }
   const before = JSON.stringify([jobs.survey, jobs.measure, jobs.verify]);
   Object.assign(jobs, told);
   if (JSON.stringify([jobs.survey, jobs.measure, jobs.verify]) !== before) { showHealth(); showLabels(); showTruth(); draw(); }
-  await takeFigures();
-  const busy = Object.values(jobs).some((list) => list.some((job) => job.state === "running" || (job === list && 0)));
+  await refreshFigures();
+  const busy = ["survey", "measure", "verify", "figures"].some((name) => jobs[name].some((job) => job.state === "running"));
   const begun = jobs.figures.every((job) => job.state !== "idle");
   if (busy || !begun) polling = setTimeout(poll, figuresDone ? 1000 : 1500);
 }
 
-const taken = report.datasets.map(() => 0);
-async function takeFigures() {
+const taken = report.datasets.map(() => 0), judged = report.datasets.map(() => 0);
+async function refreshFigures() {
+  const before = taken.join();
   for (let d = 0; d < report.datasets.length; d++) {
     const job = jobs.figures[d];
-    if (!job || job.done <= taken[d]) continue;
-    const found = await (await ask(`/figures/${d}?first=${taken[d]}&page=${report.page}`)).json();
-    found.rows.forEach((row, k) => { figures[firstOf[d] + found.first + k] = row; });
-    found.odd.forEach((pair, k) => { odd[firstOf[d] + k] = pair; });
-    taken[d] = found.first + found.rows.length;
+    if (!job) continue;
+    while (taken[d] < job.done) {
+      const rows = await takeFigures(d, taken[d]);
+      if (!rows) break;
+      taken[d] += rows;
+    }
+    if (jobs.odd[d] > judged[d]) { await takeOdd(d); judged[d] = jobs.odd[d]; }
   }
   const known = taken.reduce((a, b) => a + b, 0), done = jobs.figures.length > 0 && jobs.figures.every((job) => job.state === "done" || job.state === "failed");
+  if (taken.join() !== before && !document.getElementById("filters").contains(document.activeElement)) showFilters();
   if (done !== figuresDone) {
     figuresDone = done;
     say("");
-    if (view.sort !== "order" && view.sort !== "source") arrange(); // what was unknown gets its place
+    if (view.ranges.size || (view.sort !== "order" && view.sort !== "source")) arrange(); // what was unknown gets its place
     else fill();
   } else if (!done) {
     say(`figures of ${number(known)} of ${number(frames.count)} frames known; sorting covers these`);
@@ -304,7 +317,7 @@ async function takeFigures() {
 
 // --- keys, light and dark -------------------------------------------------------------------------------------
 
-const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x, X", "exclude the frame, or its whole clip, from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["s", "save exclusions"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
+const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x, X", "exclude the frame, or its whole clip, from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["s", "save exclusions"], ["t", "tag the frame, or take the tag away"], ["space", "in a frame: play its clip, with the labels that are on"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
 const help = document.getElementById("help");
 help.append(el("h2", {}, "Keys"), el("table", {}, el("tbody", {}, KEYS.map(([key, text]) => el("tr", {}, el("th", {}, el("kbd", {}, key)), cell(text))))), el("p", { class: "dim" }, `Oddness is ${report.oddness}.`), el("button", { onclick: () => help.close() }, "close"));
 document.getElementById("keys").addEventListener("click", () => help.showModal());
@@ -332,8 +345,10 @@ showTruth();
 showTools();
 arrange();
 showPeek();
+followAddress();
 if (report.live) {
-  ask("/exclusions").then((answer) => answer.json()).then((rows) => { takeExcluded(rows, report.datasets.map((d) => d.first)); refreshMarks(); showUnsaved(); }).catch((error) => say(error.message));
+  ask("/exclusions").then((answer) => answer.json()).then((rows) => { takeExcluded(rows, report.datasets.map(() => 0)); refreshMarks(); showUnsaved(); }).catch((error) => say(error.message));
+  loadTags().catch((error) => say(error.message));
   poll();
 }
 document.documentElement.dataset.ready = "yes";

@@ -2,7 +2,7 @@
 // Small charts as SVG. Colours of the two datasets are those of style sheet classes d0 and d1.
 
 /** Histograms over a common axis, one per dataset: [{counts, low, high}, null, …], each scaled to its own total. */
-function histogram(parts, { width = 132, height = 30, label = "", unit = "" } = {}) {
+function histogram(parts, { width = 132, height = 30, label = "", unit = "", pick = null } = {}) {
   const there = parts.filter((part) => part && part.counts.some((count) => count > 0));
   if (!there.length) return el("span", { class: "none" }, "–");
   const low = Math.min(...there.map((part) => part.low)), high = Math.max(...there.map((part) => part.high));
@@ -29,6 +29,12 @@ function histogram(parts, { width = 132, height = 30, label = "", unit = "" } = 
   });
   chart.append(el("line", { x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5, class: "axis" }));
   chart.append(el("title", {}, `${label}: ${tidy(low)} to ${tidy(high)}${unit ? " " + unit : ""}; height is the root of density`));
+  if (pick) {
+    const bins = there[0].counts.length, at = (k) => low + (span * k) / bins;
+    for (let k = 0; k < bins; k++)
+      chart.append(el("rect", { class: "catch", "data-bin": k, x: (k * width) / bins, y: 0, width: width / bins, height, onclick: (event) => pick(at(k), at(k + 1), event.shiftKey) },
+        el("title", {}, `show frames whose mean lies in ${tidy(at(k))} to ${tidy(at(k + 1))}; with Shift: these too`)));
+  }
   return el("span", { class: "hist" }, chart, el("span", { class: "ends" }, el("i", {}, tidy(low)), el("i", {}, tidy(high))));
 }
 

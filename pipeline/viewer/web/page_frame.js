@@ -5,7 +5,9 @@ const dialog = document.getElementById("frame");
 const opened = { i: -1, main: "image", values: new Map(), details: null, at: null, trust: false };
 
 async function openFrame(i) {
+  stopPlaying();
   opened.i = i;
+  keepAddress();
   opened.values = new Map();
   opened.details = null;
   if (!hasField(i, opened.main)) opened.main = hasField(i, "image") ? "image" : shownFields(i)[0] || "image";
@@ -45,6 +47,7 @@ function frameHead(i) {
   return el("header", {},
     el("button", { id: "before", disabled: before < 0, title: "Previous frame of the clip (←)", onclick: () => openFrame(before) }, "‹"),
     el("button", { id: "after", disabled: after < 0, title: "Next frame of the clip (→)", onclick: () => openFrame(after) }, "›"),
+    clips.stop[c] - clips.start[c] > 1 ? el("button", { id: "play", "aria-pressed": false, title: "Play the clip (space)", onclick: play }, "▶") : null,
     el("h2", { title: sourceOf(i) }, short(sourceOf(i))),
     el("span", { class: "dim" }, `frame ${numberInClip(i) + 1} of ${clips.stop[c] - clips.start[c]} in its clip · ${kindOf(i)} · ${datasetOf(i).name}`),
     el("span", { class: "space" }),
@@ -180,7 +183,8 @@ function drawAbout(details, made) {
     ...Object.entries(details.how).map(([name, value]) => line(name, value)),
     tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
     tables.speed ? line("speed", tables.speed.map((x, k) => `${x === null || isNaN(x) ? "unknown" : (+x).toFixed(1) + " px"} ${k ? "of what moves of its own" : "of all"}`).join(", ")) : null,
-    odd[i] && odd[i].length && odd[i][1] >= 0 ? line("oddness", `${odd[i][0].toFixed(1)} σ in ${report.figure_names[odd[i][1]]}`) : null,
+    oddFigure[i] >= 0 ? line("oddness", `${oddScore[i].toFixed(1)} σ in ${report.figure_names[oddFigure[i]]}`) : null,
+    tagsOf(i).length ? line("tags", tagsOf(i).join(", ")) : null,
   ];
   const makers = made.map(({ columns, made_by: by }) => el("details", {},
     el("summary", {}, el("b", {}, `${by.generator ?? "?"} ${by.version ?? ""}`), " ", columns.filter((name) => !name.endsWith("_confidence")).join(", ")),
@@ -189,6 +193,46 @@ function drawAbout(details, made) {
     el("h3", {}, "Where it is from"), el("table", {}, el("tbody", {}, about)),
     el("details", {}, el("summary", {}, "the clip's record"), el("pre", {}, JSON.stringify(details.clip, null, 1))),
     el("h3", {}, "What made it"), ...makers);
+}
+
+// --- playing a clip ------------------------------------------------------------------------------------------------
+
+const PACE_MS = 125;
+let playing = 0;
+
+function stopPlaying() {
+  clearInterval(playing);
+  playing = 0;
+  dialog.querySelector("#play")?.setAttribute("aria-pressed", "false");
+}
+
+/** Show the frames of the clip one after the other, with the labels that are on; again: stop at the one seen. */
+function play() {
+  if (playing) { const i = opened.shown; stopPlaying(); openFrame(i); return; }
+  const list = [];
+  let first = opened.i;
+  while (neighbour(first, -1) >= 0) first = neighbour(first, -1);
+  for (let i = first; i >= 0; i = neighbour(i, 1)) list.push(i);
+  if (list.length < 2) return;
+  const names = opened.main === "image" ? ["image", ...view.layers] : [opened.main];
+  const sources = list.map((i) => names.map((name) => (name === opened.main ? pictureOf(i, name, 512) : layerOf(i, name, 512))));
+  const ahead = sources.map((some) => some.map((source) => { const img = new Image(); if (source) img.src = source; return img; })); // held, so that they stay loaded
+  let at = list.indexOf(opened.i);
+  dialog.querySelector("#play").setAttribute("aria-pressed", "true");
+  playing = setInterval(() => {
+    const next = (at + 1) % list.length;
+    if (!ahead[next].every((img) => !img.src || img.complete)) return; // wait for what isn't there yet
+    at = next;
+    opened.shown = list[at];
+    const box = dialog.querySelector(".stage .box");
+    names.forEach((name, k) => {
+      let img = box.querySelector(`img[alt="${CSS.escape(name)}"]`);
+      if (!img && sources[at][k]) { img = el("img", { class: "layer", alt: name, style: `opacity:${view.opacity}` }); box.append(img); }
+      if (img && sources[at][k]) img.src = sources[at][k];
+      if (img) img.hidden = !sources[at][k];
+    });
+    dialog.querySelector("header .dim").textContent = `frame ${numberInClip(list[at]) + 1} of ${list.length} in its clip`;
+  }, PACE_MS);
 }
 
 function stepInOrder(by) {
@@ -206,13 +250,17 @@ dialog.addEventListener("keydown", (event) => {
   else if (event.key === "ArrowDown") stepInOrder(1);
   else if (event.key.toLowerCase() === "x") { exclude(i, event.shiftKey); markOut(); }
   else if (event.key === "c") toggleTrust();
+  else if (event.key === " " && event.target.tagName !== "BUTTON") play();
+  else if (event.key === "t" && report.live) askTag([i]);
   else return;
   event.preventDefault();
   event.stopPropagation();
 });
 dialog.addEventListener("close", () => {
+  stopPlaying();
   const at = order.indexOf(opened.i);
   opened.i = -1;
+  keepAddress();
   if (at >= 0) moveTo(at);
   grid.focus({ preventScroll: true });
 });

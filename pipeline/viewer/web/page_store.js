@@ -22,51 +22,95 @@ const percent = (value, digits = 1) => (100 * value).toFixed(digits) + " %";
 const size = (bytes) => (bytes < 1 << 30 ? (bytes / (1 << 20)).toFixed(1) + " MiB" : (bytes / 2 ** 30).toFixed(2) + " GiB");
 const short = (source) => source.split(/[\\/]/).pop() || source;
 
-// --- frames, as columns of numbers: ten thousand objects would cost more than all the rest -------------------
+// --- frames, as columns of numbers: a million objects would cost more than all the rest -------------------------
+
+const bytesOf = (text) => {
+  const raw = atob(text), out = new Uint8Array(raw.length);
+  for (let k = 0; k < raw.length; k++) out[k] = raw.charCodeAt(k);
+  return out;
+};
+const COLUMNS = { shard: Uint32Array, start: Uint16Array, stop: Uint16Array, kind: Uint8Array };
+
+/** The clips of a dataset as columns; kind: which of kinds. source: of each, undefined until it is known. */
+function clipColumns({ clips }) {
+  if (clips.packed) {
+    const out = Object.fromEntries(Object.entries(COLUMNS).map(([name, type]) => [name, new type(bytesOf(clips.packed[name]).buffer)]));
+    return { ...out, kinds: clips.kinds, source: new Array(out.shard.length), at_once: clips.sources_at_once };
+  }
+  const kinds = [...new Set(clips.kind)];
+  return { ...clips, kinds, kind: Uint8Array.from(clips.kind, (kind) => kinds.indexOf(kind)) };
+}
+const clipTables = report.datasets.map(clipColumns);
 
 const frames = (() => {
   const list = report.frames || null;
-  const clipsOf = report.datasets.map((d) => d.clips);
-  const count = list
-    ? list.length
-    : clipsOf.reduce((sum, c) => sum + c.start.reduce((n, start, k) => n + c.stop[k] - start, 0), 0);
+  const count = list ? list.length : clipTables.reduce((sum, c) => sum + c.start.reduce((n, start, k) => n + c.stop[k] - start, 0), 0);
   const dataset = new Uint8Array(count), clip = new Uint32Array(count), row = new Uint16Array(count);
-  const place = new Uint32Array(count); // among the frames of its dataset
   let at = 0;
   if (list) {
-    const seen = report.datasets.map(() => 0);
-    for (const frame of list) {
-      dataset[at] = frame.dataset; clip[at] = frame.clip; row[at] = frame.row; place[at] = seen[frame.dataset]++;
-      at++;
-    }
+    for (const frame of list) { dataset[at] = frame.dataset; clip[at] = frame.clip; row[at] = frame.row; at++; }
   } else {
-    clipsOf.forEach((clips, d) => {
-      let n = 0;
-      clips.start.forEach((start, k) => {
-        for (let r = start; r < clips.stop[k]; r++) {
-          dataset[at] = d; clip[at] = k; row[at] = r; place[at] = n++; at++;
-        }
-      });
+    clipTables.forEach((clips, d) => {
+      clips.first = new Uint32Array(clips.start.length); // number of each clip's first frame
+      for (let k = 0; k < clips.start.length; k++) {
+        clips.first[k] = at;
+        for (let r = clips.start[k]; r < clips.stop[k]; r++) { dataset[at] = d; clip[at] = k; row[at] = r; at++; }
+      }
     });
   }
-  return { count, dataset, clip, row, place };
+  return { count, dataset, clip, row };
 })();
 
-const clipsOf = (i) => report.datasets[frames.dataset[i]].clips;
+const clipsOf = (i) => clipTables[frames.dataset[i]];
 const shardOf = (i) => clipsOf(i).shard[frames.clip[i]];
-const kindOf = (i) => clipsOf(i).kind[frames.clip[i]];
-const sourceOf = (i) => clipsOf(i).source[frames.clip[i]];
-const numberOf = (i) => shardOf(i) + datasetOf(i).first; // of the shard among all of its dataset
+const kindOf = (i) => clipsOf(i).kinds[clipsOf(i).kind[frames.clip[i]]];
+const sourceOf = (i) => clipsOf(i).source[frames.clip[i]] ?? "…";
+const numberOf = (i) => shardOf(i); // of the shard among all of its dataset
 const datasetOf = (i) => report.datasets[frames.dataset[i]];
 const numberInClip = (i) => frames.row[i] - clipsOf(i).start[frames.clip[i]];
 const keyOf = (d, shard, row) => `${d}/${shard}/${row}`;
-const frameByKey = new Map();
-for (let i = 0; i < frames.count; i++) frameByKey.set(keyOf(frames.dataset[i], shardOf(i), frames.row[i]), i);
+const listedKeys = new Map((report.frames || []).map((_, i) => [keyOf(frames.dataset[i], shardOf(i), frames.row[i]), i]));
+
+/** The number of a frame here, -1 if it isn't. */
+function frameAt(d, shard, row) {
+  const clips = clipTables[d];
+  if (report.frames || !clips) return listedKeys.get(keyOf(d, shard, row)) ?? -1;
+  let low = 0, high = clips.shard.length;
+  while (low < high) { const middle = (low + high) >> 1; if (clips.shard[middle] < shard) low = middle + 1; else high = middle; }
+  for (; clips.shard[low] === shard; low++) if (clips.start[low] <= row && row < clips.stop[low]) return clips.first[low] + row - clips.start[low];
+  return -1;
+}
 
 /** The frame `by` before or after this one in its clip, -1 if it isn't here. */
 function neighbour(i, by) {
-  const found = frameByKey.get(keyOf(frames.dataset[i], shardOf(i), frames.row[i] + by));
-  return found !== undefined && frames.clip[found] === frames.clip[i] ? found : -1;
+  const found = frameAt(frames.dataset[i], shardOf(i), frames.row[i] + by);
+  return found >= 0 && frames.clip[found] === frames.clip[i] ? found : -1;
+}
+
+// --- sources of clips, which are asked for when somebody looks ---------------------------------------------------
+
+const sourcesAsked = new Map(); // dataset/block → promise
+/** Ask for the sources of the clips around a frame's shard; a promise that is true if something new came. */
+function sourcesAround(d, shard) {
+  const clips = clipTables[d];
+  if (!clips.at_once) return Promise.resolve(false);
+  const block = Math.floor(shard / clips.at_once), key = `${d}/${block}`;
+  if (!sourcesAsked.has(key)) sourcesAsked.set(key, (async () => {
+    const told = await (await ask(`/sources/${d}?first=${block * clips.at_once}`)).json();
+    const begin = clips.shard.findIndex((number) => number >= block * clips.at_once);
+    told.forEach((source, k) => { clips.source[begin + k] = source; });
+    clips.named = null;
+    return true;
+  })().catch(() => { sourcesAsked.delete(key); return false; }));
+  return sourcesAsked.get(key);
+}
+
+/** All sources, for finding and sorting by them; a promise. */
+async function allSources() {
+  for (let d = 0; d < clipTables.length; d++) {
+    const clips = clipTables[d], last = clips.shard[clips.shard.length - 1] ?? -1;
+    for (let shard = 0; clips.at_once && shard <= last; shard += clips.at_once) await sourcesAround(d, shard);
+  }
 }
 
 const fieldOf = new Map(); // name → what is said of the field by the first dataset that has it
@@ -75,27 +119,58 @@ const labels = [...fieldOf.values()].filter((field) => field.label && field.draw
 const columnSets = report.datasets.map((d) => d.column_sets.map((names) => new Set(names)));
 const hasField = (i, name) => columnSets[frames.dataset[i]][datasetOf(i).shard_columns[shardOf(i)]].has(name);
 
-// --- figures of frames -----------------------------------------------------------------------------------------
+// --- figures of frames, a column of numbers each, NaN where unknown ----------------------------------------------
 
-const figures = new Array(frames.count).fill(null); // {values, classes} once known
-const odd = new Array(frames.count).fill(null); // [score, number of the figure]
 const figureNumber = new Map(report.figure_names.map((name, k) => [name, k]));
-if (report.frames) report.frames.forEach((frame, i) => { figures[i] = frame.figures; odd[i] = frame.odd; });
-const firstOf = report.datasets.map((_, d) => frames.dataset.indexOf(d));
+const columnOf = () => new Float32Array(frames.count).fill(NaN);
+const figures = report.figure_names.map(columnOf);
+const classIds = report.class_ids ?? [...new Set((report.frames || []).flatMap((frame) => Object.keys(frame.figures.classes).map(Number)))];
+const shares = classIds.map(() => new Float32Array(frames.count));
+const oddScore = columnOf(), oddFigure = new Int16Array(frames.count).fill(-1);
+const firstOf = report.datasets.map((_, d) => Math.max(0, frames.dataset.indexOf(d)));
+const seen = new Uint8Array(frames.count); // whether its figures are known
+if (report.frames) report.frames.forEach((frame, i) => {
+  frame.figures.values.forEach((value, k) => { figures[k][i] = value ?? NaN; });
+  for (const [id, share] of Object.entries(frame.figures.classes)) shares[classIds.indexOf(+id)][i] = share;
+  [oddScore[i], oddFigure[i]] = frame.odd;
+  seen[i] = 1;
+});
 
+/** Take up what a server knows of frames from number `first` on of a dataset; how many frames that were. */
+async function takeFigures(d, first) {
+  const answer = await ask(`/figures/${d}?first=${first}`), { rows } = JSON.parse(answer.headers.get("X-Array"));
+  const data = await answer.arrayBuffer(), at = firstOf[d] + first;
+  figures.forEach((column, k) => column.set(new Float32Array(data, 4 * rows * k, rows), at));
+  const behind = 4 * rows * figures.length;
+  shares.forEach((column, k) => {
+    const part = new Uint16Array(data, behind + 2 * rows * k, rows);
+    for (let n = 0; n < rows; n++) column[at + n] = part[n] / 65535;
+  });
+  seen.fill(1, at, at + rows);
+  return rows;
+}
+
+async function takeOdd(d) {
+  const data = await (await ask(`/odd/${d}`)).arrayBuffer(), rows = data.byteLength / 6;
+  oddScore.set(new Float32Array(data, 0, rows), firstOf[d]);
+  oddFigure.set(new Int16Array(data, 4 * rows, rows), firstOf[d]);
+}
+
+/** A figure of a frame; NaN where it has none, or none is known yet. */
 function figure(i, name) {
   const k = figureNumber.get(name);
-  return figures[i] && k !== undefined ? figures[i].values[k] : null;
+  return k === undefined ? NaN : figures[k][i];
 }
 
 const confidenceNames = labels.map((field) => field.name + " confidence").filter((name) => figureNumber.has(name));
+const confidenceColumns = confidenceNames.map((name) => figures[figureNumber.get(name)]);
 
-/** Mean confidence of a frame in one label, or over all its labels; null where there is none. */
+/** Mean confidence of a frame in one label, or over all its labels; NaN where there is none. */
 function confidence(i, label = "") {
-  if (!figures[i]) return null;
   if (label) return figure(i, label + " confidence");
-  const found = confidenceNames.map((name) => figure(i, name)).filter((value) => value !== null);
-  return found.length ? found.reduce((a, b) => a + b) / found.length : null;
+  let sum = 0, count = 0;
+  for (const column of confidenceColumns) if (column[i] === column[i]) { sum += column[i]; count++; }
+  return count ? sum / count : NaN;
 }
 
 // --- pictures, layers, values, details ------------------------------------------------------------------------
@@ -118,7 +193,8 @@ function pictureOf(i, name, side) {
 /** The layer of a label to be laid over the image. */
 function layerOf(i, name, side) {
   if (!hasField(i, name)) return null;
-  return report.live ? address("layer", i, name, `?side=${side}`) : embedded(i, "layers", name);
+  const least = Math.round(255 * view.least);
+  return report.live ? address("layer", i, name, `?side=${side}${least ? `&least=${least}` : ""}`) : embedded(i, "layers", name);
 }
 
 async function ask(path, options) {
@@ -178,8 +254,8 @@ const excluded = new Set(), saved = new Set(); // numbers of frames
 function takeExcluded(rows, from) {
   saved.clear();
   rows.forEach((pairs, d) => pairs.forEach(([shard, row]) => {
-    const i = frameByKey.get(keyOf(d, shard - from[d], row));
-    if (i !== undefined) saved.add(i);
+    const i = frameAt(d, shard - from[d], row);
+    if (i >= 0) saved.add(i);
   }));
   excluded.clear();
   for (const i of saved) excluded.add(i);

@@ -4,7 +4,6 @@ import json
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,14 @@ from freelabels.generators.contract.pictures import overlay, picture
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.shards.exclusions import FILE, FrameIdentity, exclusions_of, write_exclusions
+from freelabels.pipeline.shards.exclusions import (
+    FILE,
+    FrameIdentity,
+    exclusions_of,
+    read_exclusions,
+    write_exclusions,
+)
+from freelabels.pipeline.shards.frame_tags import frame_tags_of
 from freelabels.pipeline.shards.record import SCHEMAS
 from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.live import Live, NotThere
@@ -199,6 +205,7 @@ def test_the_live_page_lays_labels_over_frames_and_sorts_them(
     chip.click()
     page.wait_for_selector(".tile img.layer[data-field=edges]")
 
+    watched.until("!document.querySelector('.tile .name').textContent.startsWith('…')")
     in_order = watched.tiles()
     assert in_order[:5] == [f"shapes-0-0-0 · {k}" for k in range(4)] + ["shapes-0-0-1 · 0"]
     page.select_option("#sort", "least")
@@ -286,57 +293,87 @@ def test_ticked_frames_are_saved_beside_the_shards(watched: Watched, serve: Serv
 
 
 @pytest.fixture
-def three_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Five shards of 16 frames, of which a page lists two."""
-    for module in ("live", "report"):
-        monkeypatch.setattr(f"freelabels.pipeline.viewer.{module}.LISTED_SHARDS", 2)
+def five_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five shards of 16 frames, of which two are asked for their sources at a time."""
+    monkeypatch.setattr("freelabels.pipeline.viewer.layout.SOURCES_AT_ONCE", 2)
     return write_dataset(tmp_path / "d", 0, 20, 32, labels=("edges",))
 
 
-def test_a_page_lists_some_of_the_shards(three_pages: Path) -> None:
-    """What is told of its frames is of these, whatever their place among all."""
-    write_exclusions(Dataset(three_pages), [FrameIdentity("0-9", 1)])
-    live = Live.open([str(three_pages)])
-    shards = Dataset(three_pages).shards()
-    assert [live.listing(page)[0].shard_names for page in range(3)] == [shards[:2], shards[2:4], shards[4:]]
-    assert live.excluded == [{(2, 5)}] and live.listing(1)[0].excluded == [(0, 5)]
-    assert live.shard_name(0, 4) == shards[4]
-    with pytest.raises(NotThere, match="there is no page 3"):
-        live.page(3)
-    shown = json.loads(live.page(1).decode().partition('id="report">')[2].partition("</script>")[0])
+def test_a_page_knows_where_every_frame_is_and_asks_for_the_rest(five_shards: Path) -> None:
+    """Sources by some shards at a time, figures as far as they are known."""
+    write_exclusions(Dataset(five_shards), [FrameIdentity("0-9", 1)])
+    live = Live.open([str(five_shards)])
+    assert live.excluded == [{(2, 5)}] and live.shard_name(0, 4) == Dataset(five_shards).shards()[4]
+    assert [len(live.sources(0, first)) for first in (0, 2, 4)] == [8, 8, 4]
+    assert live.sources(0, 2)[0] == "shapes-0-0-8"
+    with pytest.raises(NotThere, match="there is no shard 5"):
+        live.sources(0, 5)
+    shown = json.loads(live.page().decode().partition('id="report">')[2].partition("</script>")[0])
     [dataset] = shown["datasets"]
-    assert (shown["page"], shown["pages"], dataset["first"], dataset["shard_names"]) == (1, 3, 2, shards[2:4])
-    assert dataset["figures"]["rows"] == 80 and len(dataset["clips"]["start"]) == 8
+    assert dataset["shard_names"] == Dataset(five_shards).shards() and dataset["excluded"] == [[2, 5]]
+    [layout] = live.layouts
+    assert layout.frames == 80 and [layout.frame(*layout.place(k)) for k in range(80)] == list(range(80))
+    assert layout.frame(4, 16) == layout.frame(9, 0) == -1
+    assert live.known_figures(0, 0)[0]["rows"] == 0
     live.look()
-    for _ in range(400):
-        if live.state(1)["figures"][0]["state"] == "done":
-            break
-        time.sleep(0.025)
-    for page, frames in enumerate((32, 32)):
-        known = live.known_figures(0, 0, page)
-        assert len(known["rows"]) == len(known["odd"]) == frames and all(known["rows"])
+    for first in (0, 70):
+        told, data = live.known_figures(0, first)
+        assert told == {"first": first, "rows": 80 - first}
+        values = np.frombuffer(data, "<f4").reshape(len(live.figure_names), -1)
+        assert np.isfinite(values[:2]).all() and (values[0] == live.figures[0][first:, 0]).all()
+    assert len(live.known_odd(0)) == 80 * 6 and live.state()["odd"] == [80]
     live.close()
 
 
 @pytest.mark.browser
 @without_chromium
-def test_the_next_page_shows_the_next_shards(watched: Watched, serve: Serve, three_pages: Path) -> None:
-    page = watched.open(serve(str(three_pages)))
-    assert "page 1 of 3" in watched.text("#pager") and "32 of 32 on this page" in watched.text("#shown")
-    with page.expect_navigation():
-        page.click("#pager a")
-    page.wait_for_selector("html[data-ready=yes]")
-    assert "page 2 of 3" in watched.text("#pager") and "80 in all" in watched.text("#shown")
-    page.wait_for_selector("#tile0 img.base")
-    assert any("/picture/0/2/0/image" in url for url in watched.requests)
+def test_ranges_tags_and_addresses_narrow_the_grid(watched: Watched, serve: Serve, five_shards: Path) -> None:
+    """A range from a histogram, another beside it, a word on frames, a list of what is left, a link to it."""
+    address = serve(str(five_shards))
+    page = watched.open(address)
+    wait_for_figures(watched)
+    assert "80 of 80" in watched.text("#shown")
+    page.select_option("#figure", "brightness")
+    brightness = page.evaluate("Array.from(figures[figureNumber.get('brightness')])")
+    bin_ = max(range(32), key=lambda k: sum(k / 32 <= value < (k + 1) / 32 for value in brightness))
+    page.locator(f"#filters g[data-bin='{bin_}']").click()
+    kept = [k for k, value in enumerate(brightness) if bin_ / 32 <= value <= (bin_ + 1) / 32]
+    assert f"{len(kept)} of 80" in watched.text("#shown") and 0 < len(kept) < 80
+    assert page.evaluate("Array.from(order)") == kept
+    page.evaluate(
+        "narrow('contrast', figure(order[0], 'contrast') - 1e-6, figure(order[0], 'contrast') + 1e-6)"
+    )
+    fewer = page.evaluate("Array.from(order)")
+    assert fewer and set(fewer) < set(kept)  # both hold
+    page.evaluate("tag(Array.from(order), 'odd light')")
+    watched.until("document.querySelector('.tile[data-tags=\"odd light\"]') !== null")
+    [first, *_] = fewer
+    shard, row = divmod(first, 16)
+    whose = FrameIdentity(f"0-{4 * shard + row // 4}", row % 4)
+    assert whose in frame_tags_of(Dataset(five_shards))["odd light"]
+    with page.expect_download() as download:
+        page.click("#take")
+    assert len(read_exclusions(download.value.path())) == len(fewer)
     page.focus("#grid")
-    page.keyboard.press("Home")
-    page.keyboard.press("x")
-    page.click("#save")
-    watched.until("document.getElementById('status').textContent.startsWith('saved')")
-    assert exclusions_of(Dataset(three_pages)) == {FrameIdentity("0-8", 0)}
-    watched.open(page.url)
-    page.wait_for_selector("#tile0.excluded")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#frame[open] .about td")
+    watched.until("location.hash.includes('frame')")
+    link = page.url
+    page.goto("about:blank")
+    again = watched.open(link)
+    again.wait_for_selector("#frame[open] .about td")
+    assert again.evaluate("opened.i") == first and again.evaluate("[...view.ranges.keys()]") == [
+        "brightness",
+        "contrast",
+    ]
+    wait_for_figures(watched)
+    assert again.evaluate("Array.from(order)") == fewer
+    again.keyboard.press(" ")  # plays the clip
+    watched.until("opened.shown !== undefined && opened.shown !== opened.i")
+    assert again.get_attribute("#play", "aria-pressed") == "true"
+    again.keyboard.press("Escape")
+    again.evaluate("view.ranges.clear(); view.least = 0.99; relayer(); arrange()")
+    watched.until("document.querySelector('.tile img.layer')?.src.includes('least=252')")
 
 
 @pytest.mark.browser
@@ -371,6 +408,7 @@ def test_ten_thousand_frames_make_a_few_hundred_elements(
         watched.until(f"tiles.size > 0 && Math.min(...tiles.keys()) >= {int(10_000 * share) - 600}")
         most = max(most, page.locator("#grid *").count())
     assert least > 0 and most < 1_500
+    watched.until("document.querySelector('.tile:last-child .name').textContent.startsWith('clip')")
     assert [
         name for name in watched.tiles() if name.startswith("clip 624 ·")
     ]  # the last of 625 clips of 16 frames
@@ -422,6 +460,9 @@ def test_names_of_files_are_text_and_never_run(watched: Watched, serve: Serve, t
         page = watched.open(url)
         page.wait_for_selector(".tile", state="attached")
         assert page.locator("#grid img[src=x], body > img").count() == 0
+        watched.until(
+            "document.querySelector('.tile .caption').title !== '…'"
+        )  # sources are asked for when seen
         assert HOSTILE in str(page.locator(".tile .caption").first.get_attribute("title"))
         page.locator("#health summary").first.click()
         assert HOSTILE in watched.text("#health")
@@ -636,6 +677,7 @@ def test_the_page_fits_phones_and_tells_alike_clips_apart(
     tiny(tmp_path / "d", shard="c", source="c.png")
     page = watched.open(serve(str(tmp_path / "d")))
     names = [f"{name} · 0" for one in ("one/1.png", "two/1.png", "c.png") for name in (one, f"{one} (2)")]
+    watched.until("!document.querySelector('.tile .name').textContent.startsWith('…')")
     assert watched.tiles() == names
     page.click(".chip[data-field=motion]")
     watched.until("document.querySelectorAll('.picture[data-lacks]').length === 2")

@@ -92,13 +92,13 @@ class Counts:
     all_edge: NDArray[np.int64]
 
 
-def count(maps: Iterable[Mask], truths: Sequence[Mask]) -> Counts:
-    """Match thinned edge maps, one per threshold, with each person's boundaries."""
+def count(maps: Iterable[Mask], truths: Sequence[Mask], least: float = 0.0) -> Counts:
+    """Match thinned edge maps, one per threshold, with each person's boundaries, within `least` pixels or more."""
     rows = []
     for edges in maps:
         hit_truth, hit_edge = 0, np.zeros_like(edges)
         for truth in truths:
-            radius = TOLERANCE * float(np.hypot(*truth.shape))
+            radius = max(least, TOLERANCE * float(np.hypot(*truth.shape)))
             matched_edge, matched_truth = match(edges, truth, radius)
             hit_truth += int(matched_truth.sum())
             hit_edge |= matched_edge

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from freelabels.ground.errors import UserError
 from freelabels.train.run import checkpoint
 
 SAVE_EVERY = 60.0  # seconds between checkpoints
@@ -130,7 +131,7 @@ def once(
     """What `compute` finds, from a file if it was found before for the same `key`.
 
     compute: is given the file in which to keep its training while it goes on. The key holds all that the outcome
-    depends on.
+    depends on. Raises UserError if the folder can't be written.
     """
     if folder is None:
         return compute(None)
@@ -139,12 +140,17 @@ def once(
     if result.is_file():
         found: dict[str, float] = json.loads(result.read_text())["found"]
         return found
-    folder.mkdir(parents=True, exist_ok=True)
-    made = compute(state)
-    partial = result.with_suffix(".part")
-    partial.write_text(json.dumps({"key": key, "found": made}))
-    os.replace(partial, result)
-    state.unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = compute(state)
+        partial = result.with_suffix(".part")
+        partial.write_text(json.dumps({"key": key, "found": made}))
+        os.replace(partial, result)
+        state.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} can't be written ({error.strerror or error}); name another --out"
+        ) from error
     return made
 
 

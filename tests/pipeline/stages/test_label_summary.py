@@ -1,0 +1,93 @@
+"""What a run says in the end: what holds which label, what is gone, and how long the rest would take."""
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import freelabels
+from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.work.progress import Reporter, Tick, duration
+from tests.sources import moving_frames, write_photos, write_video
+
+HERE = freelabels.Cluster(workers=0)
+
+
+def heard() -> tuple[Reporter, io.StringIO]:
+    said = io.StringIO()
+    return Reporter("auto", Console(file=said, width=200)), said
+
+
+def test_coverage_and_what_is_gone_are_said(tmp_path: Path) -> None:
+    still = np.repeat(moving_frames(1), 3, axis=0)
+    write_video(tmp_path / "a" / "still.mp4", still)
+    write_photos(tmp_path / "a", 2)
+    (tmp_path / "a" / "notes.doc").touch()
+    reporter, said = heard()
+    options, labels = SourceOptions(fps=None), ["regions", "disparity"]
+    first = freelabels.label(
+        tmp_path / "a",
+        tmp_path / "out",
+        labels=labels,
+        size=(32, 32),
+        options=options,
+        cluster=HERE,
+        reporter=reporter,
+    )
+    assert first.coverage["photo"]["regions"]["coverage"] == 1
+    assert first.coverage["video"]["disparity"] | {"pixels": 0} == {
+        **{"pixels": 0, "labelled": 0, "coverage": 0, "shards": 1, "empty": 1}
+    }
+    lines = said.getvalue().splitlines()
+    assert "photo: regions 100%" in lines and "video: disparity 0%, regions 100%" in lines
+    assert "  no disparity on all shard of video (often: the camera hardly moves, or only turns)" in lines
+    assert first.gone == 0
+
+    (tmp_path / "a" / "still.mp4").unlink()
+    reporter, said = heard()
+    again = freelabels.label(
+        tmp_path / "a", tmp_path / "out", labels=labels, size=(32, 32), cluster=HERE, reporter=reporter
+    )
+    assert (again.made, again.gone) == (0, 1) and "prune --gone" in said.getvalue()
+    assert freelabels.prune(tmp_path / "out", gone=True).clips == 1
+    assert freelabels.inspect(tmp_path / "out")["sources"] == {"photo": {"clips": 2, "frames": 2}}
+
+
+def test_an_interrupted_stage_says_how_long_the_rest_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tick, "_seconds", lambda tick: 100.0)
+    reporter, said = heard()
+    with pytest.raises(KeyboardInterrupt), reporter.stage("label", 10) as tick:
+        for _ in range(4):
+            tick(5)
+        raise KeyboardInterrupt
+    assert said.getvalue() == "label: 4 of 10 0.2 frames/s, about 2 min left\n"
+    assert [duration(s) for s in (3, 119, 7200, 1e6)] == [
+        "about 3 s",
+        "about 119 s",
+        "about 2 h",
+        "about 12 days",
+    ]
+
+
+@pytest.mark.slow
+def test_the_demo_needs_nothing_but_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from freelabels.cli.demo import demo, sources
+
+    monkeypatch.setattr(sources, "FRAMES", 4)
+    monkeypatch.setattr(sources, "PHOTOS", ("coffee",))
+    monkeypatch.setattr(freelabels, "label", partial(freelabels.label, labels=["edges", "regions"]))
+    assert demo.demo(out=str(tmp_path / "demo"), steps=0, clips=0, size=64) == 0
+    said = capsys.readouterr().out
+    for name in ("real.png", "page.html"):
+        assert (tmp_path / "demo" / name).stat().st_size > 1000 and name in said
+    figures = freelabels.inspect(tmp_path / "demo" / "real")
+    assert {kind: n["frames"] for kind, n in figures["sources"].items()} == {"photo": 1, "video": 4}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(freelabels.UserError, match="holds something else"):
+        demo.demo(out=str(tmp_path / "mine"))

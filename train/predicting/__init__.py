@@ -1,0 +1,1 @@
+"""A run's network taken out of it with its heads: to label with, and to give away."""
