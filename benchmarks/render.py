@@ -126,11 +126,8 @@ def cameras(size: int, clips: int, frames: int, assets: Library) -> None:
     By default: of all clips that are drawn by default, so with the shares that effects have.
     """
     spent: dict[str, list[float]] = {}
-    looks: dict[str, dict[str, Any]] = {
-        "ideal": IDEAL,
-        **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()},
-        "default": {},
-    }
+    looks: dict[str, dict[str, Any]] = {"ideal": IDEAL, "default": {}}
+    looks |= {name: {**IDEAL, **effect} for name, effect in EFFECTS.items()}
     for clip in range(2 * clips):
         for name, changed in looks.items():
             ranges = dataclasses.replace(SceneRanges(), **changed)
@@ -152,7 +149,7 @@ RIGS: dict[str, tuple[Stereo, bool]] = {
 
 
 def extras(size: int, clips: int, frames: int, assets: Library) -> None:
-    """What each thing beside the camera costs, and the bounce of light and the mask of shadows of all renders.
+    """What each thing beside the camera costs, and the bounce and the mask of shadows that all renders have.
 
     As a share of the same scenes without it, seen by a pinhole at an instant.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class PixelHits:
         """What is hit, (N,), `NOTHING` where nothing is."""
         return self.hits.geometry
 
-    @property
+    @cached_property
     def hit(self) -> NDArray[np.bool_]:
         """Where something is hit."""
         return np.asarray(self.geometry != NOTHING)
