@@ -17,6 +17,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,7 +116,11 @@ def cameras(size: int, clips: int, frames: int, assets: Library) -> None:
     By default: of all clips that are drawn by default, so with the shares that effects have.
     """
     spent: dict[str, list[float]] = {}
-    looks = {"ideal": IDEAL, **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()}, "default": {}}
+    looks: dict[str, dict[str, Any]] = {
+        "ideal": IDEAL,
+        **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()},
+        "default": {},
+    }
     for clip in range(2 * clips):
         for name, changed in looks.items():
             ranges = dataclasses.replace(SceneRanges(), **changed)
