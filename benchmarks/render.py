@@ -152,7 +152,7 @@ RIGS: dict[str, tuple[Stereo, bool]] = {
 
 
 def extras(size: int, clips: int, frames: int, assets: Library) -> None:
-    """What each thing beside the camera costs, and the bounce of light and the mask of shadows of all renders.
+    """What each thing beside the camera costs, and the bounce and the mask of shadows that all renders have.
 
     As a share of the same scenes without it, seen by a pinhole at an instant.
     """

@@ -116,13 +116,14 @@ class SceneRanges:
     """
 
     families: Mapping[str, float] = _weights(
-        later={"room": 1.0, "street": 1.0, "table": 1.0}
+        later={"room": 1.0, "shelf": 0.5, "street": 1.0, "table": 1.0}
     )  # the sort of place
     # Rooms and streets
     room_sides: Interval = field(default=(3.0, 6.5), metadata=NEW)
     room_height: Interval = field(default=(2.4, 3.0), metadata=NEW)
     furniture: tuple[int, int] = field(default=(3, 7), metadata=NEW)  # along the walls of a room
     small_things: tuple[int, int] = field(default=(4, 12), metadata=NEW)  # on furniture
+    shelved: tuple[int, int] = field(default=(24, 60), metadata=NEW)  # things on the shelves of a shop
     falling: tuple[int, int] = field(
         default=(1, 4), metadata=NEW
     )  # things that drop, fly or roll about in a room or street
@@ -188,11 +189,11 @@ class SceneRanges:
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
     # Shutter
-    rolling: float = field(default=0.2, metadata=NEW)  # of clips, whose rows are taken one after the other
+    rolling: float = field(default=0.1, metadata=NEW)  # of clips, whose rows are taken one after the other
     readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower
-    blurred: float = field(default=0.35, metadata=NEW)  # of clips, by what moves while the shutter is open
+    blurred: float = field(default=0.25, metadata=NEW)  # of clips, by what moves while the shutter is open
     exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
-    defocused: float = field(default=0.2, metadata=NEW)  # of clips, by a lens that is open
+    defocused: float = field(default=0.1, metadata=NEW)  # of clips, by a lens that is open
     aperture: Interval = field(default=(0.004, 0.03), metadata=NEW)  # diameter of that lens
     focus: Interval = field(default=(0.7, 1.4), metadata=NEW)  # share of the way to what the camera looks at
     # What a camera carries besides, where it is asked for
@@ -219,7 +220,7 @@ class SceneRanges:
             _check(entry.name, getattr(self, entry.name))
         for name in (
             *("objects", "walls", "clutter", "size", "articulated_size", "arena", "density", "distance"),
-            *("furniture", "small_things", "falling", "parked", "driving", "street_things"),
+            *("furniture", "small_things", "shelved", "falling", "parked", "driving", "street_things"),
         ):
             if getattr(self, name)[0] < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} reaches below 0")
@@ -262,7 +263,7 @@ class SceneRanges:
 
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "families": ("room", "street", "table"),
+    "families": ("room", "shelf", "street", "table"),
     "groups": ("primitive", "random", "household", "articulated", "made", "own"),
     "behaviours": ("drop", "throw", "roll", "rest"),
     "paths": ("static", "orbit", "dolly", "handheld"),

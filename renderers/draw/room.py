@@ -39,7 +39,7 @@ def lay_room(draws: Draws, ranges: SceneRanges, assets: Library, left_out: dict[
     rng = draws("surroundings")
     shell = draw_shell(rng, ranges)
     room = Room()
-    _keep_doors_free(shell, room)
+    keep_doors_free(shell, room)
     rng = draws("furniture")
     placed = _in_the_middle(rng, shell, assets, room)
     for child in rng.spawn(int(rng.integers(ranges.furniture[0], ranges.furniture[1] + 1))):
@@ -55,11 +55,12 @@ def lay_room(draws: Draws, ranges: SceneRanges, assets: Library, left_out: dict[
     targets = tuple(body.position for body in (*clutter, *bodies))
     bounds = vector((-half[0], -half[1], 0.3)), vector((half[0], half[1], shell.height - 0.2))
     return Layout(
-        shell.blocks, tuple(clutter), tuple(bodies), _setting(draws("details"), shell), room, targets, bounds
+        shell.blocks, tuple(clutter), tuple(bodies), lit_room(draws("details"), shell), room, targets, bounds
     )
 
 
-def _keep_doors_free(shell: Shell, room: Room) -> None:
+def keep_doors_free(shell: Shell, room: Room) -> None:
+    """Nothing may stand where people come in."""
     for hole in shell.openings:
         if hole.kind == "door":
             one, other = (
@@ -69,7 +70,8 @@ def _keep_doors_free(shell: Shell, room: Room) -> None:
             room.take(np.minimum(one, other), np.maximum(one, other) + np.array([0, 0, 2.0]))
 
 
-def _setting(rng: np.random.Generator, shell: Shell) -> Setting:
+def lit_room(rng: np.random.Generator, shell: Shell) -> Setting:
+    """The light of a room: through its windows by day, else from lamps under its ceiling."""
     windows = []
     for hole in shell.openings:
         if hole.kind == "window":

@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.renderers.draw.appearances import draw_appearance
-from freelabels.renderers.draw.families import FAMILIES
+from freelabels.renderers.draw.layouts import Family
 from freelabels.renderers.draw.lenses import with_lens, with_shutter
 from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.room import lay_room, room_camera
+from freelabels.renderers.draw.shelf import lay_shelf, shelf_camera
+from freelabels.renderers.draw.street import lay_street, street_camera
+from freelabels.renderers.draw.table import lay_table, table_camera
 from freelabels.renderers.draw.values import choose, rounded
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.rigs import DepthSensor, Dots, Rig
@@ -22,6 +26,13 @@ from freelabels.renderers.simulate.world import substances
 from freelabels.renderers.surfaces.appearance import SKIN, Appearance
 
 _number = partial(rounded, digits=9)
+# Every sort of place by name; a new one is a file with two functions and a line here.
+FAMILIES: Mapping[str, Family] = {
+    "room": Family(lay_room, room_camera),
+    "shelf": Family(lay_shelf, shelf_camera),
+    "street": Family(lay_street, street_camera),
+    "table": Family(lay_table, table_camera),
+}
 # Each component draws from its own stream, so that a change to one leaves the others as they were.
 COMPONENTS = (
     *("surroundings", "physics", "choice", "placement", "camera", "appearance", "clutter", "skins"),

@@ -156,7 +156,7 @@ def label_window(
         for name in ("edges", "edge_type"):
             known_where[name] = np.asarray(known_where.get(name, True)) & plain_to_see
     for name in list(labels):
-        certain = np.where(known_where.get(name, True), 255, 0).astype(np.uint8)
+        certain = np.asarray(known_where.get(name, True), np.uint8) * np.uint8(255)
         labels[confidence_name(name)] = np.broadcast_to(certain, hit.shape)
     labels = {name: values.reshape(*size, *values.shape[1:]) for name, values in labels.items()}
     labels["amodal"] = np.packbits(amodal.reshape(-1, *size), axis=-1)
@@ -319,9 +319,9 @@ def _shadow(
     if main is None or main not in lights:
         return nowhere, nowhere
     column = lights.index(main)
-    blocked = (told.facing & ~told.lit)[..., column].ravel()
+    facing, lit = told.facing[..., column].ravel(), told.lit[..., column].ravel()
     albedo = None if told.albedo is None else told.albedo.reshape(-1, 3)
-    return blocked, shown(seen, point, now, look, main, albedo)
+    return facing & ~lit, shown(seen, point, facing, now, look, main, albedo)
 
 
 def _with_borders(lights: Sequence[Light]) -> list[Light]:
@@ -344,21 +344,27 @@ def _lit(
     told = _with_borders(lights)
     lit = np.zeros((len(point), len(told)), bool)
     facing = np.zeros((len(point), len(told)), bool)
+    if not told:
+        return lit, facing
     # Camera axes and float32 throughout: only the rays themselves are turned into the world.
     start = (point + LIFT * np.where(seen.hit, seen.depth, 0.0)[:, None] * seen.normal).astype(np.float32)
     normal = seen.normal.astype(np.float32)
     turn = now.camera_pose[:3, :3].astype(np.float32)
     for column, light in enumerate(told):
         if light.kind == "sun":
-            towards = np.broadcast_to(times(np.asarray([light.place], np.float32), turn), start.shape)
+            place = np.asarray([light.place], np.float32)
+            facing[:, column] = times(normal, times(place, turn).T)[:, 0] > 0  # false where nothing is hit
         else:
-            place = product([np.asarray(light.place) - now.surfaces.origin], now.camera_pose[:3, :3])
-            towards = place.astype(np.float32) - start
-        facing[:, column] = dot(np.asarray(towards, np.float32), normal) > 0  # false where nothing is hit
+            centre = product([np.asarray(light.place) - now.surfaces.origin], now.camera_pose[:3, :3])
+            towards = centre.astype(np.float32) - start
+            facing[:, column] = dot(towards, normal) > 0
         index = np.flatnonzero(facing[:, column])
         far = np.inf if light.kind == "sun" else 1.0
         origins = times(start.take(index, 0), turn.T) + now.surfaces.origin.astype(np.float32)
-        rays_to = times(np.asarray(towards, np.float32).take(index, 0), turn.T)
+        if light.kind == "sun":
+            rays_to = np.broadcast_to(place, origins.shape)
+        else:
+            rays_to = times(towards.take(index, 0), turn.T)
         lit[index, column] = ~occluded(now.surfaces, origins, rays_to, 0.0, far)
     return lit, facing
 

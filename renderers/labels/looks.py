@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class PixelHits:
         """What is hit, (N,), `NOTHING` where nothing is."""
         return self.hits.geometry
 
-    @property
+    @cached_property
     def hit(self) -> NDArray[np.bool_]:
         """Where something is hit."""
         return np.asarray(self.geometry != NOTHING)
@@ -133,6 +134,8 @@ def _look_rolling(now: Instant, motion: Motion, lens: Lens, size: tuple[int, int
     eye, ray = times(start - surfaces.origin, rotation), times(way, rotation)
     face, depth, normal = _met(surfaces, rotation, hits, ray, eye)
     # Instant's camera → world → moved with what was hit → row's camera.
-    moved = rotations(motion.spin_of(hits.geometry), seconds)
-    to_row = product(np.swapaxes(row_turn, 1, 2), moved, rotation)
+    to_row = np.repeat(product(np.swapaxes(cameras[:, :3, :3], 1, 2), rotation), width, axis=0)
+    index = np.flatnonzero(motion.moves[hits.geometry])
+    moved = rotations(motion.geometry[hits.geometry[index], 3:], seconds[index])
+    to_row[index] = product(np.swapaxes(row_turn[index], 1, 2), moved, rotation)
     return PixelHits(ray, towards, hits, face, depth, normal, Rolled(seconds, eye, to_row, origin))

@@ -41,19 +41,25 @@ def strongest(lights: Sequence[Light]) -> Light | None:
 
 
 def shown(
-    seen: PixelHits, point: Floats, now: Instant, look: Appearance, main: Light, albedo: Floats | None
+    seen: PixelHits,
+    point: Floats,
+    facing: NDArray[np.bool_],
+    now: Instant,
+    look: Appearance,
+    main: Light,
+    albedo: Floats | None,
 ) -> NDArray[np.bool_]:
     """Where (N,) a picture shows whether points (N, 3), camera axes, see the strongest light.
 
     Not on surfaces turned away from it or nearly so, nor where other lights outshine it, nor on dark ones and
-    metal. albedo: (N, 3) of patterned surfaces, 0 on others; None: unknown.
+    metal. facing: (N,) those turned to it. albedo: (N, 3) of patterned surfaces, 0 on others; None: unknown.
     """
     surfaces, turn = now.surfaces, now.camera_pose[:3, :3].astype(np.float32)
     materials = [look.materials[k] for k in surfaces.part_of_geometry.material]
     bright = _grey(mean_colours(surfaces, look)) > DARK
     bright &= ~np.array([material.metal for material in materials])
-    told = np.flatnonzero(seen.hit & bright[seen.geometry])
-    normal = seen.normal.astype(np.float32).take(told, 0)
+    told = np.flatnonzero(facing & bright[seen.geometry])
+    normal = seen.normal.take(told, 0).astype(np.float32)
     rest: Floats = np.full(1, luminance(look.background.fill or look.background.horizon) * np.pi, np.float32)
     others = [light for light in look.lights if light is not main]
     if main.kind == "sun" and not others:

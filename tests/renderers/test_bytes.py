@@ -15,6 +15,7 @@ SCRIPT = """
 import dataclasses, hashlib, json, sys
 import cv2
 from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.scenes import draw_rig
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.scene import scene_to_json
@@ -24,9 +25,11 @@ groups = dict(primitive=1, random=1, household=2, articulated=1, made=1)
 effects = dict(distorted=0.7, rolling=0.6, blurred=0.7, defocused=0.6)
 ranges = SceneRanges(objects=(5, 5), groups=groups, attempts=2, **effects)
 assets, found = library(), {}
-for clip, family in enumerate(("table", "table", "room", "room", "street")):
+for clip, family in enumerate(("table", "table", "room", "room", "street", "shelf")):
     of = dataclasses.replace(ranges, families={family: 1})
     scene, motion = find_scene(4, clip, of, assets, 2, 40)
+    if family == "shelf":  # with a right view, dots and a depth sensor
+        scene = dataclasses.replace(scene, rig=draw_rig(scene, of, "active", True))
     made = render_clip(scene, assets, 2, 40, simulation=motion).columns
     made = {name: values.tobytes() for name, values in made.items()}
     made["scene"] = json.dumps(scene_to_json(scene)).encode()

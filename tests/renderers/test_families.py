@@ -11,10 +11,9 @@ import pytest
 
 from freelabels.cli.main import main
 from freelabels.generators.contract.fields import field
-from freelabels.renderers.draw.families import FAMILIES
 from freelabels.renderers.draw.layouts import Room
 from freelabels.renderers.draw.ranges import KINDS, AppearanceRanges, SceneRanges, identity
-from freelabels.renderers.draw.scenes import draw_scene
+from freelabels.renderers.draw.scenes import FAMILIES, draw_scene
 from freelabels.renderers.labels.reprojection import reproject_residual
 from freelabels.renderers.objects.catalogue import MAKERS, VARIANTS, make, variants
 from freelabels.renderers.render import find_scene, render_clip

@@ -42,7 +42,7 @@ def render(
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
         seed: Seed of everything random; 0 is a seed like any other.
-        families: Sorts of places: room, street, table; one more often than another by room=2. All unless told.
+        families: Sorts of places: room, shelf, street, table; one more often by room=2. All unless told.
         ranges: A TOML file that overrides what scenes are drawn from.
         meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
         photos: A folder of your own photos, for textures and backgrounds.
