@@ -126,8 +126,11 @@ def cameras(size: int, clips: int, frames: int, assets: Library) -> None:
     By default: of all clips that are drawn by default, so with the shares that effects have.
     """
     spent: dict[str, list[float]] = {}
-    looks: dict[str, dict[str, Any]] = {"ideal": IDEAL, "default": {}}
-    looks |= {name: {**IDEAL, **effect} for name, effect in EFFECTS.items()}
+    looks: dict[str, dict[str, Any]] = {
+        "ideal": IDEAL,
+        **{name: {**IDEAL, **effect} for name, effect in EFFECTS.items()},
+        "default": {},
+    }
     for clip in range(2 * clips):
         for name, changed in looks.items():
             ranges = dataclasses.replace(SceneRanges(), **changed)

@@ -37,4 +37,6 @@ from .train.data.frame_dataset import FrameDataset as FrameDataset
 from .train.export import export as export
 from .train.predicting.predict import predict as predict
 from .train.probing.probe import probe as probe
+from .train.push import Pushed as Pushed
+from .train.push import push as push
 from .train.run.fit import fit as fit

@@ -55,14 +55,16 @@ LAYERS = {
         "run",
         "predicting",
         "export",
+        "push",
         "probing.layouts",
+        "probing.streams",
         "probing.transfer",
         "probing",
         "bench",
     ],
     "testing": [],
     "face": [],  # freelabels/__init__.py, which imports whatever it names
-    "cli": ["shell", "lists", "curating", "demo", "commands"],
+    "cli": ["shell", "lists", "curating", "sharing", "demo", "commands"],
 }
 ROOMS = [
     place for layer, rooms in LAYERS.items() for place in (*(f"{layer}.{room}" for room in rooms), layer)

@@ -44,6 +44,9 @@ class LoaderConfig:
     """Share of the clips kept for evaluation, chosen by a hash of their source."""
     buffer: int = 8
     """Shards whose windows are mixed at a time."""
+    resident: bool = False
+    """Decode all frames once into the device's memory and make the views there: for data that fit into it (about
+    0.5 MB a frame of 160 px with six labels), of tasks on single labels of their frames."""
     workers: int = 1
     """Threads that read ahead."""
     ahead: int = 3
@@ -159,6 +162,10 @@ class TrainConfig:
     """Decay of the averaged weights that are evaluated, warmed up."""
     precision: str = "auto"
     """auto (bfloat16 where it is faster), bf16 or fp32."""
+    channels_last: bool = False
+    """Keep maps with the channels innermost, which some devices compute faster."""
+    compile: bool = False
+    """Compile the trunk (torch.compile): pays off on GPUs after a minute or so."""
     device: str = "auto"
     """auto, cpu or cuda."""
     seed: int = 0
@@ -200,6 +207,9 @@ class ProbeConfig:
     """Share of the images that is tested on, where the data doesn't say."""
     images: int = 5000
     """Most images, or videos, of a set of classes that are used."""
+    stream: int | None = None
+    """Epochs of a linear probe that reads all images anew in each and stores no features; default: 28 for sets of
+    more than 50,000 images, which are probed in this way alone; 0, that is not, for others."""
     clips: int = 10
     """Clips that are seen of each video, evenly spread over it."""
     clip_frames: int = 8

@@ -40,7 +40,8 @@ COMMANDS = {
     "bench": "Train recipes alike and score their features side by side.",
     "predict": "Label photos and videos by a run's network, with confidence.",
     "export": "Write a run's backbone for timm.",
-    "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet or for Hugging Face.",
+    "convert": "Write a dataset as COCO, WebDataset, PNG, NPY, EXR, Parquet, for Ultralytics or Hugging Face.",
+    "push": "Put a dataset or a run's backbone on the Hugging Face Hub.",
 }
 # name → a line that works as it stands, once what it names is there.
 EXAMPLES = {
@@ -66,12 +67,14 @@ EXAMPLES = {
     "bench": "freelabels bench features data/real data/synthetic --data imagenette --out table",
     "predict": "freelabels predict run photos/ --out data/second",
     "export": "freelabels export run --out weights",
+    "push": "freelabels push data/synthetic me/synthetic --license CC-BY-4.0",
     "convert": "freelabels convert data/synthetic --to coco --out synthetic-coco",
 }
 # Those that don't lie in the room `commands`.
 ROOMS = {
     "lists": ("sources", "detectors", "fields", "tasks"),
     "demo": ("demo",),
+    "sharing": ("card", "convert", "export", "push"),
     "curating": ("copy", "merge", "split", "prune"),
 }
 STANDARD_OUTPUT = 1  # file descriptor

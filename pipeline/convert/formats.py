@@ -15,6 +15,7 @@ from freelabels.pipeline.convert.cameras import cameras
 from freelabels.pipeline.convert.coco import coco
 from freelabels.pipeline.convert.frames import Source
 from freelabels.pipeline.convert.tables import huggingface, parquet
+from freelabels.pipeline.convert.ultralytics import ultralytics
 from freelabels.pipeline.convert.webdataset import webdataset
 from freelabels.pipeline.shards.dataset import Dataset
 
@@ -34,6 +35,7 @@ FORMATS: Mapping[str, Format] = {
     "npy": Format("a folder a field, arrays exactly as stored", folders.npy),
     "exr": Format("a folder a field, real numbers as OpenEXR, the others as PNG", folders.exr),
     "cameras": Format("frames as cameras record them, pairs and measured depth too, for `label`", cameras),
+    "ultralytics": Format("images and depth in metres, as Ultralytics' depth models train on", ultralytics),
     "parquet": Format("one table: a row a frame with thumbnail and statistics", parquet),
     "huggingface": Format("a dataset folder for datasets.load_dataset, with a card", huggingface),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,14 @@ class Frames:
 class Source:
     """What is converted: a dataset, the columns chosen from it (all maps and their confidences, unless told).
 
-    places: whether paths from the root of this machine are told; else their last folder and name alone.
+    places: whether paths from the root of this machine are told; else their last folder and name alone. private:
+    which words are not told; then of sources and of the dataset the name alone is.
     """
 
     dataset: Dataset
     fields: tuple[str, ...] = ()
     places: bool = False
+    private: Callable[[str], bool] | None = None
 
     @cached_property
     def index(self) -> Index:
@@ -87,7 +90,9 @@ class Source:
                     made.append(recipe[name])
             said = {"kind": str(spec.kind), "meaning": spec.meaning, "unit": spec.unit, "frame": spec.frame}
             fields[name] = {**said, "dtype": spec.dtype, "made_by": made}
-        about = {"freelabels": __version__, "dataset": str(self.dataset.path), "fields": fields}
+        place = str(self.dataset.path).rstrip("/")
+        named = Path(place).name if self.private else place
+        about = {"freelabels": __version__, "dataset": named, "fields": fields}
         return about if self.places else without_places(about)
 
     @cached_property
@@ -126,6 +131,9 @@ class Source:
             "intrinsics": clip.get("intrinsics", ""),
             "tags": [tag["text"] for tag in clip.get("tags", ())],
         }
+        if self.private:
+            said["source"] = Path(said["source"].replace("\\", "/")).name
+            said["tags"] = [text for text in said["tags"] if not self.private(text)]
         if split:
             said["split"] = split
         tables = {n: names for n in self.columns if n in columns and (names := names_of(shard, n, clip))}

@@ -17,6 +17,7 @@ import numpy as np
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, confidence_name, known_field
 from freelabels.generators.contract.fields import field as field_named
 from freelabels.generators.contract.pictures import overlay, picture
+from freelabels.pipeline.quality.duplicates import HASH, hash_of
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import FrameIdentity, identities_of
 from freelabels.pipeline.shards.shard import Shard
@@ -127,6 +128,13 @@ class FrameReader:
                 if name == "image" or is_label(name) or is_label(name.removesuffix(CONFIDENCE_SUFFIX))
             }
         return frame_figures(columns)
+
+    def hash(self, shard: str, row: int) -> Array:
+        """The perceptual hash of a frame's image, (64,) float32; 0 if it has none."""
+        with self.shard(shard) as opened:
+            if "image" not in opened.fields:
+                return np.zeros(HASH * HASH, np.float32)
+            return hash_of(opened.read("image", row))
 
     def details(self, shard: str, row: int) -> dict[str, Any]:
         """What is known of one frame beyond its pixels: identity, source, time, camera, names of ids."""

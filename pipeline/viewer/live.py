@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.pipeline.quality.duplicates import HASH
 from freelabels.pipeline.quality.outliers import Oddness, oddness
 from freelabels.pipeline.quality.spot_check import Survey
 from freelabels.pipeline.quality.verify import verify as verify_dataset
@@ -41,6 +42,7 @@ from freelabels.pipeline.work.runner import Cluster
 
 MEASURED_CLIPS = 4
 FIGURES_AT_ONCE = 1 << 16  # frames
+ALIKE = 120  # frames that are shown as like one
 JOBS = ("survey", "figures", "measure", "verify")
 
 
@@ -64,7 +66,7 @@ class Live:
     """Datasets as a server shows them; its threads share it.
 
     figures: (frames, figures) of each, NaN where not known yet or not there. shares: (frames, classes) × 65535 of
-    each. odd: of each, the oddness of its first frames.
+    each. hashes: (frames, 64) of each, 0 where not known yet. odd: of each, the oddness of its first frames.
     """
 
     paths: tuple[str, ...]
@@ -75,6 +77,7 @@ class Live:
     class_ids: tuple[int, ...]
     figures: tuple[NDArray[np.float32], ...]
     shares: tuple[NDArray[np.uint16], ...]
+    hashes: tuple[NDArray[np.float16], ...]
     odd: list[Oddness]
     excluded: list[set[tuple[int, int]]]
     jobs: dict[tuple[str, int], Job]
@@ -104,6 +107,7 @@ class Live:
             classes,
             tuple(np.full((layout.frames, len(names)), np.nan, np.float32) for layout in layouts),
             tuple(np.zeros((layout.frames, len(classes)), np.uint16) for layout in layouts),
+            tuple(np.zeros((layout.frames, HASH * HASH), np.float16) for layout in layouts),
             [Oddness(none, none.astype(np.int64)) for _ in paths],
             [layout.rows_of(exclusions_of(layout.index.dataset)) for layout in layouts],
             {(name, k): Job() for name in JOBS for k in range(len(paths))},
@@ -172,8 +176,10 @@ class Live:
             for frame in range(frames.start, frames.stop):
                 if self.closing.is_set():
                     return None
+                name, row = layout.index.name(shard), layout.place(frame)[1]
                 try:
-                    found = reader.figures(layout.index.name(shard), layout.place(frame)[1])
+                    found = reader.figures(name, row)
+                    self.hashes[number][frame] = reader.hash(name, row)
                 except (CorruptShard, ValueError):
                     found, broken = {}, broken + 1
                 for name, value in found.items():
@@ -216,6 +222,26 @@ class Live:
             raise NotThere(f"there is no dataset {number}")
         found = self.odd[number]
         return found.score.astype("<f4").tobytes() + found.figure.astype("<i2").tobytes()
+
+    def like(self, number: int, shard: int, row: int) -> list[tuple[int, int, float]]:
+        """(shard number, row, correlation of hashes) of the `ALIKE` frames most like one, itself first.
+
+        Of those whose hash is known so far. Raises NotThere.
+        """
+        name = self.shard_name(number, shard)
+        if not 0 <= row < len(self.readers[number].identities(name)):
+            raise NotThere(f"shard {shard} of dataset {number} has no frame {row}")
+        wanted, known = self.readers[number].hash(name, row), self.hashes[number]
+        parts = [
+            known[k : k + FIGURES_AT_ONCE].astype(np.float32) @ wanted
+            for k in range(0, len(known), FIGURES_AT_ONCE)
+        ]
+        alike = np.concatenate(parts)
+        alike[self.layouts[number].frame(shard, row)] = 1.0
+        best = np.argsort(-alike, kind="stable")[:ALIKE]
+        return [
+            (*self.layouts[number].place(k), round(float(alike[k]), 4)) for k in best.tolist() if alike[k] > 0
+        ]
 
     def sources(self, number: int, first: int) -> list[str]:
         """As `Layout.sources`. Raises NotThere."""

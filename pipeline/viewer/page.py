@@ -128,6 +128,7 @@ def html(whole: dict[str, Any]) -> str:
                 "page_grid.js",
                 "page_filter.js",
                 "page_frame.js",
+                "page_map.js",
                 "page.js",
             )
         ],

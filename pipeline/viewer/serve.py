@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
             case ["details", number, shard, row]:
                 name = live.shard_name(int(number), int(shard))
                 self._send_json(live.readers[int(number)].details(name, int(row)))
+            case ["like", number, shard, row]:
+                self._send_json(live.like(int(number), int(shard), int(row)))
             case ["made_by", number, shard]:
                 self._send_json(live.readers[int(number)].made_by(live.shard_name(int(number), int(shard))))
             case ["picture" | "layer" as what, number, shard, row, column]:

@@ -25,7 +25,8 @@ class Cluster:
     workers: tasks at a time; None: one per CPU; 0: in this process, without Ray. address: a running Ray
     cluster ("auto" or "ray://…"); None: one that lives as long as this process. memory: bytes a task may need,
     so that Ray starts no more than fit. attempts: how often an item is tried. seconds: time limit of an item;
-    None: that of its stage. In this process there is no limit.
+    None: that of its stage. In this process there is no limit. say: told before Ray is started or joined, which
+    takes seconds.
     """
 
     workers: int | None = None
@@ -33,6 +34,7 @@ class Cluster:
     memory: int = 1 << 30
     attempts: int = 3
     seconds: float | None = None
+    say: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,9 @@ def connect(cluster: Cluster) -> None:
         os.environ.update(SINGLE_THREADED)  # workers of an embedded cluster inherit them
         # "local": without it Ray joins whatever cluster was last started on this machine.
         options |= {"address": "local", "num_cpus": cluster.workers, "include_dashboard": False}
+    if cluster.say is not None:
+        own = "starting Ray …" if cluster.workers is None else f"starting Ray with {cluster.workers} CPUs …"
+        cluster.say(own if cluster.address is None else f"joining the Ray cluster at {cluster.address} …")
     try:
         ray.init(**options)
     except Exception as error:  # Ray has no type of its own for this

@@ -189,11 +189,11 @@ class SceneRanges:
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
     # Shutter
-    rolling: float = field(default=0.2, metadata=NEW)  # of clips, whose rows are taken one after the other
+    rolling: float = field(default=0.1, metadata=NEW)  # of clips, whose rows are taken one after the other
     readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower
-    blurred: float = field(default=0.35, metadata=NEW)  # of clips, by what moves while the shutter is open
+    blurred: float = field(default=0.25, metadata=NEW)  # of clips, by what moves while the shutter is open
     exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
-    defocused: float = field(default=0.2, metadata=NEW)  # of clips, by a lens that is open
+    defocused: float = field(default=0.1, metadata=NEW)  # of clips, by a lens that is open
     aperture: Interval = field(default=(0.004, 0.03), metadata=NEW)  # diameter of that lens
     focus: Interval = field(default=(0.7, 1.4), metadata=NEW)  # share of the way to what the camera looks at
     # What a camera carries besides, where it is asked for

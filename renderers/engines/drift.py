@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +17,39 @@ Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 INFINITY = 1e4  # metres: farther than anything in a scene
 NEAREST = 1e-6  # metres before the camera from where on something is seen
-ROUNDS = 5  # in which the row that sees a moving point is found
-TERMS = 9  # of the series of sines and cosines: exact to the last digit up to a turn of 2 radians
+ROUNDS = 4  # in which the row that sees a moving point is found
+# What terms of the series of (1 − cos x) / x² leave out after k of them, as a share of x² to the power k + 1.
+ERRORS = [1 / math.factorial(2 * k + 4) for k in range(12)]
+
+
+def _series(square: Floats) -> tuple[Floats, Floats]:
+    """Sin x / x and (1 − cos x) / x² of squares x², up to 4."""
+    sine, cosine = np.ones_like(square), np.full_like(square, 0.5)
+    first, second = np.ones_like(square), np.full_like(square, 0.5)
+    largest = float(square.max(initial=0))
+    terms = next((k for k, error in enumerate(ERRORS) if error * largest ** (k + 1) < 1e-17), len(ERRORS))
+    for k in range(1, terms + 1):
+        first = first * -square / ((2 * k) * (2 * k + 1))
+        second = second * -square / ((2 * k + 1) * (2 * k + 2))
+        sine, cosine = sine + first, cosine + second
+    return sine, cosine
+
+
+def spun(spin: Floats, seconds: Floats, vectors: Floats) -> Floats:
+    """Vectors (N, 3) turned by spins (N, 3) or (3,) in so many seconds (N,), as `rotations` turn them.
+
+    By Rodrigues' formula, without the matrices.
+    """
+    x, y, z = spin.T
+    sine, cosine = _series(((x * x + y * y) + z * z) * (seconds * seconds))
+    sine, cosine = sine * seconds, cosine * (seconds * seconds)
+    a, b, c = np.ascontiguousarray(vectors.T)
+    i, j, k = y * c - z * b, z * a - x * c, x * b - y * a  # spin × vector
+    out = np.empty_like(vectors)
+    out[:, 0] = (a + sine * i) + cosine * (y * k - z * j)
+    out[:, 1] = (b + sine * j) + cosine * (z * i - x * k)
+    out[:, 2] = (c + sine * k) + cosine * (x * j - y * i)
+    return out
 
 
 def rotations(spin: Floats, seconds: ArrayLike) -> Floats:
@@ -27,12 +59,7 @@ def rotations(spin: Floats, seconds: ArrayLike) -> Floats:
     """
     w = spin * np.asarray(seconds, np.float64)[..., None]
     square = (w[..., 0] * w[..., 0] + w[..., 1] * w[..., 1]) + w[..., 2] * w[..., 2]
-    sine, cosine = np.ones_like(square), np.full_like(square, 0.5)  # sin x / x, (1 − cos x) / x²
-    first, second = np.ones_like(square), np.full_like(square, 0.5)
-    for k in range(1, TERMS):
-        first = first * -square / ((2 * k) * (2 * k + 1))
-        second = second * -square / ((2 * k + 1) * (2 * k + 2))
-        sine, cosine = sine + first, cosine + second
+    sine, cosine = _series(square)
     out = np.empty((*square.shape, 3, 3))
     x, y, z = w[..., 0], w[..., 1], w[..., 2]
     for i, (row, others) in enumerate(
@@ -100,10 +127,6 @@ class Drift:
         """(G + 1,) which geometries do; the last stands for `NOTHING`."""
         return np.append(self.geometry.any(axis=1), False)
 
-    def spin_of(self, geometry: Ints) -> Floats:
-        """Spins (N, 3) of geometries (N,), 0 of nothing."""
-        return np.where(self.moves[geometry][:, None], self.geometry[geometry, 3:], 0.0)
-
     def back(
         self, geometry: Ints, seconds: Floats, points: Floats, directions: Floats
     ) -> tuple[Floats, Floats]:
@@ -116,10 +139,10 @@ class Drift:
             return points, directions
         points, directions = points.copy(), directions.copy()
         of, after = geometry[index], seconds[index]
-        turn = rotations(-self.geometry[of, 3:], after)
+        spin = -self.geometry[of, 3:]
         away = points[index] - self.place[of] - self.geometry[of, :3] * after[:, None]
-        points[index] = self.place[of] + turned_by(turn, away)
-        directions[index] = turned_by(turn, directions[index])
+        points[index] = self.place[of] + spun(spin, after, away)
+        directions[index] = spun(spin, after, directions[index])
         return points, directions
 
     def on(self, geometry: Ints, seconds: Floats, points: Floats) -> Floats:
@@ -129,13 +152,20 @@ class Drift:
             return points
         points = points.copy()
         of, after = geometry[index], seconds[index]
-        turn = rotations(self.geometry[of, 3:], after)
         points[index] = (
             self.place[of]
             + self.geometry[of, :3] * after[:, None]
-            + turned_by(turn, points[index] - self.place[of])
+            + spun(self.geometry[of, 3:], after, points[index] - self.place[of])
         )
         return points
+
+    def seen_from(self, pose: Floats, seconds: Floats, points: Floats, near: Mask | None = None) -> Floats:
+        """Points (N, 3), world, in the axes of the camera after seconds (N,); directions where not `near`."""
+        origin = pose[:3, 3] + self.camera[:3] * seconds[:, None]
+        away = points - origin if near is None else np.where(near[:, None], points - origin, points)
+        if self.camera[3:].any():
+            away = spun(-self.camera[3:], seconds, away)
+        return times(away, pose[:3, :3])
 
     def lands(
         self, points: Floats, geometry: Ints, near: Mask, pose: Floats, lens: Lens, rows: int
@@ -159,14 +189,13 @@ class Drift:
         for _ in range(ROUNDS):
             # Rows far beyond the picture would be taken long before or after it.
             seconds = self.when(np.clip(y + lens.top, -rows, 2 * rows), rows)
-            cameras = self.cameras(pose, seconds)
             there = self.on(np.where(near, geometry, -1), seconds, points)
-            away = np.where(near[:, None], there - cameras[:, :3, 3], points)
-            seen = turned_by(np.swapaxes(cameras[:, :3, :3], 1, 2), away)
+            seen = self.seen_from(pose, seconds, there, near)
             in_front = seen[:, 2] > NEAREST
             x, y = lens.project(np.where(in_front[:, None], seen, (0.0, 0.0, 1.0)))
-        far = np.where(near[:, None], there, cameras[:, :3, 3] + INFINITY * points)
-        return Landed(x, y, seen[:, 2], seconds, cameras[:, :3, 3], far, in_front)
+        origin = pose[:3, 3] + self.camera[:3] * seconds[:, None]
+        far = np.where(near[:, None], there, origin + INFINITY * points)
+        return Landed(x, y, seen[:, 2], seconds, origin, far, in_front)
 
 
 @dataclass(frozen=True)

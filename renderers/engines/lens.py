@@ -56,6 +56,10 @@ class Lens:
         """(H·W, 3) directions with z = 1 through all pixel centres, camera axes; not to be written to."""
         return _rays(self.K.tobytes(), self.distortion, size)
 
+    def bounds(self, size: tuple[int, int]) -> Floats:
+        """The least and the largest x and y, (2, 2), of rays (x, y, 1) through a picture's pixels."""
+        return _bounds(self.K.tobytes(), self.distortion, size)
+
     def world_rays(self, rotation: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
         """The same (H·W, 3) in world axes; rotation: (3, 3) camera → world."""
         out = np.empty((*size, 3), np.float32)
@@ -94,6 +98,12 @@ def _rays(K: bytes, distortion: tuple[float, ...], size: tuple[int, int]) -> Flo
     table = (lens_rays(matrix, distortion, *size) if bent else rays(matrix, *size)).reshape(-1, 3)
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=2)
+def _bounds(K: bytes, distortion: tuple[float, ...], size: tuple[int, int]) -> Floats:
+    ray = _rays(K, distortion, size)
+    return np.array([[ray[:, k].min() for k in (0, 1)], [ray[:, k].max() for k in (0, 1)]])
 
 
 @lru_cache(maxsize=2)

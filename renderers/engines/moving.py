@@ -10,16 +10,12 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.drift import Drift, rotations, turned_by
+from freelabels.renderers.engines.drift import Drift, spun
 from freelabels.renderers.engines.raycast import NOTHING, Hits, Mesh, Posed, Surfaces, covers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
 Mask = NDArray[np.bool_]
-
-
-def _dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray((one[:, 0] * other[:, 0] + one[:, 1] * other[:, 1]) + one[:, 2] * other[:, 2])
 
 
 @dataclass(frozen=True)
@@ -86,36 +82,61 @@ def _add(scene: o3d.t.geometry.RaycastingScene, mesh: Mesh, pose: Floats, base: 
     scene.add_triangles(corners, o3d.core.Tensor.from_numpy(mesh.triangles))
 
 
-def _rays(
-    piece: Piece,
-    origins: Floats,
-    directions: NDArray[np.float32],
-    seconds: Floats,
-    chosen: Ints | None = None,
-) -> tuple[Ints | slice, o3d.core.Tensor]:
-    """Which rays may meet a piece, and these rays (M, 6) as it sees them."""
-    index: Ints | slice = slice(None) if chosen is None else chosen
-    start, towards = (origins - piece.base)[index], directions[index]
-    if piece.velocity is not None and piece.centre is not None:
-        v, spin, after = piece.velocity[:3], piece.velocity[3:], seconds[index]
-        # While it turns it stays within a ball that moves.
-        reach = piece.radius + float(np.sqrt(((piece.centre - piece.base) ** 2).sum())) * bool(spin.any())
-        arm = piece.centre - piece.base if not spin.any() else np.zeros(3)
-        to = (arm + v * after[:, None] - start).astype(np.float32)
-        along, long, far = _dot(to, towards), _dot(towards, towards), _dot(to, to)
-        near = (far - along * along / long <= np.float32(reach**2)) & ((along > 0) | (far <= reach**2))
-        some = np.flatnonzero(near)
-        index = some if chosen is None else chosen[some]
-        after = after[some]
-        start, towards = start[some] - v * after[:, None], towards[some]
-        if spin.any():
-            turn = rotations(np.broadcast_to(-spin, (len(after), 3)), after)
-            start = turned_by(turn, start)
-            towards = turned_by(turn, towards.astype(np.float64)).astype(np.float32)
-    rays = np.empty((len(towards), 6), np.float32)
-    for axis in range(3):  # a column at a time: NumPy is slow along short axes
-        rays[:, axis], rays[:, 3 + axis] = start[:, axis], towards[:, axis]
-    return index, o3d.core.Tensor.from_numpy(rays)
+@dataclass(frozen=True)
+class _Bundle:
+    """Rays that leave `origins` (N, 3), world, along `directions` (N, 3) after `seconds` (N,) each.
+
+    unit: (3, N) their directions of length 1. middle: (3,) amid the origins, none of them farther than `apart`;
+    latest: seconds that none of them is farther from the instant.
+    """
+
+    origins: Floats
+    directions: NDArray[np.float32]
+    seconds: Floats
+    unit: NDArray[np.float32]
+    middle: Floats
+    apart: float
+    latest: float
+
+    @staticmethod
+    def of(origins: Floats, directions: NDArray[np.float32], seconds: Floats) -> _Bundle:
+        unit = np.array(directions.T, order="C")
+        unit /= np.sqrt((unit[0] * unit[0] + unit[1] * unit[1]) + unit[2] * unit[2])
+        some = origins if len(origins) else np.zeros((1, 3))
+        low, high = (np.array([f(some[:, k]) for k in range(3)]) for f in (np.min, np.max))
+        apart = float(np.sqrt(((high - low) ** 2).sum())) / 2
+        latest = float(np.abs(seconds).max(initial=0))
+        return _Bundle(origins, directions, seconds, unit, (low + high) / 2, apart, latest)
+
+    def near(self, piece: Piece) -> Ints | None:
+        """The rays that may meet a piece that moves; None: all."""
+        if piece.centre is None or piece.velocity is None:
+            return None
+        v, spin = piece.velocity[:3], piece.velocity[3:]
+        arm = float(np.sqrt(((piece.centre - piece.base) ** 2).sum()))
+        turned = min(float(np.sqrt((spin * spin).sum())) * self.latest, 2.0)
+        reach = piece.radius + arm * turned + float(np.sqrt((v * v).sum())) * self.latest + self.apart
+        to = piece.centre - self.middle
+        far = float(np.sqrt((to * to).sum()))
+        if far <= reach:
+            return None
+        least, (x, y, z) = np.float32(np.sqrt(1 - (reach / far) ** 2) - 1e-5), (to / far).astype(np.float32)
+        return np.flatnonzero((self.unit[0] * x + self.unit[1] * y) + self.unit[2] * z >= least)
+
+    def seen_by(self, piece: Piece, chosen: Ints | None) -> o3d.core.Tensor:
+        """Some of the rays (M, 6) as a piece sees them."""
+        index: Ints | slice = slice(None) if chosen is None else chosen
+        start, towards = self.origins[index] - piece.base, self.directions[index]
+        if piece.velocity is not None and piece.velocity.any():
+            v, spin, after = piece.velocity[:3], piece.velocity[3:], self.seconds[index]
+            start = start - v * after[:, None]
+            if spin.any():
+                start = spun(-spin, after, start)
+                towards = spun(-spin, after, towards.astype(np.float64)).astype(np.float32)
+        rays = np.empty((len(towards), 6), np.float32)
+        for axis in range(3):  # a column at a time: NumPy is slow along short axes
+            rays[:, axis], rays[:, 3 + axis] = start[:, axis], towards[:, axis]
+        return o3d.core.Tensor.from_numpy(rays)
 
 
 def cast_moving(motion: Motion, origins: Floats, directions: NDArray[np.float32], seconds: Floats) -> Hits:
@@ -131,14 +152,15 @@ def cast_moving(motion: Motion, origins: Floats, directions: NDArray[np.float32]
         np.zeros((count, 3), np.float32),
         np.zeros((count, 2), np.float32),
     )
+    bundle = _Bundle.of(origins, directions, seconds)
     for piece in motion.pieces:
-        index, rays = _rays(piece, origins, directions, seconds)
-        if not len(rays):
+        index = bundle.near(piece)
+        if index is not None and not len(index):
             continue
-        hits = piece.scene.cast_rays(rays, nthreads=1)
+        hits = piece.scene.cast_rays(bundle.seen_by(piece, index), nthreads=1)
         t = hits["t_hit"].numpy()
-        nearer = np.flatnonzero(t < out.t[index])
-        there = nearer if isinstance(index, slice) else index[nearer]
+        nearer = np.flatnonzero(t < (out.t if index is None else out.t[index]))
+        there = nearer if index is None else index[nearer]
         out.t[there] = t[nearer]
         out.geometry[there] = piece.numbers[hits["geometry_ids"].numpy().view(np.int32)[nearer]]
         out.primitive[there] = hits["primitive_ids"].numpy().view(np.int32)[nearer]
@@ -152,9 +174,13 @@ def occluded_moving(
 ) -> Mask:
     """Whether rays as in `cast_moving` meet anything between `near` and `far`, in lengths of their directions."""
     hit = np.zeros(len(directions), bool)
+    bundle = _Bundle.of(origins, directions, seconds)
     for piece in motion.pieces:
-        index, rays = _rays(piece, origins, directions, seconds, np.flatnonzero(~hit))
-        hit[index] = piece.scene.test_occlusions(rays, near, far, nthreads=1).numpy()
+        index = bundle.near(piece)
+        index = np.flatnonzero(~hit) if index is None else index[~hit[index]]
+        if len(index):
+            rays = bundle.seen_by(piece, index)
+            hit[index] = piece.scene.test_occlusions(rays, near, far, nthreads=1).numpy()
     return hit
 
 
@@ -169,9 +195,12 @@ def covers_moving(
     """Whether rays as in `cast_moving` meet object `thing`, seen or not."""
     if not (motion.geometry[motion.owner == thing] != 0).any():
         return covers(surfaces, thing, directions, origins)
-    hit = np.zeros(len(directions), bool)
+    hit, bundle = np.zeros(len(directions), bool), _Bundle.of(origins, directions, seconds)
     for piece in motion.pieces:
         if len(piece.numbers) == 1 and motion.owner[piece.numbers[0]] == thing:
-            index, rays = _rays(piece, origins, directions, seconds)
-            hit[index] |= piece.scene.test_occlusions(rays, nthreads=1).numpy()
+            near = bundle.near(piece)
+            index = np.flatnonzero(~hit) if near is None else near[~hit[near]]
+            if len(index):
+                rays = bundle.seen_by(piece, index)
+                hit[index] = piece.scene.test_occlusions(rays, nthreads=1).numpy()
     return hit

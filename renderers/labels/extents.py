@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.moving import covers_moving
+from freelabels.renderers.engines.moving import Motion, covers_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
 from freelabels.renderers.labels.looks import Instant, PixelHits
 
@@ -24,8 +24,7 @@ def amodal_masks(
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
     for thing in range(objects):
-        rolling = now.motion is not None and seen.rolled is not None
-        region = _region(thing, now, lens, size) if thing and not rolling else np.ones(size, bool)
+        region = _region(thing, now, lens, size) if thing else np.ones(size, bool)
         index = np.flatnonzero(region.ravel() & ~masks[thing])
         towards = seen.towards.take(index, 0)
         if now.motion is not None and seen.rolled is not None:
@@ -40,8 +39,11 @@ def _region(thing: int, now: Instant, lens: Lens, size: tuple[int, int]) -> NDAr
     """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
     region = np.zeros(size, bool)
     surfaces = now.surfaces
-    mine = surfaces.part_of_geometry.object == thing
-    for corners in product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3]):
+    mine = np.flatnonzero(surfaces.part_of_geometry.object == thing)
+    seen = product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3])
+    if now.motion is not None and now.rolls:
+        seen = _swept(surfaces.geometry_box[mine], mine, now.motion, now.camera_pose)
+    for corners in seen:
         z = corners[:, 2]
         if z.max() <= 0:
             continue
@@ -55,13 +57,22 @@ def _region(thing: int, now: Instant, lens: Lens, size: tuple[int, int]) -> NDAr
     return region
 
 
+def _swept(boxes: Floats, numbers: NDArray[np.integer], motion: Motion, pose: Floats) -> Floats:
+    """Corners (n, 24, 3) of geometries' boxes (n, 8, 3) while a picture is taken, in its rows' cameras' axes."""
+    found = []
+    for share in (-0.55, 0.0, 0.55):  # things hardly leave the straight between
+        after = np.full(8 * len(boxes), share * motion.readout)
+        there = motion.on(np.repeat(numbers, 8), after, boxes.reshape(-1, 3))
+        found.append(motion.seen_from(pose, after, there).reshape(-1, 8, 3))
+    return np.concatenate(found, axis=1)
+
+
 def _rectangle(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
     """Places in the image among which everything lies that is seen along rays (x, y, 1) and between them."""
     if not lens.bends:
         return lens.land(x, y)
     # Lines come out bent: what counts is the whole border of the rectangle of rays, as far as the image reaches.
-    ray = lens.rays(size)
-    low, high = ray.min(axis=0), ray.max(axis=0)
+    low, high = lens.bounds(size)
     left, right = np.clip([x.min(), x.max()], low[0], high[0])
     top, bottom = np.clip([y.min(), y.max()], low[1], high[1])
     share = np.linspace(0.0, 1.0, BORDER)

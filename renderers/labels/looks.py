@@ -134,6 +134,8 @@ def _look_rolling(now: Instant, motion: Motion, lens: Lens, size: tuple[int, int
     eye, ray = times(start - surfaces.origin, rotation), times(way, rotation)
     face, depth, normal = _met(surfaces, rotation, hits, ray, eye)
     # Instant's camera → world → moved with what was hit → row's camera.
-    moved = rotations(motion.spin_of(hits.geometry), seconds)
-    to_row = product(np.swapaxes(row_turn, 1, 2), moved, rotation)
+    to_row = np.repeat(product(np.swapaxes(cameras[:, :3, :3], 1, 2), rotation), width, axis=0)
+    index = np.flatnonzero(motion.moves[hits.geometry])
+    moved = rotations(motion.geometry[hits.geometry[index], 3:], seconds[index])
+    to_row[index] = product(np.swapaxes(row_turn[index], 1, 2), moved, rotation)
     return PixelHits(ray, towards, hits, face, depth, normal, Rolled(seconds, eye, to_row, origin))

@@ -74,11 +74,8 @@ def smears(
     of = np.where(near, geometry, -1)
     ends = []
     for shift in (-drift.exposure / 2, drift.exposure / 2):
-        cameras = drift.cameras(pose, after + shift)
-        rows = np.repeat(np.arange(size[0]), size[1])
-        there = drift.on(of, (after + shift)[rows], world)
-        turn, centre = np.swapaxes(cameras[:, :3, :3], 1, 2)[rows], cameras[rows, :3, 3]
-        seen = turned_by(turn, np.where(near[:, None], there - centre, there))
+        seconds = np.repeat(after + shift, size[1])
+        seen = drift.seen_from(pose, seconds, drift.on(of, seconds, world), near)
         ends.append(lens.project(np.where(seen[:, 2:] > NEAREST, seen, (0.0, 0.0, 1.0))))
     return np.stack([ends[1][axis] - ends[0][axis] for axis in (0, 1)], axis=1)
 

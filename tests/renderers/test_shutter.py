@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from freelabels.generators.contract.geometry import invert_pose
-from freelabels.renderers.engines.drift import Drift, moved_poses, rotations
+from freelabels.renderers.engines.drift import Drift, moved_poses, rotations, spun
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import motion_of
 from freelabels.renderers.engines.raycast import Parts, pose_surfaces
@@ -62,6 +62,9 @@ def test_turns_are_those_of_opencv() -> None:
     spin, seconds = np.array([[0.3, -2.0, 1.1], [0, 0, 0]]), np.array([0.4, 1.0])
     for turn, vector in zip(rotations(spin, seconds), spin * seconds[:, None], strict=True):
         np.testing.assert_allclose(turn, cv2.Rodrigues(vector)[0], atol=1e-12)
+    vectors = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 2.0]])
+    expected = np.einsum("nij,nj->ni", rotations(spin, seconds), vectors)
+    np.testing.assert_allclose(spun(spin, seconds, vectors), expected, atol=1e-14)
     there = moved_poses(at(1, 2, 3), np.array([1.0, 0, -2, 0, 0, np.pi]), 0.5)
     np.testing.assert_allclose(there[:3, 3], (1.5, 2, 2), atol=1e-12)
     np.testing.assert_allclose(there[:2, :2], [[0, -1], [1, 0]], atol=1e-12)

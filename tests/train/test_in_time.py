@@ -60,6 +60,19 @@ def test_light_sharpness_and_colour_of_a_frame_say_nothing_of_when_it_was() -> N
     assert (plain - drifting).abs().mean() < 2  # in a spread of 50
 
 
+def test_stills_are_equally_sharp_and_of_one_contrast_whatever_the_frames_were() -> None:
+    g = torch.Generator().manual_seed(0)
+    sharp = 128 + 20 * torch.randn(8, 4, 1, 32, 32, generator=g)
+    soft = torch.nn.functional.avg_pool2d(sharp.flatten(0, 1), 3, 1, 1).view_as(sharp)
+    pulse = sharp + torch.linspace(0, 0.5, 4).view(4, 1, 1, 1) * (soft - sharp)
+    light = torch.linspace(0.7, 1.3, 4).view(4, 1, 1, 1)
+    x = stills((pulse * light).expand(-1, -1, 3, -1, -1), Draw(torch.arange(8), "a"))
+    spread = x.std((2, 3, 4))
+    fine = (x.diff(dim=3).square().mean((2, 3, 4)) + x.diff(dim=4).square().mean((2, 3, 4))) / spread**2
+    assert (spread.amax(1) / spread.amin(1)).max() < 1.001
+    assert (fine.amax(1) / fine.amin(1)).median() < 1.01
+
+
 def test_wrong_orders_are_neither_right_nor_right_backwards() -> None:
     found = {tuple(order) for order in disorder(4, Draw(torch.arange(2000), "a")).tolist()}
     wanted = set(itertools.permutations(range(4))) - {(0, 1, 2, 3), (3, 2, 1, 0)}

@@ -20,6 +20,7 @@ from freelabels.train.data.catalogue import Catalogue, group_of, read_catalogue
 from freelabels.train.data.held_out import held_out, held_out_groups
 from freelabels.train.data.loader import Batch, Loader
 from freelabels.train.data.order import SAMPLING, ShuffledBlocks
+from freelabels.train.data.resident import Resident
 from freelabels.train.data.windows import REAL, SYNTHETIC, Builder, Window, Windows
 
 FIELDS = ("edges", "depth", "normals", "flow", "camera_K")
@@ -400,3 +401,30 @@ def test_classes_that_a_run_does_not_know_end_it(tmp_path: Path) -> None:
     relabel(["floor", "bowl"])
     with pytest.raises(UserError, match=r"render-1.2: semantic has been made anew with classes .* \(bowl\)"):
         Loader(catalogue, ("semantic",), config, 0).centred(list(catalogue.windows))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_resident_data_give_the_same_batches(data: tuple[str, str], frames: int) -> None:
+    catalogue = read_catalogue([data[0]], [data[1]], frames)
+    config = replace(CONFIG, frames=frames, augment=AugmentConfig(rotate=20, blur=0.5))
+    fields = ("edges", "motion", "depth", "normals", "flow", "instance", "semantic")
+    loader, resident = Loader(catalogue, fields, config, 3), Resident(catalogue, fields, config, 3)
+    for a, b in zip(take(loader, 4, start=2), take(resident, 4, start=2), strict=True):
+        vectors = {name: a.pop(name) for name in ("normals", "flow")}
+        for name, vector in vectors.items():
+            torch.testing.assert_close(b.pop(name), vector, rtol=1e-5, atol=1e-5)
+        assert_same(a, b)
+    resident.with_cv2 = False  # as on other devices
+    (ours,) = take(resident, 1)
+    (theirs,) = take(loader, 1)
+    for name in set(ours) - {"image"}:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
+    assert float((ours["image"].float() - theirs["image"].float()).abs().mean()) < 5
+
+
+def test_what_cant_be_resident_is_said(catalogue: Catalogue, data: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--loader.resident can't hold camera_K"):
+        Resident(catalogue, ("camera_K",), CONFIG, 0)
+    other = str(write_dataset(tmp_path / "other", REAL, 2, 40, labels=("edges",)))
+    with pytest.raises(UserError, match=r"frames of one size; .*(40 × 40, others 48|48 × 48, others 40)"):
+        Resident(read_catalogue([other, data[0]], [], 1), ("edges",), CONFIG, 0)

@@ -1,5 +1,6 @@
 """Networks trained on from a backbone: scores as worked out by hand; trainings learn, go on and are kept."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -453,8 +454,32 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
         figure and figure.mean for figure in tables[0].rows["run"]
     ]
     assert detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config)) == (facts, tables)
+    with pytest.raises(UserError, match="there is no such folder"):
+        read_boxes(str(tmp_path / "nowhere"), 32, 100, np.random.default_rng(0))
     with pytest.raises(UserError, match="holds no boxes; want VOC"):
         read_boxes(str(tmp_path / "tuned"), 32, 100, np.random.default_rng(0))
+
+
+def test_cocos_boxes_are_read_into_the_view(tmp_path: Path) -> None:
+    """A box of x, y, width, height in an image of twice the size; crowds are aside; an image may have none."""
+    for split in ("train2017", "val2017"):
+        (tmp_path / split).mkdir()
+        for k in range(2):
+            Image.new("RGB", (64, 48)).save(tmp_path / split / f"{k}.jpg")
+        rows = [{"image_id": 0, "category_id": 7, "bbox": [10, 20, 30, 16], "iscrowd": k} for k in (0, 1)]
+        document = {
+            "images": [{"id": k, "file_name": f"{k}.jpg"} for k in range(2)],
+            "annotations": rows,
+            "categories": [{"id": 3, "name": "bus"}, {"id": 7, "name": "car"}],
+        }
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    (one,) = read_boxes(str(tmp_path), 32, 100, np.random.default_rng(0))
+    assert one.about.test is not None and one.about.test.tolist() == [False, False, True, True]
+    assert one.boxes[0].boxes.tolist() == [[5, 10, 20, 18]] * 2 and one.boxes[0].labels.tolist() == [1, 1]
+    assert one.boxes[0].ignored.tolist() == [False, True] and one.boxes[1].boxes.shape == (0, 4)
+    (fewer,) = read_boxes(str(tmp_path), 32, 3, np.random.default_rng(0))
+    assert len(fewer.images) == len(fewer.boxes) == 3
 
 
 def test_segmentation_by_shares_of_the_maps(tmp_path: Path) -> None:

@@ -64,6 +64,15 @@ RECIPES: Mapping[str, Recipe] = {
     "free_rotation": Recipe("free, and rotation", BOTH, ("rotation",), True, adversary=ADVERSARY),
     "free_clusters": Recipe("free, and clusters", BOTH, ("deep_cluster",), True, adversary=ADVERSARY),
     "free_contrast": Recipe("free, and contrast", BOTH, ("simclr",), True, adversary=ADVERSARY),
+    "renders_then_contrast": Recipe(
+        "free labels of renders, the last fifth of the pixels contrast",
+        (RENDERS,),
+        free=True,
+        second=("simclr",),
+    ),
+    "renders_deep": Recipe(
+        "free labels of renders, read from the two deepest stages", (RENDERS,), free=True, laterals=2
+    ),
 }
 
 

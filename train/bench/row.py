@@ -79,8 +79,9 @@ class RowWork:
 
 def lacking(work: RowWork, recipe: Recipe) -> str:
     """Why the data can't feed a row, as a clause; "" if they can."""
+    needed = (*recipe.data, *([PHOTOS] if recipe.second else []))
     for kind, given in ((PHOTOS, work.photos), (REAL, work.real), (RENDERS, work.synthetic)):
-        if kind in recipe.data and not given:
+        if kind in needed and not given:
             return f"{MISSING[kind]} are given"
     if not recipe.learns:
         return ""

@@ -9,6 +9,7 @@ the camera is corrected, everything else is left as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -79,8 +80,20 @@ class Resampler:
     def __init__(self, view: View, frame_size: tuple[int, int]):
         self.view = view
         self.height, self.width = frame_size
-        self._nearest, self.inside = self._source(0.0, 0.0)
         self._strongest: NDArray[np.intp] | None = None
+
+    @cached_property
+    def _seen(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        return self._source(0.0, 0.0)
+
+    @property
+    def _nearest(self) -> NDArray[np.intp]:
+        return self._seen[0]
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which view pixels see the frame."""
+        return self._seen[1]
 
     def _source(self, dx: float, dy: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Flat index of the frame pixel under each view pixel's centre moved by (dx, dy) view pixels."""
@@ -158,10 +171,21 @@ class Resampler:
         return np.asarray(N @ pose @ M.T)
 
 
-def change_light(
-    config: AugmentConfig, image: NDArray[np.uint8], rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Photometric changes of a window (frame, y, x, 3), the same for all its frames."""
+@dataclass(frozen=True)
+class Light:
+    """A photometric change.
+
+    table: uint8 (256, 3), what becomes of each level of each channel. colours: (3, 3), how channels are then
+    mixed. sigma: of a blur, pixels, 0 for none.
+    """
+
+    table: NDArray[np.uint8]
+    colours: NDArray[np.float64]
+    sigma: float
+
+
+def random_light(config: AugmentConfig, rng: np.random.Generator) -> Light:
+    """A random change; the same generator state gives the same one."""
     contrast, brightness = 1 + config.light * rng.uniform(-1, 1, 2)
     gamma = 1 + config.light / 2 * rng.uniform(-1, 1)
     gains = 1 + config.colour / 3 * rng.uniform(-1, 1, 3)
@@ -172,11 +196,22 @@ def change_light(
     table = np.clip(curve * 255, 0, 255).astype(np.uint8)  # (256, 3)
     mix = 0.0 if grey < config.grey else saturation
     luma = np.array([0.299, 0.587, 0.114])
-    colours = mix * np.eye(3) + (1 - mix) * luma
+    return Light(table, mix * np.eye(3) + (1 - mix) * luma, sigma if blur < config.blur else 0.0)
+
+
+def change_light(
+    config: AugmentConfig, image: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Photometric changes of a window (frame, y, x, 3), the same for all its frames."""
+    return lit(random_light(config, rng), image)
+
+
+def lit(light: Light, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames (frame, y, x, 3) in another light."""
     out = np.empty_like(image)
     for frame, target in zip(image, out, strict=True):
-        lit = cv2.LUT(np.ascontiguousarray(frame), table[None])
-        cv2.transform(lit, colours, dst=target)
-        if blur < config.blur:
-            cv2.GaussianBlur(target, (0, 0), sigma, dst=target)
+        through = cv2.LUT(np.ascontiguousarray(frame), light.table[None])
+        cv2.transform(through, light.colours, dst=target)
+        if light.sigma:
+            cv2.GaussianBlur(target, (0, 0), light.sigma, dst=target)
     return out

@@ -315,7 +315,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on a device, float64 as float32."""
     out = {}
     for name, tensor in batch.items():
-        if device.type == "cuda":
+        if device.type == "cuda" and tensor.device.type == "cpu":
             tensor = tensor.pin_memory()
         tensor = tensor.to(device, non_blocking=True)
         out[name] = tensor.float() if tensor.dtype is torch.float64 else tensor

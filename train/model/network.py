@@ -98,6 +98,13 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
+def in_float32(module: nn.Module, x: Tensor) -> Tensor:
+    """What a module makes of something, in float32 whatever runs around it."""
+    with torch.autocast(x.device.type, enabled=False):
+        out: Tensor = module(x.float())
+    return out
+
+
 class DenseHead(nn.Module):
     """Shared feature (N, width, h, w) → maps (N, channels, 4 h, 4 w); `frames` of them side by side."""
 
@@ -108,7 +115,7 @@ class DenseHead(nn.Module):
 
     def forward(self, shared: Tensor) -> Tensor:
         """Maps at the image's resolution."""
-        x = self.out(self.body(shared))
+        x = in_float32(self.out, self.body(shared))
         return resize(x, (x.shape[-2] * STRIDE, x.shape[-1] * STRIDE))
 
 
@@ -125,7 +132,7 @@ class GlobalHead(nn.Module):
 
     def forward(self, shared: Tensor) -> Tensor:
         """Numbers as 1×1 maps."""
-        x: Tensor = self.out(self.cells(self.body(shared)).flatten(1))
+        x = in_float32(self.out, self.cells(self.body(shared)).flatten(1))
         return x[:, :, None, None]
 
 

@@ -114,7 +114,8 @@ class Learner(nn.Module):
     def predict(self, inputs: Inputs) -> Predicted:
         """What all heads answer.
 
-        The trunk runs in the learner's precision; heads in float32, as bfloat16 has eight bits for an answer.
+        The trunk and the bodies of heads on stored labels run in the learner's precision; what they answer, and
+        all other heads, are float32, as bfloat16 has eight bits for an answer.
         Frames that neither a task nor the adversary looks at are left out.
         """
         with self.autocast(inputs.domain.device):
@@ -146,9 +147,11 @@ class Learner(nn.Module):
         for name, part in of_clips.items():
             seen[name] = replace(seen.get(name, Seen((), None, 1)), clips=part)
         answers = {}
-        with torch.autocast(inputs.domain.device.type, enabled=False):
-            for name, task in self.tasks.items():
-                mine = self._mixed(name, seen.get(name) or seen[FRAMES])
+        device = inputs.domain.device
+        for name, task in self.tasks.items():
+            mine = self._mixed(name, seen.get(name) or seen[FRAMES])
+            stored = isinstance(task, Labelled)  # their heads see to it that what is answered is float32
+            with self.autocast(device) if stored else torch.autocast(device.type, enabled=False):
                 answers[name] = task.answer(self.model.heads[name], mine, asked[name])
         return Predicted(answers, asked, groups, len(streams[FRAMES].images) if FRAMES in streams else 0)
 

@@ -72,7 +72,7 @@ def predict(
         if name not in student.tasks:
             raise UserError(f"{run} has not learned {name!r}: {nearest(name, list(student.tasks))}")
     if student.left_out:
-        to.say(f"not of single frames, left out: {', '.join(student.left_out)}")
+        to.say(f"no field of their own on single frames, left out: {', '.join(student.left_out)}")
     curves = fit_curves(student)
     wanted = [name for name in labels or student.tasks if name in curves or is_probability(name)]
     left_out = tuple(name for name in labels or student.tasks if name not in wanted)

@@ -58,6 +58,8 @@ class BoxedImages:
 def read_boxes(path: str, size: int, most: int, rng: np.random.Generator) -> list[BoxedImages]:
     """The boxes of each year of VOC, or of COCO, in a folder. Raises UserError if it holds neither."""
     root = Path(path)
+    if not root.is_dir():
+        raise UserError(f"--detection {path}: there is no such folder")
     if years := [year for year in voc_roots(root) if has_boxes(year)]:
         found = [voc_boxes(year) for year in years]
     elif coco_files(root):

@@ -27,7 +27,8 @@ from freelabels.train.tasks.tasks import FORM, choose
 # Options that a run may be gone on with otherwise: where and how fast it is computed, what it says, when it ends.
 FREE = (
     *("device", "steps", "save_every", "log_every", "picture_every", "evaluate", "log"),
-    *("loader.workers", "loader.ahead", "loader.cache", "loader.cache_gib"),
+    *("loader.workers", "loader.ahead", "loader.cache", "loader.cache_gib", "loader.resident"),
+    *("channels_last", "compile"),
 )
 
 

@@ -59,7 +59,8 @@ def train_on_cluster(
         run_folder(out).resolve(),
     )
     check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
-    connect(Cluster(workers, address))
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+    connect(Cluster(workers, address, say=lambda sentence: console.print(sentence, markup=False)))
     found = ray.cluster_resources()
     gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
     if cpus < workers:
@@ -73,7 +74,7 @@ def train_on_cluster(
         ),
     )
     try:
-        with followed(run, config.steps, Console(stderr=True, highlight=False, quiet=quiet)):
+        with followed(run, config.steps, console):
             trainer.fit()
     except TrainingFailedError as error:
         raise UserError(f"training on the cluster failed: {_reason(error)}") from error

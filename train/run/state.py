@@ -19,6 +19,7 @@ from freelabels.ground.errors import UserError
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader
+from freelabels.train.data.resident import Resident
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run import checkpoint
@@ -110,6 +111,11 @@ class RunState:
         }
 
 
+def _fused(config: TrainConfig) -> dict[str, bool]:
+    """One kernel for a whole step, where the optimiser has such: a sixth of the time."""
+    return {"fused": True} if config.optimizer in ("adam", "adamw") else {}
+
+
 def _trunk(run: Path, backbone: nn.Module) -> dict[str, torch.Tensor]:
     """The trunk of another run. Raises UserError if it is of another kind."""
     averaged = checkpoint.load(run / checkpoint.CHECKPOINT)["ema"]
@@ -138,7 +144,8 @@ def begin(
     catalogue, tasks, form = check(real, synthetic, folder, config, resume)
     rank, world = ranks.rank(), ranks.world()
     fields, reaches = fields_of(tasks), reaches_of(tasks)
-    loader = Loader(catalogue, fields, config.loader, config.seed, rank, world, reaches)
+    told = (catalogue, fields, config.loader, config.seed, rank, world, reaches)
+    loader = Resident(*told, device=device) if config.loader.resident else Loader(*told)
     torch.manual_seed(config.seed)
     learner = Learner(tasks, config)
     if config.start and not resume:
@@ -148,9 +155,11 @@ def begin(
     if world > 1 and device.type == "cuda":
         learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)  # type: ignore[no-untyped-call]
     learner.to(device)
+    if config.channels_last:
+        learner.to(memory_format=torch.channels_last)
     ema = ModelEmaV3(learner.model, decay=config.ema, use_warmup=True)
     optimizer = create_optimizer_v2(
-        learner, opt=config.optimizer, lr=config.lr, weight_decay=config.weight_decay
+        learner, opt=config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **_fused(config)
     )
     scheduler, _ = create_scheduler_v2(
         optimizer,
@@ -167,6 +176,10 @@ def begin(
         wrapped = DistributedDataParallel(learner, broadcast_buffers=False, find_unused_parameters=True)
     torch.manual_seed(config.seed + rank)
     state = RunState(folder, config, device, catalogue, loader, learner, wrapped, optimizer, scheduler, ema)
+    if config.compile:
+        learner.model.backbone.net.forward_intermediates = torch.compile(
+            learner.model.backbone.net.forward_intermediates
+        )
     if resume:
         state.restore()
     else:

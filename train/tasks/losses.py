@@ -49,8 +49,12 @@ def categorical_generalised(prediction: Tensor, target: Tensor, weight: Tensor, 
 def angular(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Angle (N, H, W) in radians between vectors, by atan2, whose gradient is finite at 0 and at π."""
     prediction = F.normalize(prediction, dim=1, eps=EPSILON)
-    cross = torch.linalg.cross(prediction, target, dim=1)
-    sine = (cross.square().sum(1) + EPSILON**2).sqrt()
+    a, b = (
+        prediction.unbind(1),
+        target.unbind(1),
+    )  # torch's own cross product takes ten times as long on a CPU
+    cross = [a[k - 2] * b[k - 1] - a[k - 1] * b[k - 2] for k in range(3)]
+    sine = (cross[0].square() + cross[1].square() + cross[2].square() + EPSILON**2).sqrt()
     return torch.atan2(sine, (prediction * target).sum(1))
 
 

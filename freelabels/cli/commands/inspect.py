@@ -27,6 +27,7 @@ def inspect(
     verify: bool = False,
     paths: bool = False,
     rerun: str | None = None,
+    duplicates: str | None = None,
     workers: int = 0,
 ) -> int:
     """Show what a dataset holds: sources, fields, coverage, confidence, provenance, failures.
@@ -47,6 +48,8 @@ def inspect(
         verify: Read every byte again for --html and --serve, as freelabels verify does.
         paths: Keep this machine's whole paths on the page of --html; else of each its last folder and its name.
         rerun: Write clips in 3D with cameras, images, depth and labels into this .rrd file, for the Rerun viewer.
+        duplicates: Look for frames of different sources that show the same picture, and list all but the first of
+            each in this file, for train --loader.exclude.
         workers: Processes that read the records which no run has remembered; 0: this one alone.
     """
     datasets = [dataset, *([beside] if beside else [])]
@@ -78,7 +81,29 @@ def inspect(
         from freelabels.pipeline.viewer.rerun_export import write_rerun
 
         note(f"rerun: {write_rerun(dataset, rerun)}")
+    if duplicates is not None:
+        note(_duplicates(dataset, duplicates))
     return DONE
+
+
+def _duplicates(dataset: str, target: str) -> str:
+    """Write the list of frames that show the same as another before them; returns a sentence."""
+    from pathlib import Path
+
+    from freelabels.pipeline.quality.duplicates import duplicates as find
+    from freelabels.pipeline.shards.dataset import Dataset
+    from freelabels.pipeline.shards.exclusions import exclusions_json
+
+    found = find(Dataset(dataset))
+    try:
+        Path(target).write_text(exclusions_json(found.spare))
+    except OSError as error:
+        raise UserError(f"can't write {target} ({error.strerror})") from error
+    many = sum(map(len, found.groups))
+    return (
+        f"{many} of {found.frames} frames show the same as another, in {len(found.groups)} groups; all but the "
+        f"first of each are listed in {target}; {found.flat} have no detail to tell by"
+    )
 
 
 def _print(dataset: str, json: bool, workers: int) -> None:

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 import freelabels
 from freelabels.cli.shell.choosing import ALL, Which
 from freelabels.cli.shell.options import FLAT
-from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter
+from freelabels.cli.shell.terminal import DONE, FAILED, conclude, note, reporter
 
 
 def copy(
@@ -47,7 +47,7 @@ def copied(
     json: bool,
 ) -> int:
     """Copy or merge, tell what was done, and return the status."""
-    where = freelabels.Cluster(None if address and not workers else workers, address)
+    where = freelabels.Cluster(None if address and not workers else workers, address, say=note)
     done = freelabels.copy(
         datasets, out, which.selection, layout=layout, cluster=where, reporter=reporter(json)
     )

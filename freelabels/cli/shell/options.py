@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from freelabels.cli.shell.terminal import note
 from freelabels.ground.errors import UserError
 from freelabels.ground.settings import parsed
 from freelabels.ground.spelling import nearest
@@ -50,7 +51,8 @@ class Where:
             raise UserError(f"--attempts must be at least 1, not {self.attempts}")
         if self.time_limit is not None and self.time_limit <= 0:
             raise UserError(f"--time-limit must be positive, not {self.time_limit}")
-        return Cluster(self.workers, self.address, bytes_of(self.memory), self.attempts, self.time_limit)
+        memory = bytes_of(self.memory)
+        return Cluster(self.workers, self.address, memory, self.attempts, self.time_limit, note)
 
 
 HERE = Where()

@@ -200,7 +200,7 @@ function showTools() {
   const back = () => grid.focus({ preventScroll: true }); // sliders too: their keys are the grid's
   document.getElementById("tools").replaceChildren(
     el("details", { class: "more", open: innerWidth > 860 }, el("summary", {}, "sort and filter"), el("div", { class: "line" },
-      choice("sort", "sort", Object.entries(SORTS).filter(([key]) => key !== "class" || classes.size).map(([key, [text]]) => [key, text]), view.sort, set("sort")),
+      choice("sort", "sort", Object.entries(SORTS).filter(([key]) => (key !== "class" || classes.size) && (key !== "like" || view.sort === "like")).map(([key, [text]]) => [key, text]), view.sort, set("sort")),
       confidenceNames.length ? choice("label", "confidence of", [["", "all labels"], ...labels.filter((f) => figureNumber.has(f.name + " confidence")).map((f) => [f.name, f.name])], view.label, set("label")) : null,
       two ? choice("dataset", "dataset", [["", "both"], ...report.datasets.map((d, k) => [String(k), d.name])], view.dataset, set("dataset")) : null,
       kinds.length > 1 ? choice("kind", "source", [["", "all kinds"], ...kinds.map((kind) => [kind, kind])], view.kind, set("kind")) : null,
@@ -317,7 +317,7 @@ async function refreshFigures() {
 
 // --- keys, light and dark -------------------------------------------------------------------------------------
 
-const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x, X", "exclude the frame, or its whole clip, from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["s", "save exclusions"], ["t", "tag the frame, or take the tag away"], ["space", "in a frame: play its clip, with the labels that are on"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
+const KEYS = [["← ↑ → ↓", "move in the grid; in a frame: ← → along its clip, ↑ ↓ along the grid"], ["Enter", "open the frame"], ["Esc", "close it"], ["x, X", "exclude the frame, or its whole clip, from training, or take it back"], ["1 … 9, 0", "lay a label over the image"], ["c", "in a frame: confidences instead of values"], ["m", "in a frame: show the frames that look most like it"], ["s", "save exclusions"], ["t", "tag the frame, or take the tag away"], ["space", "in a frame: play its clip, with the labels that are on"], ["/", "find a source"], ["g", "go to the grid"], ["?", "these keys"]];
 const help = document.getElementById("help");
 help.append(el("h2", {}, "Keys"), el("table", {}, el("tbody", {}, KEYS.map(([key, text]) => el("tr", {}, el("th", {}, el("kbd", {}, key)), cell(text))))), el("p", { class: "dim" }, `Oddness is ${report.oddness}.`), el("button", { onclick: () => help.close() }, "close"));
 document.getElementById("keys").addEventListener("click", () => help.showModal());

@@ -39,7 +39,7 @@ function showFilters() {
   box.replaceChildren(
     choice("figure", "range of", report.figure_names.map((name) => [name, name]), histogramOf, (value) => { histogramOf = value; showFilters(); }),
     found ? bars(found, list) : el("span", { class: "dim" }, "not known of any frame yet"), ...chips,
-    chosen ? el("button", { class: "chip on", onclick: () => { chosen = null; changed(); } }, `${number(chosenCount())} chosen ✕`) : "",
+    chosen ? el("button", { class: "chip on", onclick: () => { chosen = null; map.line = null; if (view.sort === "like") { view.sort = "order"; showTools(); } changed(); } }, `${number(chosenCount())} chosen ✕`) : "",
     confidenceNames.length ? el("label", { title: "Labels trusted less are clear, and frames trusted less fade" }, "trust from ",
       el("input", { id: "least", type: "range", min: 0, max: 1, step: 0.05, value: view.least, oninput: (event) => { view.least = +event.target.value; fill(); }, onchange: (event) => { view.least = +event.target.value; relayer(); grid.focus({ preventScroll: true }); } })) : "",
     tags.size ? choice("tag", "tag", [["", "any"], ...[...tags.keys()].sort().map((word) => [word, `${word} (${tags.get(word).size})`])], view.tag, (value) => { view.tag = value; arrange(); }) : "",
@@ -105,7 +105,7 @@ function followAddress() {
   if (typeof told !== "object" || told === null) return;
   addressed = location.hash;
   for (const name of KEPT) view[name] = typeof told[name] === typeof usual[name] ? told[name] : usual[name];
-  if (!(view.sort in SORTS)) view.sort = "order";
+  if (!(view.sort in SORTS) || view.sort === "like") view.sort = "order";
   if (Array.isArray(told.layers)) { view.layers.clear(); for (const name of told.layers) if (labels.some((field) => field.name === name)) view.layers.add(name); }
   view.ranges.clear();
   for (const [name, range] of Array.isArray(told.ranges) ? told.ranges : []) if (figureNumber.has(name) && Array.isArray(range)) view.ranges.set(name, range.map(Number));

@@ -52,6 +52,7 @@ function frameHead(i) {
     el("span", { class: "dim" }, `frame ${numberInClip(i) + 1} of ${clips.stop[c] - clips.start[c]} in its clip · ${kindOf(i)} · ${datasetOf(i).name}`),
     el("span", { class: "space" }),
     el("span", { class: "dim" }, at < 0 ? "" : `${number(at + 1)} of ${number(order.length)} (↑ ↓)`),
+    report.live ? el("button", { id: "like", title: "Show the frames that look most like this one (m)", onclick: () => moreLike(i) }, "more like this") : null,
     el("button", { id: "trust", "aria-pressed": opened.trust, title: "Show confidences (c)", onclick: toggleTrust }, "confidence"),
     el("button", { id: "out", class: "tickbutton", "aria-pressed": excluded.has(i), title: "Leave this frame out of training (x)", onclick: () => { exclude(i); markOut(); } }, excluded.has(i) ? "✕ excluded" : "✕ exclude"),
     el("button", { id: "shut", title: "Close (Esc)", "aria-label": "Close", onclick: () => dialog.close() }, "✖"));
@@ -251,6 +252,7 @@ dialog.addEventListener("keydown", (event) => {
   else if (event.key.toLowerCase() === "x") { exclude(i, event.shiftKey); markOut(); }
   else if (event.key === "c") toggleTrust();
   else if (event.key === " " && event.target.tagName !== "BUTTON") play();
+  else if (event.key === "m" && report.live) moreLike(i);
   else if (event.key === "t" && report.live) askTag([i]);
   else return;
   event.preventDefault();

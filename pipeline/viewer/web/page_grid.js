@@ -6,6 +6,7 @@ const view = { sort: "order", label: "", dataset: "", kind: "", cls: "", ticked:
 let chosen = null; // by frame, whether a lasso or a likeness has it; null: nothing is chosen
 for (const field of labels.filter((field) => field.name === "edges").concat(labels).slice(0, 1)) view.layers.add(field.name); // one is on from the start
 const GAP = 6, CAPTION = 20, MARGIN_ROWS = 2, QUIET_MS = 50, MOST_HEIGHT = 3e7; // browsers end elements near 3.3e7 px
+const likeness = columnOf(); // to the frame whose like was asked for
 let order = new Uint32Array(0), cursor = 0, columns = 1, tileSize = view.tile, quiet = 0, drawAgain = 0;
 const tiles = new Map(); // place in `order` → tile
 
@@ -16,6 +17,7 @@ const SORTS = {
   most: ["most confident", () => computed((i) => -confidence(i, view.label))],
   odd: ["oddest", () => computed((i) => -oddScore[i])],
   source: ["source", sourceRanks],
+  like: ["likeness", () => computed((i) => -likeness[i])],
   class: ["most of class", () => computed((i) => (seen[i] ? -classShare(i) : NaN))],
 };
 
@@ -95,6 +97,7 @@ function arrange() {
   tiles.clear();
   draw();
   keepAddress();
+  if (document.getElementById("mapped").open) drawMap();
   arrange.took = performance.now() - began;
 }
 

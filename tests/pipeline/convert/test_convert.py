@@ -12,6 +12,7 @@ import OpenEXR
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+import yaml
 from pycocotools.coco import COCO
 
 import freelabels
@@ -22,6 +23,7 @@ from freelabels.pipeline.convert.formats import FORMATS
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import FrameIdentity, write_exclusions
+from freelabels.pipeline.work.progress import Reporter
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 SIZE, FRAMES = 24, 2
@@ -110,6 +112,26 @@ def test_folders_of_exr(converted: Mapping[str, Path], stored: Rows) -> None:
                 values = np.dstack([file.channels()[letter].pixels for letter in letters])
             np.testing.assert_array_equal(values, stored[key][name].reshape(values.shape).astype(np.float32))
         assert line["files"]["instance"].endswith(".png")
+
+
+def test_the_layout_of_ultralytics(
+    converted: Mapping[str, Path], dataset: Path, stored: Rows, tmp_path: Path
+) -> None:
+    """Images, and of each the array that their loader finds by exchanging folder and suffix."""
+    images = sorted((converted["ultralytics"] / "images" / "train").iterdir())
+    assert [path.stem for path in images] == list(stored)
+    for path in images:
+        depth = np.load(str(path).replace("/images/", "/depth/").replace(".png", ".npy"))
+        want = stored[path.stem]["depth"]
+        assert depth.dtype == np.float32 and depth.shape == (SIZE, SIZE)
+        np.testing.assert_array_equal(depth, np.where(np.isfinite(want), want, 0))
+    told = yaml.safe_load((converted["ultralytics"] / "dataset.yaml").read_text())
+    assert told == {"train": "images/train", "val": "images/train", "nc": 1, "names": {0: "depth"}}
+    freelabels.copy(dataset, tmp_path / "split", reporter=Reporter("quiet"))
+    freelabels.split(tmp_path / "split", put="val", selection=freelabels.Selection.of(clips=["0-1"]))
+    freelabels.convert(tmp_path / "split", "ultralytics", tmp_path / "out")
+    told = yaml.safe_load((tmp_path / "out" / "dataset.yaml").read_text())
+    assert told["val"] == "images/val" and len(list((tmp_path / "out" / "depth" / "val").iterdir())) == FRAMES
 
 
 def test_webdataset(converted: Mapping[str, Path], stored: Rows) -> None:

@@ -692,3 +692,37 @@ def test_the_page_fits_phones_and_tells_alike_clips_apart(
         watched.until("document.querySelector('.stage img')?.naturalWidth > 0")
         assert page.locator(".stage .box").bounding_box()["width"] > share * width
         page.keyboard.press("Escape")
+
+
+@pytest.mark.browser
+@without_chromium
+def test_a_line_around_points_of_the_map_and_more_like_one(
+    watched: Watched, serve: Serve, five_shards: Path
+) -> None:
+    """What lies within the line is shown, and can be left out of training together."""
+    page = watched.open(serve(str(five_shards)))
+    wait_for_figures(watched)
+    page.click("#mapped summary")
+    watched.until("map.known === 80")
+    inside = page.evaluate("[...map.x].map((x, i) => [x, i]).filter(([x]) => x < 0.5).map(([, i]) => i)")
+    canvas = page.locator("#map canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    half, right = box["x"] + 4 + 0.5 * (box["width"] - 8), [box["y"] + 1, box["y"] + box["height"] - 1]
+    page.mouse.move(box["x"] + 1, right[0])
+    page.mouse.down()
+    for x, y in ((half, right[0]), (half, right[1]), (box["x"] + 1, right[1])):
+        page.mouse.move(x, y)
+    page.mouse.up()
+    shown = page.evaluate("Array.from(order)")
+    assert 0 < len(shown) < 80 and set(shown) <= set(inside) and len(inside) - len(shown) <= 4
+    page.click("#map button")
+    assert f"{len(shown)} new" in watched.text("#save")
+    page.evaluate("chosen = null; changed(); openFrame(order[5])")
+    page.wait_for_selector("#frame[open] .about td")
+    page.click("#like")
+    page.wait_for_selector("#frame", state="hidden")
+    watched.until("view.sort === 'like'")
+    like = page.evaluate("Array.from(order)")
+    assert like[0] == 5 and set(like[:4]) == {4, 5, 6, 7}  # the others of its clip come next
+    page.evaluate("excluded.clear()")

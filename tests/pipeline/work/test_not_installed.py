@@ -1,6 +1,7 @@
 """A worker that lacks a package is no bad photo: the job ends with a sentence."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from freelabels.pipeline.sources import scan
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.work import ray_executor
 from freelabels.pipeline.work.attempt import NOT_INSTALLED, Cluster
+from freelabels.pipeline.work.ray_executor import connect
 from freelabels.pipeline.work.runner import run
 from tests.sources import write_photos
 
@@ -75,3 +77,24 @@ def test_what_ray_says_of_it_is_understood(said: str, monkeypatch: pytest.Monkey
     executor = ray_executor.RayExecutor(lacking, str, lambda _: 1.0, Cluster())
     outcome = executor._outcome(None, 1)
     assert (outcome.kind, outcome.error) == (NOT_INSTALLED, said.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("cluster", "sentence"),
+    [
+        (Cluster(2), "starting Ray with 2 CPUs …"),
+        (Cluster(), "starting Ray …"),
+        (Cluster(address="auto"), "joining the Ray cluster at auto …"),
+    ],
+)
+def test_what_takes_seconds_is_said_before_it_begins(
+    cluster: Cluster, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    said: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: said.append("begun"))
+    connect(replace(cluster, say=said.append))
+    connect(cluster)
+    assert said == [sentence, "begun", "begun"]

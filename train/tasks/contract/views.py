@@ -8,6 +8,7 @@ from torch import Tensor
 from freelabels.train.tasks.contract.draw import Draw
 
 LEVEL, SPREAD = 128.0, 50.0  # that levelled views have
+FLAT = 2.0  # of 255: what spreads by less is flat but for noise, and stays nearly so
 
 
 def crop(images: Tensor, corners: Tensor, side: int) -> Tensor:
@@ -47,11 +48,11 @@ def one_channel(views: Tensor, draw: Draw) -> Tensor:
 
 
 def level(views: Tensor) -> Tensor:
-    """Each view (…, 3, h, w) with the same mean and spread over all its values, float32."""
+    """Each view (…, 3, h, w) with the same mean and spread over all its values, float32; exactly, but if flat."""
     x = views.float()
     mean = x.mean((-3, -2, -1), keepdim=True)
     spread = (x - mean).square().mean((-3, -2, -1), keepdim=True).sqrt()
-    return (x - mean) / (spread + 1.0) * SPREAD + LEVEL  # + 1: what is flat but for noise stays nearly flat
+    return (x - mean) / spread.clamp_min(FLAT) * SPREAD + LEVEL
 
 
 def by_view(rows: Tensor, views: int) -> Tensor:

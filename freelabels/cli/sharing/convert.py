@@ -22,7 +22,7 @@ def convert(
 
     Args:
         dataset: Folder or address (s3://bucket/path) of a dataset.
-        to: coco, webdataset, png, npy, exr, cameras, parquet or huggingface.
+        to: coco, webdataset, png, npy, exr, cameras, ultralytics, parquet or huggingface.
         out: A new folder.
         fields: Labels to take, default all; their confidences come with them.
         paths: Keep this machine's whole paths of sources; else of each its last folder and its name.

@@ -1,0 +1,90 @@
+"""Planted copies are found, and other pictures are not taken for them."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from freelabels.cli.main import main
+from freelabels.generators.contract.fields import Array
+from freelabels.pipeline.quality.duplicates import duplicates, look_at, same_picture, same_pictures
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.exclusions import read_exclusions
+
+SIDE = 96
+
+
+def photo(seed: int) -> Array:
+    """Blobs and strokes in chance colours over coloured noise of all scales."""
+    rng = np.random.default_rng(seed)
+    image = sum(
+        cv2.resize(rng.uniform(0, 1, (n, n, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) * 60 / k
+        for k, n in enumerate((3, 6, 12, 24), 1)
+    )
+    image = np.clip(np.asarray(image) + 60, 0, 255).astype(np.uint8)
+    for _ in range(8):
+        at, size = rng.integers(0, SIDE, 2).tolist(), int(rng.integers(6, 26))
+        cv2.circle(image, at, size, rng.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
+    return image
+
+
+def recoded(image: Array, quality: int) -> Array:
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1))
+
+
+def cropped(image: Array, keep: float, at: float) -> Array:
+    side = round(keep * SIDE)
+    first = round(at * (SIDE - side))
+    return np.asarray(cv2.resize(image[first : first + side, first : first + side], (SIDE, SIDE)))
+
+
+def halved(image: Array) -> Array:
+    return np.asarray(cv2.resize(image, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA))
+
+
+COPIES = {
+    "the same": lambda image: image,
+    "coded anew": lambda image: recoded(image, 30),
+    "half as large": lambda image: halved(image),
+    "brighter": lambda image: np.clip(image * 1.1 + 6, 0, 255).astype(np.uint8),
+    "cropped": lambda image: cropped(image, 0.9, 0.3),
+    "cropped and coded anew": lambda image: recoded(cropped(image, 0.92, 1.0), 60),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_is_found_among_others(copy: str) -> None:
+    images = [photo(seed) for seed in range(20)]
+    looks = [look_at(image) for image in [*images, *(COPIES[copy](image) for image in images)]]
+    assert same_pictures(looks, range(40)) == [(k, k + 20) for k in range(20)]
+    assert same_pictures(looks, [*range(20)] * 2) == []  # of one source
+
+
+def test_frames_without_detail_are_not_judged() -> None:
+    flat = look_at(np.full((SIDE, SIDE, 3), 120, np.uint8))
+    assert not same_picture(flat, flat) and flat.detail == 0
+    assert same_pictures([], []) == []
+
+
+def test_what_is_spare_is_a_list_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = [photo(k) for k in (0, 1, 2)]
+    images.append(recoded(images[1], 40))
+    dataset = Dataset.create(tmp_path / "d", {"size": [SIDE, SIDE]})
+    columns = {"image": np.stack(images), "domain": np.zeros(4, np.uint8)}
+    clips = [
+        {"rows": [k, k + 1], "kind": "photo", "source": [f"{k}.png"], "sha256": f"{k:064d}"} for k in range(4)
+    ]
+    made_by = {name: {"generator": "test", "version": 1} for name in columns}
+    commit_shard(dataset, "photo-a", columns, clips, made_by)
+    found = duplicates(dataset)
+    assert (found.frames, found.flat) == (4, 0)
+    assert [[frame.clip for frame in group] for group in found.groups] == [[f"{1:064d}", f"{3:064d}"]]
+    with pytest.raises(SystemExit) as end:
+        main(["inspect", str(tmp_path / "d"), "--duplicates", str(tmp_path / "spare.json")])
+    assert end.value.code == 0
+    assert "2 of 4 frames show the same as another" in capsys.readouterr().err
+    assert {frame.clip for frame in read_exclusions(tmp_path / "spare.json")} == {f"{3:064d}"}
+    assert len(json.loads((tmp_path / "spare.json").read_text())["exclude"]) == 1
