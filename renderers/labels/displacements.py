@@ -121,4 +121,4 @@ def own_motion(
             moving[index] |= (z <= 0) | (x * x + y * y >= MOVING**2)
         shift = (there - start) * (lens.focal / start[:, 2:])
         still[index] &= dot(shift, shift) < STILL**2
-    return np.where(moving, 255, 0).astype(np.uint8), moving | still
+    return moving * np.uint8(255), moving | still

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.fields import Array, confidence_name
+from freelabels.generators.contract.fields import EDGE_TYPES, Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.drift import turned_by
@@ -32,6 +32,7 @@ SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the 
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
 LIFT = 1e-4  # shadow rays start off the surface by this share of its distance from the camera
+EDGES = np.isin(np.arange(len(EDGE_TYPES)), SURFACE_EDGES) * np.uint8(255)  # by type, the field "edges"
 PATTERNED = frozenset(
     (
         "checker",
@@ -132,14 +133,14 @@ def label_window(
         "flow_visibility": visibility,
         "flow_backward_visibility": backward_visibility,
         "motion": moving,
-        "foreground": np.where(instance > 0, 255, 0).astype(np.uint8),
+        "foreground": (instance > 0) * np.uint8(255),
         "instance": instance.astype(np.uint16),
         "part": part.astype(np.uint16),
         "semantic": np.where(hit, parts.semantic[geometry], 0).astype(np.uint8),
         "object_coordinates": _canonical(seen, point, now, instance, known),
         "edge_type": kind.ravel(),
-        "edges": np.where(np.isin(kind, SURFACE_EDGES), 255, 0).astype(np.uint8).ravel(),
-        "shadow": np.where(shadow, 255, 0).astype(np.uint8),
+        "edges": EDGES[kind].ravel(),
+        "shadow": shadow * np.uint8(255),
     }
     known_where = {
         "depth": hit,

@@ -28,7 +28,7 @@ def disparities(
     both = inside & seen_from(now, seen, baseline)
     return {
         "disparity": half(disparity).reshape(size),
-        confidence_name("disparity"): np.where(both, 255, 0).astype(np.uint8).reshape(size),
+        confidence_name("disparity"): (both * np.uint8(255)).reshape(size),
     }
 
 

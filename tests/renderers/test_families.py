@@ -111,9 +111,10 @@ def test_nothing_starts_inside_something_else(family: str, assets: Library) -> N
         assert simulate(scene, build_world(scene, assets), 1).problems == {}
 
 
-def test_what_stands_on_furniture_rests_on_it(assets: Library) -> None:
+@pytest.mark.parametrize(("family", "clips", "least"), [("room", 8, 10), ("shelf", 2, 20)])
+def test_what_stands_on_furniture_rests_on_it(family: str, clips: int, least: int, assets: Library) -> None:
     found = 0
-    for scene in drawn("room", assets, 8):
+    for scene in drawn(family, assets, clips):
         for thing in scene.clutter:
             low, _ = box_of(thing, assets)
             carriers = [box_of(other, assets) for other in scene.clutter if other is not thing]
@@ -125,7 +126,7 @@ def test_what_stands_on_furniture_rests_on_it(assets: Library) -> None:
                 and (one[:2] < thing.position[:2]).all()
             ]
             found += bool(inside)
-    assert found >= 10
+    assert found >= least
 
 
 def test_cars_drive_on_unbraked(assets: Library) -> None:

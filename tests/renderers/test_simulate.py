@@ -40,6 +40,8 @@ pytestmark = pytest.mark.renders
 GRAVITY = 9.81
 FLOOR = Block("floor", (60.0, 60.0, 0.0), (0.0, 0.0, 0.0))
 WITHHELD = ("edges", "edge_type", "foreground", "instance", "part", "semantic", "motion", "normals", "shadow")
+# As PyBullet's engines see it: through a pinhole, at an instant.
+PLAIN = SceneRanges(families={"table": 1}, distorted=0, rolling=0, blurred=0, defocused=0)
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
 SKY = Background("sky", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -213,7 +215,7 @@ def test_a_clip_has_a_frame(assets: Library) -> None:
 
 @pytest.fixture(scope="module")
 def small(assets: Library) -> tuple[Scene, dict[str, np.ndarray], dict]:
-    scene, motion = find_scene(0, 0, SceneRanges(families={"table": 1}), assets, 2, 48)
+    scene, motion = find_scene(0, 0, PLAIN, assets, 2, 48)
     made = render_clip(scene, assets, 2, 48, simulation=motion)
     return scene, made.columns, made.record
 
