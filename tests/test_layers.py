@@ -56,6 +56,7 @@ LAYERS = {
         "predicting",
         "export",
         "probing.layouts",
+        "probing.streams",
         "probing.transfer",
         "probing",
         "bench",

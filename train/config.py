@@ -200,6 +200,9 @@ class ProbeConfig:
     """Share of the images that is tested on, where the data doesn't say."""
     images: int = 5000
     """Most images, or videos, of a set of classes that are used."""
+    stream: int | None = None
+    """Epochs of a linear probe that reads all images anew in each and stores no features; default: 28 for sets of
+    more than 50,000 images, which are probed in this way alone; 0, that is not, for others."""
     clips: int = 10
     """Clips that are seen of each video, evenly spread over it."""
     clip_frames: int = 8

@@ -15,13 +15,13 @@ from skimage.morphology import skeletonize
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
-from freelabels.pipeline.media.images import decode
 from freelabels.pipeline.storage.uris import SourceError, read_bytes, why
 from freelabels.train.data.augment import Resampler, centre_view
 from freelabels.train.probing.layouts.bsds import Drawn, boundaries, bsds, bsds_folders
 from freelabels.train.probing.layouts.coco import coco_classes, coco_files
 from freelabels.train.probing.layouts.folders import class_folders, has_images_beside_maps, images_beside_maps
 from freelabels.train.probing.layouts.imagenet import imagenet, imagenet_pictures
+from freelabels.train.probing.layouts.pixels import READERS, read_image
 from freelabels.train.probing.layouts.places import is_places, places
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.layouts.voc import has_classes, has_maps, voc_classes, voc_masks, voc_roots
@@ -31,7 +31,6 @@ LAYOUTS = (
     "VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/instances_*.json), images/ with labels/ (or "
     "train/ and test/ of these), BSDS (images/ with groundTruth/), or a Freelabels dataset"
 )
-READERS = 4  # threads that decode images
 
 
 def read_folder(path: str) -> list[Classified | Listed | Segmented | Drawn]:
@@ -78,22 +77,9 @@ def _check(path: str, data: Classified | Listed) -> None:
 
 
 def read_images(files: Sequence[Path], size: int) -> Tensor:
-    """The largest centred square of each image, uint8 sRGB (n, 3, size, size), resized as training frames are.
-
-    Raises UserError, naming the file, for an image that can't be read.
-    """
+    """The largest centred square of each image, uint8 sRGB (n, 3, size, size); see `read_image`."""
     with ThreadPoolExecutor(READERS) as pool:
-        return torch.from_numpy(np.stack(list(pool.map(lambda file: _read_image(file, size), files))))
-
-
-def _read_image(file: Path, size: int) -> NDArray[np.uint8]:
-    try:
-        picture = decode(read_bytes(str(file)), (size, size))
-    except (SourceError, OSError) as error:
-        raise UserError(f"{file} {why(error)}; take it away or mend it") from error
-    height, width = picture.image.shape[:2]
-    seen = Resampler(centre_view(height, width, size), (height, width)).image(picture.image[None])
-    return np.ascontiguousarray(seen[0].transpose(2, 0, 1))
+        return torch.from_numpy(np.stack(list(pool.map(lambda file: read_image(file, size), files))))
 
 
 def read_maps(data: Segmented, size: int, void: Sequence[int]) -> tuple[Tensor, Tensor]:

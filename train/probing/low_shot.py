@@ -1,4 +1,4 @@
-"""What features are worth with a share of the labels: ridge on them frozen, and fine-tuning."""
+"""What features are worth to classifiers: with all labels, with few a class, and with a share of them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,77 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from freelabels.train.config import ProbeConfig
 from freelabels.train.model.network import Backbone
-from freelabels.train.probing.classifiers import Fitted, quality, ridge, span
+from freelabels.train.probing.classifiers import (
+    Fitted,
+    eleven_points,
+    logistic,
+    nearest_neighbours,
+    quality,
+    ridge,
+    span,
+    support_vectors,
+)
 from freelabels.train.probing.features import Pooled
 from freelabels.train.probing.finetune import finetune
 from freelabels.train.probing.layouts.sets import Classified
-from freelabels.train.probing.splits import Split
+from freelabels.train.probing.splits import Split, few_shots
 from freelabels.train.probing.transfer.few_labels import nested, percent
 
-RIDGE, TUNED = "linear, ridge", "fine-tuned"
+RIDGE, LOGISTIC, NEAREST = "linear, ridge", "linear, logistic", "nearest neighbours"
+MACHINES = "support vector machines"
+POINTS = "11 points"  # VOC2007's average precision; that of others isn't interpolated
+TUNED = "fine-tuned"
+Measured = dict[str, list[tuple[float, float]]]
+"""By measure, at each stage: the score and the setting chosen for it."""
+
+
+def frozen_measures(
+    features: Sequence[Pooled], about: Classified, split: Split, config: ProbeConfig, rng: np.random.Generator
+) -> Measured:
+    """All that classifiers on frozen features score, stage by stage, for one split."""
+    truth = about.truth[split.train]
+    shots = {k: [few_shots(truth, k, rng) for _ in range(config.draws)] for k in config.shots}
+    found: Measured = {}
+    for stage in features:
+        grid, mean = ((x[split.train].cpu(), x[split.test].cpu()) for x in (stage.grid, stage.mean))
+        axes = span(*grid)
+        fitted = {
+            RIDGE: [ridge(axes[0], truth, axes[1], about.exclusive)],
+            LOGISTIC: [logistic(axes[0], truth, axes[1], about.exclusive, split.held_out)],
+            NEAREST: [nearest_neighbours(mean[0], truth, mean[1], about.exclusive)],
+        }
+        if not about.exclusive:
+            machines = support_vectors(grid[0], truth, grid[1], int(rng.integers(2**31)))
+            fitted[MACHINES] = [machines]
+            for measure in (RIDGE, MACHINES):
+                one = fitted[measure][0]
+                score = eleven_points(about.truth[split.test], one.scores)
+                found.setdefault(f"{measure}, {POINTS}", []).append((score, one.setting))
+        for k, draws in shots.items():
+            fitted[f"low-shot, {k} a class"] = [
+                ridge(*_few(mean[0][rows], truth[rows], mean[1]), about.exclusive)
+                for rows in draws
+                if rows is not None
+            ]
+        for measure, several in fitted.items():
+            if several:
+                found.setdefault(measure, []).append(_mean_score(several, about, split))
+    return found
+
+
+def _few(train: Tensor, truth: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    coordinates, tested = span(train, test)
+    return coordinates, truth, tested
+
+
+def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> tuple[float, float]:
+    """The mean test score of several fits, and the first one's setting. Test truth is read for scores alone."""
+    scores = [quality(about.truth[split.test], fitted.scores, about.exclusive) for fitted in several]
+    return float(np.mean(scores)), several[0].setting
 
 
 def by_share(

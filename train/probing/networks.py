@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +10,23 @@ from typing import Any
 
 import torch
 from timm.models import load_state_dict
+from torch import Tensor, nn
 
-from freelabels.ground.errors import UserError
+from freelabels.ground.errors import MissingFile, UserError
 from freelabels.train.config import AdversaryConfig, BalanceConfig, RobustConfig, TrainConfig
+from freelabels.train.data.catalogue import read_catalogue
+from freelabels.train.data.loader import Loader
+from freelabels.train.data.windows import spread
 from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
 from freelabels.train.run import checkpoint
-from freelabels.train.run.trainer import fit
+from freelabels.train.run.logs import METRICS
+from freelabels.train.run.trainer import SUMMARY, fit
+
+BATCH = 64
+FAILED = "FAILED: at chance on held-out windows"
+SEEN = 1024  # unlabelled images that statistics are measured on
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,59 @@ class Network:
     varies: bool = False
 
 
-def random_network(trained: TrainConfig, size: int, first: int) -> Network:
-    """New weights for each seed, counted from `first`."""
+def random_network(trained: TrainConfig, size: int, first: int, images: Tensor | None = None) -> Network:
+    """New weights for each seed, counted from `first`, with batch statistics of unlabelled `images`.
+
+    images: uint8 (n, 3, S, S), as `seen_images` gives them. A network that has seen none normalises by no
+    statistics at all, and loses to one that only measured them 2 to 5 points.
+    """
 
     def load(seed: int) -> Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(first + seed)
-            return Backbone(trained.model.backbone, False, size).eval()
+            backbone = Backbone(trained.model.backbone, False, size)
+        if images is not None:
+            measure_statistics(backbone, images)
+        return backbone.eval()
 
-    return Network(RANDOM, "none", load, varies=True)
+    return Network(RANDOM, "none" if images is None else "none, batch statistics alone", load, varies=True)
+
+
+@torch.no_grad()
+def measure_statistics(backbone: nn.Module, images: Tensor) -> None:
+    """Set the running mean and variance of all batch normalisation to those of images; nothing else changes."""
+    norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    if norms:
+        for part in torch.split(images, BATCH):
+            if len(part) > 1:
+                backbone(part)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def seen_images(data: dict[str, Any], trained: TrainConfig, size: int) -> Tensor | None:
+    """Up to 1024 centre views of what a run was trained on, uint8 (n, 3, size, size); None if it is gone.
+
+    data: as `trained_backbone` tells it.
+    """
+    config = replace(trained.loader, size=size, frames=1)
+    sides = [list(data.get(side, ())) for side in ("real", "synthetic")]
+    try:
+        catalogue = read_catalogue(
+            sides[0], sides[1], 1, config.exclude, int(data.get("sampling", 1)), config.versions
+        )
+        loader = Loader(catalogue, (), config, trained.seed)
+        windows = spread(catalogue.windows, SEEN)
+        parts = [loader.centred(windows[k : k + BATCH])["image"][:, 0] for k in range(0, len(windows), BATCH)]
+    except (UserError, MissingFile, OSError):
+        return None
+    return torch.cat(parts)
 
 
 def run_networks(runs: Sequence[str], size: int) -> list[Network]:
@@ -55,8 +109,36 @@ def run_networks(runs: Sequence[str], size: int) -> list[Network]:
         name = base = Path(run).resolve().name
         while name in reserved | {network.name for network in networks}:
             name = f"{base} ({len(networks) + 1})"
-        networks.append(Network(name, ", ".join(seen["tasks"]), _always(_resized(backbone, config, size))))
+        networks.append(
+            Network(name, _pretext(run, seen["tasks"]), _always(_resized(backbone, config, size)))
+        )
     return networks
+
+
+def at_chance(run: Path) -> frozenset[str]:
+    """Tasks in which a run, by its record, beats the trivial answer by less than two standard errors.
+
+    Where a task's error isn't known, one that beats the trivial answer counts as learned.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in (METRICS, SUMMARY):  # the last says it best
+        file = run / name
+        if file.is_file():
+            text = file.read_text()
+            records = [json.loads(text)] if name == SUMMARY else map(json.loads, text.splitlines())
+            scores = [one for r in records for one in r.get("scores" if name == SUMMARY else "held_out", ())]
+            found |= {score["task"]: score for score in scores if score["domain"] == "all"}
+    return frozenset(
+        name
+        for name, score in found.items()
+        if not score["better"] or abs(score["score"] - score["constant"]) <= 2 * (score.get("error") or 0)
+    )
+
+
+def _pretext(run: str, tasks: Sequence[str]) -> str:
+    """What a run was trained on, for the table."""
+    failed = at_chance(Path(run))
+    return ", ".join(f"{name} ({FAILED})" if name in failed else name for name in tasks)
 
 
 def rotation_network(
@@ -86,7 +168,7 @@ def rotation_network(
             raise KeyboardInterrupt
         run = str(out)
     (network,) = run_networks([run], size)
-    return replace(network, name=ROTATION, pretext="rotation")
+    return replace(network, name=ROTATION, pretext=_pretext(run, [ROTATION]))
 
 
 def supervised_network(source: str, trained: TrainConfig, size: int) -> Network:

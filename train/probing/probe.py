@@ -21,16 +21,9 @@ from freelabels.ground.paths import AnyPath, path_list
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
+from freelabels.train.model.network import Backbone
 from freelabels.train.probing import dense_probe as dense
-from freelabels.train.probing.classifiers import (
-    Fitted,
-    chance,
-    logistic,
-    nearest_neighbours,
-    quality,
-    ridge,
-    span,
-)
+from freelabels.train.probing.classifiers import chance, quality
 from freelabels.train.probing.dense_probe import CATEGORY, DenseImages
 from freelabels.train.probing.features import Pooled, Stage, feature_maps, pooled, stages
 from freelabels.train.probing.finetune import finetune
@@ -39,16 +32,24 @@ from freelabels.train.probing.labelled_shards import is_dataset, read_shards
 from freelabels.train.probing.labelled_videos import holds_videos, read_video_folder
 from freelabels.train.probing.layouts.bsds import Drawn
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
-from freelabels.train.probing.low_shot import RIDGE, TUNED, by_share
+from freelabels.train.probing.low_shot import TUNED, Measured, by_share, frozen_measures
 from freelabels.train.probing.networks import (
     Network,
     random_network,
     rotation_network,
     run_networks,
+    seen_images,
     supervised_network,
 )
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, Figure, ProbeReport, Table, figure, write
-from freelabels.train.probing.splits import Split, block_split, few_shots, random_split
+from freelabels.train.probing.splits import Split, block_split, listed_split, random_split
+from freelabels.train.probing.streams.streamed import (
+    LARGE,
+    StreamedImages,
+    epochs_of,
+    schedule_for,
+    streamed_scores,
+)
 from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
 from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
 from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
@@ -65,21 +66,17 @@ from freelabels.train.probing.video_probe import (
 )
 
 BATCH = 64
-LOGISTIC, NEAREST = "linear, logistic", "nearest neighbours"
 NOTES = (
     "Linear: features pooled to a small grid of at most 9216 dimensions; nearest neighbours and low-shot (ridge): "
     "averaged over all places. All are standardised by the training images.",
     "Chosen on training images alone: ridge's penalty and the number of neighbours by leave-one-out, the others' "
     "penalties and learning rates on a fifth of the training images.",
-    "Images are the largest centred square. Random rows get new weights with each seed.",
+    "Images are the largest centred square. Random rows get new weights with each seed, and batch statistics "
+    "measured on unlabelled images that the run was trained on.",
     "Videos: features are means over all places and frames of a clip, by the trunk of frames; under 'clips as a "
     "whole' by the trunk for clips. A video is the mean of its clips, and cuts of one recording are never on both "
     "sides of a split. Fine-tuned: on one clip of a video an epoch, drawn anew.",
 )
-
-
-Measured = dict[str, list[tuple[float, float]]]
-"""By measure, at each stage: the score and the setting chosen for it."""
 
 
 def probe(
@@ -101,8 +98,16 @@ def probe(
     backbone, trained, seen = trained_backbone(run)
     size = config.size or trained.loader.size
     own, *beside = run_networks([run, *config.beside], size)
-    sets = [one for path in data for one in _read(path, size, trained, seen, config)]
-    networks = [] if config.random == "skip" else [random_network(trained, size, config.seed)]
+    sets = [one for path in data for one in _read(path, size, trained, seen, config, say)]
+    networks: list[Network] = []
+    if config.random != "skip":
+        unlabelled = seen_images(seen, trained, size)
+        if unlabelled is None:
+            say(
+                "what the run was trained on is gone: random weights get the statistics of the images probed on"
+            )
+            unlabelled = next((s.images for s in sets if isinstance(s, DenseImages | ClassImages)), None)
+        networks = [random_network(trained, size, config.seed, unlabelled)]
     if config.rotation != "skip":
         networks.append(rotation_network(config.rotation, trained, seen, folder / ROTATION, size, say))
     networks += [own, *beside]
@@ -112,6 +117,10 @@ def probe(
         [run, *config.beside], [own.name, *(network.name for network in beside)], config.seed
     )
     chosen = stages(backbone)
+
+    def see(network: Backbone, images: Tensor) -> list[Tensor]:
+        return [stage.grid for stage in pooled(network, images, chosen, BATCH, device)]
+
     bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
@@ -119,9 +128,14 @@ def probe(
         splits = [_split(one, config, number, seed) for seed in range(config.seeds)]
         facts.append(_facts(one, splits[0], [fact["name"] for fact in facts]))
         found: dict[str, list[Measured]] = {}
-        for network in networks:
-            say(f"{facts[-1]['name']}: {network.name}")
-            found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
+        if isinstance(one, StreamedImages):
+            loads = {network.name: network.load for network in networks}
+            sides = [(split.train.numpy(), split.test.numpy()) for split in splits]
+            found = streamed_scores(loads, see, one, sides, size, config.seed, device, say)
+        else:
+            for network in networks:
+                say(f"{facts[-1]['name']}: {network.name}")
+                found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
         if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
             tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
@@ -181,13 +195,18 @@ class ClassImages:
     images: Tensor
 
 
-Labelled = ClassImages | DenseImages | FilmedClips
+Labelled = ClassImages | DenseImages | FilmedClips | StreamedImages
 
 
 def _read(
-    path: str, size: int, trained: TrainConfig, seen: dict[str, Any], config: ProbeConfig
+    path: str,
+    size: int,
+    trained: TrainConfig,
+    seen: dict[str, Any],
+    config: ProbeConfig,
+    say: Callable[[str], None],
 ) -> Iterator[Labelled]:
-    """All that a folder holds, as tensors."""
+    """All that a folder holds, as tensors, or as names where it is streamed."""
     if holds_videos(path) and not is_dataset(path):
         for number, films in enumerate(read_video_folder(path)):
             yield read_filmed(films, size, config, _generator(config.seed, 0, number))
@@ -197,6 +216,11 @@ def _read(
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
         return
     for found in read_folder(path):
+        say(f"{path}: {found.layout or found.name}, {len(found.files)} images")
+        if isinstance(found, Listed) and (epochs := epochs_of(found, config.stream)):
+            yield StreamedImages(found, schedule_for(len(found.files), epochs))
+            if len(found.files) > LARGE:
+                continue
         most = config.frames if isinstance(found, Segmented | Drawn) else config.images
         rows = np.arange(len(found.files))
         if len(rows) > most:
@@ -232,6 +256,8 @@ def _split(one: Labelled, config: ProbeConfig, number: int, seed: int) -> Split:
     rng = _generator(config.seed + seed, 1, number)
     if isinstance(one, FilmedClips):
         return split_of(one, config, rng)
+    if isinstance(one, StreamedImages):
+        return listed_split(one.about, config.test, rng)
     if isinstance(one, DenseImages):
         test = None if one.test is None else one.test.numpy()
         return block_split(len(one.images), test, config.test, rng)
@@ -241,7 +267,7 @@ def _split(one: Labelled, config: ProbeConfig, number: int, seed: int) -> Split:
 
 def _measure(
     network: Network,
-    one: Labelled,
+    one: ClassImages | DenseImages | FilmedClips,
     splits: Sequence[Split],
     chosen: Sequence[Stage],
     config: ProbeConfig,
@@ -272,7 +298,9 @@ def _measure(
         else:
             if fresh:
                 features = pooled(backbone, one.images, chosen, BATCH, device)
-            found = _classify(features, one.about, split, config, _generator(config.seed + seed, 2, number))
+            found = frozen_measures(
+                features, one.about, split, config, _generator(config.seed + seed, 2, number)
+            )
             if config.finetune:
                 truth, images = one.about.truth, one.images
                 tuned = finetune(
@@ -294,44 +322,6 @@ def _measure(
             )
 
 
-def _classify(
-    features: Sequence[Pooled], about: Classified, split: Split, config: ProbeConfig, rng: np.random.Generator
-) -> Measured:
-    """All measures of frozen features, stage by stage, for one split."""
-    truth = about.truth[split.train]
-    shots = {k: [few_shots(truth, k, rng) for _ in range(config.draws)] for k in config.shots}
-    found: Measured = {}
-    for stage in features:
-        grid, mean = ((x[split.train].cpu(), x[split.test].cpu()) for x in (stage.grid, stage.mean))
-        axes = span(*grid)
-        fitted = {
-            RIDGE: [ridge(axes[0], truth, axes[1], about.exclusive)],
-            LOGISTIC: [logistic(axes[0], truth, axes[1], about.exclusive, split.held_out)],
-            NEAREST: [nearest_neighbours(mean[0], truth, mean[1], about.exclusive)],
-        }
-        for k, draws in shots.items():
-            fitted[f"low-shot, {k} a class"] = [
-                ridge(*_few(mean[0][rows], truth[rows], mean[1]), about.exclusive)
-                for rows in draws
-                if rows is not None
-            ]
-        for measure, several in fitted.items():
-            if several:
-                found.setdefault(measure, []).append(_mean_score(several, about, split))
-    return found
-
-
-def _few(train: Tensor, truth: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    coordinates, tested = span(train, test)
-    return coordinates, truth, tested
-
-
-def _mean_score(several: Sequence[Fitted], about: Classified, split: Split) -> tuple[float, float]:
-    """The mean test score of several fits, and the first one's setting. The one place where test truth is read."""
-    scores = [quality(about.truth[split.test], fitted.scores, about.exclusive) for fitted in several]
-    return float(np.mean(scores)), several[0].setting
-
-
 def _dense_measure(one: DenseImages) -> str:
     return f"{_kind(one)}, linear a pixel"
 
@@ -350,6 +340,9 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
+    elif isinstance(one, StreamedImages):
+        base = f"{one.about.name} (streamed)"
+        what = f"{len(one.about.classes)} classes, {counts}, {one.schedule.epochs} epochs"
     else:
         base = one.about.name
         kind = "one class an image" if one.about.exclusive else "several classes an image"
@@ -376,6 +369,9 @@ def _tables(
         unit = named.get(one.field) or ", ".join(x for x in (metric.name, metric.unit) if x)
         higher = metric.higher_is_better
         constant = float(np.mean([dense.best_constant(one, split.test) for split in splits]))
+    elif isinstance(one, StreamedImages):
+        unit, higher = "%, accuracy", True
+        constant = float(np.mean([one.chance(split.test) for split in splits]))
     else:
         unit = "%, accuracy" if one.about.exclusive else "%, mean AP"
         higher = True

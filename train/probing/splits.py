@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from freelabels.ground.errors import UserError
+from freelabels.train.probing.layouts.sets import Listed
 
 HELD_OUT = 0.2  # of the training images, to choose settings on
 FEWEST = 4  # images to fit to
@@ -54,6 +55,15 @@ def random_split(
         held_out[rng.integers(len(train))] = True
     ratio = 0.0 if test is not None else float(tested.sum() / len(train))
     return _split(train, tested, held_out, ratio)
+
+
+def listed_split(data: Listed, share: float, rng: np.random.Generator) -> Split:
+    """The layout's own split, or one by the seed; nothing is held out where nothing is chosen."""
+    if data.test is None:
+        about = data.classified()
+        return random_split(about.truth, about.classes, True, None, share, rng)
+    none = np.zeros(int((~data.test).sum()), bool)
+    return _split(np.flatnonzero(~data.test), data.test, none, 0.0)
 
 
 def group_split(

@@ -21,8 +21,8 @@ from freelabels.train.model.network import Backbone
 from freelabels.train.probing.classifiers import logistic, quality, span
 from freelabels.train.probing.features import Stage, feature_maps
 from freelabels.train.probing.finetune import finetune_films
-from freelabels.train.probing.labelled_images import READERS
 from freelabels.train.probing.labelled_videos import Filmed, read_clips
+from freelabels.train.probing.layouts.pixels import READERS
 from freelabels.train.probing.probe_report import RANDOM
 from freelabels.train.probing.splits import Split, group_split
 

@@ -1,1 +1,1 @@
-"""Human-labelled pictures in the layouts of ImageNet, Places, VOC, COCO: paths and labels, no pixels."""
+"""Human-labelled pictures in the layouts of ImageNet, Places, VOC, COCO: paths and labels."""
