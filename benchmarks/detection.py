@@ -24,7 +24,7 @@ def drawn(count: int, size: int, seed: int) -> tuple[torch.Tensor, list[Boxes]]:
     rng = np.random.default_rng(seed)
     images, truth = [], []
     for _ in range(count):
-        image = rng.integers(60, 140, (size, size, 3), dtype=np.uint8)
+        image = rng.integers(60, 140, (size, size, 3)).astype(np.uint8)
         boxes, labels = [], []
         for _ in range(rng.integers(1, 4)):
             width, height = rng.integers(size // 6, size // 2, 2)
