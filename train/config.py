@@ -285,6 +285,10 @@ class BenchConfig:
     """auto, bf16 or fp32."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    resident: bool = False
+    """Hold all frames in the device's memory, channels innermost: see `train --loader.resident`."""
+    compile: bool = False
+    """Compile the trunk."""
     probe: ProbeConfig = field(
         default_factory=lambda: ProbeConfig(seeds=1, draws=1, shots=(1, 10), rotation="skip")
     )

@@ -21,6 +21,10 @@ SMALLEST = {
     "adversary": ("--names ridge --steps 2 --clips 16", "ridge"),
     "detection": ("--backbone test_resnet --size 32 --images 2 --steps 1 --batch 2", "AP50, 11 points"),
     "fuzz": ("--stills 4 --videos 1", ""),
+    "gpu_features": (
+        "--scale .0002 --batch 4 --backbone test_resnet --no-full --out {folder}",
+        "| renders | free labels of renders | 1 |",
+    ),
     "label": ("--size 64 --repeats 1 --workers 1", "through Ray:"),
     "label_model": ("--clips 1", "| motion | renders | ours |"),
     "label_model_normals": ("--clips 1", "| motorcycle, stereo | ours |"),

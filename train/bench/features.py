@@ -23,7 +23,15 @@ from freelabels.train.data.catalogue import by_domain
 from freelabels.train.tasks.tasks import tasks
 
 SETTINGS, FAILURES = "bench.json", "failures.jsonl"
-FREE = ("rows", "seeds", "cost", "device", "precision")  # what may differ when the same command goes on
+FREE = (
+    "rows",
+    "seeds",
+    "cost",
+    "device",
+    "precision",
+    "resident",
+    "compile",
+)  # what may differ when the same command goes on
 PROBES = ("data", "probe")  # what may differ until the first row is finished
 MEMORY = 3 << 30  # bytes a row may need
 LIMIT = 7 * 24 * 3600.0  # seconds

@@ -178,10 +178,13 @@ def configured(work: RowWork, recipe: Recipe, names: Sequence[str], start: str =
         picture_every=NEVER,
         evaluate=own.scored,
         start=start,
+        channels_last=own.resident,
+        compile=own.compile,
         loader=LoaderConfig(
             size=own.size,
             batch=own.batch,
             held_out=own.held_out,
+            resident=own.resident,
             frames=max(tasks()[name].needs.shared for name in names),
         ),
         model=ModelConfig(own.backbone, width=own.width, laterals=recipe.laterals),
