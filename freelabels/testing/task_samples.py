@@ -92,7 +92,7 @@ def _labels(name: str, shape: tuple[int, int], g: torch.Generator) -> Batch:
     spec = field(name)
     if name == "camera_K":
         return {name: torch.from_numpy(intrinsics(float(SIZE), SIZE, SIZE)).expand(*shape, -1, -1).clone()}
-    if name == "camera_distortion":
+    if name in ("camera_distortion", "camera_shutter"):
         return {name: torch.zeros(*shape, spec.sizes[0] or 1)}
     if name in CAMERA:
         pose = torch.eye(int(spec.sizes[-1] or 1)).expand(*shape, -1, -1).clone()

@@ -21,7 +21,7 @@ from freelabels.generators.contract.geometry import (
     rays,
     transform,
 )
-from freelabels.renderers import render
+from freelabels.renderers import instants
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
@@ -580,8 +580,8 @@ def test_what_never_moves_may_be_posed_apart_from_the_rest(monkeypatch: pytest.M
     scene, motion = find_scene(5, 0, SceneRanges(families={"street": 1}, attempts=1), assets, 2, 64)
     made = {}
     for faces in (0, 10**9):
-        monkeypatch.setattr(render, "STILL_FACES", faces)
-        assert (render._still(build_world(scene, assets), (0, 0, 0)) is None) == (faces > 0)
+        monkeypatch.setattr(instants, "STILL_FACES", faces)
+        assert (instants.still_part(build_world(scene, assets), (0, 0, 0)) is None) == (faces > 0)
         made[faces] = render_clip(scene, assets, 2, 64, image=None, simulation=motion).columns
     for name, apart in made[0].items():
         together = made[10**9][name]

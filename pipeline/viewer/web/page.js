@@ -207,7 +207,7 @@ function showTools() {
       classes.size ? choice("class", "class", [["", "any"], ...[...classes].map(([id, name]) => [id, name])], view.cls, set("cls")) : null,
       choice("ticked", "show", [["", "all"], ["no", "not excluded"], ["yes", "excluded"]], view.ticked, set("ticked")),
       el("input", { id: "search", type: "search", placeholder: "source …", value: view.search, "aria-label": "Find a source (/)", oninput: (event) => { set("search")(event.target.value); findSources(); } }),
-      el("span", { class: "space" }), el("span", { id: "status", role: "status" }),
+      el("span", { class: "space" }), el("span", { id: "progress", class: "dim" }), el("span", { id: "status", role: "status" }),
       el("button", { id: "save", onclick: save }, ""))),
     el("div", { class: "line", id: "filters" }),
     el("div", { class: "line chips" }, el("span", { class: "dim" }, "lay over"), ...chips),
@@ -267,6 +267,7 @@ function showUnsaved() {
 }
 
 const say = (text) => { document.getElementById("status").textContent = text; };
+const progress = (text) => { document.getElementById("progress").textContent = text; }; // never over what was said
 
 async function save() {
   try { say(await saveExcluded()); } catch (error) { say(`not saved: ${error.message}`); }
@@ -306,11 +307,11 @@ async function refreshFigures() {
   if (taken.join() !== before && !document.getElementById("filters").contains(document.activeElement)) showFilters();
   if (done !== figuresDone) {
     figuresDone = done;
-    say("");
+    progress("");
     if (view.ranges.size || (view.sort !== "order" && view.sort !== "source")) arrange(); // what was unknown gets its place
     else fill();
   } else if (!done) {
-    say(`figures of ${number(known)} of ${number(frames.count)} frames known; sorting covers these`);
+    progress(`figures of ${number(known)} of ${number(frames.count)} frames known; sorting covers these`);
     fill();
   }
 }

@@ -119,7 +119,7 @@ def test_detectors_are_measured_on_the_renders_of_a_dataset(tmp_path: Path) -> N
     render(
         tmp_path,
         1,
-        RenderOptions(frames=5, size=(96, 96)),
+        RenderOptions(frames=5, size=(96, 96), seed=1),
         cluster=Cluster(workers=0),
         reporter=Reporter("quiet"),
     )
