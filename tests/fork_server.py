@@ -46,6 +46,7 @@ def fork(connection: socket.socket, request: dict[str, Any], streams: list[int])
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
