@@ -190,7 +190,9 @@ class SceneRanges:
     )  # of the principal point, share of the longer side
     # Shutter
     rolling: float = field(default=0.1, metadata=NEW)  # of clips, whose rows are taken one after the other
-    readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower, at most a frame's time
+    readout: Interval = field(
+        default=(0.005, 0.02), metadata=NEW
+    )  # from upper to lower border, within a frame
     blurred: float = field(default=0.25, metadata=NEW)  # of clips, by what moves while the shutter is open
     exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
     defocused: float = field(default=0.1, metadata=NEW)  # of clips, by a lens that is open
@@ -252,7 +254,9 @@ class SceneRanges:
         if self.aperture[0] < 0 or self.aperture[1] > 0.5 or self.focus[0] < 0.1:
             raise ValueError("aperture should lie between 0 and 0.5 metres, focus from 0.1 on")
         if self.sensor_near[1] >= self.sensor_far[0]:
-            raise ValueError(f"sensor_far: {self.sensor_far} should lie beyond sensor_near {self.sensor_near}")
+            raise ValueError(
+                f"sensor_far: {self.sensor_far} should lie beyond sensor_near {self.sensor_near}"
+            )
         if self.room_sides[0] < 2 or self.room_height[0] < 2:
             raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:

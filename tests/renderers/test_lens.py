@@ -81,7 +81,7 @@ def test_where_a_lens_shows_nothing_there_is_no_ray() -> None:
 
 
 def test_no_ray_leads_past_a_lens_s_last_circle() -> None:
-    """There the polynomial turns back: other places have its values too, some of them behind the picture's middle."""
+    """There the polynomial turns back: it has the same values once more, also on the other side of the middle."""
     coefficients = (-0.15, 0.0, 0.0, 0.0, 0.0)  # r − .15 r³ is at most .994, at 1.49; and 1 at −2.98
     x = np.linspace(0.5, 3.0, 300)
     found, _ = undistort(x, 0 * x, coefficients)
