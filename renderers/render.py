@@ -160,16 +160,19 @@ def render_clip(
     size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
     PyBullet's engines, rectified pairs and depth sensors see through a pinhole whatever the lens.
     simulation: the scene's motion where it is known already. The same scene, frames and size give the same
-    bytes. Raises ValueError for a size or a number of frames below 1 and for assets that can't be used.
+    bytes. Raises ValueError for a size or a number of frames below 1, for assets that can't be used and for a lens
+    whose picture doesn't reach the corners.
     """
     height, width = _size(size)
     if image in ("tiny", "egl") or scene.rig != Rig():
         scene = dataclasses.replace(scene, camera=pinhole(scene.camera))
+    lens = lens_of(scene.camera, (height, width))
+    if not lens.covers((height, width)):
+        raise ValueError(f"scene.camera.distortion: {lens.distortion} shows nothing in the picture's corners")
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
     if len(motion.body_pose) != frames + 2:
         raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
-    lens = lens_of(scene.camera, (height, width))
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     columns: dict[str, Array] = {}

@@ -7,12 +7,16 @@ x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), y' alike 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 COEFFICIENTS = 5
-STEPS = 12  # of Newton's method, at most
+# Tangents of angles from the axis at which a lens's last circle is looked for; beyond the largest none shows more.
+TANGENTS = np.append(0.0, 10 * np.cumprod(np.full(2000, 0.995))[::-1])
+STEPS = 20  # of Newton's method, at most
 CLOSE = 1e-13  # focal lengths by which a place may be missed
 
 
@@ -22,12 +26,30 @@ def distorts(distortion: NDArray[np.floating] | tuple[float, ...] | None) -> boo
 
 
 def distort(x: Floats, y: Floats, coefficients: Floats | tuple[float, ...]) -> tuple[Floats, Floats]:
-    """Where a pinhole would show what is seen along (x, y, 1); any shape."""
+    """Where a pinhole would show what is seen along (x, y, 1); any shape.
+
+    Beyond the last circle that the lens shows, where the polynomial would turn back into the picture, it goes on
+    straight outwards.
+    """
     k1, k2, p1, p2, k3 = (float(k) for k in coefficients)
-    square = x * x + y * y
+    square, far = x * x + y * y, None
+    last = last_circle((k1, k2, p1, p2, k3)) ** 2
+    if (square > last).any():
+        far = np.sqrt(np.maximum(square / last, 1))
+        x, y, square = x / far, y / far, np.minimum(square, last)
     radial = 1 + square * (k1 + square * (k2 + square * k3))
     both = 2 * (p2 * x + p1 * y)
-    return x * radial + p2 * square + x * both, y * radial + p1 * square + y * both
+    x, y = x * radial + p2 * square + x * both, y * radial + p1 * square + y * both
+    return (x, y) if far is None else (x * far, y * far)
+
+
+@lru_cache(maxsize=64)
+def last_circle(coefficients: tuple[float, ...]) -> float:
+    """Tangent of the angle from the axis up to which places move outwards with it, to a step of `TANGENTS`."""
+    k1, k2, _, _, k3 = coefficients
+    square = TANGENTS * TANGENTS
+    back = np.flatnonzero(1 + square * (3 * k1 + square * (5 * k2 + square * 7 * k3)) <= 0)
+    return float(TANGENTS[back[0] - 1 if len(back) else -1])
 
 
 def slopes(
@@ -54,13 +76,14 @@ def undistort(x: Floats, y: Floats, coefficients: Floats | tuple[float, ...]) ->
         miss_x, miss_y = distort(at_x, at_y, coefficients)
         miss_x, miss_y = miss_x - x, miss_y - y
         if max(np.abs(miss_x).max(initial=0), np.abs(miss_y).max(initial=0)) <= CLOSE:
-            return at_x, at_y
+            break
         a, b, c, d = slopes(at_x, at_y, coefficients)
         area = a * d - b * c
         at_x = at_x - (d * miss_x - b * miss_y) / area
         at_y = at_y - (a * miss_y - c * miss_x) / area
     miss_x, miss_y = distort(at_x, at_y, coefficients)
     found = (np.abs(miss_x - x) < 1e-9) & (np.abs(miss_y - y) < 1e-9)
+    found &= at_x * at_x + at_y * at_y <= last_circle(tuple(float(k) for k in coefficients)) ** 2
     return np.where(found, at_x, np.nan), np.where(found, at_y, np.nan)
 
 

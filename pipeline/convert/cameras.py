@@ -22,6 +22,8 @@ def cameras(source: Source, out: Path) -> int:
 
     Pairs as Middlebury 2014 has them (im0.png, im1.png, calib.txt), all else as nerfstudio has it (images/,
     depths/ in millimetres where a depth sensor measured them, transforms.json with cameras and poses).
+    nerfstudio has no word for a shutter that takes rows one after the other: poses are of the middle row, and
+    `camera_shutter` stands beside them.
     """
     count = 0
     for clip in source.clips():
@@ -43,6 +45,8 @@ def _scene(clip: Frames, out: Path) -> None:
         pose = clip.columns["camera_pose"][k] if "camera_pose" in clip.columns else np.full((4, 4), np.nan)
         if np.isfinite(pose).all():
             frame["transform_matrix"] = (pose @ OPENGL).tolist()
+        if "camera_shutter" in clip.columns and clip.columns["camera_shutter"][k].any():
+            frame["camera_shutter"] = clip.columns["camera_shutter"][k].tolist()
         frames.append(frame)
     (folder / "transforms.json").write_text(json.dumps({"frames": frames}, indent=1) + "\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, known_field
+from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, Array, Kind, field, known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.ground.versions import __version__
@@ -25,7 +25,7 @@ from freelabels.pipeline.viewer.places import without_places
 
 ALWAYS = (
     *("frame_index", "time", "domain"),
-    *("camera_K", "camera_distortion", "camera_pose", "baseline"),
+    *("camera_K", "camera_distortion", "camera_shutter", "camera_velocity", "camera_pose", "baseline"),
 )  # tables that say what a frame is
 
 
@@ -90,9 +90,14 @@ class Source:
                     made.append(recipe[name])
             said = {"kind": str(spec.kind), "meaning": spec.meaning, "unit": spec.unit, "frame": spec.frame}
             fields[name] = {**said, "dtype": spec.dtype, "made_by": made}
+        tables = {}
+        for name in ALWAYS:
+            if any(name in recipe for recipe in self.index.recipes):
+                spec = field(name)
+                tables[name] = {"meaning": spec.meaning, "unit": spec.unit, "frame": spec.frame}
         place = str(self.dataset.path).rstrip("/")
         named = Path(place).name if self.private else place
-        about = {"freelabels": __version__, "dataset": named, "fields": fields}
+        about = {"freelabels": __version__, "dataset": named, "fields": fields, "tables": tables}
         return about if self.places else without_places(about)
 
     @cached_property

@@ -120,7 +120,8 @@ def _types() -> dict[str, Any]:
     """Types of the columns that say what a frame is, in order."""
     import pyarrow as pa
 
-    matrix = pa.list_(pa.list_(pa.float64()))
+    row = pa.list_(pa.float64())
+    matrix = pa.list_(row)
     return {
         **dict.fromkeys(("key", "clip"), pa.string()),
         **dict.fromkeys(("frame_index", "domain"), pa.int64()),
@@ -129,6 +130,8 @@ def _types() -> dict[str, Any]:
         "tags": pa.list_(pa.string()),
         "names": pa.string(),
         **dict.fromkeys(("camera_K", "camera_pose"), matrix),
+        **dict.fromkeys(("camera_distortion", "camera_shutter", "camera_velocity"), row),
+        "baseline": pa.float64(),
     }
 
 

@@ -25,6 +25,7 @@ from freelabels.generators.contract.detector import (
 )
 from freelabels.generators.contract.fields import Array, confidence_name, known_field
 from freelabels.generators.contract.fields import fields as known_fields
+from freelabels.generators.contract.lens import distorts
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.pipeline.quality.differences import difference, measure_of, ratio
@@ -285,15 +286,17 @@ class _Pairs:
             )
         wanted = {n for one in chosen.detectors for n in inputs(one, stored)}
         columns = shard.read_columns(sorted({*wanted, "image"} | ({"right"} & set(stored))), start, stop)
-        given = {n: shard.read_rows(n, start, stop) for n in ("time", "camera_K") if n in stored}
+        camera = [n for n in ("time", "camera_K", "camera_distortion") if n in stored]
+        given = {n: shard.read_rows(n, start, stop) for n in camera}
         size = columns["image"].shape[1:3]
+        bent = distorts(given.get("camera_distortion"))  # detectors know pinholes only
         K = given["camera_K"][0] if "camera_K" in given else np.diag([max(size), max(size), 1.0])
         return run_detectors(
             Clip(
                 np.ascontiguousarray(columns["image"]),
                 given.get("time", np.arange(stop - start, dtype=np.float64)),
                 K,
-                spec.get("intrinsics", "given" if clip["kind"] == "render" else "assumed"),
+                spec.get("intrinsics", "given" if clip["kind"] == "render" and not bent else "assumed"),
                 right=columns.get("right"),
                 labels={n: columns[n] for n in wanted if n != "right"},
             ),

@@ -80,6 +80,10 @@ class RenderOptions:
             raise UserError(f"--seed can't be negative, not {self.seed}")
         if self.stereo != "none" and self.image != "ray":
             raise UserError(f"--stereo {self.stereo} needs --image ray: {self.image} has no right view")
+        if self.image != "ray" and self.scene is not None and self.scene.get("rig", {}).get("baseline"):
+            raise UserError(
+                f"--scene holds a pair's camera: {self.image} has no right view, give --image ray"
+            )
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -238,7 +242,7 @@ def memory_needed(options: RenderOptions) -> int:
     """Bytes a task needs: the software, a window's work, a frame's light, a shard's columns and their files."""
     frame = options.size[0] * options.size[1]
     rows = options.frames * _clips_per_shard(options)
-    return SOFTWARE + 700 * min(frame, windows.PIXELS) + frame * (60 + 140 * rows)
+    return SOFTWARE + 700 * min(frame, windows.PIXELS) + frame * (100 + 140 * rows)
 
 
 def _clips_per_shard(options: RenderOptions) -> int:

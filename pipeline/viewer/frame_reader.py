@@ -27,6 +27,10 @@ OPEN_SHARDS = 8
 FIGURE_PIXELS = 64 * 64  # of a frame that its figures are taken from
 LEAST_SHARE = 0.002  # of a frame's pixels that a class must hold to be said to be in it
 QUALITY = 82  # of WebP and JPEG; 100 is lossless
+TOLD = (  # tables that a page says of a frame
+    *("time", "frame_index", "camera_K", "camera_distortion", "camera_shutter", "camera_pose"),
+    *("object_visible", "speed"),
+)
 CLASSES = "semantic"  # the field whose classes frames are found by
 
 
@@ -140,11 +144,7 @@ class FrameReader:
         """What is known of one frame beyond its pixels: identity, source, time, camera, names of ids."""
         with self.shard(shard) as opened:
             number, clip = clip_of(opened, row)
-            tables = {
-                name: _plain(opened.read(name, row))
-                for name in ("time", "frame_index", "camera_K", "camera_pose", "object_visible", "speed")
-                if name in opened.fields
-            }
+            tables = {name: _plain(opened.read(name, row)) for name in TOLD if name in opened.fields}
             identity = identities_of(opened)[row]
             return {
                 "identity": {"clip": identity.clip, "frame": identity.index},

@@ -19,6 +19,7 @@ from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.viewer.frame_reader import drawable, is_label, names_of
 from freelabels.pipeline.viewer.report import gather
 
+UNSHOWN = ("camera_distortion", "camera_shutter")  # tables that Rerun's cameras have no word for
 MOST_CLIPS = 8
 MOST_FRAMES = 32  # of a clip
 
@@ -64,7 +65,7 @@ def write_rerun(
 def _log_clip(rr: Any, recording: Any, shard: Shard, span: Span, root: str) -> None:
     stop = min(span.stop, span.start + MOST_FRAMES)
     clip = next(clip for clip in shard.clips if clip["rows"][0] == span.start)
-    wanted = [n for n in shard.fields if drawable(n) or n in ("camera_K", "camera_pose", "time")]
+    wanted = [n for n in shard.fields if drawable(n) or n in ("camera_K", "camera_pose", "time", *UNSHOWN)]
     columns = {name: shard.read_rows(name, span.start, stop) for name in wanted}
     recording.log(root, rr.AnyValues(source=str((clip.get("source") or [""])[0])), static=True)
     recording.log(f"{root}/world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -84,7 +85,11 @@ def _log_clip(rr: Any, recording: Any, shard: Shard, span: Span, root: str) -> N
 
 
 def _log_camera(rr: Any, recording: Any, columns: Mapping[str, Array], t: int, camera: str) -> None:
-    """The camera's pose and frustum; where the pose is unknown, the camera is the world."""
+    """The camera's pose and frustum; where the pose is unknown, the camera is the world.
+
+    Rerun knows pinholes alone: what a lens bends and a shutter takes late is said, and points lie where a pinhole
+    would have seen them.
+    """
     pose = columns["camera_pose"][t] if "camera_pose" in columns else np.full((4, 4), np.nan)
     pose = pose if np.isfinite(pose).all() else np.eye(4)
     recording.log(camera, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
@@ -100,6 +105,9 @@ def _log_camera(rr: Any, recording: Any, columns: Mapping[str, Array], t: int, c
                 camera_xyz=rr.ViewCoordinates.RDF,
             ),
         )
+    told = [name for name in UNSHOWN if name in columns and columns[name][t].any()]
+    if told:
+        recording.log(camera, rr.AnyValues(**{name: columns[name][t].tolist() for name in told}))
 
 
 def _archetype(rr: Any, name: str, values: Array, columns: Mapping[str, Array], t: int) -> Any:

@@ -190,7 +190,9 @@ class SceneRanges:
     )  # of the principal point, share of the longer side
     # Shutter
     rolling: float = field(default=0.1, metadata=NEW)  # of clips, whose rows are taken one after the other
-    readout: Interval = field(default=(0.005, 0.02), metadata=NEW)  # from the upper border to the lower
+    readout: Interval = field(
+        default=(0.005, 0.02), metadata=NEW
+    )  # from upper to lower border, within a frame
     blurred: float = field(default=0.25, metadata=NEW)  # of clips, by what moves while the shutter is open
     exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
     defocused: float = field(default=0.1, metadata=NEW)  # of clips, by a lens that is open
@@ -221,6 +223,7 @@ class SceneRanges:
         for name in (
             *("objects", "walls", "clutter", "size", "articulated_size", "arena", "density", "distance"),
             *("furniture", "small_things", "shelved", "falling", "parked", "driving", "street_things"),
+            "readout",
         ):
             if getattr(self, name)[0] < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} reaches below 0")
@@ -232,6 +235,7 @@ class SceneRanges:
             "distance",
             "road_width",
             "eye_height",
+            *("baseline", "dot_pitch", "dot_power", "sensor_baseline", "sensor_quantum", "sensor_near"),
         ):
             if getattr(self, name)[0] <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} should lie above 0")
@@ -249,8 +253,10 @@ class SceneRanges:
             raise ValueError(f"exposure: {self.exposure} should lie between 0 and 1")
         if self.aperture[0] < 0 or self.aperture[1] > 0.5 or self.focus[0] < 0.1:
             raise ValueError("aperture should lie between 0 and 0.5 metres, focus from 0.1 on")
-        if not 0 <= self.readout[0] <= self.readout[1] <= 1 / max(self.fps):
-            raise ValueError(f"readout: {self.readout} should lie between 0 and the time of a frame")
+        if self.sensor_near[1] >= self.sensor_far[0]:
+            raise ValueError(
+                f"sensor_far: {self.sensor_far} should lie beyond sensor_near {self.sensor_near}"
+            )
         if self.room_sides[0] < 2 or self.room_height[0] < 2:
             raise ValueError("room_sides, room_height: a room has at least 2 metres each way")
         if self.attempts < 1:

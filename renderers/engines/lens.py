@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import rays
-from freelabels.generators.contract.lens import distort, distorts, lens_rays, slopes
+from freelabels.generators.contract.lens import distort, distorts, lens_rays, slopes, undistort
 from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.windows import Window
 
 Floats = NDArray[np.float64]
+MARGIN = 0.02  # of its sides, around a picture that a lens has to cover
 PINHOLE = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -55,6 +56,16 @@ class Lens:
     def rays(self, size: tuple[int, int]) -> Floats:
         """(H·W, 3) directions with z = 1 through all pixel centres, camera axes; not to be written to."""
         return _rays(self.K.tobytes(), self.distortion, size)
+
+    def covers(self, size: tuple[int, int]) -> bool:
+        """Whether every corner of a picture, and a little beyond, sees something: none is past the last circle."""
+        if not self.bends:
+            return True
+        height, width = size
+        ends_x, ends_y = (-MARGIN * width, (1 + MARGIN) * width), (-MARGIN * height, (1 + MARGIN) * height)
+        at = np.array([(x, y) for x in ends_x for y in ends_y]) - self.K[:2, 2]
+        x, y = undistort(at[:, 0] / self.K[0, 0], at[:, 1] / self.K[1, 1], self.distortion)
+        return bool(np.isfinite(x).all() and np.isfinite(y).all())
 
     def bounds(self, size: tuple[int, int]) -> Floats:
         """The least and the largest x and y, (2, 2), of rays (x, y, 1) through a picture's pixels."""

@@ -8,6 +8,7 @@ far cheaper than to shade it anew (Ragan-Kelley et al., "Decoupled sampling for 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,7 @@ from freelabels.generators.contract.products import times
 from freelabels.renderers.engines.drift import INFINITY, NEAREST, Drift, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, cast_moving
+from freelabels.renderers.engines.windows import PIXELS
 
 Floats = NDArray[np.float64]
 Light = NDArray[np.float32]
@@ -120,9 +122,16 @@ def exposed(
         alone |= (reach == far) & (cv2.dilate(ids, square) == cv2.erode(ids, square))
     out = sharp.light.copy()
     inner, border = (np.flatnonzero((mask & (reach > 0)).reshape(-1)) for mask in (alone, ~alone))
-    out[inner] = _averaged(sharp, inner, size, dither)
-    out[border] = _cast(sharp, border, motion, pose, lens, size, dither)
+    for some in _blocks(inner):
+        out[some] = _averaged(sharp, some, size, dither)
+    for some in _blocks(border):
+        out[some] = _cast(sharp, some, motion, pose, lens, size, dither)
     return out
+
+
+def _blocks(pixels: Ints) -> Iterator[Ints]:
+    """So many at a time as a window has, so that a large picture takes no more memory."""
+    return (pixels[start : start + PIXELS] for start in range(0, len(pixels), PIXELS))
 
 
 def _numbers(pixel: Ints, width: int, ray: int, dither: float) -> tuple[Floats, Floats, Floats]:

@@ -170,7 +170,27 @@ def scene_from_json(stored: Mapping[str, Any]) -> Scene:
         raise ValueError(f"scene: has version {scene.version}, this software renders {SCENE_VERSION}")
     if scene.fps <= 0 or 240 % scene.fps:
         raise ValueError(f"scene.fps: {scene.fps} does not divide 240 physics steps a second")
+    _check_optics(scene)
     return scene
+
+
+def _check_optics(scene: Scene) -> None:
+    """Raise ValueError for a lens, a shutter or a rig that nothing can be made through."""
+    camera, rig, longest = scene.camera, scene.rig, 1.001 / scene.fps  # rounded numbers may lie above
+    if not 1 <= camera.fov <= 150:
+        raise ValueError(f"scene.camera.fov: {camera.fov} should lie between 1 and 150 degrees")
+    if not 0 <= camera.readout <= longest:
+        raise ValueError(f"scene.camera.readout: {camera.readout} should lie between 0 and 1 / fps seconds")
+    if not 0 <= camera.exposure <= longest:
+        raise ValueError(f"scene.camera.exposure: {camera.exposure} should lie between 0 and 1 / fps seconds")
+    if not (0 <= camera.aperture <= 0.5 and camera.focus > 0):
+        raise ValueError("scene.camera: aperture should lie between 0 and 0.5 metres, focus above 0")
+    if max(map(abs, camera.off_centre)) > 0.5:
+        raise ValueError(f"scene.camera.off_centre: {camera.off_centre} lies outside the picture")
+    if rig.baseline < 0 or (rig.dots is not None and not (rig.dots.pitch > 0 and rig.dots.power >= 0)):
+        raise ValueError("scene.rig: a baseline and dots' power can't be below 0, their pitch is above 0")
+    if rig.sensor is not None and not (rig.sensor.quantum > 0 and rig.sensor.reach[0] < rig.sensor.reach[1]):
+        raise ValueError("scene.rig.sensor: quantum should lie above 0, reach from near to far")
 
 
 @cache

@@ -80,6 +80,27 @@ def test_where_a_lens_shows_nothing_there_is_no_ray() -> None:
     assert np.isfinite(x[0]) and np.isnan(x[1])
 
 
+def test_no_ray_leads_past_a_lens_s_last_circle() -> None:
+    """There the polynomial turns back: it has the same values once more, also on the other side of the middle."""
+    coefficients = (-0.15, 0.0, 0.0, 0.0, 0.0)  # r − .15 r³ is at most .994, at 1.49; and 1 at −2.98
+    x = np.linspace(0.5, 3.0, 300)
+    found, _ = undistort(x, 0 * x, coefficients)
+    assert np.isfinite(found[x < 0.98]).all() and np.isnan(found[x > 1]).all()
+    far, _ = distort(np.linspace(0.0, 9.0, 300), np.zeros(300), coefficients)
+    assert (np.diff(far) > 0).all()  # nothing from beyond is seen in the picture
+    assert not Lens(np.array([[60.0, 0, 60], [0, 60, 24], [0, 0, 1]]), coefficients).covers((48, 120))
+
+
+def test_a_lens_that_would_not_reach_the_corners_bends_less() -> None:
+    ranges = SceneRanges(distorted=1.0, distortion=(-0.15, -0.15), off_centre=(-0.1, 0.1))
+    for seed in range(20):
+        lens = lens_of(
+            with_lens(Camera(60.0, (0.0, 0.0, 0.0), 1.0, 0.0, 0.3, 0.0), np.random.default_rng(seed), ranges),
+            (16, 16),
+        )
+        assert lens.bends and lens.covers((16, 16)) and np.isfinite(lens.rays((16, 16))).all()
+
+
 @pytest.mark.parametrize("fov", [38.0, 75.0, 150.0])
 def test_lenses_that_are_drawn_show_something_everywhere(fov: float) -> None:
     ranges = SceneRanges(distorted=1.0)

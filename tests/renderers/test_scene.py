@@ -137,6 +137,29 @@ def test_broken_scene_files_get_a_sentence(change: dict[str, object], message: s
         scene_from_json({**scene_to_json(scene), **change})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fov": 0.0}, "camera.fov: 0.0 should lie between 1 and 150"),
+        ({"readout": -0.1}, "camera.readout: -0.1 should lie"),
+        ({"exposure": 9.0}, "camera.exposure: 9.0 should lie"),
+        ({"aperture": 0.01, "focus": 0.0}, "focus above 0"),
+        ({"off_centre": (3.0, 0.0)}, "camera.off_centre: .* outside the picture"),
+    ],
+)
+def test_stored_lenses_and_shutters_that_nothing_can_be_made_through_get_a_sentence(
+    change: dict[str, object], message: str, scene: Scene
+) -> None:
+    stored = scene_to_json(scene)
+    with pytest.raises(ValueError, match=message):
+        scene_from_json({**stored, "camera": {**stored["camera"], **change}})
+
+
+def test_fast_cameras_are_read_out_within_a_frame_s_time(assets: Library) -> None:
+    fast = dataclasses.replace(RANGES, fps=(120,), rolling=1.0)
+    assert draw_scene(0, 0, fast, assets).camera.readout <= 1 / 120
+
+
 def test_the_camera_looks_at_its_target_and_stays_level() -> None:
     camera = Camera(fov=60, target=(0.2, -0.1, 0.3), distance=2, azimuth=0.7, elevation=0.5, roll=0)
     (pose,) = camera_poses(camera, [0.0])
@@ -189,6 +212,9 @@ def test_ranges_from_toml(tmp_path: Path) -> None:
         ("[groups]\nprimitve = 1", "did you mean 'primitive'"),
         ("[paths]\nstatic = -1", "at least one weight above 0"),
         ("attempts = 0", "leaves no view"),
+        ("baseline = [0.0, 0.1]", "baseline: .* should lie above 0"),
+        ("sensor_near = [0.2, 5.0]", "sensor_far: .* should lie beyond sensor_near"),
+        ("readout = [-0.1, 0.01]", "readout: .* reaches below 0"),
         ("nearest = 'far'", "should be a number"),
         ("[appearance]\nlamp = [1, 1]", "no range called appearance.lamp"),
         ("objects = [1, ", "is not TOML"),

@@ -16,6 +16,7 @@ from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.labels.label_frame import Known, label_frame
 from freelabels.renderers.labels.looks import Instant, look
 from freelabels.renderers.labels.reprojection import reproject_residual
+from freelabels.renderers.pixels import exposure
 from freelabels.renderers.pixels.exposure import Sharp, circles, exposed, smears
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.surfaces.appearance import Appearance, Background, Light, Material
@@ -103,6 +104,24 @@ def test_blur_of_a_known_motion_is_as_wide_as_the_motion() -> None:
     )  # as sharp as without
     lost = labels["edges_confidence"] == 0
     assert lost[:, 26:38].all() and not lost[:, :24].any() and not lost[:, 40:].any()
+
+
+def test_large_pictures_are_blurred_block_by_block_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = taken(at(z=2.05), np.array([2.0, 0, 0, 0, 0, 0]), at(), NOWHERE, 0.0, 0.1)
+    lens = Lens(K, aperture=0.4, focus=4.0)
+    _, at_once = shot(now, lens)
+    most = []
+
+    def counted(sharp: Sharp, pixel: np.ndarray, *rest: object) -> np.ndarray:
+        most.append(len(pixel))
+        return cast(sharp, pixel, *rest)
+
+    cast = exposure._cast
+    monkeypatch.setattr(exposure, "PIXELS", 100)
+    monkeypatch.setattr(exposure, "_cast", counted)
+    _, in_blocks = shot(now, lens)
+    np.testing.assert_array_equal(in_blocks, at_once)
+    assert len(most) > 1 and max(most) == 100
 
 
 def test_blur_of_a_camera_that_turns_is_that_of_the_picture() -> None:

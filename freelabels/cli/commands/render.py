@@ -53,7 +53,8 @@ def render(
             besides, which both views show.
         sensor: Add depth as a depth camera would measure it, noisy and with holes, as the field sensor_depth.
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
-        preview: Draw a dozen clips with all their labels into this PNG instead of making a dataset.
+        preview: Draw a frame of a dozen clips, ray traced, with their labels into this PNG instead of making a
+            dataset; size, frames, image, stereo, sensor and scene don't count for it.
         compression: fast (LZ4) or small (zstd).
         layout: How a shard lies there: as a folder of files, usual on a disk, or packed into one object a commit,
             usual in an object store.

@@ -173,6 +173,8 @@ function valueText(name, values) {
   }
 }
 
+const any = (row) => row !== undefined && row.some((x) => x !== 0 && x !== null);
+
 /** Where the frame comes from and what made each field. */
 function drawAbout(details, made) {
   const line = (name, value) => el("tr", {}, el("th", {}, name), el("td", {}, typeof value === "string" ? value : JSON.stringify(value)));
@@ -183,6 +185,8 @@ function drawAbout(details, made) {
     line("shard", `${datasetOf(i).shard_names[shardOf(i)]} · row ${frames.row[i]}`),
     ...Object.entries(details.how).map(([name, value]) => line(name, value)),
     tables.camera_K ? line("camera_K", tables.camera_K.map((row) => row.map((x) => +x.toFixed(1)).join("  ")).join(" / ")) : null,
+    any(tables.camera_distortion) ? line("camera_distortion", tables.camera_distortion.map((x) => +x.toPrecision(3)).join(" ")) : null,
+    any(tables.camera_shutter) ? line("camera_shutter", `exposed ${+(1000 * tables.camera_shutter[0]).toFixed(1)} ms, read out in ${+(1000 * tables.camera_shutter[1]).toFixed(1)} ms`) : null,
     tables.speed ? line("speed", tables.speed.map((x, k) => `${x === null || isNaN(x) ? "unknown" : (+x).toFixed(1) + " px"} ${k ? "of what moves of its own" : "of all"}`).join(", ")) : null,
     oddFigure[i] >= 0 ? line("oddness", `${oddScore[i].toFixed(1)} σ in ${report.figure_names[oddFigure[i]]}`) : null,
     tagsOf(i).length ? line("tags", tagsOf(i).join(", ")) : null,

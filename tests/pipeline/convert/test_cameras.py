@@ -1,8 +1,10 @@
 """Renders of pairs and depth sensors, written as cameras would have recorded them, are read as what they are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import freelabels
@@ -51,3 +53,21 @@ def test_pairs_are_read_with_their_baseline(tmp_path: Path) -> None:
     for clip, expected in zip(clips, right, strict=True):
         assert clip.camera == (80, 80, 48, 32) and clip.baseline == pytest.approx(0.12)
         np.testing.assert_array_equal(read(clip, SIZE).right, expected[None])
+
+
+def test_what_lens_and_shutter_do_goes_with_intrinsics_and_pose(tmp_path: Path) -> None:
+    """Without them intrinsics and poses say where a pinhole sees things, and pictures show them elsewhere."""
+    bent, shutter = [-0.1, 0.01, 0.001, -0.002, 0.003], [0.01, 0.02]
+    columns = {"camera_distortion": np.tile(bent, (3, 1)), "camera_shutter": np.tile(shutter, (3, 1))}
+    out = converted(tmp_path, **columns, camera_velocity=np.ones((3, 6)))
+    (scene,) = out.glob("*/transforms.json")
+    frame = json.loads(scene.read_text())["frames"][1]
+    assert [frame[name] for name in ("k1", "k2", "p1", "p2", "k3")] == bent
+    assert frame["camera_shutter"] == shutter
+    about = json.loads((out / "freelabels.json").read_text())
+    assert "rolling shutter" in about["tables"]["camera_shutter"]["meaning"]
+    for to, file in (("parquet", "frames.parquet"), ("huggingface", "data/frames-00000.parquet")):
+        freelabels.convert(tmp_path / "made", to, tmp_path / to)
+        row = pq.read_table(tmp_path / to / file).to_pylist()[1]
+        assert (row["camera_distortion"], row["camera_shutter"]) == (bent, shutter)
+        assert row["camera_velocity"] == [1.0] * 6 and row["baseline"] is None

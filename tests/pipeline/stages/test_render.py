@@ -166,3 +166,5 @@ def test_pairs_are_whole_and_are_clips_of_their_own(tmp_path: Path) -> None:
     assert shard.shape("right") == (4, 32, 40, 3) and shard.read_rows("baseline").min() > 0
     with pytest.raises(UserError, match="--stereo active needs --image ray"):
         dataclasses.replace(options, image="tiny")
+    with pytest.raises(UserError, match="--scene holds a pair's camera"):
+        RenderOptions(image="tiny", scene={"rig": {"baseline": 0.1}})
