@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from freelabels.ground.errors import UserError
-from freelabels.train.config import ProbeConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
+from freelabels.train.probing import probe as probes
+from freelabels.train.probing import probe_report, video_probe
 from freelabels.train.probing.features import stages
 from freelabels.train.probing.labelled_videos import (
     Filmed,
@@ -21,6 +23,8 @@ from freelabels.train.probing.labelled_videos import (
     read_clips,
     read_video_folder,
 )
+from freelabels.train.probing.networks import Network
+from freelabels.train.probing.probe import probe
 from freelabels.train.probing.splits import group_split
 from freelabels.train.probing.video_probe import (
     BY_CLIP,
@@ -261,6 +265,22 @@ def test_fine_tuned_on_videos_by_clip_and_by_video(
     for figures in found.values():
         assert all(np.isnan(score) for score, _ in figures[:3]) and least <= figures[3][0] <= 1
     assert all(torch.equal(a, b) for a, b in zip(before, backbone.state_dict().values(), strict=True))
+
+
+def test_clips_as_a_whole_stand_beside_frames_by_the_names_of_the_other_rows(
+    runs: FilmedClips, films: ClipBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = Backbone("test_convnext", False, 32)
+    trained = TrainConfig(loader=LoaderConfig(size=32), model=ModelConfig("test_convnext"))
+    model = replace(trained.model, clips="r3d_18", clip_share=0.125)
+    monkeypatch.setattr(probes, "trained_backbone", lambda run: (backbone, trained, {}))
+    monkeypatch.setattr(probes, "run_networks", lambda *_: [Network("run", "order", lambda seed: backbone)])
+    monkeypatch.setattr(video_probe, "_trunk", lambda run: (films, model))
+    monkeypatch.setattr(probes, "_read", lambda *_: [runs])
+    monkeypatch.setattr(probe_report, "plot", lambda *_: None)
+    report = probe("run", "videos", tmp_path, ProbeConfig(seeds=1, random="skip", rotation="skip"))
+    assert [table.columns for table in report.tables if table.measure == BY_VIDEO] == [(), LAYERS]
+    assert all(set(table.rows) == {"run"} for table in report.tables)
 
 
 def test_one_odd_clip_of_three_costs_that_clip_and_not_the_video() -> None:

@@ -112,9 +112,7 @@ def probe(
     networks += [own, *beside]
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
-    films = clip_networks(
-        [run, *config.beside], [own.name, *(network.name for network in beside)], config.seed
-    )
+    films = clip_networks([run, *config.beside], [own.name, *(network.name for network in beside)], config)
     chosen = stages(backbone)
 
     def see(network: Backbone, images: Tensor) -> list[Tensor]:
@@ -138,12 +136,6 @@ def probe(
         tables += _tables(facts[-1]["name"], one, splits, found)
         if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
             tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
-    for path in config.detection:
-        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
-            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
-            fact, found_tables = detection_tables(boxed, name, bench)
-            facts.append(fact)
-            tables += found_tables
         if isinstance(one, FilmedClips) and films:
             name = f"{facts[-1]['name']}, clips as a whole"
             facts.append({**facts[-1], "name": name})
@@ -151,6 +143,12 @@ def probe(
                 film.name: list(clip_scores(film, one, splits, config, BATCH, device)) for film in films
             }
             tables += [replace(table, columns=LAYERS) for table in _tables(name, one, splits, seen_whole)]
+    for path in config.detection:
+        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
+            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
+            fact, found_tables = detection_tables(boxed, name, bench)
+            facts.append(fact)
+            tables += found_tables
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
