@@ -13,12 +13,12 @@ import torch
 
 from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.bench import features, row
+from freelabels.train.bench import features, work
 from freelabels.train.bench.budget import fitted, pixels_of
 from freelabels.train.bench.features import bench_features
-from freelabels.train.bench.recipes import RECIPES, recipe_of
 from freelabels.train.bench.report import FeatureTable, markdown, table_of
-from freelabels.train.bench.row import RowWork, labels_cost, run_row
+from freelabels.train.bench.rows import ROWS, row_of
+from freelabels.train.bench.work import RowWork, labels_cost, run_row
 from freelabels.train.config import BenchConfig, LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.windows import REAL, SYNTHETIC
@@ -133,7 +133,7 @@ def test_a_row_that_fails_is_recorded_and_the_rest_is_made(
 def test_data_that_no_row_can_be_probed_on_end_it_at_once(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row, "trained", lambda *_: {"run": str(made.out / "runs" / "random-0")})
+    monkeypatch.setattr(work, "trained", lambda *_: {"run": str(made.out / "runs" / "random-0")})
     with pytest.raises(UserError, match=r"--data .*nowhere: there is no such folder"):
         bench_features(made.data / "nowhere", tmp_path, made.datasets, config=CONFIG)
     assert not (tmp_path / "failures.jsonl").exists()
@@ -156,7 +156,7 @@ def test_what_cant_be_is_said_before_any_work(made: Made, change: dict[str, Any]
 
 
 @pytest.mark.parametrize("names", [("edges",), ("rotation",), ("jigsaw",), ("simclr",), ("edges", "simclr")])
-def test_every_recipe_shows_the_trunk_as_many_pixels(made: Made, names: tuple[str, ...]) -> None:
+def test_every_row_shows_the_trunk_as_many_pixels(made: Made, names: tuple[str, ...]) -> None:
     catalogue = read_catalogue([str(made.datasets[0])], [], 1)
     config = TrainConfig(
         loader=LoaderConfig(size=64, batch=4), model=ModelConfig("test_resnet", width=16), tasks=names
@@ -170,7 +170,7 @@ def test_every_recipe_shows_the_trunk_as_many_pixels(made: Made, names: tuple[st
 
 def test_random_weights_have_the_statistics_of_the_pictures(made: Made) -> None:
     backbone, config, _ = trained_backbone(str(made.out / "runs" / "random-0"))
-    assert config.tasks == (row.ANY_TASK,)
+    assert config.tasks == (work.ANY_TASK,)
     means = [m.running_mean for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert means and all(bool((mean != 0).all()) for mean in means if mean is not None)
 
@@ -232,6 +232,6 @@ def test_a_table_may_have_columns_of_its_own() -> None:
     assert "## d: detector (%, accuracy)" in markdown(found) and "| row | AP50 | AP |" in markdown(found)
 
 
-def test_every_recipe_is_of_tasks_that_there_are() -> None:
-    assert {name for recipe in RECIPES.values() for name in (*recipe.tasks, *recipe.second)} <= set(tasks())
-    assert recipe_of("counting", tasks()).tasks == ("counting",)
+def test_every_row_is_of_tasks_that_there_are() -> None:
+    assert {name for row in ROWS.values() for name in (*row.tasks, *row.second)} <= set(tasks())
+    assert row_of("counting", tasks()).tasks == ("counting",)

@@ -15,9 +15,9 @@ from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
 from freelabels.train.bench.photos import MARGIN, photo_dataset
-from freelabels.train.bench.recipes import PHOTOS, RECIPES, recipe_of
 from freelabels.train.bench.report import FeatureTable, table_of, write
-from freelabels.train.bench.row import ROWS, CantProbe, RowWork, labels_cost, lacking, run_row
+from freelabels.train.bench.rows import PHOTOS, ROWS, row_of
+from freelabels.train.bench.work import RECORDS, CantProbe, RowWork, labels_cost, lacking, run_row
 from freelabels.train.config import BenchConfig
 from freelabels.train.data.catalogue import by_domain
 from freelabels.train.tasks.tasks import tasks
@@ -65,14 +65,14 @@ def bench_features(
         if getattr(config, name) < 1:
             raise UserError(f"--{name} must be at least 1")
     labels_cost(config.cost, ())
-    names = config.rows or tuple(RECIPES)
-    recipes = {name: recipe_of(name, tasks()) for name in names}
+    names = config.rows or tuple(ROWS)
+    rows = {name: row_of(name, tasks()) for name in names}
     real, synthetic = by_domain(path_list(datasets))
     real, synthetic = [absolute(path) for path in real], [absolute(path) for path in synthetic]
     shown = {"data": list(probed), "pictures": os.fspath(pictures), "real": real, "synthetic": synthetic}
     _begin(folder, {**asdict(config), **shown})
     shots = real
-    if pictures and any(PHOTOS in recipe.data or recipe.second for recipe in recipes.values()):
+    if pictures and any(PHOTOS in row.data or row.second for row in rows.values()):
         side = round(config.size * MARGIN)
         made = photo_dataset(Path(pictures), folder / f"photos-{side}-{config.photos}", side, config.photos)
         shots = [absolute(str(made))]
@@ -82,7 +82,7 @@ def bench_features(
         for k in range(config.seeds)  # a whole table of the first seed first
         for name in names
     ]
-    left_out = {w.row: why for w in work[: len(names)] if (why := lacking(w, recipes[w.row]))}
+    left_out = {w.row: why for w in work[: len(names)] if (why := lacking(w, rows[w.row]))}
     if not pictures and "supervised" in names:
         left_out["supervised"] = "no --pictures are given whose folders are their classes"
     if config.rows and left_out:
@@ -128,12 +128,12 @@ def _begin(folder: Path, settings: Mapping[str, Any]) -> None:
     """Keep the settings beside the rows. Raises UserError if rows were made with others."""
     path = folder / SETTINGS
     try:
-        (folder / ROWS).mkdir(parents=True, exist_ok=True)
+        (folder / RECORDS).mkdir(parents=True, exist_ok=True)
         plain = json.loads(json.dumps(settings))
         if path.exists():
             old = json.loads(path.read_text())
             for name in plain:
-                free = (*FREE, *PROBES) if not any((folder / ROWS).glob("*.json")) else FREE
+                free = (*FREE, *PROBES) if not any((folder / RECORDS).glob("*.json")) else FREE
                 if name not in free and old.get(name) != plain[name]:
                     raise UserError(
                         f"{folder} was begun with another --{name}: {old.get(name)!r}, not {plain[name]!r}; go on "

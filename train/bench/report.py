@@ -135,7 +135,7 @@ def write(table: FeatureTable, out: Path) -> None:
 
 
 def markdown(table: FeatureTable) -> str:
-    """The rows and their bills, then a table a measure: a row a recipe, a column a stage."""
+    """The rows and their bills, then a table a measure: a line a row, a column a stage."""
     settings = table.settings
     lines = [
         f"# Features: {settings['backbone']}, {settings['size']} px, {settings['budget']:g} megapixels a row",

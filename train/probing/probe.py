@@ -51,7 +51,7 @@ from freelabels.train.probing.streams.streamed import (
 )
 from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
 from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
-from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
+from freelabels.train.probing.transfer_tables import Terms, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
     LAYERS,
     FilmedClips,
@@ -118,7 +118,7 @@ def probe(
     def see(network: Backbone, images: Tensor) -> list[Tensor]:
         return [stage.grid for stage in pooled(network, images, chosen, BATCH, device)]
 
-    bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
+    terms = Terms(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
     for number, one in enumerate(sets):
@@ -135,7 +135,7 @@ def probe(
                 found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
         if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
-            tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
+            tables += segmentation_tables(one, facts[-1]["name"], splits, terms)
         if isinstance(one, FilmedClips) and films:
             name = f"{facts[-1]['name']}, clips as a whole"
             facts.append({**facts[-1], "name": name})
@@ -146,7 +146,7 @@ def probe(
     for path in config.detection:
         for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
             name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
-            fact, found_tables = detection_tables(boxed, name, bench)
+            fact, found_tables = detection_tables(boxed, name, terms)
             facts.append(fact)
             tables += found_tables
     report = ProbeReport(
