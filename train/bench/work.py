@@ -29,6 +29,7 @@ from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
 from freelabels.train.probing.probe import probe
 from freelabels.train.run.checkpoint import CHECKPOINT
+from freelabels.train.run.evaluate import learned
 from freelabels.train.run.state import begin
 from freelabels.train.run.trainer import fit
 from freelabels.train.tasks.tasks import DEFAULT, choose, tasks
@@ -40,7 +41,6 @@ NEVER = 1_000_000
 SECOND = "-second"
 STATISTICS = 50  # batches that the random row's statistics are measured on
 ANY_TASK = "rotation"  # of a run that learns nothing but must be one
-CLEAR = 3.0  # standard errors by which a task has to beat its trivial answer to have learned its question
 
 
 class CantProbe(UserError):
@@ -272,18 +272,4 @@ def labels_cost(told: Sequence[str], datasets: Sequence[str]) -> float | None:
 def at_chance(scores: Sequence[Mapping[str, Any]]) -> bool:
     """Whether none of a row's tasks has learned its question, by what it scores on held-out clips."""
     whole = [score for score in scores if score["domain"] == "all"]
-    return bool(whole) and not any(map(learned_its_question, whole))
-
-
-def learned_its_question(score: Mapping[str, Any]) -> bool:
-    """Whether a score is better than its trivial answer, by `CLEAR` standard errors where these are known."""
-    gap = gap_of(score)
-    return bool(score["better"]) if gap is None else gap >= CLEAR
-
-
-def gap_of(score: Mapping[str, Any]) -> float | None:
-    """By how many standard errors a score is better than the trivial answer's; None where these aren't known."""
-    if not score["error"]:
-        return None
-    difference = float(score["score"]) - float(score["constant"])
-    return (difference if score["better"] == (difference > 0) else -difference) / float(score["error"])
+    return bool(whole) and not any(map(learned, whole))

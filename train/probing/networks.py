@@ -21,6 +21,7 @@ from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
 from freelabels.train.run import checkpoint
+from freelabels.train.run.evaluate import learned
 from freelabels.train.run.logs import METRICS
 from freelabels.train.run.trainer import SUMMARY, fit
 
@@ -116,10 +117,7 @@ def run_networks(runs: Sequence[str], size: int) -> list[Network]:
 
 
 def at_chance(run: Path) -> frozenset[str]:
-    """Tasks in which a run, by its record, beats the trivial answer by less than two standard errors.
-
-    Where a task's error isn't known, one that beats the trivial answer counts as learned.
-    """
+    """Tasks of which a run, by its record, has not `learned` the question."""
     found: dict[str, dict[str, Any]] = {}
     for name in (METRICS, SUMMARY):  # the last says it best
         file = run / name
@@ -128,11 +126,7 @@ def at_chance(run: Path) -> frozenset[str]:
             records = [json.loads(text)] if name == SUMMARY else map(json.loads, text.splitlines())
             scores = [one for r in records for one in r.get("scores" if name == SUMMARY else "held_out", ())]
             found |= {score["task"]: score for score in scores if score["domain"] == "all"}
-    return frozenset(
-        name
-        for name, score in found.items()
-        if not score["better"] or abs(score["score"] - score["constant"]) <= 2 * (score.get("error") or 0)
-    )
+    return frozenset(name for name, score in found.items() if not learned(score))
 
 
 def _pretext(run: str, tasks: Sequence[str]) -> str:
