@@ -22,7 +22,6 @@ from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.labelled import Labelled, as_field
 from freelabels.train.tasks.losses import align
 
-
 CLEAR = 3.0  # standard errors by which a task has to beat its trivial answer to have learned its question
 
 
