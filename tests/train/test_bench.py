@@ -26,6 +26,7 @@ from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Pyramid
 from freelabels.train.run.checks import check
 from freelabels.train.run.state import begin
+from freelabels.train.run.trainer import TrainSummary
 from freelabels.train.tasks.tasks import tasks
 
 CONFIG = BenchConfig(
@@ -98,6 +99,13 @@ def test_rows_are_trained_billed_and_probed_stage_by_stage(made: Made) -> None:
 
 def test_finished_rows_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "run_row", None)
+    alone = made.again(replace(CONFIG, rows=("renders",)))
+    assert set(alone.rows) == {"random", "renders"}  # what else is finished stays in the table
+    assert made.again() == made.table
+    settings = made.out / "bench.json"
+    older = json.loads(settings.read_text())
+    del older["scored"], older["probe"]["void"]  # of a version that had no such options
+    settings.write_text(json.dumps(older))
     assert made.again() == made.table
 
 
@@ -110,6 +118,23 @@ def test_a_trained_row_that_could_not_be_probed_is_not_trained_again(
     monkeypatch.setattr("freelabels.train.run.trainer.step", None)
     after = run_row(work)
     assert after["seconds"] == before["seconds"] > 0 and json.loads(work.record.read_text()) == after
+
+
+def test_a_row_that_is_stopped_is_billed_for_what_it_keeps(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = TrainSummary("run", 3, False, (), None, 1.0, 0.0)
+
+    def fit(real: Any, synthetic: Any, out: str, *_: Any, **__: Any) -> TrainSummary:
+        Path(out).mkdir(parents=True)
+        return stopped
+
+    monkeypatch.setattr(work, "fit", fit)
+    one = work_of(made, "renders", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_row(one)
+    told = json.loads((tmp_path / "runs" / one.name / "bill.json").read_text())
+    assert told["steps"] == 3 and told["seconds"] > 0
 
 
 def test_a_row_that_fails_is_recorded_and_the_rest_is_made(
@@ -134,9 +159,13 @@ def test_data_that_no_row_can_be_probed_on_end_it_at_once(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "trained", lambda *_: {"run": str(made.out / "runs" / "random-0")})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"--data .*empty: holds nothing to probe on"):
+        bench_features(tmp_path / "empty", tmp_path / "out", made.datasets, config=CONFIG)
+    assert not (tmp_path / "out" / "failures.jsonl").exists()
     with pytest.raises(UserError, match=r"--data .*nowhere: there is no such folder"):
-        bench_features(made.data / "nowhere", tmp_path, made.datasets, config=CONFIG)
-    assert not (tmp_path / "failures.jsonl").exists()
+        bench_features(made.data / "nowhere", tmp_path / "other", made.datasets, config=CONFIG)
+    assert not (tmp_path / "other").exists()  # said before any row is trained
 
 
 @pytest.mark.parametrize(
@@ -147,7 +176,18 @@ def test_data_that_no_row_can_be_probed_on_end_it_at_once(
         ({"rows": ("supervised",)}, "--rows supervised: no --pictures are given"),
         ({"rows": ("normals",)}, "--rows normals: nothing holds normals"),
         ({"cost": ("real",)}, "--cost is PATH=SECONDS"),
+        ({"cost": ("real=-1",)}, "--cost real=-1: seconds are 0 or more"),
+        ({"cost": ("elsewhere=1",)}, "--cost .*elsewhere: is none of the datasets"),
         ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"width": 0}, "--width must be at least 1"),
+        ({"budget": 0.0}, "--budget must be above 0"),
+        ({"pretext_lr": float("nan")}, "--pretext-lr must be above 0"),
+        ({"size": 48}, "--size 48: give a multiple of 32"),
+        ({"held_out": 1.0}, "--held-out is a share between 0 and 1"),
+        ({"precision": "fp8"}, "--precision fp8"),
+        ({"device": "tpu"}, "--device tpu: give auto, cpu or cuda"),
+        ({"probe": ProbeConfig(shots=(0,))}, "--shots 0: give numbers of images a class"),
+        ({"probe": replace(CONFIG.probe, void=(9,))}, r"begun with another --probe.void: \[255\], not \[9\]"),
     ],
 )
 def test_what_cant_be_is_said_before_any_work(made: Made, change: dict[str, Any], sentence: str) -> None:
@@ -227,7 +267,8 @@ def test_a_table_may_have_columns_of_its_own() -> None:
         {**one["tables"][0], "measure": "detector", "constant": float("nan"), "values": [0.3, 0.25]}
         | {"columns": ["AP50", "AP"]}
     )
-    found = table_of([one], ("random",), {}, {}, {"backbone": "b", "size": 64, "budget": 1.0})
+    plain = record("plain", 0, 0.3)  # which has no such table
+    found = table_of([plain, one], ("plain", "random"), {}, {}, {"backbone": "b", "size": 64, "budget": 1.0})
     assert [len(table.rows["random"]) for table in found.tables] == [1, 2]
     assert "## d: detector (%, accuracy)" in markdown(found) and "| row | AP50 | AP |" in markdown(found)
 

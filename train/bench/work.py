@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.bench.budget import fitted
 from freelabels.train.bench.rows import PHOTOS, REAL, RENDERS, Row, row_of
 from freelabels.train.config import (
@@ -215,8 +217,8 @@ def phase(
     spent = spent_before(folder)
     began = time.process_time()
 
-    def bill(number: int, learner: Learner) -> None:
-        if number % config.save_every == 0 or number == config.steps:
+    def bill(number: int, learner: Learner | None = None) -> None:
+        if learner is None or number % config.save_every == 0 or number == config.steps:
             seconds = spent + time.process_time() - began
             (folder / BILL).write_text(json.dumps({"steps": number, "seconds": seconds}))
 
@@ -224,6 +226,7 @@ def phase(
         real, synthetic, str(folder), config, (folder / CHECKPOINT).exists(), quiet=True, on_step=bill
     )
     if not summary.finished:
+        bill(summary.steps)  # it has saved where it was stopped
         raise KeyboardInterrupt
     return config, spent_before(folder), [dict(score) for score in summary.scores]
 
@@ -257,16 +260,24 @@ def with_statistics(
 
 
 def labels_cost(told: Sequence[str], datasets: Sequence[str]) -> float | None:
-    """CPU-seconds that a row's labels took to make, None where that isn't known. Raises UserError."""
+    """CPU-seconds that a row's labels took to make, None where that isn't known."""
+    costs = costs_of(told)
+    each = [costs.get(absolute(path)) for path in datasets]
+    return None if None in each else sum(one for one in each if one is not None)
+
+
+def costs_of(told: Sequence[str]) -> dict[str, float]:
+    """CPU-seconds by dataset, of PATH=SECONDS. Raises UserError for what isn't such."""
     costs: dict[str, float] = {}
     for one in told:
         path, _, seconds = one.rpartition("=")
         try:
-            costs[str(Path(path).resolve())] = float(seconds)
+            costs[absolute(path)] = float(seconds)
         except ValueError as error:
             raise UserError(f"--cost is PATH=SECONDS, such as data/real=120, not {one!r}") from error
-    each = [costs.get(str(Path(path).resolve())) for path in datasets]
-    return None if None in each else sum(one for one in each if one is not None)
+        if not 0 <= costs[absolute(path)] < math.inf:
+            raise UserError(f"--cost {one}: seconds are 0 or more")
+    return costs
 
 
 def at_chance(scores: Sequence[Mapping[str, Any]]) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
+from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
@@ -91,7 +92,7 @@ def probe(
     run's folder. `say` is told what goes on. Raises UserError for bad input.
     """
     run, data, config = os.fspath(run), path_list(data), config or ProbeConfig()
-    _check(config, data)
+    check(config, data)
     device = ranks.device_of(config.device)
     folder = Path(out or run)
     backbone, trained, seen = trained_backbone(run)
@@ -177,12 +178,26 @@ def _lacks(config: ProbeConfig) -> Iterator[str]:
         yield f"{config.seeds} seeds tell little of the spread: give --seeds 3 or more."
 
 
-def _check(config: ProbeConfig, data: Sequence[str]) -> None:
+def check(config: ProbeConfig, data: Sequence[str]) -> None:
+    """Raise UserError for what is known to be wrong before anything is read."""
     if not data and not config.detection:
         raise UserError("missing: --data, folders of labelled images, or --detection, folders of boxes")
     for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames", "detection_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+    for name in ("seed", "finetune", "segmentation_steps", "stream"):
+        if (getattr(config, name) or 0) < 0:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 0")
+    if wrong_shots := [shots for shots in config.shots if shots < 1]:
+        raise UserError(f"--shots {wrong_shots[0]}: give numbers of images a class, 1 or more")
+    if config.finetune_stages and not config.finetune:
+        raise UserError("--finetune-stages needs the number of epochs: give --finetune too")
+    if config.random not in ("add", "skip"):
+        raise UserError(f"--random {config.random}: give add or skip")
+    for path in (*data, *config.detection):
+        if not is_remote(path) and not Path(path).is_dir():
+            option = "--data" if path in data else "--detection"
+            raise UserError(f"{option} {path}: there is no such folder")
     if not 0 < config.test < 1:
         raise UserError(f"--test is a share between 0 and 1, not {config.test}")
     if unknown := [name for name in config.fields if name not in dense.FIELDS]:
