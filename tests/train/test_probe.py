@@ -582,6 +582,16 @@ def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     refused(coco, r"instances_val2017\.json can't be read as COCO instances")
 
 
+def test_a_part_without_images_is_a_sentence() -> None:
+    rng = np.random.default_rng(0)
+    for tested, sentence in (
+        (np.ones(5, bool), "0 of the images are left to fit"),
+        (np.zeros(5, bool), "to test on"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            block_split(5, tested, 0.3, rng)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -124,6 +124,29 @@ def test_hmdb51_by_its_lists_and_names_that_shells_dislike(tmp_path: Path) -> No
     assert all(len(one.files) == 4 for one in found)
 
 
+def test_lists_that_do_not_fit_the_videos_are_a_sentence(tmp_path: Path) -> None:
+    ucf, hmdb = tmp_path / "ucf", tmp_path / "hmdb"
+    for file in ("UCF-101/Apply/v_Apply_g01_c01.avi", "UCF-101/Clap/v_Clap_g02_c01.avi"):
+        empty(ucf / file)
+    lists = empty(ucf / "ucfTrainTestlist" / "trainlist01.txt").parent
+    (lists / "trainlist01.txt").write_text("Apply/v_Apply_g01_c01.avi 1\nApply/v_Apply_g09_c01.avi 1\n")
+    with pytest.raises(UserError, match=r"testlist01\.txt is missing, which holds names of videos"):
+        read_video_folder(str(ucf))
+    (lists / "testlist01.txt").write_text("Clap/v_Clap_g02_c01.avi\n")
+    assert read_video_folder(str(ucf))[0].missing == 1
+    for file in lists.iterdir():
+        file.write_text("Other/v_Other_g01_c01.avi\n")
+    with pytest.raises(UserError, match=r"holds none of the videos that .*trainlist01\.txt names"):
+        read_video_folder(str(ucf))
+    empty(hmdb / "hmdb51_org" / "clap" / "a.avi")
+    (hmdb / "testTrainMulti_7030_splits").mkdir()
+    with pytest.raises(UserError, match="holds no lists of splits"):
+        read_video_folder(str(hmdb))
+    (hmdb / "testTrainMulti_7030_splits" / "clap_test_split1.txt").write_text("a.avi\n")
+    with pytest.raises(UserError, match=r"want a video and 0, 1 or 2, not 'a\.avi'"):
+        read_video_folder(str(hmdb))
+
+
 def test_hmdb51_still_packed_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "testTrainMulti_7030_splits").mkdir()
     (tmp_path / "hmdb51_org").mkdir()
@@ -278,7 +301,7 @@ def test_clips_as_a_whole_stand_beside_frames_by_the_names_of_the_other_rows(
     monkeypatch.setattr(video_probe, "_trunk", lambda run: (films, model))
     monkeypatch.setattr(probes, "_read", lambda *_: [runs])
     monkeypatch.setattr(probe_report, "plot", lambda *_: None)
-    report = probe("run", "videos", tmp_path, ProbeConfig(seeds=1, random="skip", rotation="skip"))
+    report = probe("run", tmp_path, tmp_path, ProbeConfig(seeds=1, random="skip", rotation="skip"))
     assert [table.columns for table in report.tables if table.measure == BY_VIDEO] == [(), LAYERS]
     assert all(set(table.rows) == {"run"} for table in report.tables)
 

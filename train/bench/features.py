@@ -135,7 +135,7 @@ def _failures(
         outcomes = run(run_row, to_do, called, cluster, seconds=lambda w: LIMIT, notice=tick.notice)
         for outcome in outcomes:
             bad = outcome.result is None
-            tick(0 if bad else 1, failed=bad, outcome=outcome)
+            tick(0, failed=bad, outcome=outcome)  # rows aren't frames, whose rate would be told
             name = outcome.work.name
             if outcome.kind == CantProbe.__name__:  # nor can the others be; what is trained stays
                 raise UserError(outcome.error.removeprefix(f"{outcome.kind}: "))

@@ -350,6 +350,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
+        what += f", {one.about.missing} videos that lists name are missing" if one.about.missing else ""
     elif isinstance(one, StreamedImages):
         base = f"{one.about.name} (streamed)"
         what = f"{len(one.about.classes)} classes, {counts}, {one.schedule.epochs} epochs"
