@@ -13,8 +13,8 @@ from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
+from freelabels.train.probing import finetune, probe_report, video_probe
 from freelabels.train.probing import probe as probes
-from freelabels.train.probing import probe_report, video_probe
 from freelabels.train.probing.features import stages
 from freelabels.train.probing.labelled_videos import (
     Filmed,
@@ -304,6 +304,19 @@ def test_clips_as_a_whole_stand_beside_frames_by_the_names_of_the_other_rows(
     report = probe("run", tmp_path, tmp_path, ProbeConfig(seeds=1, random="skip", rotation="skip"))
     assert [table.columns for table in report.tables if table.measure == BY_VIDEO] == [(), LAYERS]
     assert all(set(table.rows) == {"run"} for table in report.tables)
+
+
+def test_few_steps_of_fine_tuning_are_scored_by_statistics_of_the_tuned_weights() -> None:
+    colours = torch.tensor([[200.0, 60, 60], [60, 200, 60], [60, 60, 200], [150, 150, 60]])
+    label = torch.arange(16) % 4
+    noise = torch.randn(16, 1, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    clips = (0.4 * colours[label][:, None, None, :, None, None] + 60 + 60 * noise).clamp(0, 255).byte()
+    truth = torch.nn.functional.one_hot(label, 4).float()
+    torch.manual_seed(0)
+    backbone = Backbone("test_resnet", False, 32)
+    model = finetune._fit_films(backbone, clips, truth, torch.arange(16), 1e-3, 8, 0, torch.device("cpu"))
+    told = finetune._predict_films(model, clips, torch.arange(16), torch.device("cpu"))
+    assert (told[:, 0].argmax(1) == label).float().mean() > 0.9  # with running averages it stays near chance
 
 
 def test_one_odd_clip_of_three_costs_that_clip_and_not_the_video() -> None:

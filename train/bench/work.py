@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.bench.budget import fitted
@@ -28,6 +25,7 @@ from freelabels.train.config import (
 from freelabels.train.data.catalogue import Catalogue, read_catalogue
 from freelabels.train.data.loader import to_device
 from freelabels.train.model import ranks
+from freelabels.train.model.statistics import measure_statistics
 from freelabels.train.objective.learner import Learner
 from freelabels.train.probing.probe import probe
 from freelabels.train.run.checkpoint import CHECKPOINT
@@ -248,13 +246,10 @@ def with_statistics(
         device = ranks.device_of(config.device)
         state = begin(real, synthetic, folder, config, False, device)
         model = state.ema.module.train()
-        for norm in model.modules():
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-                norm.reset_running_stats()
-                norm.momentum = None  # the plain mean of all batches
-        with torch.no_grad():
-            for batch in state.loader.batches(0, STATISTICS):
-                model.features(to_device(batch, device)["image"].flatten(0, 1), 0)
+        batches = (to_device(one, device)["image"] for one in state.loader.batches(0, STATISTICS))
+        measure_statistics(
+            model, (images.flatten(0, 1) for images in batches), lambda images: model.features(images, 0)
+        )
         state.save()
     return time.process_time() - began
 
