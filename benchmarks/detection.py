@@ -18,7 +18,7 @@ from benchmarks.tools.command import run
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.transfer.box_scores import Boxes, precision
 from freelabels.train.probing.transfer.detector import detect
-from freelabels.train.probing.transfer.tuning import Recipe
+from freelabels.train.probing.transfer.tuning import Tuning
 
 SHAPES = 3  # rectangles, discs, stripes
 
@@ -70,8 +70,8 @@ def main(
     torch.manual_seed(seed)
     trunk = Backbone(backbone, False, size)
     start = process_time()
-    recipe = Recipe(False, steps, batch, rate)
-    found = detect(trunk, pictures, truth, pictures, SHAPES, recipe, seed, torch.device("cpu"))
+    tuning = Tuning(False, steps, batch, rate)
+    found = detect(trunk, pictures, truth, pictures, SHAPES, tuning, seed, torch.device("cpu"))
     score = precision(found, truth)
     print("| backbone | pictures | steps | AP50 | AP50, 11 points | AP | CPU s |")
     print("|---|---:|---:|---:|---:|---:|---:|")

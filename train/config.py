@@ -254,7 +254,7 @@ class BenchConfig:
     """How the rows of the table of features are trained, and how they are probed."""
 
     rows: tuple[str, ...] = ()
-    """Rows: recipes, or tasks by themselves; default: all recipes that the given data can feed."""
+    """Rows by name, or tasks by themselves; default: all rows that the given data can feed."""
     seeds: int = 3
     """How often each row is trained, from other weights on other views."""
     seed: int = 0

@@ -13,12 +13,12 @@ import torch
 
 from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
-from freelabels.train.bench import features, row
+from freelabels.train.bench import features, work
 from freelabels.train.bench.budget import fitted, pixels_of
 from freelabels.train.bench.features import bench_features
-from freelabels.train.bench.recipes import RECIPES, recipe_of
 from freelabels.train.bench.report import FeatureTable, markdown, table_of
-from freelabels.train.bench.row import RowWork, labels_cost, run_row
+from freelabels.train.bench.rows import ROWS, row_of
+from freelabels.train.bench.work import RowWork, labels_cost, run_row
 from freelabels.train.config import BenchConfig, LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.windows import REAL, SYNTHETIC
@@ -26,6 +26,7 @@ from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Pyramid
 from freelabels.train.run.checks import check
 from freelabels.train.run.state import begin
+from freelabels.train.run.trainer import TrainSummary
 from freelabels.train.tasks.tasks import tasks
 
 CONFIG = BenchConfig(
@@ -98,6 +99,13 @@ def test_rows_are_trained_billed_and_probed_stage_by_stage(made: Made) -> None:
 
 def test_finished_rows_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "run_row", None)
+    alone = made.again(replace(CONFIG, rows=("renders",)))
+    assert set(alone.rows) == {"random", "renders"}  # what else is finished stays in the table
+    assert made.again() == made.table
+    settings = made.out / "bench.json"
+    older = json.loads(settings.read_text())
+    del older["scored"], older["probe"]["void"]  # of a version that had no such options
+    settings.write_text(json.dumps(older))
     assert made.again() == made.table
 
 
@@ -110,6 +118,23 @@ def test_a_trained_row_that_could_not_be_probed_is_not_trained_again(
     monkeypatch.setattr("freelabels.train.run.trainer.step", None)
     after = run_row(work)
     assert after["seconds"] == before["seconds"] > 0 and json.loads(work.record.read_text()) == after
+
+
+def test_a_row_that_is_stopped_is_billed_for_what_it_keeps(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = TrainSummary("run", 3, False, (), None, 1.0, 0.0)
+
+    def fit(real: Any, synthetic: Any, out: str, *_: Any, **__: Any) -> TrainSummary:
+        Path(out).mkdir(parents=True)
+        return stopped
+
+    monkeypatch.setattr(work, "fit", fit)
+    one = work_of(made, "renders", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_row(one)
+    told = json.loads((tmp_path / "runs" / one.name / "bill.json").read_text())
+    assert told["steps"] == 3 and told["seconds"] > 0
 
 
 def test_a_row_that_fails_is_recorded_and_the_rest_is_made(
@@ -133,10 +158,14 @@ def test_a_row_that_fails_is_recorded_and_the_rest_is_made(
 def test_data_that_no_row_can_be_probed_on_end_it_at_once(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row, "trained", lambda *_: {"run": str(made.out / "runs" / "random-0")})
+    monkeypatch.setattr(work, "trained", lambda *_: {"run": str(made.out / "runs" / "random-0")})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"--data .*empty: holds nothing to probe on"):
+        bench_features(tmp_path / "empty", tmp_path / "out", made.datasets, config=CONFIG)
+    assert not (tmp_path / "out" / "failures.jsonl").exists()
     with pytest.raises(UserError, match=r"--data .*nowhere: there is no such folder"):
-        bench_features(made.data / "nowhere", tmp_path, made.datasets, config=CONFIG)
-    assert not (tmp_path / "failures.jsonl").exists()
+        bench_features(made.data / "nowhere", tmp_path / "other", made.datasets, config=CONFIG)
+    assert not (tmp_path / "other").exists()  # said before any row is trained
 
 
 @pytest.mark.parametrize(
@@ -147,7 +176,18 @@ def test_data_that_no_row_can_be_probed_on_end_it_at_once(
         ({"rows": ("supervised",)}, "--rows supervised: no --pictures are given"),
         ({"rows": ("normals",)}, "--rows normals: nothing holds normals"),
         ({"cost": ("real",)}, "--cost is PATH=SECONDS"),
+        ({"cost": ("real=-1",)}, "--cost real=-1: seconds are 0 or more"),
+        ({"cost": ("elsewhere=1",)}, "--cost .*elsewhere: is none of the datasets"),
         ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"width": 0}, "--width must be at least 1"),
+        ({"budget": 0.0}, "--budget must be above 0"),
+        ({"pretext_lr": float("nan")}, "--pretext-lr must be above 0"),
+        ({"size": 48}, "--size 48: give a multiple of 32"),
+        ({"held_out": 1.0}, "--held-out is a share between 0 and 1"),
+        ({"precision": "fp8"}, "--precision fp8"),
+        ({"device": "tpu"}, "--device tpu: give auto, cpu or cuda"),
+        ({"probe": ProbeConfig(shots=(0,))}, "--shots 0: give numbers of images a class"),
+        ({"probe": replace(CONFIG.probe, void=(9,))}, r"begun with another --probe.void: \[255\], not \[9\]"),
     ],
 )
 def test_what_cant_be_is_said_before_any_work(made: Made, change: dict[str, Any], sentence: str) -> None:
@@ -156,7 +196,7 @@ def test_what_cant_be_is_said_before_any_work(made: Made, change: dict[str, Any]
 
 
 @pytest.mark.parametrize("names", [("edges",), ("rotation",), ("jigsaw",), ("simclr",), ("edges", "simclr")])
-def test_every_recipe_shows_the_trunk_as_many_pixels(made: Made, names: tuple[str, ...]) -> None:
+def test_every_row_shows_the_trunk_as_many_pixels(made: Made, names: tuple[str, ...]) -> None:
     catalogue = read_catalogue([str(made.datasets[0])], [], 1)
     config = TrainConfig(
         loader=LoaderConfig(size=64, batch=4), model=ModelConfig("test_resnet", width=16), tasks=names
@@ -170,7 +210,7 @@ def test_every_recipe_shows_the_trunk_as_many_pixels(made: Made, names: tuple[st
 
 def test_random_weights_have_the_statistics_of_the_pictures(made: Made) -> None:
     backbone, config, _ = trained_backbone(str(made.out / "runs" / "random-0"))
-    assert config.tasks == (row.ANY_TASK,)
+    assert config.tasks == (work.ANY_TASK,)
     means = [m.running_mean for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert means and all(bool((mean != 0).all()) for mean in means if mean is not None)
 
@@ -227,11 +267,12 @@ def test_a_table_may_have_columns_of_its_own() -> None:
         {**one["tables"][0], "measure": "detector", "constant": float("nan"), "values": [0.3, 0.25]}
         | {"columns": ["AP50", "AP"]}
     )
-    found = table_of([one], ("random",), {}, {}, {"backbone": "b", "size": 64, "budget": 1.0})
+    plain = record("plain", 0, 0.3)  # which has no such table
+    found = table_of([plain, one], ("plain", "random"), {}, {}, {"backbone": "b", "size": 64, "budget": 1.0})
     assert [len(table.rows["random"]) for table in found.tables] == [1, 2]
     assert "## d: detector (%, accuracy)" in markdown(found) and "| row | AP50 | AP |" in markdown(found)
 
 
-def test_every_recipe_is_of_tasks_that_there_are() -> None:
-    assert {name for recipe in RECIPES.values() for name in (*recipe.tasks, *recipe.second)} <= set(tasks())
-    assert recipe_of("counting", tasks()).tasks == ("counting",)
+def test_every_row_is_of_tasks_that_there_are() -> None:
+    assert {name for row in ROWS.values() for name in (*row.tasks, *row.second)} <= set(tasks())
+    assert row_of("counting", tasks()).tasks == ("counting",)

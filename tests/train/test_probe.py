@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from freelabels.train.probing.labelled_images import read_folder, read_images, r
 from freelabels.train.probing.labelled_shards import read_shards
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.networks import random_network
-from freelabels.train.probing.probe import probe
+from freelabels.train.probing.probe import check, probe
 from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
 from freelabels.train.probing.splits import block_split, few_shots, random_split
 from freelabels.train.run.trainer import fit
@@ -579,3 +580,31 @@ def test_bad_input_is_said_in_a_sentence(run: Path, tmp_path: Path) -> None:
     refused(coco, "has an annotation of an image or category it doesn't list")
     instances.write_text("{")
     refused(coco, r"instances_val2017\.json can't be read as COCO instances")
+
+
+def test_a_part_without_images_is_a_sentence() -> None:
+    rng = np.random.default_rng(0)
+    for tested, sentence in (
+        (np.ones(5, bool), "0 of the images are left to fit"),
+        (np.zeros(5, bool), "to test on"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            block_split(5, tested, 0.3, rng)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"shots": (4, 0)}, "--shots 0: give numbers of images a class"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"finetune": -1}, "--finetune must be at least 0"),
+        ({"stream": -1}, "--stream must be at least 0"),
+        ({"segmentation_steps": -5}, "--segmentation-steps must be at least 0"),
+        ({"finetune_stages": True}, "give --finetune too"),
+        ({"random": "yes"}, "--random yes: give add or skip"),
+        ({"detection": ("nowhere",)}, "--detection nowhere: there is no such folder"),
+    ],
+)
+def test_options_out_of_range_are_said_before_anything_is_read(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        check(ProbeConfig(**change), ["."])

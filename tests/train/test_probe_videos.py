@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from freelabels.ground.errors import UserError
-from freelabels.train.config import ProbeConfig
+from freelabels.train.config import LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
+from freelabels.train.probing import finetune, probe_report, video_probe
+from freelabels.train.probing import probe as probes
 from freelabels.train.probing.features import stages
 from freelabels.train.probing.labelled_videos import (
     Filmed,
@@ -21,6 +23,8 @@ from freelabels.train.probing.labelled_videos import (
     read_clips,
     read_video_folder,
 )
+from freelabels.train.probing.networks import Network
+from freelabels.train.probing.probe import probe
 from freelabels.train.probing.splits import group_split
 from freelabels.train.probing.video_probe import (
     BY_CLIP,
@@ -118,6 +122,29 @@ def test_hmdb51_by_its_lists_and_names_that_shells_dislike(tmp_path: Path) -> No
     assert shown(found[0], test=True) == {(names[1], label) for label in ("brush_hair", "clap")}
     assert shown(found[2], test=True) == {(names[0], label) for label in ("brush_hair", "clap")}
     assert all(len(one.files) == 4 for one in found)
+
+
+def test_lists_that_do_not_fit_the_videos_are_a_sentence(tmp_path: Path) -> None:
+    ucf, hmdb = tmp_path / "ucf", tmp_path / "hmdb"
+    for file in ("UCF-101/Apply/v_Apply_g01_c01.avi", "UCF-101/Clap/v_Clap_g02_c01.avi"):
+        empty(ucf / file)
+    lists = empty(ucf / "ucfTrainTestlist" / "trainlist01.txt").parent
+    (lists / "trainlist01.txt").write_text("Apply/v_Apply_g01_c01.avi 1\nApply/v_Apply_g09_c01.avi 1\n")
+    with pytest.raises(UserError, match=r"testlist01\.txt is missing, which holds names of videos"):
+        read_video_folder(str(ucf))
+    (lists / "testlist01.txt").write_text("Clap/v_Clap_g02_c01.avi\n")
+    assert read_video_folder(str(ucf))[0].missing == 1
+    for file in lists.iterdir():
+        file.write_text("Other/v_Other_g01_c01.avi\n")
+    with pytest.raises(UserError, match=r"holds none of the videos that .*trainlist01\.txt names"):
+        read_video_folder(str(ucf))
+    empty(hmdb / "hmdb51_org" / "clap" / "a.avi")
+    (hmdb / "testTrainMulti_7030_splits").mkdir()
+    with pytest.raises(UserError, match="holds no lists of splits"):
+        read_video_folder(str(hmdb))
+    (hmdb / "testTrainMulti_7030_splits" / "clap_test_split1.txt").write_text("a.avi\n")
+    with pytest.raises(UserError, match=r"want a video and 0, 1 or 2, not 'a\.avi'"):
+        read_video_folder(str(hmdb))
 
 
 def test_hmdb51_still_packed_is_a_sentence(tmp_path: Path) -> None:
@@ -261,6 +288,35 @@ def test_fine_tuned_on_videos_by_clip_and_by_video(
     for figures in found.values():
         assert all(np.isnan(score) for score, _ in figures[:3]) and least <= figures[3][0] <= 1
     assert all(torch.equal(a, b) for a, b in zip(before, backbone.state_dict().values(), strict=True))
+
+
+def test_clips_as_a_whole_stand_beside_frames_by_the_names_of_the_other_rows(
+    runs: FilmedClips, films: ClipBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = Backbone("test_convnext", False, 32)
+    trained = TrainConfig(loader=LoaderConfig(size=32), model=ModelConfig("test_convnext"))
+    model = replace(trained.model, clips="r3d_18", clip_share=0.125)
+    monkeypatch.setattr(probes, "trained_backbone", lambda run: (backbone, trained, {}))
+    monkeypatch.setattr(probes, "run_networks", lambda *_: [Network("run", "order", lambda seed: backbone)])
+    monkeypatch.setattr(video_probe, "_trunk", lambda run: (films, model))
+    monkeypatch.setattr(probes, "_read", lambda *_: [runs])
+    monkeypatch.setattr(probe_report, "plot", lambda *_: None)
+    report = probe("run", tmp_path, tmp_path, ProbeConfig(seeds=1, random="skip", rotation="skip"))
+    assert [table.columns for table in report.tables if table.measure == BY_VIDEO] == [(), LAYERS]
+    assert all(set(table.rows) == {"run"} for table in report.tables)
+
+
+def test_few_steps_of_fine_tuning_are_scored_by_statistics_of_the_tuned_weights() -> None:
+    colours = torch.tensor([[200.0, 60, 60], [60, 200, 60], [60, 60, 200], [150, 150, 60]])
+    label = torch.arange(16) % 4
+    noise = torch.randn(16, 1, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    clips = (0.4 * colours[label][:, None, None, :, None, None] + 60 + 60 * noise).clamp(0, 255).byte()
+    truth = torch.nn.functional.one_hot(label, 4).float()
+    torch.manual_seed(0)
+    backbone = Backbone("test_resnet", False, 32)
+    model = finetune._fit_films(backbone, clips, truth, torch.arange(16), 1e-3, 8, 0, torch.device("cpu"))
+    told = finetune._predict_films(model, clips, torch.arange(16), torch.device("cpu"))
+    assert (told[:, 0].argmax(1) == label).float().mean() > 0.9  # with running averages it stays near chance
 
 
 def test_one_odd_clip_of_three_costs_that_clip_and_not_the_video() -> None:

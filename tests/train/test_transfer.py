@@ -31,9 +31,9 @@ from freelabels.train.probing.transfer.box_scores import Boxes, Found, by_area, 
 from freelabels.train.probing.transfer.few_labels import nested
 from freelabels.train.probing.transfer.letterbox import letterboxed
 from freelabels.train.probing.transfer.segmenter import segment
-from freelabels.train.probing.transfer.tuning import Recipe, batch_of, once, tune
+from freelabels.train.probing.transfer.tuning import Tuning, batch_of, once, tune
 from freelabels.train.probing.transfer_tables import (
-    Bench,
+    Terms,
     detection_tables,
     read_boxes,
     segmentation_tables,
@@ -136,7 +136,7 @@ class Toy(nn.Module):
         self.head = nn.Linear(3, 1)
 
 
-def toy(recipe: Recipe, state: Path | None = None, stop: int = 10**9) -> tuple[Toy, list[list[int]]]:
+def toy(tuning: Tuning, state: Path | None = None, stop: int = 10**9) -> tuple[Toy, list[list[int]]]:
     torch.manual_seed(0)
     model, seen = Toy(), []
     x = torch.randn(7, 3)
@@ -149,18 +149,18 @@ def toy(recipe: Recipe, state: Path | None = None, stop: int = 10**9) -> tuple[T
         answer: Tensor = model.head(model.backbone(x[rows] + noise))
         return (answer[:, 0] - x[rows].sum(1)).square().mean()
 
-    tune(model, model.backbone, loss, len(x), recipe, 3, CPU, state)
+    tune(model, model.backbone, loss, len(x), tuning, 3, CPU, state)
     return model, seen
 
 
 def test_a_training_that_is_stopped_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = toy(Recipe(False, 8, 4))
+    whole, _ = toy(Tuning(False, 8, 4))
     monkeypatch.setattr(tuning, "SAVE_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        toy(Recipe(False, 8, 4), tmp_path / "state.pt", stop=5)
-    rest, seen = toy(Recipe(False, 8, 4), tmp_path / "state.pt")
+        toy(Tuning(False, 8, 4), tmp_path / "state.pt", stop=5)
+    rest, seen = toy(Tuning(False, 8, 4), tmp_path / "state.pt")
     assert len(seen) == 3
     for a, b in zip(whole.state_dict().values(), rest.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -170,7 +170,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_and_a_free_one_neither()
     torch.manual_seed(0)
     before = Toy().backbone.state_dict()
     for frozen in (True, False):
-        model, _ = toy(Recipe(frozen, 2, 4))
+        model, _ = toy(Tuning(frozen, 2, 4))
         same = {name: torch.equal(v, before[name]) for name, v in model.backbone.state_dict().items()}
         assert set(same.values()) == {frozen}, same
 
@@ -293,7 +293,7 @@ def test_a_detector_overfits_a_few_pictures(monkeypatch: pytest.MonkeyPatch) -> 
     torch.manual_seed(0)
     backbone = Backbone("test_resnet", False, 64)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    told = detector.detect(backbone, images, truth, images, 2, Recipe(False, 70, 2, 5e-3), 0, CPU)
+    told = detector.detect(backbone, images, truth, images, 2, Tuning(False, 70, 2, 5e-3), 0, CPU)
     assert precision(told, truth).area > 0.9
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
@@ -312,7 +312,7 @@ def test_a_segmentation_network_learns() -> None:
     weight[:, :2], ids[:, :, :2] = 0, 1  # void, and wrong
     torch.manual_seed(0)
     backbone = Backbone("test_resnet", False, 32)
-    told = segment(backbone, images, ids, weight, images, 2, Recipe(False, 30, 4, 4e-3), 0, CPU)
+    told = segment(backbone, images, ids, weight, images, 2, Tuning(False, 30, 4, 4e-3), 0, CPU)
     assert mean_iou(told.flatten(2), ids.flatten(2), weight.flatten(1)) > 0.8
     assert told[:, :, :2].mean() < 0.5
 
@@ -409,8 +409,8 @@ def test_boundaries_are_read_off_a_feature_that_has_them() -> None:
 row = random_network(TrainConfig(model=ModelConfig("test_resnet")), 32, 0)
 
 
-def bench(folder: Path, config: ProbeConfig) -> Bench:
-    return Bench([row, replace(row, name="run")], config, folder, CPU, lambda sentence: None)
+def terms(folder: Path, config: ProbeConfig) -> Terms:
+    return Terms([row, replace(row, name="run")], config, folder, CPU, lambda sentence: None)
 
 
 def write_voc(root: Path, count: int) -> Path:
@@ -441,19 +441,19 @@ def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
     (one,) = read_boxes(str(root), 32, 100, np.random.default_rng(0))
     assert one.boxes[0].ignored.tolist() == [False] * (len(one.boxes[0].boxes) - 1) + [True]  # it has no area
     config = ProbeConfig(seeds=1, detection_steps=1)
-    facts, tables = detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config))
+    facts, tables = detection_tables(one, "VOC2007", terms(tmp_path / "tuned", config))
     assert facts["train"] == facts["test"] == 4
     assert [table.measure for table in tables] == ["Faster R-CNN, frozen", "Faster R-CNN, fine-tuned"]
     for table in tables:
         assert table.columns == ("AP50", "AP50, 11 points", "AP, IoU .5 to .95")
         assert all(len(figure.values) == 1 for row in table.rows.values() for figure in row if figure)
     monkeypatch.setattr("freelabels.train.probing.transfer_tables.detect", None)
-    alone = replace(bench(tmp_path / "tuned", config), networks=[Network("run", "edges", row.load)])
+    alone = replace(terms(tmp_path / "tuned", config), networks=[Network("run", "edges", row.load)])
     (mine, _) = detection_tables(one, "VOC2007", alone)[1]
     assert [figure and figure.mean for figure in mine.rows["run"]] == [
         figure and figure.mean for figure in tables[0].rows["run"]
     ]
-    assert detection_tables(one, "VOC2007", bench(tmp_path / "tuned", config)) == (facts, tables)
+    assert detection_tables(one, "VOC2007", terms(tmp_path / "tuned", config)) == (facts, tables)
     with pytest.raises(UserError, match="there is no such folder"):
         read_boxes(str(tmp_path / "nowhere"), 32, 100, np.random.default_rng(0))
     with pytest.raises(UserError, match="holds no boxes; want VOC"):
@@ -489,7 +489,7 @@ def test_segmentation_by_shares_of_the_maps(tmp_path: Path) -> None:
     data = DenseImages("toy", "semantic", images, ids, torch.ones(12, 32, 32), 2)
     config = ProbeConfig(seeds=1, segmentation_steps=1, shares=(0.5, 1.0))
     splits = [block_split(12, None, 0.3, np.random.default_rng(0))]
-    tables = segmentation_tables(data, "toy", splits, bench(tmp_path / "tuned", config))
+    tables = segmentation_tables(data, "toy", splits, terms(tmp_path / "tuned", config))
     assert [table.measure for table in tables] == [
         "segmentation network, frozen",
         "segmentation network, fine-tuned",

@@ -1,4 +1,4 @@
-"""The table of features: recipes trained on equally many pixels, probed alike, side by side.
+"""The table of features: rows trained on equally many pixels, probed alike, side by side.
 
 A room above all that it compares: data, tasks, runs and probes.
 """

@@ -71,10 +71,10 @@ def table_of(
         return FeatureTable((), {}, (), (), failed, left_out, settings)
     one = next(iter(by_row.values()))[0]
     tables = []
-    for kind in [(t["data"], t["measure"]) for t in one["tables"]]:
+    every = {(t["data"], t["measure"]): t for some in by_row.values() for r in some for t in r["tables"]}
+    for kind, about in every.items():
         found = {row: _values(some, kind) for row, some in by_row.items()}
         found = {row: values for row, values in found.items() if values}
-        about = next(t for t in one["tables"] if (t["data"], t["measure"]) == kind)
         sign = 1 if about["higher_is_better"] else -1
         rows = {
             row: tuple(
@@ -135,7 +135,7 @@ def write(table: FeatureTable, out: Path) -> None:
 
 
 def markdown(table: FeatureTable) -> str:
-    """The rows and their bills, then a table a measure: a row a recipe, a column a stage."""
+    """The rows and their bills, then a table a measure: a line a row, a column a stage."""
     settings = table.settings
     lines = [
         f"# Features: {settings['backbone']}, {settings['size']} px, {settings['budget']:g} megapixels a row",

@@ -112,7 +112,10 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name != "cuda":
-        return torch.device(name)
+        try:
+            return torch.device(name)
+        except RuntimeError as error:
+            raise UserError(f"--device {name}: give auto, cpu or cuda") from error
     if not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no GPU here; give --device cpu, or look at nvidia-smi")
     number, processes = (int(os.environ.get(key, default)) for key, default in LOCAL)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from freelabels.train.model.clips import ClipBackbone
 from freelabels.train.model.network import Backbone
+from freelabels.train.model.statistics import measure_statistics
 from freelabels.train.probing.classifiers import Fitted, quality
 from freelabels.train.probing.splits import Split
 
@@ -97,6 +98,7 @@ def _fit(
                 _loss(model(view(images[rows]).to(device)), truth[rows].to(device), exclusive).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 scheduler.step()
+        measure_statistics(model, (view(part).to(device) for part in torch.split(images, BATCH)))
     return model
 
 
@@ -235,6 +237,9 @@ def _fit_films(
                 F.cross_entropy(model(seen.to(device)), truth[some].argmax(1).to(device)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 scheduler.step()
+        any_clip = torch.randint(clips.shape[1], (len(rows),))
+        some_of = zip(torch.split(rows, CLIPS), torch.split(any_clip, CLIPS), strict=True)
+        measure_statistics(model, (_film_view(clips[some, clip]).to(device) for some, clip in some_of))
     return model
 
 

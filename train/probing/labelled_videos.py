@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.media.videos import DecodedFrame, opened
 from freelabels.pipeline.storage.uris import SourceError, why
 from freelabels.train.data.augment import Resampler, centre_view
-from freelabels.train.probing.layouts.lists import SUFFIXES, TESTING, TRAINING
+from freelabels.train.probing.layouts.lists import SUFFIXES, TESTING, TRAINING, lines
 
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 UCF_LISTS, HMDB_LISTS = "ucfTrainTestlist", "testTrainMulti_7030_splits"
@@ -31,7 +31,8 @@ VIDEO_LAYOUTS = (
 # What several cuts of one recording have in common: UCF101's groups, Kinetics' ids with times.
 CUTS = (re.compile(r"(.*_g\d+)_c\d+"), re.compile(r"(.{11})_\d{6}_\d{6}"))
 DEEP = 3  # folders down to which a video is looked for
-HMDB_TRAIN, HMDB_TEST = "1", "2"  # 0: not used in that split
+HMDB_UNUSED, HMDB_TEST = "0", "2"  # 1: training
+HMDB_SIDES = ("0", "1", "2")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Filmed:
     """Videos and the class that each shows, with one split of them if the layout tells one.
 
     truth: (n, classes) float32, one 1 a row. groups: (n,) equal for cuts of one recording. test: (n,) what is for
-    testing; None: the probe draws it, by whole groups.
+    testing; None: the probe draws it, by whole groups. missing: how many videos lists name that aren't there.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Filmed:
     groups: NDArray[np.int64]
     test: NDArray[np.bool_] | None
     exclusive: bool = True
+    missing: int = 0
 
 
 def holds_videos(path: str) -> bool:
@@ -64,10 +66,11 @@ def holds_videos(path: str) -> bool:
 def read_video_folder(path: str) -> list[Filmed]:
     """What a folder of videos holds, a split each. Raises UserError if it has none of the layouts."""
     root = Path(path)
-    if (root / UCF_LISTS).is_dir():
-        found = list(_ucf(root))
-    elif (root / HMDB_LISTS).is_dir():
-        found = list(_hmdb(root))
+    listed = next((name for name in (UCF_LISTS, HMDB_LISTS) if (root / name).is_dir()), None)
+    if listed:
+        found = list((_ucf if listed == UCF_LISTS else _hmdb)(root))
+        if not found:
+            raise UserError(f"{root / listed} holds no lists of splits; unpack them there")
     elif tables := _tables(root):
         found = [_kinetics(root, tables)]
     else:
@@ -132,8 +135,14 @@ def _by_name(root: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _lines(file: Path) -> list[list[str]]:
-    return [line.split() for line in file.read_text().splitlines() if line.strip()]
+def _split_of(name: str, members: Sequence[tuple[str, Path | None, bool]], source: Path) -> Filmed:
+    """A split, of (class, its video or None if that isn't there, whether it is for testing)."""
+    there = [(label, file, test) for label, file, test in members if file is not None]
+    if not there:
+        raise UserError(
+            f"{source.parent.parent}: holds none of the videos that {source} names; unpack them there"
+        )
+    return replace(_filmed(name, there), missing=len(members) - len(there))
 
 
 def _ucf(root: Path) -> Iterator[Filmed]:
@@ -142,38 +151,39 @@ def _ucf(root: Path) -> Iterator[Filmed]:
     for train in sorted((root / UCF_LISTS).glob("trainlist*.txt")):
         number = train.stem.removeprefix("trainlist")
         sides = ((train, False), (train.with_name(f"testlist{number}.txt"), True))
-        members = []
+        members: list[tuple[str, Path | None, bool]] = []
         for file, test in sides:
-            for line in _lines(file):
-                label, _, name = line[0].replace("\\", "/").rpartition("/")
-                if (video := videos.get((label.casefold(), Path(name).stem.casefold()))) is not None:
-                    members.append((label, video, test))
-        yield _filmed(f"{root.name}, split {int(number)}", members)
+            for line in lines(file, "names of videos"):
+                label, _, name = line.split()[0].replace("\\", "/").rpartition("/")
+                members.append((label, videos.get((label.casefold(), Path(name).stem.casefold())), test))
+        yield _split_of(f"{root.name}, split {number.lstrip('0')}", members, train)
 
 
 def _hmdb(root: Path) -> Iterator[Filmed]:
     """A split for each k of CLASS_test_splitk.txt: FILE.avi and 1 (training), 2 (testing) or 0 (none) a line."""
     videos = _by_name(root)
-    lists = sorted((root / HMDB_LISTS).glob("*_test_split*.txt"))
-    for number in sorted({file.stem.rpartition("_test_split")[2] for file in lists}):
-        members = []
-        for file in lists:
+    lists_of = sorted((root / HMDB_LISTS).glob("*_test_split*.txt"))
+    for number in sorted({file.stem.rpartition("_test_split")[2] for file in lists_of}):
+        members: list[tuple[str, Path | None, bool]] = []
+        for file in lists_of:
             label, _, split = file.stem.rpartition("_test_split")
             if split != number:
                 continue
-            for name, side in _lines(file):
-                video = videos.get((label.casefold(), Path(name).stem.casefold()))
-                if video is not None and side in (HMDB_TRAIN, HMDB_TEST):
+            for line in lines(file, "names of videos"):
+                name, _, side = line.rpartition(" ")
+                if side not in HMDB_SIDES:
+                    raise UserError(f"{file}: want a video and 0, 1 or 2, not {line!r}; get it anew")
+                if side != HMDB_UNUSED:
+                    video = videos.get((label.casefold(), Path(name.strip()).stem.casefold()))
                     members.append((label, video, side == HMDB_TEST))
-        yield _filmed(f"{root.name}, split {number}", members)
+        yield _split_of(f"{root.name}, split {number}", members, lists_of[0])
 
 
 def _tables(root: Path) -> dict[str, list[dict[str, str]]]:
     """Kinetics' tables by side: rows with label, youtube_id, time_start and time_end."""
     found = {}
     for file in sorted(root.glob("*.csv")):
-        with file.open(newline="") as opened_file:
-            rows = list(csv.DictReader(opened_file))
+        rows = list(csv.DictReader(lines(file, "which videos show which class")))
         if rows and {"label", "youtube_id"} <= rows[0].keys():
             found[file.stem] = rows
     return found
@@ -190,7 +200,7 @@ def _kinetics(root: Path, tables: Mapping[str, list[dict[str, str]]]) -> Filmed:
         side = name.rpartition("_")[2]
         for row in rows:
             for file in by_id.get(row["youtube_id"], []):
-                begins = f"_{int(float(row['time_start'])):06d}_" if row.get("time_start") else ""
+                begins = _begins(row)
                 if begins in file.stem or not CUTS[1].fullmatch(file.stem):
                     members.append((row["label"], file, row.get("split", side) not in TRAINING))
     if not members:
@@ -198,6 +208,14 @@ def _kinetics(root: Path, tables: Mapping[str, list[dict[str, str]]]) -> Filmed:
     return _filmed(root.name, members if len({test for *_, test in members}) > 1 else [
         (label, file, None) for label, file, _ in members
     ])  # fmt: skip
+
+
+def _begins(row: Mapping[str, str]) -> str:
+    """How a cut that begins at a row's time has it in its name; "" where the row doesn't tell."""
+    try:
+        return f"_{int(float(row.get('time_start') or '')):06d}_"
+    except ValueError:
+        return ""
 
 
 def _class_folders(root: Path) -> Filmed:

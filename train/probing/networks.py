@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from timm.models import load_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 from freelabels.ground.errors import MissingFile, UserError
 from freelabels.train.config import AdversaryConfig, BalanceConfig, RobustConfig, TrainConfig
@@ -19,8 +19,10 @@ from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import spread
 from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Backbone
+from freelabels.train.model.statistics import measure_statistics
 from freelabels.train.probing.probe_report import RANDOM, ROTATION, SUPERVISED
 from freelabels.train.run import checkpoint
+from freelabels.train.run.evaluate import learned
 from freelabels.train.run.logs import METRICS
 from freelabels.train.run.trainer import SUMMARY, fit
 
@@ -51,28 +53,10 @@ def random_network(trained: TrainConfig, size: int, first: int, images: Tensor |
             torch.manual_seed(first + seed)
             backbone = Backbone(trained.model.backbone, False, size)
         if images is not None:
-            measure_statistics(backbone, images)
+            measure_statistics(backbone.train(), torch.split(images, BATCH))
         return backbone.eval()
 
     return Network(RANDOM, "none" if images is None else "none, batch statistics alone", load, varies=True)
-
-
-@torch.no_grad()
-def measure_statistics(backbone: nn.Module, images: Tensor) -> None:
-    """Set the running mean and variance of all batch normalisation to those of images; nothing else changes."""
-    norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-        norm.train()
-    if norms:
-        for part in torch.split(images, BATCH):
-            if len(part) > 1:
-                backbone(part)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
 
 
 def seen_images(data: dict[str, Any], trained: TrainConfig, size: int) -> Tensor | None:
@@ -116,10 +100,7 @@ def run_networks(runs: Sequence[str], size: int) -> list[Network]:
 
 
 def at_chance(run: Path) -> frozenset[str]:
-    """Tasks in which a run, by its record, beats the trivial answer by less than two standard errors.
-
-    Where a task's error isn't known, one that beats the trivial answer counts as learned.
-    """
+    """Tasks of which a run, by its record, has not `learned` the question."""
     found: dict[str, dict[str, Any]] = {}
     for name in (METRICS, SUMMARY):  # the last says it best
         file = run / name
@@ -128,11 +109,7 @@ def at_chance(run: Path) -> frozenset[str]:
             records = [json.loads(text)] if name == SUMMARY else map(json.loads, text.splitlines())
             scores = [one for r in records for one in r.get("scores" if name == SUMMARY else "held_out", ())]
             found |= {score["task"]: score for score in scores if score["domain"] == "all"}
-    return frozenset(
-        name
-        for name, score in found.items()
-        if not score["better"] or abs(score["score"] - score["constant"]) <= 2 * (score.get("error") or 0)
-    )
+    return frozenset(name for name, score in found.items() if not learned(score))
 
 
 def _pretext(run: str, tasks: Sequence[str]) -> str:

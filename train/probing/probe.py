@@ -18,6 +18,7 @@ from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
+from freelabels.pipeline.storage.uris import is_remote
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
@@ -51,7 +52,7 @@ from freelabels.train.probing.streams.streamed import (
 )
 from freelabels.train.probing.transfer_tables import FOLDER as TUNED_FOLDER
 from freelabels.train.probing.transfer_tables import NOTES as TUNED_NOTES
-from freelabels.train.probing.transfer_tables import Bench, detection_tables, read_boxes, segmentation_tables
+from freelabels.train.probing.transfer_tables import Terms, detection_tables, read_boxes, segmentation_tables
 from freelabels.train.probing.video_probe import (
     LAYERS,
     FilmedClips,
@@ -91,7 +92,7 @@ def probe(
     run's folder. `say` is told what goes on. Raises UserError for bad input.
     """
     run, data, config = os.fspath(run), path_list(data), config or ProbeConfig()
-    _check(config, data)
+    check(config, data)
     device = ranks.device_of(config.device)
     folder = Path(out or run)
     backbone, trained, seen = trained_backbone(run)
@@ -112,15 +113,13 @@ def probe(
     networks += [own, *beside]
     if config.supervised:
         networks.append(supervised_network(config.supervised, trained, size))
-    films = clip_networks(
-        [run, *config.beside], [own.name, *(network.name for network in beside)], config.seed
-    )
+    films = clip_networks([run, *config.beside], [own.name, *(network.name for network in beside)], config)
     chosen = stages(backbone)
 
     def see(network: Backbone, images: Tensor) -> list[Tensor]:
         return [stage.grid for stage in pooled(network, images, chosen, BATCH, device)]
 
-    bench = Bench(networks, config, folder / TUNED_FOLDER, device, say)
+    terms = Terms(networks, config, folder / TUNED_FOLDER, device, say)
     tables: list[Table] = []
     facts: list[dict[str, Any]] = []
     for number, one in enumerate(sets):
@@ -137,13 +136,7 @@ def probe(
                 found[network.name] = list(_measure(network, one, splits, chosen, config, number, device))
         tables += _tables(facts[-1]["name"], one, splits, found)
         if isinstance(one, DenseImages) and one.field == CATEGORY and config.segmentation_steps:
-            tables += segmentation_tables(one, facts[-1]["name"], splits, bench)
-    for path in config.detection:
-        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
-            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
-            fact, found_tables = detection_tables(boxed, name, bench)
-            facts.append(fact)
-            tables += found_tables
+            tables += segmentation_tables(one, facts[-1]["name"], splits, terms)
         if isinstance(one, FilmedClips) and films:
             name = f"{facts[-1]['name']}, clips as a whole"
             facts.append({**facts[-1], "name": name})
@@ -151,6 +144,12 @@ def probe(
                 film.name: list(clip_scores(film, one, splits, config, BATCH, device)) for film in films
             }
             tables += [replace(table, columns=LAYERS) for table in _tables(name, one, splits, seen_whole)]
+    for path in config.detection:
+        for boxed in read_boxes(path, size, config.images, _generator(config.seed, 0, 0)):
+            name = _free(f"{boxed.about.name} (detection)", [fact["name"] for fact in facts])
+            fact, found_tables = detection_tables(boxed, name, terms)
+            facts.append(fact)
+            tables += found_tables
     report = ProbeReport(
         run=Path(run).resolve().name,
         backbone=trained.model.backbone,
@@ -179,12 +178,26 @@ def _lacks(config: ProbeConfig) -> Iterator[str]:
         yield f"{config.seeds} seeds tell little of the spread: give --seeds 3 or more."
 
 
-def _check(config: ProbeConfig, data: Sequence[str]) -> None:
+def check(config: ProbeConfig, data: Sequence[str]) -> None:
+    """Raise UserError for what is known to be wrong before anything is read."""
     if not data and not config.detection:
         raise UserError("missing: --data, folders of labelled images, or --detection, folders of boxes")
     for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames", "detection_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+    for name in ("seed", "finetune", "segmentation_steps", "stream"):
+        if (getattr(config, name) or 0) < 0:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 0")
+    if wrong_shots := [shots for shots in config.shots if shots < 1]:
+        raise UserError(f"--shots {wrong_shots[0]}: give numbers of images a class, 1 or more")
+    if config.finetune_stages and not config.finetune:
+        raise UserError("--finetune-stages needs the number of epochs: give --finetune too")
+    if config.random not in ("add", "skip"):
+        raise UserError(f"--random {config.random}: give add or skip")
+    for path in (*data, *config.detection):
+        if not is_remote(path) and not Path(path).is_dir():
+            option = "--data" if path in data else "--detection"
+            raise UserError(f"{option} {path}: there is no such folder")
     if not 0 < config.test < 1:
         raise UserError(f"--test is a share between 0 and 1, not {config.test}")
     if unknown := [name for name in config.fields if name not in dense.FIELDS]:
@@ -337,6 +350,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
+        what += f", {one.about.missing} videos that lists name are missing" if one.about.missing else ""
     elif isinstance(one, StreamedImages):
         base = f"{one.about.name} (streamed)"
         what = f"{len(one.about.classes)} classes, {counts}, {one.schedule.epochs} epochs"

@@ -49,7 +49,7 @@ def random_split(
         tested = _draw(groups, share, rng, at_least=1)
     else:
         tested = test
-    train = np.flatnonzero(~tested)
+    train = _enough(np.flatnonzero(~tested))
     held_out = _draw(groups[train], HELD_OUT, rng, at_least=0)
     if not held_out.any():
         held_out[rng.integers(len(train))] = True
@@ -63,7 +63,7 @@ def listed_split(data: Listed, share: float, rng: np.random.Generator) -> Split:
         about = data.classified()
         return random_split(about.truth, about.classes, True, None, share, rng)
     none = np.zeros(int((~data.test).sum()), bool)
-    return _split(np.flatnonzero(~data.test), data.test, none, 0.0)
+    return _split(_enough(np.flatnonzero(~data.test)), data.test, none, 0.0)
 
 
 def group_split(
@@ -89,7 +89,7 @@ def group_split(
         tested = np.isin(groups, groups[first[_draw(label[first], share, rng, at_least=1)]])
     else:
         tested = test
-    train = np.flatnonzero(~tested)
+    train = _enough(np.flatnonzero(~tested))
     _, index = np.unique(groups[train], return_index=True)
     chosen = _draw(label[train][index], HELD_OUT, rng, at_least=0)
     if not chosen.any():
@@ -99,11 +99,17 @@ def group_split(
     return _split(train, tested, held_out, ratio)
 
 
+def _enough(train: NDArray[np.intp]) -> NDArray[np.intp]:
+    if len(train) < FEWEST:
+        raise UserError(f"{len(train)} of the images are left to fit to; give {FEWEST} or more")
+    return train
+
+
 def _split(
     train: NDArray[np.intp], tested: NDArray[np.bool_], held_out: NDArray[np.bool_], ratio: float
 ) -> Split:
-    if len(train) < FEWEST:
-        raise UserError(f"{len(train)} of the images are left to fit to; give {FEWEST} or more")
+    if not tested.any():
+        raise UserError("none of the images are left to test on; give more, or let more be used")
     return Split(
         torch.from_numpy(train), torch.from_numpy(np.flatnonzero(tested)), torch.from_numpy(held_out), ratio
     )
@@ -116,7 +122,7 @@ def block_split(count: int, test: NDArray[np.bool_] | None, share: float, rng: n
         ratio = float(tested.sum() / (~tested).sum())
     else:
         tested, ratio = test, 0.0
-    train = np.flatnonzero(~tested)
+    train = _enough(np.flatnonzero(~tested))
     return _split(train, tested, _block(len(train), HELD_OUT, rng), ratio)
 
 

@@ -30,7 +30,7 @@ from freelabels.train.probing.transfer.detector import detect
 from freelabels.train.probing.transfer.few_labels import nested, percent
 from freelabels.train.probing.transfer.letterbox import letterboxed
 from freelabels.train.probing.transfer.segmenter import segment
-from freelabels.train.probing.transfer.tuning import Recipe, fingerprint, once
+from freelabels.train.probing.transfer.tuning import Tuning, fingerprint, once
 
 FOLDER = "tuned"  # of results, and of trainings that go on
 MODES = {"frozen": True, "fine-tuned": False}
@@ -95,7 +95,7 @@ def _flat(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Terms:
     """What all networks are trained under. folder: where trainings and what they scored are kept."""
 
     networks: Sequence[Network]
@@ -105,9 +105,9 @@ class Bench:
     say: Callable[[str], None]
 
 
-def detection_tables(one: BoxedImages, name: str, bench: Bench) -> tuple[dict[str, Any], list[Table]]:
+def detection_tables(one: BoxedImages, name: str, terms: Terms) -> tuple[dict[str, Any], list[Table]]:
     """What the report says of a set of boxes, and a table of a frozen and one of a free backbone."""
-    config, classes = bench.config, len(one.about.classes)
+    config, classes = terms.config, len(one.about.classes)
     splits = [_box_split(one, config, seed) for seed in range(config.seeds)]
     sizes = len(splits[0].train), len(splits[0].test)
     facts = {
@@ -120,7 +120,7 @@ def detection_tables(one: BoxedImages, name: str, bench: Bench) -> tuple[dict[st
     digest = fingerprint(one.images, *(part for b in one.boxes for part in (b.boxes, b.labels, b.ignored)))
 
     def scores(frozen: bool, backbone: Backbone, seed: int) -> dict[str, float]:
-        recipe, split = Recipe(frozen, config.detection_steps), splits[seed]
+        tuning, split = Tuning(frozen, config.detection_steps), splits[seed]
 
         def train(state: Path | None) -> dict[str, float]:
             found = detect(
@@ -129,20 +129,20 @@ def detection_tables(one: BoxedImages, name: str, bench: Bench) -> tuple[dict[st
                 [one.boxes[k] for k in split.train],
                 one.images[split.test],
                 classes,
-                recipe,
+                tuning,
                 config.seed + seed,
-                bench.device,
+                terms.device,
                 state,
             )
             told = precision(found, [one.boxes[k] for k in split.test])
             return {AP50: told.area, POINTS: told.points, COCO: told.coco}
 
         return once(
-            bench.folder, _key("detection", digest, split, backbone, recipe, config.seed + seed), train
+            terms.folder, _key("detection", digest, split, backbone, tuning, config.seed + seed), train
         )
 
     return facts, [
-        _table(f"Faster R-CNN, {mode}", name, "%", math.nan, splits, bench, partial(scores, frozen))
+        _table(f"Faster R-CNN, {mode}", name, "%", math.nan, splits, terms, partial(scores, frozen))
         for mode, frozen in MODES.items()
     ]
 
@@ -153,15 +153,15 @@ def _box_split(one: BoxedImages, config: ProbeConfig, seed: int) -> Split:
     return random_split(nothing, ("",), False, one.about.test, config.test, rng)
 
 
-def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], bench: Bench) -> list[Table]:
+def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], terms: Terms) -> list[Table]:
     """A table of a frozen and one of a free backbone; a column a share of the training maps."""
-    config = bench.config
+    config = terms.config
     shares = config.shares or (1.0,)
     constant = float(np.mean([best_constant(one, split.test) for split in splits]))
     digest = fingerprint(one.images, one.target, one.weight)
 
     def scores(frozen: bool, backbone: Backbone, seed: int) -> dict[str, float]:
-        recipe, split = Recipe(frozen, config.segmentation_steps), splits[seed]
+        tuning, split = Tuning(frozen, config.segmentation_steps), splits[seed]
         rng = np.random.default_rng(np.random.SeedSequence(config.seed + seed, spawn_key=(4,)))
         parts = nested(np.zeros(len(split.train), np.intp), shares, rng)
         truth, known = one.target[split.test].flatten(2), one.weight[split.test].flatten(1)
@@ -174,9 +174,9 @@ def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], be
                 one.weight[rows],
                 one.images[split.test],
                 one.classes,
-                recipe,
+                tuning,
                 config.seed + seed,
-                bench.device,
+                terms.device,
                 state,
             )
             return {"mean IoU": one.metric.score(told.flatten(2), truth, known)}
@@ -185,9 +185,9 @@ def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], be
         for share, chosen in parts.items():
             rows = split.train[chosen]
             key = _key(
-                "segmentation", digest, replace(split, train=rows), backbone, recipe, config.seed + seed
+                "segmentation", digest, replace(split, train=rows), backbone, tuning, config.seed + seed
             )
-            (found[percent(share)],) = once(bench.folder, key, partial(train, rows)).values()
+            (found[percent(share)],) = once(terms.folder, key, partial(train, rows)).values()
         return found
 
     return [
@@ -197,7 +197,7 @@ def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], be
             "%, mean IoU",
             constant,
             splits,
-            bench,
+            terms,
             partial(scores, frozen),
         )
         for mode, frozen in MODES.items()
@@ -205,7 +205,7 @@ def segmentation_tables(one: DenseImages, name: str, splits: Sequence[Split], be
 
 
 def _key(
-    what: str, data: str, split: Split, backbone: Backbone, recipe: Recipe, seed: int
+    what: str, data: str, split: Split, backbone: Backbone, tuning: Tuning, seed: int
 ) -> dict[str, object]:
     """All that the score of a training depends on."""
     return {
@@ -213,7 +213,7 @@ def _key(
         "data": data,
         "split": fingerprint(split.train, split.test),
         "backbone": fingerprint(*backbone.state_dict().values()),
-        "recipe": asdict(recipe),
+        "recipe": asdict(tuning),
         "seed": seed,
         "versions": versions(),
     }
@@ -225,14 +225,14 @@ def _table(
     unit: str,
     constant: float,
     splits: Sequence[Split],
-    bench: Bench,
+    terms: Terms,
     scores: Callable[[Backbone, int], dict[str, float]],
 ) -> Table:
     """A row a network: `scores` of its backbone, column by column, for each seed."""
     found: dict[str, list[dict[str, float]]] = {}
-    for network in bench.networks:
-        bench.say(f"{name}: {measure}, {network.name}")
-        found[network.name] = [scores(network.load(seed), seed) for seed in range(bench.config.seeds)]
+    for network in terms.networks:
+        terms.say(f"{name}: {measure}, {network.name}")
+        found[network.name] = [scores(network.load(seed), seed) for seed in range(terms.config.seeds)]
     columns = tuple(next(iter(found.values()))[0])
     random = found.get(RANDOM, [])  # none if it is skipped
     rows = {}

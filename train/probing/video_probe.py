@@ -151,8 +151,8 @@ class ClipNetwork:
     varies: bool = False
 
 
-def clip_networks(runs: Sequence[str], names: Sequence[str], first: int) -> list[ClipNetwork]:
-    """Random weights for each seed counted from `first`, then the runs by their names.
+def clip_networks(runs: Sequence[str], names: Sequence[str], config: ProbeConfig) -> list[ClipNetwork]:
+    """Random weights for each seed, unless they are skipped, then the runs by their names.
 
     Runs without a trunk for clips, or with one of another architecture than the first's, are left out; [] if the
     first has none.
@@ -164,7 +164,7 @@ def clip_networks(runs: Sequence[str], names: Sequence[str], first: int) -> list
 
     def load(seed: int) -> ClipBackbone:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(first + seed)
+            torch.manual_seed(config.seed + seed)
             return ClipBackbone(model.clips, model.clip_share).eval()
 
     alike = [
@@ -173,7 +173,7 @@ def clip_networks(runs: Sequence[str], names: Sequence[str], first: int) -> list
         if (its.clips, its.clip_share) == (model.clips, model.clip_share)
     ]
     own = [ClipNetwork(name, lambda seed, backbone=backbone: backbone) for name, backbone in alike]  # type: ignore[misc]
-    return [ClipNetwork(RANDOM, load, varies=True), *own]
+    return own if config.random == "skip" else [ClipNetwork(RANDOM, load, varies=True), *own]
 
 
 def _trunk(run: str) -> tuple[ClipBackbone, ModelConfig] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from freelabels.train.objective.learner import Learner, prepare
 from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.labelled import Labelled, as_field
 from freelabels.train.tasks.losses import align
+
+CLEAR = 3.0  # standard errors by which a task has to beat its trivial answer to have learned its question
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Score:
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return asdict(self)
+
+
+def learned(score: Mapping[str, Any]) -> bool:
+    """Whether a score, as JSON has it, beats its trivial answer: clearly, where its error is known."""
+    gap = abs(float(score["score"]) - float(score["constant"]))
+    return bool(score["better"]) and gap >= CLEAR * (score.get("error") or 0.0)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ def bench(
     where: Annotated[Where, FLAT] = HERE,
     json: bool = False,
 ) -> int:
-    """Train recipes on equally many pixels and probe their features: one table, which the same line goes on with.
+    """Train rows on equally many pixels and probe their features: one table, which the same line goes on with.
 
     Args:
         table: Which table: features.

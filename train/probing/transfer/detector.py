@@ -16,7 +16,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from freelabels.train.model.network import STRIDE, Backbone, resize
 from freelabels.train.probing.transfer.box_scores import Boxes, Found, mirrored
-from freelabels.train.probing.transfer.tuning import Recipe, tune
+from freelabels.train.probing.transfer.tuning import Tuning, tune
 
 WIDTH, HEAD = (
     128,
@@ -95,7 +95,7 @@ def detect(
     boxes: Sequence[Boxes],
     test: Tensor,
     classes: int,
-    recipe: Recipe,
+    tuning: Tuning,
     seed: int,
     device: torch.device,
     state: Path | None = None,
@@ -124,8 +124,8 @@ def detect(
         losses: dict[str, Tensor] = model([image.to(device).float() for image in seen], targets)
         return torch.stack(list(losses.values())).sum()
 
-    tune(model, model.backbone.backbone, loss, len(images), recipe, seed, device, state)
-    return _found(model, test, recipe.batch, device)
+    tune(model, model.backbone.backbone, loss, len(images), tuning, seed, device, state)
+    return _found(model, test, tuning.batch, device)
 
 
 @torch.no_grad()

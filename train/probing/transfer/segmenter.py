@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.train.model.network import STRIDE, Backbone, Pyramid, block, resize
-from freelabels.train.probing.transfer.tuning import Recipe, tune
+from freelabels.train.probing.transfer.tuning import Tuning, tune
 
 WIDTH = 64
 RATES = (3, 6)  # of the dilated convolutions, in pixels of the stride-4 map
@@ -52,7 +52,7 @@ def segment(
     weight: Tensor,
     test: Tensor,
     classes: int,
-    recipe: Recipe,
+    tuning: Tuning,
     seed: int,
     device: torch.device,
     state: Path | None = None,
@@ -72,10 +72,10 @@ def segment(
         each = F.cross_entropy(model(seen), ids[:, 0].long(), reduction="none")
         return (each * known).sum() / known.sum().clamp_min(TINY)
 
-    tune(model, model.backbone, loss, len(images), recipe, seed, device, state)
+    tune(model, model.backbone, loss, len(images), tuning, seed, device, state)
     model.eval()
     with torch.no_grad():
-        parts = torch.split(test, 2 * recipe.batch)
+        parts = torch.split(test, 2 * tuning.batch)
         return torch.cat([model(part.to(device)).argmax(1, keepdim=True).float().cpu() for part in parts])
 
 

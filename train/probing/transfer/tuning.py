@@ -23,7 +23,7 @@ RESULT, STATE = ".json", ".pt"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Tuning:
     """How a head is trained: AdamW on a rate that rises over the first tenth, then falls to nothing as a cosine.
 
     frozen: the backbone keeps its weights and its batch statistics; else both are trained with the head.
@@ -41,32 +41,32 @@ def tune(
     backbone: nn.Module,
     loss: Callable[[Tensor], Tensor],
     count: int,
-    recipe: Recipe,
+    tuning: Tuning,
     seed: int,
     device: torch.device,
     state: Path | None = None,
 ) -> None:
     """Train in place, from where `state` has got to.
 
-    backbone: the part of the model that `recipe.frozen` is about. loss: numbers of images (b,) → a number; it may
+    backbone: the part of the model that `tuning.frozen` is about. loss: numbers of images (b,) → a number; it may
     draw from torch's random numbers. count: of images. state: a file in which the training is kept as it goes, and
     from which it goes on, bit for bit.
     """
     model.train()
-    backbone.requires_grad_(not recipe.frozen)
-    backbone.train(not recipe.frozen)
+    backbone.requires_grad_(not tuning.frozen)
+    backbone.train(not tuning.frozen)
     optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=recipe.rate, weight_decay=recipe.decay
+        [p for p in model.parameters() if p.requires_grad], lr=tuning.rate, weight_decay=tuning.decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.rate, total_steps=max(recipe.steps, 2), pct_start=WARM_UP
+        optimizer, tuning.rate, total_steps=max(tuning.steps, 2), pct_start=WARM_UP
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         begun = _restore(state, model, optimizer, schedule, device)
         saved = time.monotonic()
-        for step in range(begun, recipe.steps):
-            rows = batch_of(step, count, recipe.batch, seed)
+        for step in range(begun, tuning.steps):
+            rows = batch_of(step, count, tuning.batch, seed)
             optimizer.zero_grad()
             loss(rows).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)

@@ -12,8 +12,8 @@ PHOTOS, REAL, RENDERS = "photos", "real", "renders"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One row.
+class Row:
+    """What a row of the table is of.
 
     about: what it is, for a reader of the table. data: of `PHOTOS` (pictures alone), `REAL` (labelled ones) and
     `RENDERS`. tasks: what is learned; free: also all default tasks whose labels the data have. set: parameters of
@@ -43,43 +43,43 @@ BOTH = (REAL, RENDERS)
 ADVERSARY = "reversal"
 
 
-def _single(name: str) -> Recipe:
-    return Recipe(f"{name} alone, real and rendered", BOTH, (name,))
+def _single(name: str) -> Row:
+    return Row(f"{name} alone, real and rendered", BOTH, (name,))
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "random": Recipe("new weights, batch statistics of the pictures"),
-    "supervised": Recipe("the pictures' own classes", tasks=("tags",), set=("tags.doubt=0",)),
-    "rotation": Recipe("by which quarter turn", tasks=("rotation",)),
-    "jigsaw": Recipe("tiles in which order", tasks=("jigsaw",)),
-    "clusters": Recipe("clusters of its own features", tasks=("deep_cluster",)),
-    "contrast": Recipe("two views are one picture (SimCLR)", tasks=("simclr",)),
-    "masked": Recipe("what hidden patches show (SimMIM's form of MAE)", tasks=("masked",)),
+ROWS: Mapping[str, Row] = {
+    "random": Row("new weights, batch statistics of the pictures"),
+    "supervised": Row("the pictures' own classes", tasks=("tags",), set=("tags.doubt=0",)),
+    "rotation": Row("by which quarter turn", tasks=("rotation",)),
+    "jigsaw": Row("tiles in which order", tasks=("jigsaw",)),
+    "clusters": Row("clusters of its own features", tasks=("deep_cluster",)),
+    "contrast": Row("two views are one picture (SimCLR)", tasks=("simclr",)),
+    "masked": Row("what hidden patches show (SimMIM's form of MAE)", tasks=("masked",)),
     **{name: _single(name) for name in ("edges", "motion", "disparity", "depth", "normals", "contours")},
-    "real": Recipe("free labels of real pictures", (REAL,), free=True),
-    "renders": Recipe("free labels of renders", (RENDERS,), free=True),
-    "both": Recipe("free labels of both", BOTH, free=True),
-    "plain": Recipe("free labels of both, every label trusted alike", BOTH, free=True, robust="plain"),
-    "free": Recipe("free labels of both, and an adversary", BOTH, free=True, adversary=ADVERSARY),
-    "free_rotation": Recipe("free, and rotation", BOTH, ("rotation",), True, adversary=ADVERSARY),
-    "free_clusters": Recipe("free, and clusters", BOTH, ("deep_cluster",), True, adversary=ADVERSARY),
-    "free_contrast": Recipe("free, and contrast", BOTH, ("simclr",), True, adversary=ADVERSARY),
-    "renders_then_contrast": Recipe(
+    "real": Row("free labels of real pictures", (REAL,), free=True),
+    "renders": Row("free labels of renders", (RENDERS,), free=True),
+    "both": Row("free labels of both", BOTH, free=True),
+    "plain": Row("free labels of both, every label trusted alike", BOTH, free=True, robust="plain"),
+    "free": Row("free labels of both, and an adversary", BOTH, free=True, adversary=ADVERSARY),
+    "free_rotation": Row("free, and rotation", BOTH, ("rotation",), True, adversary=ADVERSARY),
+    "free_clusters": Row("free, and clusters", BOTH, ("deep_cluster",), True, adversary=ADVERSARY),
+    "free_contrast": Row("free, and contrast", BOTH, ("simclr",), True, adversary=ADVERSARY),
+    "renders_then_contrast": Row(
         "free labels of renders, the last fifth of the pixels contrast",
         (RENDERS,),
         free=True,
         second=("simclr",),
     ),
-    "renders_deep": Recipe(
+    "renders_deep": Row(
         "free labels of renders, read from the two deepest stages", (RENDERS,), free=True, laterals=2
     ),
 }
 
 
-def recipe_of(name: str, tasks: Mapping[str, object]) -> Recipe:
+def row_of(name: str, tasks: Mapping[str, object]) -> Row:
     """A row of the registry, or a task by itself on pictures. Raises UserError for an unknown name."""
-    if name in RECIPES:
-        return RECIPES[name]
+    if name in ROWS:
+        return ROWS[name]
     if name in tasks:
-        return Recipe(f"the task {name}", tasks=(name,))
-    raise UserError(f"--rows {name}: {nearest(name, [*RECIPES, *tasks])}")
+        return Row(f"the task {name}", tasks=(name,))
+    raise UserError(f"--rows {name}: {nearest(name, [*ROWS, *tasks])}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.storage.uris import absolute
 from freelabels.train.bench.budget import fitted
-from freelabels.train.bench.recipes import PHOTOS, REAL, RENDERS, Recipe, recipe_of
+from freelabels.train.bench.rows import PHOTOS, REAL, RENDERS, Row, row_of
 from freelabels.train.config import (
     AdversaryConfig,
     BenchConfig,
@@ -26,21 +25,22 @@ from freelabels.train.config import (
 from freelabels.train.data.catalogue import Catalogue, read_catalogue
 from freelabels.train.data.loader import to_device
 from freelabels.train.model import ranks
+from freelabels.train.model.statistics import measure_statistics
 from freelabels.train.objective.learner import Learner
 from freelabels.train.probing.probe import probe
 from freelabels.train.run.checkpoint import CHECKPOINT
+from freelabels.train.run.evaluate import learned
 from freelabels.train.run.state import begin
 from freelabels.train.run.trainer import fit
 from freelabels.train.tasks.tasks import DEFAULT, choose, tasks
 
-ROWS, RUNS = "rows", "runs"
+RECORDS, RUNS = "rows", "runs"  # folders in that of the table
 MISSING = {PHOTOS: "no pictures", REAL: "no labels of real frames", RENDERS: "no renders"}
 BILL = "bill.json"  # in a run's folder: what its steps up to the last checkpoint have cost
 NEVER = 1_000_000
 SECOND = "-second"
 STATISTICS = 50  # batches that the random row's statistics are measured on
 ANY_TASK = "rotation"  # of a run that learns nothing but must be one
-CLEAR = 3.0  # standard errors by which a task has to beat its trivial answer to have learned its question
 
 
 class CantProbe(UserError):
@@ -68,28 +68,28 @@ class RowWork:
     @property
     def record(self) -> Path:
         """Where what was found stands; it is there if and only if the row is finished."""
-        return Path(self.out) / ROWS / f"{self.name}.json"
+        return Path(self.out) / RECORDS / f"{self.name}.json"
 
-    def sources(self, recipe: Recipe) -> tuple[list[str], list[str]]:
-        """Datasets of real and of rendered frames that a recipe learns from."""
+    def sources(self, row: Row) -> tuple[list[str], list[str]]:
+        """Datasets of real and of rendered frames that a row learns from."""
         by_kind = {PHOTOS: self.photos, REAL: self.real, RENDERS: self.synthetic}
-        real = [path for kind in recipe.data if kind != RENDERS for path in by_kind[kind]]
-        return real, list(self.synthetic) if RENDERS in recipe.data else []
+        real = [path for kind in row.data if kind != RENDERS for path in by_kind[kind]]
+        return real, list(self.synthetic) if RENDERS in row.data else []
 
 
-def lacking(work: RowWork, recipe: Recipe) -> str:
+def lacking(work: RowWork, row: Row) -> str:
     """Why the data can't feed a row, as a clause; "" if they can."""
-    needed = (*recipe.data, *([PHOTOS] if recipe.second else []))
+    needed = (*row.data, *([PHOTOS] if row.second else []))
     for kind, given in ((PHOTOS, work.photos), (REAL, work.real), (RENDERS, work.synthetic)):
         if kind in needed and not given:
             return f"{MISSING[kind]} are given"
-    if not recipe.learns:
+    if not row.learns:
         return ""
-    catalogue = read_catalogue(*work.sources(recipe), 1)
-    for name in recipe.tasks:
+    catalogue = read_catalogue(*work.sources(row), 1)
+    for name in row.tasks:
         if missing := [field for field in tasks()[name].needs.fields if not catalogue.has(field)]:
             return f"nothing holds {missing[0]}"
-    return "" if _names(recipe, catalogue) else "nothing holds a label"
+    return "" if _names(row, catalogue) else "nothing holds a label"
 
 
 def run_row(work: RowWork) -> dict[str, Any]:
@@ -97,9 +97,9 @@ def run_row(work: RowWork) -> dict[str, Any]:
     if work.record.exists():
         done: dict[str, Any] = json.loads(work.record.read_text())
         return done
-    recipe = recipe_of(work.row, tasks())
+    row = row_of(work.row, tasks())
     folder = Path(work.out) / RUNS / work.name
-    facts = trained(work, recipe, folder)
+    facts = trained(work, row, folder)
     began = time.process_time()
     seen = replace(work.config.probe, seed=work.config.probe.seed + work.seed, device=work.config.device)
     try:
@@ -128,13 +128,13 @@ def run_row(work: RowWork) -> dict[str, Any]:
     return facts
 
 
-def trained(work: RowWork, recipe: Recipe, folder: Path) -> dict[str, Any]:
+def trained(work: RowWork, row: Row, folder: Path) -> dict[str, Any]:
     """Train a row, or what is left of it; what it was, what it scored on held-out clips, and the bill."""
-    real, synthetic = work.sources(recipe)
-    facts: dict[str, Any] = {"row": work.row, "seed": work.seed, "about": recipe.about, "run": str(folder)}
-    facts |= {"labels": labels_cost(work.config.cost, [] if PHOTOS in recipe.data else [*real, *synthetic])}
-    if not recipe.learns:
-        seconds = with_statistics(configured(work, recipe, (ANY_TASK,)), real, synthetic, folder)
+    real, synthetic = work.sources(row)
+    facts: dict[str, Any] = {"row": work.row, "seed": work.seed, "about": row.about, "run": str(folder)}
+    facts |= {"labels": labels_cost(work.config.cost, [] if PHOTOS in row.data else [*real, *synthetic])}
+    if not row.learns:
+        seconds = with_statistics(configured(work, row, (ANY_TASK,)), real, synthetic, folder)
         return {**facts, "tasks": [], "steps": 0, "batch": 0, "side": work.config.size, "pixels": 0.0} | {
             "seconds": seconds,
             "scores": [],
@@ -142,35 +142,35 @@ def trained(work: RowWork, recipe: Recipe, folder: Path) -> dict[str, Any]:
         }
     catalogue = read_catalogue(real, synthetic, 1)
     budget, scores = work.config.budget, list[dict[str, Any]]()
-    first = budget * (1 - recipe.share) if recipe.second else budget
-    config, seconds, told = phase(work, recipe, _names(recipe, catalogue), real, synthetic, folder, first)
+    first = budget * (1 - row.share) if row.second else budget
+    config, seconds, told = phase(work, row, _names(row, catalogue), real, synthetic, folder, first)
     scores += told
     facts |= {"tasks": list(config.tasks), "steps": config.steps, "batch": config.loader.batch}
     facts |= {"side": config.loader.size, "pixels": budget}
-    if recipe.second:
+    if row.second:
         after = folder.with_name(folder.name + SECOND)
-        last = Recipe(recipe.about, (PHOTOS,), recipe.second, laterals=recipe.laterals)
+        last = Row(row.about, (PHOTOS,), row.second, laterals=row.laterals)
         config, more, told = phase(
-            work, last, recipe.second, list(work.photos), [], after, budget - first, start=str(folder)
+            work, last, row.second, list(work.photos), [], after, budget - first, start=str(folder)
         )
-        facts |= {"run": str(after), "tasks": [*facts["tasks"], *recipe.second]}
+        facts |= {"run": str(after), "tasks": [*facts["tasks"], *row.second]}
         facts |= {"steps": facts["steps"] + config.steps}
         seconds, scores = seconds + more, scores + told
     return facts | {"seconds": seconds, "scores": scores, "at_chance": at_chance(scores)}
 
 
-def _names(recipe: Recipe, catalogue: Catalogue) -> tuple[str, ...]:
-    free = [n for n in DEFAULT if recipe.free and all(map(catalogue.has, tasks()[n].needs.fields))]
-    return tuple(dict.fromkeys((*free, *recipe.tasks)))
+def _names(row: Row, catalogue: Catalogue) -> tuple[str, ...]:
+    free = [n for n in DEFAULT if row.free and all(map(catalogue.has, tasks()[n].needs.fields))]
+    return tuple(dict.fromkeys((*free, *row.tasks)))
 
 
-def configured(work: RowWork, recipe: Recipe, names: Sequence[str], start: str = "") -> TrainConfig:
+def configured(work: RowWork, row: Row, names: Sequence[str], start: str = "") -> TrainConfig:
     """The configuration of a row's run, but for its steps."""
     own = work.config
     return TrainConfig(
         tasks=tuple(names),
-        set=recipe.set,
-        lr=own.lr if PHOTOS not in recipe.data else own.pretext_lr,
+        set=row.set,
+        lr=own.lr if PHOTOS not in row.data else own.pretext_lr,
         precision=own.precision,
         device=own.device,
         seed=own.seed + work.seed,
@@ -187,15 +187,15 @@ def configured(work: RowWork, recipe: Recipe, names: Sequence[str], start: str =
             resident=own.resident,
             frames=max(tasks()[name].needs.shared for name in names),
         ),
-        model=ModelConfig(own.backbone, width=own.width, laterals=recipe.laterals),
-        adversary=AdversaryConfig(recipe.adversary),
-        robust=RobustConfig(recipe.robust),
+        model=ModelConfig(own.backbone, width=own.width, laterals=row.laterals),
+        adversary=AdversaryConfig(row.adversary),
+        robust=RobustConfig(row.robust),
     )
 
 
 def phase(
     work: RowWork,
-    recipe: Recipe,
+    row: Row,
     names: Sequence[str],
     real: Sequence[str],
     synthetic: Sequence[str],
@@ -204,7 +204,7 @@ def phase(
     start: str = "",
 ) -> tuple[TrainConfig, float, list[dict[str, Any]]]:
     """Train on a number of megapixels; its configuration, CPU-seconds and held-out scores."""
-    config = configured(work, recipe, names, start)
+    config = configured(work, row, names, start)
     catalogue = read_catalogue(real, synthetic, config.loader.frames)
     learned = choose(
         names, catalogue.has, catalogue.names, config.loader.frames, config.set, config.robust,
@@ -215,8 +215,8 @@ def phase(
     spent = spent_before(folder)
     began = time.process_time()
 
-    def bill(number: int, learner: Learner) -> None:
-        if number % config.save_every == 0 or number == config.steps:
+    def bill(number: int, learner: Learner | None = None) -> None:
+        if learner is None or number % config.save_every == 0 or number == config.steps:
             seconds = spent + time.process_time() - began
             (folder / BILL).write_text(json.dumps({"steps": number, "seconds": seconds}))
 
@@ -224,6 +224,7 @@ def phase(
         real, synthetic, str(folder), config, (folder / CHECKPOINT).exists(), quiet=True, on_step=bill
     )
     if not summary.finished:
+        bill(summary.steps)  # it has saved where it was stopped
         raise KeyboardInterrupt
     return config, spent_before(folder), [dict(score) for score in summary.scores]
 
@@ -245,45 +246,36 @@ def with_statistics(
         device = ranks.device_of(config.device)
         state = begin(real, synthetic, folder, config, False, device)
         model = state.ema.module.train()
-        for norm in model.modules():
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-                norm.reset_running_stats()
-                norm.momentum = None  # the plain mean of all batches
-        with torch.no_grad():
-            for batch in state.loader.batches(0, STATISTICS):
-                model.features(to_device(batch, device)["image"].flatten(0, 1), 0)
+        batches = (to_device(one, device)["image"] for one in state.loader.batches(0, STATISTICS))
+        measure_statistics(
+            model, (images.flatten(0, 1) for images in batches), lambda images: model.features(images, 0)
+        )
         state.save()
     return time.process_time() - began
 
 
 def labels_cost(told: Sequence[str], datasets: Sequence[str]) -> float | None:
-    """CPU-seconds that a row's labels took to make, None where that isn't known. Raises UserError."""
+    """CPU-seconds that a row's labels took to make, None where that isn't known."""
+    costs = costs_of(told)
+    each = [costs.get(absolute(path)) for path in datasets]
+    return None if None in each else sum(one for one in each if one is not None)
+
+
+def costs_of(told: Sequence[str]) -> dict[str, float]:
+    """CPU-seconds by dataset, of PATH=SECONDS. Raises UserError for what isn't such."""
     costs: dict[str, float] = {}
     for one in told:
         path, _, seconds = one.rpartition("=")
         try:
-            costs[str(Path(path).resolve())] = float(seconds)
+            costs[absolute(path)] = float(seconds)
         except ValueError as error:
             raise UserError(f"--cost is PATH=SECONDS, such as data/real=120, not {one!r}") from error
-    each = [costs.get(str(Path(path).resolve())) for path in datasets]
-    return None if None in each else sum(one for one in each if one is not None)
+        if not 0 <= costs[absolute(path)] < math.inf:
+            raise UserError(f"--cost {one}: seconds are 0 or more")
+    return costs
 
 
 def at_chance(scores: Sequence[Mapping[str, Any]]) -> bool:
     """Whether none of a row's tasks has learned its question, by what it scores on held-out clips."""
     whole = [score for score in scores if score["domain"] == "all"]
-    return bool(whole) and not any(map(learned_its_question, whole))
-
-
-def learned_its_question(score: Mapping[str, Any]) -> bool:
-    """Whether a score is better than its trivial answer, by `CLEAR` standard errors where these are known."""
-    gap = gap_of(score)
-    return bool(score["better"]) if gap is None else gap >= CLEAR
-
-
-def gap_of(score: Mapping[str, Any]) -> float | None:
-    """By how many standard errors a score is better than the trivial answer's; None where these aren't known."""
-    if not score["error"]:
-        return None
-    difference = float(score["score"]) - float(score["constant"])
-    return (difference if score["better"] == (difference > 0) else -difference) / float(score["error"])
+    return bool(whole) and not any(map(learned, whole))
