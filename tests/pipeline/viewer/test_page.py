@@ -680,7 +680,7 @@ def test_what_rerun_has_no_cameras_for_is_said() -> None:
             self.kinds.append(type(what).__name__)
 
     for bent, said in ((0.0, []), (-0.1, ["AnyValues"])):
-        columns = {
+        columns: dict[str, np.ndarray] = {
             "image": np.zeros((1, 8, 8, 3), np.uint8),
             "camera_K": np.eye(3)[None],
             "camera_distortion": np.full((1, 5), bent),
