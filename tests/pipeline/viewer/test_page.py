@@ -666,6 +666,30 @@ def test_clips_open_in_rerun(data: tuple[str, str], tmp_path: Path) -> None:
         write_rerun(data[1], tmp_path / "clips.rrd" / "x.rrd")
 
 
+def test_what_rerun_has_no_cameras_for_is_said() -> None:
+    rr = pytest.importorskip("rerun")
+    from freelabels.pipeline.viewer.rerun_export import _log_camera
+
+    class Recording:
+        """What is logged, by the name of its kind."""
+
+        def __init__(self) -> None:
+            self.kinds: list[str] = []
+
+        def log(self, _: str, what: object) -> None:
+            self.kinds.append(type(what).__name__)
+
+    for bent, said in ((0.0, []), (-0.1, ["AnyValues"])):
+        columns: dict[str, np.ndarray] = {
+            "image": np.zeros((1, 8, 8, 3), np.uint8),
+            "camera_K": np.eye(3)[None],
+            "camera_distortion": np.full((1, 5), bent),
+        }
+        recording = Recording()
+        _log_camera(rr, recording, columns, 0, "camera")
+        assert recording.kinds == ["Transform3D", "Pinhole", *said]
+
+
 @pytest.mark.browser
 @without_chromium
 def test_the_page_fits_phones_and_tells_alike_clips_apart(
