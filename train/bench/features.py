@@ -61,6 +61,9 @@ def bench_features(
     probed = tuple(absolute(path) for path in path_list(data))
     if not probed:
         raise UserError("give labelled images with --data")
+    for path in probed:  # known before hours of training
+        if "://" not in path and not os.path.exists(path):
+            raise UserError(f"--data {path}: there is no such folder")
     for name in ("seeds", "batch", "photos"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name} must be at least 1")
