@@ -82,10 +82,10 @@ def copy(
     with writing_to(out):
         target = begin(out, common, layout)
         before = set(target.shards())
-        _take_lists(sources, target)
         planned, duplicates = _plan(sources, target, selection)
         if not planned and not duplicates:
             raise UserError(f"no clip of {', '.join(str(source.path) for source in sources)} is chosen")
+        _take_lists(sources, target)  # only once it is known that they fit together
         made, failures = 0, []
         height, width = common.get("size", (256, 256))
         with to.stage("copy", len(planned)) as tick:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from freelabels.generators.contract.fields import known_field
+from freelabels.generators.contract.fields import fields, known_field
 from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 
@@ -110,11 +110,13 @@ class Expression:
                 if known_field(name) is not None:
                     raise ValueError(f"{name} has {', '.join(f'{name}.{figure}' for figure in FIGURES)}")
                 if name not in FACTS:
-                    raise ValueError(f"nothing is called {name!r}: {nearest(name, FACTS)}, or LABEL.coverage")
+                    raise ValueError(
+                        f"nothing is called {name!r}: {nearest(name, FACTS)}, or LABEL.coverage, or text in quotes"
+                    )
                 parts = []
             case ast.Attribute(value=ast.Name(id=name), attr=figure):
                 if known_field(name) is None:
-                    raise ValueError(f"there is no label {name!r}; freelabels fields lists them")
+                    raise ValueError(f"there is no label {name!r}: {nearest(name, list(fields()))}")
                 if figure not in FIGURES:
                     raise ValueError(f"{name} has no {figure!r}: {nearest(figure, FIGURES)}")
                 parts = []

@@ -30,7 +30,8 @@ class Selection:
     """A choice of clips; without any condition all of them.
 
     clips: names, each a clip's key, its content hash, or path or file name of its source. where: a condition.
-    split: train, val or test. invert: all others. Raises UserError for a split that there isn't.
+    split: train, val or test. invert: all others. Raises UserError for no such split, and for
+    nothing to invert.
     """
 
     clips: frozenset[str] = frozenset()
@@ -41,7 +42,9 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.split and self.split not in SPLITS:
-            raise UserError(f"--split {self.split}: {nearest(self.split, SPLITS)}")
+            raise UserError(f"--only {self.split}: {nearest(self.split, SPLITS)}")
+        if self.invert and not (self.clips or self.where or self.split):
+            raise UserError("--invert turns a choice around: give --clips, --listed, --where or --only too")
 
     @staticmethod
     def of(
@@ -63,10 +66,15 @@ class Selection:
     @property
     def everything(self) -> bool:
         """Whether it has no condition."""
-        return not (self.clips or self.where or self.split) and not self.invert
+        return not (self.clips or self.where or self.split)
 
     def of_shard(self, shard: Shard, splits: Splits | None) -> list[int]:
-        """Numbers of the clips of a shard that are chosen. Raises CorruptShard, UserError."""
+        """Numbers of the clips of a shard that are chosen. Raises CorruptShard, and UserError without splits."""
+        if self.split and splits is None:
+            raise UserError(
+                f"--only {self.split}: there are no splits in the dataset of {shard.name}; make them by "
+                "freelabels split --val .1 --test .1"
+            )
         return [
             number
             for number, clip in enumerate(shard.clips)
@@ -83,7 +91,7 @@ class Selection:
             self._met.update(found)
             if not found:
                 return False
-        if self.split and (splits is None or splits.of(shard, clip) != self.split):
+        if self.split and splits is not None and splits.of(shard, clip) != self.split:
             return False
         return self.where is None or self.where.holds(facts_of(shard, number, self.where.names, splits))
 

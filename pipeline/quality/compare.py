@@ -133,6 +133,12 @@ def compare(
     makers = {one: one in detectors() and not os.path.exists(one) for one in (first, second)}
     if makers[first] and makers[second]:
         raise UserError("name a dataset on one side: a detector runs on the stored frames of the other one")
+    for side in (first, second):
+        if not makers[side] and "://" not in side and not os.path.exists(side):
+            able = [maker for maker, cls in detectors().items() if name in cls.makes]
+            raise UserError(
+                f"{side} is not a Freelabels dataset, nor a detector of {name}: {nearest(side, able)}"
+            )
     turned = makers[first]  # frames are gone through in the order of the dataset
     whole = Dataset(second if turned else first)
     other = _detector(first if turned else second, name, configured) if any(makers.values()) else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO
-from freelabels.generators.contract.detector import label_names, plan, sees_between
+from freelabels.generators.contract.detector import detectors, label_names, plan, sees_between
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.stages.label_shard import LabelOptions, LabelWork
@@ -72,6 +72,8 @@ def plan_work(
     ways: dict[tuple[int, int], Choice] = {}
     older, lengths = Older({}), shards.lengths.tolist()
 
+    known = detectors()
+
     def key_of(number: int) -> tuple[int, int]:
         base = bases[number]
         return offers[number], NOT_THERE if base == NOT_THERE else int(index.made[base])
@@ -79,7 +81,11 @@ def plan_work(
     def way_of(offer: int, recipe: int) -> Choice:
         kind, provides = shards.clips.kinds[offer]
         made = {} if recipe == NOT_THERE else index.recipes[recipe]
-        present = [name for name in label_names() if name in made and name not in options.labels]
+        present = [
+            name
+            for name in label_names()
+            if name in made and name not in options.labels and made[name].get("generator") in known
+        ]  # what no detector made (a run's predictions) is left as it is
         chosen = plan([*options.labels, *present], provides | {SEED}, options.detectors, options.makers)
         skipped.setdefault(kind, dict(chosen.skipped))
         choice = choose(chosen, options.seed, made, options.detectors.keys(), options.update)

@@ -109,6 +109,8 @@ MISTAKES = {
     "train a --out o --recipe video --config b.toml": "begin from --recipe or from --config, not from both",
     "train --out o --resume --recipe video": "--resume goes on with the run's own options",
     "train a --out o --config nowhere.toml": "nowhere.toml is not the configuration of a run",
+    "train --out o --resume": "o holds no run to go on with",
+    "demo --size 3": "--size is 32 or more, not 3",
     "train --out o": "name the datasets to train on, or a run's file with --config",
     "probe run": "missing: --data",
 }

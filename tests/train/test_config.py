@@ -63,3 +63,10 @@ def test_the_first_difference_is_named() -> None:
     assert difference(CONFIG, replace(CONFIG)) == ""
     assert difference(CONFIG, changed, free=("loader.batch",)) == ""
     assert difference(CONFIG, changed, free=("batch", "loader")) != ""
+
+
+@pytest.mark.parametrize("line", ['steps = "many"', "lr = true", "[loader]\nsize = 1.5"])
+def test_a_value_of_another_type_is_said(tmp_path: Path, line: str) -> None:
+    (tmp_path / "train.toml").write_text(line)
+    with pytest.raises(UserError, match=r"(steps|lr|size) is (int|float), not "):
+        read_config(tmp_path / "train.toml")

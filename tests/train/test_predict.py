@@ -63,6 +63,19 @@ def test_labels_and_confidence_are_columns_that_say_what_made_them(run: Path, ma
     assert again.made == 0 and dataset.shards() == Dataset(made).shards()
 
 
+def test_the_same_line_again_leaves_them_as_they_are(run: Path, made: Path) -> None:
+    there = Dataset(made).shards()
+    again = freelabels.predict(
+        run, run.parent / "photos", made, size=(SIZE, 48), cluster=HERE, reporter=QUIET
+    )
+    assert again.made == 0 and Dataset(made).shards() == there
+
+
+def test_a_device_that_there_is_not_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--device is auto, cpu or cuda, not 'gpu'"):
+        freelabels.predict(run, (), tmp_path, device="gpu", reporter=QUIET)
+
+
 def test_a_second_round_trains_on_them(made: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, tasks=("edges", "depth"), loader=replace(CONFIG.loader, held_out=0.0))
     assert freelabels.fit(made, tmp_path / "run", config, quiet=True).finished

@@ -107,15 +107,15 @@ def of_first(x: T) -> T:
 def device_of(name: str) -> torch.device:
     """The device called `name` (auto: the GPU if there is one, else the CPU), of GPUs this rank's own.
 
-    Raises UserError if there is no GPU for this rank.
+    Raises UserError if there is no such device, or no GPU for this rank.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name != "cuda":
         try:
             return torch.device(name)
-        except RuntimeError as error:
-            raise UserError(f"--device {name}: give auto, cpu or cuda") from error
+        except RuntimeError:
+            raise UserError(f"--device is auto, cpu or cuda, not {name!r}") from None
     if not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no GPU here; give --device cpu, or look at nvidia-smi")
     number, processes = (int(os.environ.get(key, default)) for key, default in LOCAL)

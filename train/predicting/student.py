@@ -17,6 +17,7 @@ from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
 from freelabels.train.config import TrainConfig
 from freelabels.train.model.network import STRIDE, Backbone, DenseHead, Pyramid
+from freelabels.train.model.ranks import device_of
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.tasks.labelled import Labelled
@@ -121,7 +122,7 @@ def load_student(run: str, device: str = "auto") -> Student:
     network = Network(config, heads)
     known = network.state_dict().keys()
     network.load_state_dict({name: value for name, value in weights.items() if name in known})
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    place = device_of(device)
     return Student(
         folder,
         network.eval().to(place),

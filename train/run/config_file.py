@@ -14,6 +14,7 @@ from freelabels.ground.errors import UserError
 from freelabels.train.config import TrainConfig
 
 CONFIG = "train.toml"
+SCALARS: Mapping[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (float, int), str: (str,)}
 
 
 def write_config(path: Path, config: TrainConfig, data: Mapping[str, Any]) -> None:
@@ -28,7 +29,9 @@ def read_config(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
         data = document.pop("data", {})
         config: TrainConfig = _built(TrainConfig, document)
         return config, data
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} is not the configuration of a run: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not the configuration of a run: {error}") from error
 
 
@@ -40,6 +43,8 @@ def _built(kind: Any, values: Mapping[str, Any]) -> Any:
             raise ValueError(f"there is no option {name!r}")
         if dataclasses.is_dataclass(hints[name]):
             value = _built(hints[name], value)
+        elif hints[name] in SCALARS and type(value) not in SCALARS[hints[name]]:
+            raise ValueError(f"{name} is {hints[name].__name__}, not {value!r}")
         made[name] = tuple(value) if isinstance(value, list) else value
     return kind(**made)
 

@@ -43,6 +43,8 @@ def fit(
         if not (path_list(datasets) or path_list(real) or path_list(synthetic)):
             real, synthetic = data.get("real", ()), data.get("synthetic", ())
     if not (path_list(datasets) or path_list(real) or path_list(synthetic)):
+        if resume:
+            raise UserError(f"{out} holds no run to go on with: it has no {CONFIG}")
         raise UserError("name the datasets to train on, or a run's file with --config")
     found_real, found_synthetic = by_domain(path_list(datasets))
     sides = ([*path_list(real), *found_real], [*path_list(synthetic), *found_synthetic])

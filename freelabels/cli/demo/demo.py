@@ -26,6 +26,9 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         clips: Clips to render; 0 leaves them out.
         size: Side of the frames in pixels.
     """
+    for option, value, least in (("--steps", steps, 0), ("--clips", clips, 0), ("--size", size, 32)):
+        if value < least:
+            raise UserError(f"{option} is {least} or more, not {value}")
     began, folder, to = time.monotonic(), Path(out), reporter()
     if folder.exists() and any(p.name not in (*WORKED_ON, *_pictures(folder)) for p in folder.iterdir()):
         raise UserError(f"{out} holds something else; name a new folder with --out")

@@ -392,3 +392,21 @@ def test_splits_are_exported(tmp_path: Path) -> None:
     freelabels.convert(path, "huggingface", tmp_path / "hub")
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "  - split: validation\n    path: data/val-*.parquet" in card
+
+
+def test_without_splits_none_is_chosen_by_and_alone_nothing_is_inverted(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a", {"one": 0})
+    with pytest.raises(UserError, match="--only train: there are no splits"):
+        freelabels.prune(whole, selection=Selection.of(split="train", invert=True), dry_run=True)
+    with pytest.raises(UserError, match="--only trian: did you mean 'train'"):
+        Selection.of(split="trian")
+    with pytest.raises(UserError, match="--invert turns a choice around"):
+        Selection.of(invert=True)
+
+
+def test_a_refused_copy_leaves_splits_and_exclusions_of_the_target(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "a", {"one": 0}), write(tmp_path / "b", {"two": 0})
+    freelabels.split(source, val=0.5)
+    with pytest.raises(UserError, match="no clip is called 'three'"):
+        freelabels.copy(source, target, Selection.of(["three"]), reporter=QUIET)
+    assert splits_of(Dataset(target)) is None

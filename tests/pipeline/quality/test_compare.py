@@ -156,6 +156,10 @@ def test_the_command_tells_ci_and_people(
         ("{0} {1} --field camera_K", "has no value per pixel"),
         ("{0} dense_inverse_search --field edges", "dense_inverse_search makes flow, flow_backward"),
         ("{0} stereo --field disparity", "holds no disparity"),
+        (
+            "{0} superpixel --field regions",
+            "nor a detector of regions: did you mean 'superpixels'",
+        ),
         ("superpixels superpixels --field regions", "name a dataset on one side"),
         ("{0} {1} --field edges --max-difference -1", "--max-difference is a number from 0 on"),
     ],
