@@ -29,7 +29,8 @@ from freelabels.train.probing.labelled_images import read_folder, read_images, r
 from freelabels.train.probing.labelled_shards import read_shards
 from freelabels.train.probing.layouts.sets import Classified, Listed, Segmented
 from freelabels.train.probing.networks import random_network
-from freelabels.train.probing.probe import check, probe
+from freelabels.train.probing.options import check
+from freelabels.train.probing.probe import probe
 from freelabels.train.probing.probe_report import ProbeReport, half_width, markdown
 from freelabels.train.probing.splits import block_split, few_shots, random_split
 from freelabels.train.run.trainer import fit

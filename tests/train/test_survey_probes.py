@@ -31,7 +31,7 @@ from freelabels.train.probing.layouts.pixels import read_image
 from freelabels.train.probing.layouts.sets import Classified, Listed
 from freelabels.train.probing.low_shot import frozen_measures
 from freelabels.train.probing.networks import at_chance
-from freelabels.train.probing.probe import _lacks
+from freelabels.train.probing.probe_report import lacks
 from freelabels.train.probing.splits import listed_split, random_split
 from freelabels.train.probing.streams import streamed
 from freelabels.train.probing.streams.streamed import (
@@ -296,9 +296,9 @@ def test_both_precisions_stand_beside_ridge_and_machines() -> None:
     assert all(0.5 < score <= 1 for ((score, _),) in found.values())
 
 
-def test_a_report_says_what_it_lacks() -> None:
-    assert [note.split(":")[0] for note in _lacks(ProbeConfig(seeds=2))] == [
+def test_a_report_says_what_itlacks() -> None:
+    assert [note.split(":")[0] for note in lacks(ProbeConfig(seeds=2))] == [
         "No row learned from human labels stands beside",
         "2 seeds tell little of the spread",
     ]
-    assert list(_lacks(ProbeConfig(supervised="timm"))) == []
+    assert list(lacks(ProbeConfig(supervised="timm"))) == []

@@ -24,7 +24,7 @@ from freelabels.train.bench.work import RECORDS, CantProbe, RowWork, costs_of, l
 from freelabels.train.config import BenchConfig
 from freelabels.train.data.catalogue import by_domain
 from freelabels.train.model import ranks
-from freelabels.train.probing.probe import check
+from freelabels.train.probing.options import check
 from freelabels.train.run.precision import PRECISIONS
 from freelabels.train.tasks.tasks import tasks
 

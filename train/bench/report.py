@@ -14,7 +14,7 @@ import numpy as np
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.plots import new_figure, save_png
-from freelabels.train.probing.probe_report import Figure, Table, figure, in_percent, number_in
+from freelabels.train.probing.probe_report import Figure, Table, cell, figure, in_percent, number_in
 
 JSON, MARKDOWN, PLOT = "features.json", "features.md", "features.png"
 BASELINE = "random"
@@ -168,18 +168,10 @@ def markdown(table: FeatureTable) -> str:
         columns = one.columns or table.stages
         lines += ["| row | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for name, figures in one.rows.items():
-            cells = [_cell(one, figure, name == one.best(k)) for k, figure in enumerate(figures)]
+            cells = [cell(one, figure, name == one.best(k)) for k, figure in enumerate(figures)]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join([*lines, *(f"- {note}" for note in NOTES), ""])
-
-
-def _cell(table: Table, figure: Figure | None, best: bool) -> str:
-    if figure is None:
-        return "–"
-    number = number_in(table, figure.mean)
-    width = "" if figure.interval is None else f" ± {number_in(table, figure.interval)}"
-    return (f"**{number}**" if best else number) + width + ("\\*" if figure.clear else "")
 
 
 def plot(table: FeatureTable, path: Path) -> None:

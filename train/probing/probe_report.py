@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.plots import new_figure, save_png
+from freelabels.train.config import ProbeConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,6 +127,14 @@ def write(report: ProbeReport, out: Path) -> None:
         raise UserError(f"{out} can't be written ({error.strerror or error}); name another --out") from error
 
 
+def lacks(config: ProbeConfig) -> Iterator[str]:
+    """What a reader of the report misses."""
+    if not config.supervised:
+        yield "No row learned from human labels stands beside: give --supervised FILE, or timm."
+    if config.seeds < 3:
+        yield f"{config.seeds} seeds tell little of the spread: give --seeds 3 or more."
+
+
 def markdown(report: ProbeReport) -> str:
     """Tables for each set of images: a row a network and measure, a column a stage or what a table's own are."""
     lines = [f"# Probe of {report.backbone}, {report.size} px", ""]
@@ -144,9 +153,7 @@ def markdown(report: ProbeReport) -> str:
             )
             measure = f"{table.measure} ({table.unit}{constant})"
             for name, figures in table.rows.items():
-                cells = [
-                    _cell(table, f, name == table.best(k), name == RANDOM) for k, f in enumerate(figures)
-                ]
+                cells = [cell(table, f, name == table.best(k), name == RANDOM) for k, f in enumerate(figures)]
                 lines += [f"| {measure} | {name} | {report.rows[name]} | " + " | ".join(cells) + " |"]
                 measure = ""
         lines += [""]
@@ -172,7 +179,8 @@ def number_in(table: Table, value: float) -> str:
     return f"{100 * value:.1f}" if in_percent(table) else f"{value:.3g}"
 
 
-def _cell(table: Table, figure: Figure | None, best: bool, baseline: bool) -> str:
+def cell(table: Table, figure: Figure | None, best: bool, baseline: bool = False) -> str:
+    """A figure with its interval, bold if it is the best, starred if it is clearly better than the baseline."""
     if figure is None:
         return "–"
     number = number_in(table, figure.mean)
