@@ -185,7 +185,7 @@ def test_data_that_no_row_can_be_probed_on_end_it_at_once(
         ({"size": 48}, "--size 48: give a multiple of 32"),
         ({"held_out": 1.0}, "--held-out is a share between 0 and 1"),
         ({"precision": "fp8"}, "--precision fp8"),
-        ({"device": "tpu"}, "--device tpu: give auto, cpu or cuda"),
+        ({"device": "tpu"}, "--device is auto, cpu or cuda, not 'tpu'"),
         ({"probe": ProbeConfig(shots=(0,))}, "--shots 0: give numbers of images a class"),
         ({"probe": replace(CONFIG.probe, void=(9,))}, r"begun with another --probe.void: \[255\], not \[9\]"),
     ],

@@ -104,6 +104,9 @@ def _check(config: BenchConfig, probed: Sequence[str]) -> None:
     """Raise UserError for what is known to be wrong before anything is trained."""
     if not probed and not config.probe.detection:
         raise UserError("give labelled images with --data")
+    for path in probed:
+        if "://" not in path and not os.path.exists(path):
+            raise UserError(f"--data {path}: there is no such folder")
     for name in ("seeds", "batch", "photos", "scored", "width"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name} must be at least 1")
