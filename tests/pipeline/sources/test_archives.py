@@ -270,10 +270,12 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["stored.zip", "deflated.zip", "plain.tar", "packed.tgz"])
-def test_damage_anywhere_never_stops_the_search(folder: Path, tmp_path: Path, name: str) -> None:
+def test_damage_anywhere_never_stops_the_search_nor_loses_a_file_in_silence(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
     data = PACK[name](folder, tmp_path / name).read_bytes()
     rng = np.random.default_rng(0)
-    for trial in range(40):
+    for trial in range(20):
         damaged = bytearray(data)
         for place in rng.integers(0, len(data), 3):
             damaged[place] = rng.integers(256)
@@ -281,9 +283,9 @@ def test_damage_anywhere_never_stops_the_search(folder: Path, tmp_path: Path, na
             damaged[-4000:] = rng.bytes(4000) if trial % 4 == 1 else b""
         path = tmp_path / f"{trial}-{name}"
         path.write_bytes(damaged)
-        for found in find([str(path)]):
-            if isinstance(found, Item) and found.kind == "image":
-                examine(found, EVERY)
+        clips, refused, passed = clips_of(str(path))
+        assert clips or refused or passed
+        assert all(one.reason for one in refused)
 
 
 def test_what_gzip_packed_is_read_at_any_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
