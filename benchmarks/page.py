@@ -41,6 +41,7 @@ from freelabels.pipeline.viewer.report import gather
 from freelabels.pipeline.viewer.serve import serving
 
 CLIP = 16
+FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')"
 SCROLL = """async () => {
   const gaps = [], end = document.documentElement.scrollHeight - innerHeight, steps = 240;
   let last = performance.now();
@@ -159,10 +160,9 @@ def measure(frames: int, size: int, chromium: str) -> dict[str, float]:
         for _ in range(3):
             page.goto(f"http://127.0.0.1:{server.server_port}/")
             page.wait_for_selector("html[data-ready]")
-            paints.append(
-                page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-            )
             readies.append(page.evaluate("performance.now()"))
+            page.wait_for_function(f"{FIRST_PAINT}.length")  # a page may be ready before its paint
+            paints.append(page.evaluate(f"{FIRST_PAINT}[0].startTime"))
         while not page.evaluate("figuresDone"):
             page.wait_for_timeout(100)
         session = page.context.new_cdp_session(page)
