@@ -14,6 +14,7 @@ import numpy as np
 
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.plots import new_figure, save_png
+from freelabels.train.bench import claims
 from freelabels.train.probing.probe_report import Figure, Table, cell, figure, in_percent, number_in
 
 JSON, MARKDOWN, PLOT = "features.json", "features.md", "features.png"
@@ -46,7 +47,10 @@ class RowFacts:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """All rows and what they scored. failed: sentence by row and seed; left_out: reason by row."""
+    """All rows and what they scored. failed: sentence by row and seed; left_out: reason by row.
+
+    claims: what was claimed of the rows before they ran, judged by those that are finished.
+    """
 
     stages: tuple[str, ...]
     rows: Mapping[str, RowFacts]
@@ -55,6 +59,7 @@ class FeatureTable:
     failed: Mapping[str, str]
     left_out: Mapping[str, str]
     settings: Mapping[str, Any]
+    claims: tuple[claims.Verdict, ...] = ()
 
 
 def table_of(
@@ -86,8 +91,9 @@ def table_of(
         facts = (about["unit"], about["higher_is_better"], about["constant"])
         tables.append(Table(*kind, *facts, rows, tuple(about.get("columns", ()))))
     facts_of = {row: _facts(some) for row, some in by_row.items()}
+    stages, judged = tuple(one["stages"]), claims.verdicts(records, one["stages"])
     return FeatureTable(
-        tuple(one["stages"]), facts_of, tuple(tables), tuple(one["data"]), failed, left_out, settings
+        stages, facts_of, tuple(tables), tuple(one["data"]), failed, left_out, settings, judged
     )
 
 
@@ -156,6 +162,8 @@ def markdown(table: FeatureTable) -> str:
     for name, why in {**table.left_out, **table.failed}.items():
         missing.setdefault(why, []).append(name)
     lines += [*(f"\nNot made: {', '.join(names)}: {why}." for why, names in missing.items()), ""]
+    lines += claims.markdown(table.claims).splitlines()
+    lines.append("")
     about = {one["name"]: one["what"] for one in table.data}
     for one in table.tables:
         constant = f"; constant answer {number_in(one, one.constant)}" if math.isfinite(one.constant) else ""

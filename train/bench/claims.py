@@ -1,0 +1,182 @@
+"""What is claimed of the rows, written down before they ran, and what the finished rows say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from freelabels.train.probing.probe_report import half_width
+
+SINGLE = ("edges", "motion", "disparity", "depth", "normals", "contours")
+DENSE = ("linear a pixel", "segmentation network")  # in the names of measures on maps
+FEW = ", 1 %"  # of the labels, at the end of names of measures
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row beats others: on dense tables, and on tables of classes at the named stages.
+
+    row, others: names of rows. dense: judged on dense tables, each row by its best stage. classes: judged on
+    tables of classes, at each of `stages`, or each row by its best where none are named. few: also on tables at
+    1 % of the labels, each row by its best. equal: being level is enough.
+    """
+
+    says: str
+    row: str
+    others: tuple[str, ...]
+    dense: bool = True
+    classes: bool = True
+    stages: tuple[str, ...] = ()
+    few: bool = True
+    equal: bool = False
+
+
+CLAIMS: Mapping[str, tuple[Claim, ...]] = {
+    "a": (
+        Claim(
+            "free labels (real, rendered, adversary) beat random, rotation, jigsaw and every single label, on "
+            "every dense table and at conv3–5",
+            "free",
+            ("random", "rotation", "jigsaw", *SINGLE),
+            stages=("conv3", "conv4", "conv5"),
+            few=False,
+        ),
+    ),
+    "b": (
+        Claim("free labels beat MAE-like everywhere", "free", ("masked",)),
+        Claim(
+            "free labels are at least SimCLR at equal pixels on the dense tables, on best-stage nearest "
+            "neighbours and linear, and at 1 % of the labels",
+            "free",
+            ("contrast",),
+            equal=True,
+        ),
+    ),
+    "c": tuple(
+        Claim(f"free labels and {task} beat each alone, on every table", f"free_{task}", ("free", task))
+        for task in ("rotation", "clusters", "contrast")
+    ),
+    "d": (
+        Claim("renders and the adversary add to real labels", "free", ("real",)),
+        Claim("real labels and the adversary add to renders", "free", ("renders",)),
+        Claim("the adversary adds to both", "free", ("both",)),
+        Claim("confidence adds to labels trusted alike", "both", ("plain",)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The mean difference of two rows over seeds, positive is better, and half of its 95 % interval."""
+
+    other: str
+    where: str
+    margin: float
+    interval: float
+    seeds: int
+
+    @property
+    def state(self) -> str:
+        """won, level or lost: whether the interval lies above zero, holds it, or lies below it."""
+        if self.margin > self.interval:
+            return "won"
+        return "lost" if self.margin < -self.interval else "level"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What finished rows say of a claim: met, not met, or not run with the reason; the comparisons behind it."""
+
+    letter: str
+    says: str
+    state: str
+    why: str
+    comparisons: tuple[Comparison, ...]
+
+
+def verdicts(records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> tuple[Verdict, ...]:
+    """Judge all claims by the records of finished rows; at least two seeds are needed of every row of a claim."""
+    return tuple(
+        judge(letter, claim, records, stages) for letter, claims in CLAIMS.items() for claim in claims
+    )
+
+
+def judge(letter: str, claim: Claim, records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> Verdict:
+    """A claim is met if all comparisons are won (if none is lost, where being level is enough)."""
+    seeds = {name: {r["seed"] for r in records if r["row"] == name} for name in (claim.row, *claim.others)}
+    if missing := [name for name, some in seeds.items() if len(some) < 2]:
+        return Verdict(letter, claim.says, "not run", f"fewer than two seeds of {', '.join(missing)}", ())
+    compared = tuple(one for other in claim.others for one in _compare(claim, other, records, stages))
+    if not compared:
+        return Verdict(letter, claim.says, "not run", "no table to judge it by", ())
+    enough = ("won", "level") if claim.equal else ("won",)
+    met = all(one.state in enough for one in compared)
+    counts = {state: sum(one.state == state for one in compared) for state in ("won", "level", "lost")}
+    why = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return Verdict(letter, claim.says, "met" if met else "not met", why, compared)
+
+
+def _compare(
+    claim: Claim, other: str, records: Sequence[Mapping[str, Any]], stages: Sequence[str]
+) -> Iterator[Comparison]:
+    mine, theirs = (
+        {record["seed"]: _tables(record) for record in records if record["row"] == name}
+        for name in (claim.row, other)
+    )
+    both = sorted(mine.keys() & theirs.keys())
+    if len(both) < 2:
+        return
+    for kind, about in mine[both[0]].items():
+        dense, few = any(word in kind[1] for word in DENSE), kind[1].endswith(FEW)
+        if not (claim.dense if dense else claim.few if few else claim.classes):
+            continue
+        pairs = [(mine[s][kind], theirs[s][kind]) for s in both if kind in mine[s] and kind in theirs[s]]
+        columns = about["columns"] or list(stages)
+        at = [columns.index(stage) for stage in claim.stages if stage in columns]
+        sign = 1.0 if about["higher_is_better"] else -1.0
+        for k in at if at and not dense and not few else (None,):
+            values = [(_value(a, k, sign), _value(b, k, sign)) for a, b in pairs]
+            differences = [a - b for a, b in values if a is not None and b is not None]
+            if len(differences) >= 2:
+                half = half_width(differences, 0.0) or 0.0
+                place = "best stage" if k is None else columns[k]
+                where = f"{kind[0]}: {kind[1]}, {place}"
+                yield Comparison(other, where, float(np.mean(differences)), half, len(differences))
+
+
+def _tables(record: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {(table["data"], table["measure"]): table for table in record["tables"]}
+
+
+def _value(table: Mapping[str, Any], stage: int | None, sign: float) -> float | None:
+    """What is better is larger; the best stage where none is named."""
+    if stage is not None:
+        value = table["values"][stage]
+        return sign * value if _measured(value) else None
+    return max((sign * value for value in table["values"] if _measured(value)), default=None)
+
+
+def _measured(value: float | None) -> bool:
+    return value is not None and isfinite(value)
+
+
+def markdown(judged: Sequence[Verdict]) -> str:
+    """A line a claim: its state, and the comparison with the smallest margin."""
+    lines = ["## Claims", "", "| | claim | state | comparisons | the weakest |", "|---|---|---|---|---|"]
+    for one in judged:
+        worst = min(one.comparisons, key=lambda c: c.margin - c.interval, default=None)
+        shown = (
+            ""
+            if worst is None
+            else f"{worst.margin:+.3f} ± {worst.interval:.3f} against {worst.other}, {worst.where}"
+        )
+        lines.append(f"| {one.letter} | {one.says} | {one.state} | {one.why} | {shown} |")
+    note = (
+        "A comparison is the mean difference over seeds, in the table's own unit (shares, not %), positive is "
+        "better, ± half its 95 % interval; won: the interval lies above zero, lost: below."
+    )
+    return "\n".join([*lines, "", note, ""])
