@@ -7,7 +7,7 @@ import pytest
 from freelabels.train.bench.claims import Claim, judge, markdown, verdicts
 
 STAGES = ("conv1", "conv2")
-NEAREST, DENSE, FEW = "nearest neighbours", "depth, linear a pixel", "linear, ridge, 1 %"
+NEAREST, DENSE, FEW = "nearest neighbours", "depth, linear a pixel", "linear, ridge, 1 % of the labels"
 
 
 def record(row: str, seed: int, **values: list[float | None]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from freelabels.train.probing.probe_report import half_width
+from freelabels.train.probing.transfer.few_labels import percent
 
 SINGLE = ("edges", "motion", "disparity", "depth", "normals", "contours")
 DENSE = ("linear a pixel", "segmentation network")  # in the names of measures on maps
-FEW = ", 1 %"  # of the labels, at the end of names of measures
+FEW = percent(0.01)  # at the end of names of measures
 
 
 @dataclass(frozen=True)
