@@ -3,17 +3,19 @@
     python -m benchmarks.realism                                  # fresh renders, photos that scikit-image has
     python -m benchmarks.realism --photos DIR                     # photos of yours
     python -m benchmarks.realism --photos DIR --renders DIR       # and pictures rendered before
+    python -m benchmarks.realism --runs RUN …                     # features of trained runs instead of random ones
 
 Random features see colours, contrasts, edges and textures and know nothing else, so that no training can hide what
-differs. 50 % is what can't be told apart. Both kinds are cut square, shrunk and compressed in the same way. Half
-of the pictures train the probe and half test it, five times over; a photo's crops stay together.
+differs; --runs asks trained trunks too. 50 % is what can't be told apart. Both kinds are cut square,
+shrunk and compressed in the same way. Half of the pictures train the probe and half test it, five times over; a
+photo's crops stay together.
 
 Cost: about three CPU minutes, most of it rendering.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,6 +30,7 @@ from freelabels.ground.errors import UserError
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
+from freelabels.train.export import trained_backbone
 
 SIDE = 96  # pixels that the net sees
 RENDERED = 256  # pixels of a render's side
@@ -37,16 +40,23 @@ SPLITS = 5
 RIDGE = 30.0
 
 Picture = NDArray[np.uint8]
+Net = Callable[[torch.Tensor], Sequence[torch.Tensor]]  # uint8 (N, 3, H, W) → a map a stage
 
 
 def realism(
-    photos: Path | None = None, renders: Path | None = None, count: int = 160, nets: int = 3, seed: int = 77
+    photos: Path | None = None,
+    renders: Path | None = None,
+    runs: tuple[str, ...] = (),
+    count: int = 160,
+    nets: int = 3,
+    seed: int = 77,
 ) -> None:
     """How often the probe is right, mean and spread over nets and splits; by sort of place where it is known.
 
     Args:
         photos: A folder of photos; without it those of scikit-image, cut into pieces.
         renders: A folder of rendered pictures, family-….png; without it they are rendered.
+        runs: Folders of runs whose trunks are the nets; without them nets are random.
         count: How many of each kind.
         nets: How many random nets.
         seed: Of renders and choices.
@@ -54,7 +64,10 @@ def realism(
     real, whose = _photos(photos, count, seed)
     made, families = _read(renders, count, seed) if renders is not None else _rendered(count, seed)
     pictures = [_alike(picture) for picture in (*real, *made)]
-    features = [_features(pictures, net) for net in range(nets)]
+    trunks: Sequence[Net] = [trained_backbone(run)[0] for run in runs] or [
+        _random(net) for net in range(nets)
+    ]
+    features = [_features(pictures, trunk) for trunk in trunks]
     print(f"{len(real)} photos, {len(made)} renders; 50 % can't be told apart")
     for family in ("all", *sorted(set(families))):
         chosen = [k for k, name in enumerate(families) if family in ("all", name)]
@@ -111,11 +124,15 @@ def _alike(picture: Picture) -> Picture:
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _features(pictures: Sequence[Picture], seed: int) -> NDArray[np.float64]:
-    """(N, C) means and deviations over the picture of what a random resnet18 sees at each of its stages."""
+def _random(seed: int) -> Net:
     torch.manual_seed(seed)
     net = timm.create_model("resnet18", pretrained=False, features_only=True).train()  # its norms measure all
-    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    return lambda images: list(net(images.float() / 255))
+
+
+def _features(pictures: Sequence[Picture], net: Net) -> NDArray[np.float64]:
+    """(N, C) means and deviations over the picture of what a net sees at each of its stages."""
+    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     with torch.no_grad():
         stages = net(batch)
     seen = [part for stage in stages for part in (stage.mean((2, 3)), stage.std((2, 3)))]
