@@ -82,7 +82,7 @@ MEASURES: dict[str, Callable[[Path | None, str], Iterator[Row]]] = {
     "depth": depth_rows,
     "normals": normals_rows,
 }
-SENSITIVITY = "sensitivity"  # hours, so only where it is asked for
+SENSITIVITY = "sensitivity"  # a quarter of an hour, so only where it is asked for
 PARTS = ("cost", "renders", *MEASURES, "reliability")  # cost first: the caches are its own
 
 
@@ -124,7 +124,7 @@ def main(
     Args:
         data: Folder of real footage with ground truth; without it rendered clips and one stereo pair are measured.
         only: Parts, separated by commas: cost, renders, edges, motion, saliency, flow, depth, normals,
-            reliability; and sensitivity, motion with each of its constants changed, which takes hours and is left
+            reliability; and sensitivity, each detector with each of its constants changed by 30 %, which is left
             out unless asked.
         half: "chosen" for the footage that constants were chosen on, "other" for the rest; without it both, apart.
         clips: How many rendered clips.

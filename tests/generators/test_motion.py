@@ -14,7 +14,15 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import field
 from freelabels.generators.flow import DenseInverseSearch
-from freelabels.generators.motion import Flow, IndependentMotion, agreed, deviation, first_step, spans
+from freelabels.generators.motion import (
+    Flow,
+    IndependentMotion,
+    _reduced,
+    agreed,
+    deviation,
+    first_step,
+    spans,
+)
 from freelabels.generators.tools.border_distance import Mesh, border_distance
 from freelabels.generators.tools.camera_motion import off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
@@ -116,6 +124,22 @@ def test_flow_over_several_steps_goes_on_from_where_it_led() -> None:
     assert not fore.trust[0, :, 25:].any()  # led out of the frame on the way
     assert [size for size, *_ in spans(one, back, 2)] == [2, 4, 8]
     assert [size for size, *_ in spans(Flow(one.shift[:2], one.trust[:2]), back, 2)] == [1]
+
+
+@pytest.mark.parametrize("factor", [3, 4])
+def test_large_frames_are_shrunk_about_their_centre(factor: int) -> None:
+    """Flow and its trust of a shrunk frame's pixel are those of the middle of what it covers."""
+    small, large = (16, 12), (12 * factor, 16 * factor)
+    x = np.broadcast_to(np.arange(large[1]) + 0.5, (1, *large))
+    flow, trust = np.stack([x, -x], axis=-1).astype(np.float16), x.astype(np.uint8)
+    clip = Clip(np.zeros((1, *large, 3), np.uint8), np.zeros(1), np.eye(3))
+    clip = clip.with_labels({"flow": flow, "flow_confidence": trust})
+    found = _reduced(clip, "flow", small, 1 / factor)
+    middles = np.arange(small[0]) + 0.5
+    off = 0 if factor % 2 else 0.5 / factor  # the middle of an even number of pixels is none of them
+    for values in (found.shift[0, :, :, 0], -found.shift[0, :, :, 1]):
+        np.testing.assert_allclose(values - middles, np.full(small[::-1], off), atol=1e-3)
+    np.testing.assert_allclose(255 * found.trust[0] / factor - middles, 0, atol=0.5 / factor + 1e-3)
 
 
 @pytest.mark.parametrize("rate, step", [(24, 2), (30, 2), (10, 1), (60, 4), (5, 1)])

@@ -9,7 +9,13 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.depth.semi_global import aggregated, cheapest, match
-from freelabels.generators.depth.stereo import Stereo, drawn_to_planes, fill_from_background
+from freelabels.generators.depth.stereo import (
+    MEDIAN_WIDTH,
+    Stereo,
+    drawn_to_planes,
+    fill_from_background,
+    likes,
+)
 from tests.analytic_scene import ROOM, path, render, texture
 
 SIZE = (120, 160)
@@ -121,6 +127,18 @@ def test_views_that_say_nothing_are_not_labelled(case, room):
     made = Stereo()(clip_of(left, right))
     assert np.isnan(made["disparity"]).all()
     assert not made["disparity_confidence"].any()
+
+
+def test_wide_frames_are_shrunk_about_their_centre():
+    """Where what hangs together by colour is looked at on a third of the width, steps stay where they are."""
+    width, off = 3 * MEDIAN_WIDTH, []
+    for step in width // 2 + np.arange(3):
+        right = np.broadcast_to(np.arange(width) >= step, (9, width))
+        disparity, weight = np.where(right, 5, 1).astype(np.float32), right.astype(np.float32)
+        median, _, _ = likes(disparity, np.ones_like(weight), np.zeros((9, width, 3), np.uint8))
+        _, near, _ = likes(disparity, weight, np.zeros((9, width, 3), np.uint8))
+        off += [(median[4] > 3).argmax() - step, (near[4] > 0.5).argmax() - step]
+    assert np.mean(off) == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.slow
