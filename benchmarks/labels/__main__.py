@@ -56,8 +56,11 @@ BARS = (
         )
     ),
     *(
-        Bar("saliency", f"{half} half", "boundary_saliency", "J, mean of clips", 0.4, at_least=True)
+        Bar(
+            "saliency", f"{half} half, {setting}", "boundary_saliency", "J, mean of clips", 0.4, at_least=True
+        )
         for half in HALVES
+        for setting in ("native", DEFAULTS)
     ),
     *(Bar("disparity", clip, "video_disparity", "ordinal @ 60%", 0.94, at_least=True) for clip in RGBD),
     Bar("disparity", "stereo mean", "stereo", "bad2 visible @ 96%", 0.03),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labels.footage import Floats, Image, stereo_pairs
 from benchmarks.labels.metrics import Row, calibration_error
-from benchmarks.labels.rgbd import read_rgbd, rgbd_folders
+from benchmarks.labels.rgbd import films, read_rgbd, rgbd_folders
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.depth.stereo import Stereo
@@ -23,7 +23,6 @@ COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BAD = 2.0  # pixels
 APART = 1.05  # pairs of pixels nearer in depth than this ratio have no order a Kinect can tell
 PAIRS = 20000
-CLIP, EVERY = 64, 10  # frames a clip, and from one measured frame to the next
 
 
 def seen_by_both(disparity: Floats) -> NDArray[np.bool_]:
@@ -123,38 +122,36 @@ def order_right(inverse: Array, depth: Floats, seed: int = 0) -> NDArray[np.bool
 
 def video_disparity_rows(folder: Path) -> Iterator[Row]:
     """Order and AbsRel over coverage on an RGB-D clip, beside vertical position and flow magnitude."""
-    rgbd = read_rgbd(folder, 0.5)
-    y = np.repeat(np.arange(rgbd.image.shape[1], dtype=np.float64)[:, None], rgbd.image.shape[2], axis=1)
+    full = read_rgbd(folder, 1.0)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found: dict[tuple[str, str, float], list[tuple[float, float]]] = {}
-    right, trust, spent, frames = [], [], 0.0, 0
-    for start in range(0, len(rgbd.image) - CLIP // 2, CLIP):
-        part = slice(start, start + CLIP)
-        clip = Clip(rgbd.image[part], np.arange(len(rgbd.image[part])) / 30, rgbd.colour_K, "given")
+    sure: dict[str, list[tuple[Array, Array]]] = {}
+    spent: dict[str, list[float]] = {}
+    for film in films(folder, full):
+        clip, name = film.clip, f"{folder.name}{film.setting}"
+        y = np.repeat(np.arange(clip.size[0], dtype=np.float64)[:, None], clip.size[1], axis=1)
         begin = time.process_time()
         made = VideoDisparity()(clip)
-        spent, frames = spent + time.process_time() - begin, frames + len(clip)
-        for k in range(EVERY // 2, len(clip) - 1, EVERY):
-            grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in clip.image[k : k + 2]]
+        spent.setdefault(name, []).append((time.process_time() - begin) / len(clip))
+        for k, t in film.judged:
+            grey = [cv2.cvtColor(clip.image[n], cv2.COLOR_RGB2GRAY) for n in (k, min(k + 1, len(clip) - 1))]
             motion = np.asarray(flow.calc(grey[0], grey[1], np.zeros((*y.shape, 2), np.float32)))
             inverse, score = made["disparity"][k].astype(np.float64), made["disparity_confidence"][k] / 255
-            registered = rgbd.fused(start + k, colour=True)
+            depth = film.seen(full.fused(t, colour=True))
             answers = {
                 "video_disparity": (inverse, score),
                 "vertical position": (y, np.ones_like(y)),
                 "vertical position, our pixels": (y, score),
                 "flow magnitude": (np.hypot(motion[..., 0], motion[..., 1]), np.ones_like(y)),
             }
-            for truth, depth in (("", registered), (", depth as stored", rgbd.depth[start + k])):
-                for method, (value, certainty) in answers.items():
-                    for coverage in COVERAGES:
-                        result = order_and_error(value, certainty, depth, coverage)
-                        found.setdefault((truth, method, coverage), []).append(result)
-            known = np.isfinite(registered) & np.isfinite(inverse)
-            right.append(order_right(inverse, registered))
-            trust.append(score[known])
-    for (truth, method, coverage), results in found.items():
-        about: Row = {"label": "disparity", "data": f"{folder.name}{truth}", "method": method}
+            for method, (value, certainty) in answers.items():
+                for coverage in COVERAGES:
+                    result = order_and_error(value, certainty, depth, coverage)
+                    found.setdefault((name, method, coverage), []).append(result)
+            known = np.isfinite(depth) & np.isfinite(inverse)
+            sure.setdefault(name, []).append((score[known], order_right(inverse, depth)))
+    for (name, method, coverage), results in found.items():
+        about: Row = {"label": "disparity", "data": name, "method": method}
         reached = [r for r in results if np.isfinite(r[0])]
         if len(reached) < 0.9 * len(results):
             continue
@@ -162,11 +159,12 @@ def video_disparity_rows(folder: Path) -> Iterator[Row]:
         yield {**about, "metric": f"ordinal @ {coverage:.0%}", "value": float(order)}
         if method == "video_disparity":
             yield {**about, "metric": f"AbsRel @ {coverage:.0%}", "value": float(error)}
-    about = {"label": "disparity", "data": folder.name, "method": "video_disparity"}
-    if not sum(map(len, trust)):
-        return  # it abstains
-    yield {**about, "metric": "ECE", "value": calibration_error(np.concatenate(trust), np.concatenate(right))}
-    yield {**about, "metric": "ms", "value": 1e3 * spent / frames}
+    for name, pairs in sure.items():
+        about = {"label": "disparity", "data": name, "method": "video_disparity"}
+        trust, right = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        if len(trust):  # else it abstains
+            yield {**about, "metric": "ECE", "value": calibration_error(trust, right)}
+        yield {**about, "metric": "ms", "value": 1e3 * float(np.mean(spent[name]))}
 
 
 def depth_rows(data: Path | None, half: str = "") -> Iterator[Row]:

@@ -133,10 +133,10 @@ def _native(frames: Image, masks: Mask | None) -> tuple[Clip, Mask | None]:
     return Clip(frames, np.arange(len(frames)) / RATE, np.eye(3)), masks
 
 
-def stored(frames: Image, masks: Mask | None) -> tuple[Clip, Mask | None]:
-    """The clip that `label` makes of such a video by default, and the masks of its frames."""
+def stored(frames: Image, masks: Mask | None, fps: float | None = DEFAULT_FPS) -> tuple[Clip, Mask | None]:
+    """The clip that `label` makes of such a video by default, and the masks of its frames; fps None: all."""
     times = [t / RATE for t in range(len(frames))]
-    taken = sample(times, DEFAULT_FPS)
+    taken = sample(times, fps)
     shown = np.stack([crop_resize(frame, (SIDE, SIDE)) for frame in frames])
     between = tuple(shown[here + 1 : there] for here, there in pairwise(taken))
     clip = Clip(shown[taken], np.array(times)[taken], np.eye(3), between=between)

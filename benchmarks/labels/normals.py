@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import skimage.data
 
-from benchmarks.labels.depth import CLIP, EVERY
 from benchmarks.labels.footage import Floats
 from benchmarks.labels.metrics import Row, calibration_error
-from benchmarks.labels.rgbd import RgbdClip, read_rgbd, rgbd_folders
+from benchmarks.labels.rgbd import EVERY, films, read_rgbd, rgbd_folders
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import backproject, intrinsics
@@ -89,12 +88,6 @@ def summary(error: Floats, score: Floats) -> dict[str, float]:
     return out
 
 
-def _video(rgbd: RgbdClip, start: int) -> tuple[Clip, dict[str, Array]]:
-    part = slice(start, start + CLIP)
-    clip = Clip(rgbd.image[part], np.arange(len(rgbd.image[part])) / 30, rgbd.colour_K, "given")
-    return clip, VideoDisparity()(clip)
-
-
 def measured(data: Path | None, half: str = "") -> Iterator[tuple[str, str, Array, Array, Floats, float]]:
     """Source, method, normals, confidence, true normals and seconds of every measured frame."""
     for folder in rgbd_folders(data, half):
@@ -113,21 +106,18 @@ def measured(data: Path | None, half: str = "") -> Iterator[tuple[str, str, Arra
                 truth,
                 0.0,
             )
-        smaller = read_rgbd(folder, 0.5)
-        for start in range(0, len(smaller.image) - CLIP // 2, CLIP):
-            clip, made = _video(smaller, start)
+        for film in films(folder, full):
+            clip, made = film.clip, VideoDisparity()(film.clip)
             begin = time.process_time()
             labels = Normals()(clip.with_labels(made))
             spent = (time.process_time() - begin) / len(clip)
-            for k in range(EVERY // 2, len(clip), EVERY):
-                truth = true_normals(1 / full.fused(start + k, colour=True), full.colour_K, TRUTH_REACH)[
-                    ::2, ::2
-                ]
+            where = f"video{about}{film.setting}"
+            for k, t in film.judged:
+                truth = film.seen(true_normals(1 / full.fused(t, colour=True), full.colour_K, TRUTH_REACH))
                 inverse = made["disparity"][k].astype(np.float64)
                 normals, trust = labels["normals"][k], labels["normals_confidence"][k] / 255
-                yield f"video{about}", "normals", normals, trust, truth, spent
-                plain = cross_product(1 / inverse, smaller.colour_K)
-                yield f"video{about}", "cross product", plain, trust, truth, 0.0
+                yield where, "normals", normals, trust, truth, spent
+                yield where, "cross product", cross_product(1 / inverse, clip.camera_K), trust, truth, 0.0
     if half == "other":
         return
     clip, truth = motorcycle()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.labels.depth import CLIP, EVERY
-from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, stereo_pairs
+from benchmarks.labels.footage import HALVES, drawn_images, flow_pairs, moving_clips, stereo_pairs
 from benchmarks.labels.metrics import Row
 from benchmarks.labels.normals import TRUTH_REACH, true_normals
-from benchmarks.labels.rgbd import read_rgbd, rgbd_folders
+from benchmarks.labels.rgbd import EVERY, films, read_rgbd, rgbd_folders
 from freelabels.generators.contract.calibration import map_name
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
@@ -40,6 +39,7 @@ from freelabels.pipeline.quality.rightness import (
 Counted = tuple[str, str, str, Tally]  # label, name of the confidence map, data, counts
 LONGEST = 480  # longer clips are reduced to this width, as users label them at 256
 SURE = 0.1  # the share of labels that a careful trainer would start with
+YES = map_name("", yes=True)  # how maps of labels that say yes end
 STILLS = 8  # every so many frames of a clip are judged as photos
 
 
@@ -50,10 +50,15 @@ def edges_and_regions(data: Path, half: str, every: int = 3) -> Iterator[Counted
         edges, regions = ContourEdges()(clip), Superpixels()(clip)
         each = edges_right(np.repeat(edges["edges"], len(boundaries), axis=0), boundaries)
         right = np.where(edges["edges"] > 127, each.max(axis=0), each.mean(axis=0))
-        yield from yes_and_no("edges", ContourEdges.name, "BSDS", edges, right)
+        yield from yes_and_no("edges", ContourEdges.name, f"BSDS, {half} half", edges, right)
         for segments in drawn:
             right = regions_right(regions["regions"], segments[None])
-            yield "regions", "superpixels", "BSDS", Tally.of(regions["regions_confidence"], right)
+            yield (
+                "regions",
+                "superpixels",
+                f"BSDS, {half} half",
+                Tally.of(regions["regions_confidence"], right),
+            )
 
 
 def motion(data: Path, half: str) -> Iterator[Counted]:
@@ -76,7 +81,7 @@ def motion(data: Path, half: str) -> Iterator[Counted]:
 
 
 def flow(data: Path, half: str) -> Iterator[Counted]:
-    """Flow of pairs of frames, and of stereo pairs."""
+    """Flow of pairs of frames, and of stereo pairs, which count among the chosen."""
     if half == "other":
         return
     for name, first, second, truth in flow_pairs(data):
@@ -98,26 +103,25 @@ def depth(data: Path, half: str) -> Iterator[Counted]:
 
 def _rgbd(folder: Path) -> Iterator[Counted]:
     name = folder.name
-    full, smaller = read_rgbd(folder, 1.0), read_rgbd(folder, 0.5)
-    for start in range(0, len(smaller.image) - CLIP // 2, CLIP):
-        frames = smaller.image[start : start + CLIP]
-        clip = Clip(frames, np.arange(len(frames)) / 30, smaller.colour_K, "given")
-        made = VideoDisparity()(clip)
-        made |= Normals()(clip.with_labels(made))
-        for k in range(EVERY // 2, len(clip), EVERY):
-            inverse = 1 / full.fused(start + k, colour=True)
-            right = order_right(made["disparity"][k : k + 1], inverse[None, ::2, ::2])
+    full = read_rgbd(folder, 1.0)
+    for film in films(folder, full):
+        made = VideoDisparity()(film.clip)
+        made |= Normals()(film.clip.with_labels(made))
+        where = f"{name}, video{film.setting}"
+        for k, t in film.judged:
+            inverse = 1 / full.fused(t, colour=True)
+            right = order_right(made["disparity"][k : k + 1], film.seen(inverse)[None])
             trust = made["disparity_confidence"][k : k + 1]
-            yield "disparity", VideoDisparity.name, name, Tally.of(trust, right)
-            truth = true_normals(inverse, full.colour_K, TRUTH_REACH)[::2, ::2]
-            yield _normals(f"{name}, video", made["normals"][k], made["normals_confidence"][k], truth)
+            yield "disparity", VideoDisparity.name, where, Tally.of(trust, right)
+            truth = film.seen(true_normals(inverse, full.colour_K, TRUTH_REACH))
+            yield _normals(where, made["normals"][k], made["normals_confidence"][k], truth)
     for t in range(EVERY // 2, len(full.image), 2 * EVERY):
         inverse = 1 / full.fused(t, colour=False)
         sensed = full.depth[t : t + 1].astype(np.float32)
         clip = Clip(full.image[t : t + 1], np.zeros(1), full.K, "given", sensor_depth=sensed)
         made = SensorDepth()(clip)
         right = order_right(made["disparity"], inverse[None])
-        yield "disparity", SensorDepth.name, name, Tally.of(made["disparity_confidence"], right)
+        yield "disparity", SensorDepth.name, f"{name}, sensor", Tally.of(made["disparity_confidence"], right)
         made = Normals()(clip.with_labels(made))
         truth = true_normals(inverse, full.K, TRUTH_REACH)
         yield _normals(f"{name}, sensor", made["normals"][0], made["normals_confidence"][0], truth)
@@ -153,27 +157,53 @@ PARTS = (edges_and_regions, motion, flow, depth)
 
 
 def reliability_rows(data: Path | None, pictures: Path | None, half: str = "") -> Iterator[Row]:
-    """ECE per label, map and data, and the error among the surest tenth; diagrams into `pictures`."""
+    """Per label, half and data ECE, also of "yes", and the error among the surest; diagrams into `pictures`.
+
+    Then of each half, with its clips weighed equally: mean ECE, mean ECE of "yes", and the share of clips in which
+    the surer half of the labels errs more than all of them.
+    """
     if data is None:
         return
-    counted: dict[tuple[str, str, str], list[Tally]] = {}
-    for part in PARTS:
-        for label, name, source, tally in part(data, half):
-            counted.setdefault((label, name, source), []).append(tally)
-    whole: dict[str, dict[str, Tally]] = {}
-    for (label, name, source), parts in counted.items():
-        tally = Tally.sum(parts)
-        whole.setdefault(label, {})[f"{name}, {source}"] = tally
-        about = {"label": label, "data": source, "method": name}
-        yield {**about, "metric": "ECE", "value": tally.calibration_error}
-        yield {**about, "metric": "wrong", "value": tally.risk(1.0)}
-        yield {**about, "metric": f"wrong of the surest {SURE:.0%}", "value": tally.risk(SURE)}
-    for label, curves in whole.items():
-        every = Tally.sum(list(curves.values()))
-        about = {"label": label, "data": "all real", "method": "all"}
-        yield {**about, "metric": "ECE", "value": every.calibration_error}
-        each = [tally.calibration_error for tally in curves.values() if tally.count.any()]
+    drawn: dict[str, dict[str, Tally]] = {}
+    for each in [half] if half else HALVES:
+        counted: dict[tuple[str, str, str], list[Tally]] = {}
+        for part in PARTS:
+            for label, name, source, tally in part(data, each):
+                counted.setdefault((label, name, source), []).append(tally)
+        by_map = {key: Tally.sum(parts) for key, parts in counted.items()}
+        for (label, name, source), tally in by_map.items():
+            if not tally.count.any():
+                continue
+            drawn.setdefault(label, {})[f"{name}, {source}"] = tally
+            about = {"label": label, "data": source, "method": name}
+            yield {**about, "metric": "ECE", "value": tally.calibration_error}
+            yield {**about, "metric": "wrong", "value": tally.risk(1.0)}
+            yield {**about, "metric": f"wrong of the surest {SURE:.0%}", "value": tally.risk(SURE)}
+        yield from _half_rows(by_map, each)
+    for label, curves in drawn.items() if pictures is not None else ():
+        assert pictures is not None
+        pictures.mkdir(parents=True, exist_ok=True)
+        draw_reliability(f"{label}: real footage", curves, pictures / f"real-{label}.png")
+
+
+def _half_rows(by_map: Mapping[tuple[str, str, str], Tally], half: str) -> Iterator[Row]:
+    for label in dict.fromkeys(label for label, _, _ in by_map):
+        whole: dict[tuple[str, str], list[Tally]] = {}
+        yes = []
+        for (of, name, source), tally in by_map.items():
+            if of == label and tally.count.any():
+                detector = name.removesuffix(YES)
+                whole.setdefault((detector, source), []).append(tally)
+                yes += [tally] if name != detector else []
+        clips = [Tally.sum(parts) for parts in whole.values()]
+        if not clips:
+            continue
+        about: Row = {"label": label, "data": f"{half} half", "method": "all"}
+        yield {**about, "metric": "ECE", "value": Tally.sum(clips).calibration_error}
+        each = [tally.calibration_error for tally in clips]
         yield {**about, "metric": "ECE, data weighed equally", "value": float(np.mean(each))}
-        if pictures is not None:
-            pictures.mkdir(parents=True, exist_ok=True)
-            draw_reliability(f"{label}: real footage", curves, pictures / f"real-{label}.png")
+        if yes:
+            each = [tally.calibration_error for tally in yes]
+            yield {**about, "metric": "ECE of yes, data weighed equally", "value": float(np.mean(each))}
+        backwards = [tally.risk(0.5) > tally.risk(1.0) for tally in clips]
+        yield {**about, "metric": "where the surer half errs more", "value": float(np.mean(backwards))}

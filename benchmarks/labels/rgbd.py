@@ -8,6 +8,7 @@ given its own view of the fused depth.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.labels.footage import Floats, half_of, read_image
-from freelabels.generators.contract.geometry import backproject, invert_pose, project, transform
+from benchmarks.labels.motion import DEFAULTS, SIDE
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.geometry import (
+    backproject,
+    crop_resize_intrinsics,
+    invert_pose,
+    project,
+    transform,
+)
+from freelabels.pipeline.sources.clip_specs import DEFAULT_FPS
+from freelabels.pipeline.sources.decode import crop_resize, window
+from freelabels.pipeline.sources.sampling import sample
 
 COLOUR_FOCAL = 525.0
 COLOUR_OFFSET = 0.025  # metres to the right of the depth camera
 UNKNOWN = (0, 65535)
 FUSED = 12  # frames on either side
+RATE = 30.0  # frames a second
+CLIP, EVERY = 64, 10  # frames a clip, and from one measured frame to the next
 
 
 @dataclass(frozen=True)
@@ -92,3 +106,43 @@ def read_rgbd(folder: Path, scale: float) -> RgbdClip:
         depths.append(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST))
         poses.append(np.loadtxt(folder / f"{stem}.pose.txt"))
     return RgbdClip(np.stack(images).astype(np.uint8), np.stack(depths), np.stack(poses), K)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A clip of the colour camera, as a detector sees it.
+
+    setting: "" for half of the size at the camera's rate, else how the product stores it. judged: frames of the
+    clip, and which of the folder they are. seen: from a map (H, W[, C]) of the colour camera's whole frame to its
+    values at the clip's pixels.
+    """
+
+    setting: str
+    clip: Clip
+    judged: list[tuple[int, int]]
+    seen: Callable[[Floats], Floats]
+
+
+def films(folder: Path, full: RgbdClip) -> Iterator[Film]:
+    """Parts of a folder at half of its size, then all of it as the product stores it by default.
+
+    full: what `read_rgbd` reads of the folder at its own size.
+    """
+    half = read_rgbd(folder, 0.5)
+    for start in range(0, len(half.image) - CLIP // 2, CLIP):
+        image = half.image[start : start + CLIP]
+        clip = Clip(image, np.arange(len(image)) / RATE, half.colour_K, "given")
+        judged = [(k, start + k) for k in range(EVERY // 2, len(clip) - 1, EVERY)]
+        yield Film("", clip, judged, lambda values: values[::2, ::2])
+    times = np.arange(len(full.image)) / RATE
+    taken = sample(list(times), DEFAULT_FPS)
+    x, y, width, height = window(full.image.shape[1:3], (SIDE, SIDE))
+    K = crop_resize_intrinsics(full.colour_K, (x, y), (SIDE / width, SIDE / height))
+    image = np.stack([crop_resize(full.image[t], (SIDE, SIDE)) for t in taken])
+
+    def seen(values: Floats) -> Floats:
+        inside = np.ascontiguousarray(values[y : y + height, x : x + width])
+        return np.asarray(cv2.resize(inside, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST_EXACT))
+
+    judged = [(k, taken[k]) for k in range(2, len(taken), EVERY // 2)]
+    yield Film(f", {DEFAULTS}", Clip(image, times[taken], K, "given"), judged, seen)

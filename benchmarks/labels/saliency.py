@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.labels.footage import Image, Mask, half_of, moving_clips
 from benchmarks.labels.metrics import Row, calibration_error
-from benchmarks.labels.motion import HARDLY, region_score
+from benchmarks.labels.motion import DEFAULTS, HARDLY, region_score, stored
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.edges import ContourEdges
@@ -43,8 +44,12 @@ METHODS: dict[str, Callable[[Image], tuple[Mask, Array | None]]] = {
 def saliency_rows(data: Path | None, half: str = "") -> Iterator[Row]:
     """One row per clip, method and metric, then means of each half. What moves is taken for what stands out."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    for name, frames, masks in moving_clips(data, half):
+    for setting, (name, frames, masks) in product(("native", DEFAULTS), moving_clips(data, half)):
         frames, masks = frames[::STILLS], masks[::STILLS]
+        if setting == DEFAULTS:
+            clip, reduced = stored(frames, masks, fps=None)
+            assert reduced is not None
+            frames, masks = clip.image, reduced
         for method, run in METHODS.items():
             start = time.process_time()
             mask, trust = run(frames)
@@ -59,10 +64,10 @@ def saliency_rows(data: Path | None, half: str = "") -> Iterator[Row]:
                 sure = [float(t[m].mean()) if m.any() else 0.0 for t, m in zip(trust, mask, strict=True)]
                 figures["frames hardly sure of"] = float(np.mean(np.array(sure) <= HARDLY))
                 figures["ms"] = spent
-            about: Row = {"label": "saliency", "data": name, "method": method}
+            about: Row = {"label": "saliency", "data": f"{name}, {setting}", "method": method}
             for metric, value in figures.items():
                 yield {**about, "metric": metric, "value": value}
-                found.setdefault((f"{half_of(name)} half", method, metric), []).append(value)
+                found.setdefault((f"{half_of(name)} half, {setting}", method, metric), []).append(value)
     for (which, method, metric), values in found.items():
         about = {"label": "saliency", "data": which, "method": method}
         yield {**about, "metric": f"{metric}, mean of clips", "value": float(np.mean(values))}

@@ -9,6 +9,7 @@ import scipy.io
 
 from benchmarks.labels import __main__ as labels
 from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, static_clips, stereo_pairs
+from benchmarks.labels.rgbd import films, read_rgbd
 
 SIZE = (12, 16)
 
@@ -79,3 +80,26 @@ def test_parts_without_footage_are_named(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.startswith("left out: edges, flow (without --data")
     labels.main(only="motion,flow", data=tmp_path)
     assert capsys.readouterr().out.startswith(f"left out: motion, flow ({tmp_path} has no footage")
+
+
+def test_depth_clips_are_seen_at_half_size_and_as_they_are_stored(tmp_path: Path) -> None:
+    """Whatever the setting, a map of the whole frame has at the clip's pixels the values that these show."""
+    across = np.tile(np.arange(32, dtype=np.uint8) * 8, (24, 1))
+    np.savetxt(tmp_path / "camera-intrinsics.txt", np.array([[58.5, 0, 16], [0, 58.5, 12], [0, 0, 1]]))
+    for t in range(45):
+        stem = tmp_path / f"frame-{t:06d}"
+        write(tmp_path / "picture.png", np.repeat(across[..., None], 3, axis=2))
+        (tmp_path / "picture.png").rename(f"{stem}.color.jpg")  # read by what is in it
+        write(Path(f"{stem}.depth.png"), np.full((24, 32), 2000, np.uint16))
+        np.savetxt(f"{stem}.pose.txt", np.eye(4))
+    full = read_rgbd(tmp_path, 1.0)
+    half, stored = films(tmp_path, full)
+    assert (half.clip.size, len(half.clip), half.setting) == ((12, 16), 45, "")
+    assert (stored.clip.size, len(stored.clip)) == ((256, 256), 15)
+    assert stored.judged == [(2, 6), (7, 21), (12, 36)]
+    assert stored.clip.time[1] == pytest.approx(0.1)
+    assert stored.clip.camera_K[0, 0] == pytest.approx(52.5 * 256 / 24)
+    assert stored.clip.camera_K[:2, 2] == pytest.approx([128, 128])
+    for film in (half, stored):
+        shown = film.clip.image[0, ..., 0].astype(float)
+        assert np.abs(film.seen(across.astype(np.float64)) - shown).max() <= 8  # a pixel of the whole frame
