@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from freelabels.generators.contract.detector import label_names
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("docs/guarantees.md", "docs/format.md", "SECURITY.md", "CONTRIBUTING.md")
+LABELS = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "detectors").glob("*.md"))
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
@@ -19,11 +22,25 @@ def test_every_test_that_a_document_names_is_there(name: str) -> None:
         assert not test or f"\ndef {test}(" in path.read_text(), f"{file}::{test}"
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md"])
+@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md", "docs/detectors.md", *LABELS])
 def test_links_lead_somewhere(name: str) -> None:
     document = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
         assert "://" in target or (document.parent / target).exists(), target
+
+
+def test_every_label_has_a_page_that_says_what_it_is_and_when_it_fails() -> None:
+    overview, shared = (
+        (ROOT / "docs/detectors.md").read_text(),
+        {"flow_backward": "flow", "sound_texture": "sound"},
+    )
+    for label in label_names():
+        page = f"detectors/{shared.get(label, label)}.md"
+        text = (ROOT / "docs" / page).read_text()
+        assert f"({page})" in overview
+        assert re.search(r"\*\*What (it says|they say)\.\*\*", text), page
+        for part in ("made", r"confidence means", "When (it|they) fails?", "Parameters"):
+            assert re.search(rf"\*\*[^*]*{part}[^*]*\*\*", text), (page, part)
 
 
 def test_names_of_files_and_what_is_in_them_are_right() -> None:

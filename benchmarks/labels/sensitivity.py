@@ -25,7 +25,8 @@ def sensitivity_rows(data: Path | None) -> Iterator[Row]:
     """The figure of each trial as it is, then with each parameter and constant changed; NaN: it doesn't run so."""
     for trial in trials(data):
         for where in trial.samples:
-            about: Row = {"label": trial.detector.name, "data": where, "metric": trial.metric}
+            metric = f"{trial.metric}, {trial.better} is better"
+            about: Row = {"label": trial.detector.name, "data": where, "metric": metric}
             yield {**about, "method": "as it is", "value": trial.run(trial.detector, where)}
             for parameter, value in parameters(trial):
                 for factor in FACTORS:
