@@ -1,14 +1,16 @@
 """Frames of different sources that show the same picture: cropped, scaled, coded anew, brightened.
 
-Two rounds. A perceptual hash of 8 × 8 grey levels, of the whole picture and of windows in it, finds the few others
-that may be the same. Of these the smaller is laid over the larger where it fits best; they show the same if
-levels, fine detail and colour then agree. Frames without detail (a sky, a wall) can't be told apart: not judged.
+Two rounds. Coarse cosines of the whole picture and of windows in it, searched by cells that few others share,
+find the few that may be the same: n frames cost about n √n multiplications. Each of these is laid over the other,
+affinely and to a fraction of a pixel (Evangelidis, Psarakis 2008); they show the same if fine detail agrees,
+overall and nearly everywhere. Frames with little detail (a sky, a wall) can't be told apart: not judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -20,35 +22,35 @@ from freelabels.pipeline.shards.exclusions import FrameIdentity, identities_of
 from freelabels.pipeline.shards.identity import group_of
 
 HASH = 8  # pixels of a hash's side
-SIDE = 64  # pixels of the side that pictures are compared at
-WINDOWS = (1.0, 0.9, 0.8)  # shares of the side that hashes are taken of
-SCALES = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79)  # that one may show of the other
-ALIKE = 0.7  # correlation of hashes from which pictures are compared
+SIDE = 96  # pixels of the side that pictures are compared at
+ROUGH = SIDE // 2  # and first laid over one another at
+WINDOWS = (1.0, 0.95, 0.9, 0.8)  # shares of the side that one may show of the other
+WAVES = 5  # most half waves of the cosines, both ways together
+ALIKE = 0.87  # least cosine of the angle between two that are compared
 CANDIDATES = 4  # most that are compared with one
-NEARLY, LEVELS, DETAIL = 0.7, 0.8, 0.82  # least correlation of levels, roughly and finely laid, and of detail
-COLOUR, PER_COLOUR = (
-    15.0,
-    0.01,
-)  # most distance of mean colours in CIELAB's a, b; each asks for that much more detail
-FLAT, JUDGED = (
-    1.0,
-    2.0,
-)  # standard deviation of detail, in grey levels: both must have the one, one of them the other
-BLOCK = 256  # frames whose hashes are compared with all at a time
+CELLS = 4  # nearest that are searched
+LAID, DETAIL, EVERYWHERE = (
+    0.8,
+    0.78,
+    0.7,
+)  # least correlation of levels; of detail; of it in three blocks of four
+COLOUR = 15.0  # most distance of mean colours in CIELAB's a, b
+BLOCKS, VARIED = 4, 2.0  # blocks along a side; least deviation of detail in one, in grey levels
+JUDGED, FEWER = 8, 4  # least blocks with detail to be judged; in a copy, that has lost some
+BENT = 0.08  # most departure from a picture that is only scaled and moved
+QUERIES = 4096  # frames whose windows are looked up at a time
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is kept of a frame's picture.
+    """What is kept of a frame's picture, 9 KiB.
 
-    hashes: (windows, 64) unit vectors, the whole first. grey: (64, 64) levels. colour: (2,) mean a, b of CIELAB.
-    detail: standard deviation of fine detail, in levels.
+    grey: (96, 96) levels. colour: (2,) mean a, b of CIELAB. varied: how many of its 16 blocks have detail.
     """
 
-    hashes: NDArray[np.float32]
     grey: NDArray[np.uint8]
     colour: NDArray[np.float32]
-    detail: float
+    varied: int
 
 
 @dataclass(frozen=True)
@@ -68,74 +70,139 @@ class Duplicates:
 def hash_of(image: Array) -> NDArray[np.float32]:
     """The perceptual hash of a whole picture (y, x, 3): 64 grey levels as a unit vector; 0 if all are the same."""
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    return _unit(cv2.resize(grey, (HASH, HASH), interpolation=cv2.INTER_AREA))
+    levels = cv2.resize(grey, (HASH, HASH), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
+    levels -= levels.mean()
+    length = float(np.linalg.norm(levels))
+    return levels / length if length > HASH else np.zeros_like(levels)
 
 
 def look_at(image: Array) -> Look:
     """What is needed of a picture, uint8 sRGB (y, x, 3), to tell whether another shows the same."""
     lab = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)
-    small = cv2.resize(lab, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    larger = max(image.shape[:2]) > SIDE
+    small = cv2.resize(lab, (SIDE, SIDE), interpolation=cv2.INTER_AREA if larger else cv2.INTER_LINEAR)
     grey = np.array(small[..., 0], np.uint8)
-    hashes = []
-    for share in WINDOWS:
-        side = round(SIDE * share)
-        steps = (0,) if share == 1 else (0, (SIDE - side) // 2, SIDE - side)
-        for y in steps:
-            for x in steps:
-                window = grey[y : y + side, x : x + side]
-                hashes.append(_unit(cv2.resize(window, (HASH, HASH), interpolation=cv2.INTER_AREA)))
-    colour = small[..., 1:].astype(np.float32).mean(axis=(0, 1))
-    return Look(np.stack(hashes), grey, colour, float(_detail(grey).std()))
+    varied = sum(float(block.std()) >= VARIED for (block,) in _blocks(_detail(grey)))
+    return Look(grey, small[..., 1:].astype(np.float32).mean(axis=(0, 1)), varied)
 
 
-def same_picture(one: Look, other: Look) -> bool:
-    """Whether two show the same, one of them perhaps a part of it."""
-    colour = float(np.linalg.norm(one.colour - other.colour))
-    if colour > COLOUR or min(one.detail, other.detail) < FLAT or max(one.detail, other.detail) < JUDGED:
+def same_picture(whole: Look, part: Look, window: int = 0) -> bool:
+    """Whether a picture shows another, or about the part of it that is this window of `windows()`."""
+    if max(whole.varied, part.varied) < JUDGED or min(whole.varied, part.varied) < FEWER:
         return False
-    least = DETAIL + PER_COLOUR * colour
-    return _fits(one.grey, other.grey, least) or _fits(other.grey, one.grey, least)
+    if float(np.linalg.norm(whole.colour - part.colour)) > COLOUR:
+        return False
+    share, y, x = windows()[window]
+    matrix = np.array([[share, 0, x], [0, share, y]], np.float32)  # of pixels' edges, in sides of the picture
+    for side, steps, blur in ((ROUGH, 20, 5), (SIDE, 6, 3)):
+        matrix[:, 2] = matrix[:, 2] * side + (matrix[:, :2].sum(1) - 1) / 2
+        one, other = (
+            _even(cv2.resize(k.grey.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA))
+            for k in (whole, part)
+        )
+        stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
+        everywhere = np.ones((side, side), np.uint8)
+        try:
+            fit, found = cv2.findTransformECC(other, one, matrix, cv2.MOTION_AFFINE, stop, everywhere, blur)
+        except cv2.error:  # they have nothing in common
+            return False
+        matrix = np.asarray(found, np.float32)
+        if fit < LAID:
+            return False
+        matrix[:, 2] = (matrix[:, 2] - (matrix[:, :2].sum(1) - 1) / 2) / side
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if np.abs(matrix[:, :2] - scale * np.eye(2)).max() > BENT:
+        return False
+    matrix[:, 2] = matrix[:, 2] * SIDE + (matrix[:, :2].sum(1) - 1) / 2
+    under, inside = (
+        cv2.warpAffine(plane, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        for plane in (whole.grey.astype(np.float32), np.ones((SIDE, SIDE), np.float32))
+    )
+    known = cv2.erode((inside > 0.99).astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
+    a, b = _detail(under), _detail(part.grey)
+    if known.mean() < 0.5 or _correlation(a[known], b[known]) < DETAIL:
+        return False
+    agreed = [
+        _correlation(one[there], other[there])
+        for one, other, there in _blocks(a, b, known)
+        if there.mean() > 0.5 and max(one[there].std(), other[there].std()) >= VARIED / 2
+    ]
+    return len(agreed) >= FEWER and float(np.quantile(agreed, 0.25)) >= EVERYWHERE
 
 
 def same_pictures(looks: Sequence[Look], groups: Sequence[int]) -> list[tuple[int, ...]]:
-    """Numbers of those that show the same, as groups of two or more; never two with one number in `groups`.
-
-    Cost: 19 × 64 multiplications a pair for the hashes, about 3 ms of comparison for each frame with a candidate.
-    """
-    if not looks:
-        return []
-    whole, windows = np.stack([look.hashes[0] for look in looks]), np.concatenate([k.hashes for k in looks])
-    source, parent = np.asarray(groups), list(range(len(looks)))
+    """Numbers of those that show the same, as groups of two or more; never two with one number in `groups`."""
+    parent = list(range(len(looks)))
 
     def root(k: int) -> int:
         while parent[k] != k:
             parent[k] = k = parent[parent[k]]
         return k
 
-    for first in range(0, len(looks), BLOCK):
-        alike = (
-            (whole[first : first + BLOCK] @ windows.T).reshape(-1, len(looks), len(looks[0].hashes)).max(2)
-        )
-        back = windows[first * len(looks[0].hashes) : (first + BLOCK) * len(looks[0].hashes)] @ whole.T
-        alike = np.maximum(alike, back.reshape(len(alike), -1, len(looks)).max(1))
-        alike[source[first : first + BLOCK, None] == source] = -1
-        most = min(CANDIDATES, len(looks))
-        best = np.argpartition(-alike, most - 1, axis=1)[:, :most]
-        for row, others in enumerate(best):
-            k = first + row
-            for other in others[alike[row, others] >= ALIKE].tolist():
-                if root(k) != root(other) and same_picture(looks[k], looks[other]):
-                    parent[root(other)] = root(k)
+    judged = np.array([k for k, look in enumerate(looks) if look.varied >= FEWER], np.int64)
+    greys = [looks[k].grey for k in judged]
+    for whole, part, window in candidates(greys, np.asarray(groups)[judged] if len(judged) else judged):
+        one, other = int(judged[whole]), int(judged[part])
+        if root(one) != root(other) and same_picture(looks[one], looks[other], window):
+            parent[max(root(one), root(other))] = min(root(one), root(other))
     found: dict[int, list[int]] = {}
     for k in range(len(looks)):
         found.setdefault(root(k), []).append(k)
     return sorted(tuple(members) for members in found.values() if len(members) > 1)
 
 
+def candidates(greys: Sequence[Array], groups: Array) -> Iterator[tuple[int, int, int]]:
+    """What is worth a comparison: number of a picture (96, 96), of another that may be a part, of which window.
+
+    Cells are those pictures that are nearest to one of √n that are drawn by a fixed seed; each window is looked up
+    in the four nearest. At most 4 parts of each picture, the most alike first, none of its own group.
+    """
+    if len(greys) < 2:
+        return
+    described = np.concatenate(
+        [_described(greys[first : first + QUERIES])[:, 0] for first in range(0, len(greys), QUERIES)]
+    )
+    drawn = np.random.default_rng(0).permutation(len(greys))[: max(1, round(len(greys) ** 0.5))]
+    centres = described[drawn]
+    home = np.concatenate([(some @ centres.T).argmax(1) for some in np.array_split(described, len(drawn))])
+    cells = [np.flatnonzero(home == cell) for cell in range(len(centres))]
+    near = min(CELLS, len(centres))
+    for first in range(0, len(greys), QUERIES):
+        asked = _described(greys[first : first + QUERIES])
+        many = asked.shape[1]
+        asked = asked.reshape(-1, asked.shape[2])
+        of = np.arange(len(asked)) // many + first
+        nearest = np.concatenate(
+            [
+                np.argpartition(-(some @ centres.T), near - 1, axis=1)[:, :near]
+                for some in np.array_split(asked, many)
+            ]
+        )
+        hits = []
+        for cell, members in enumerate(cells):
+            rows = np.flatnonzero((nearest == cell).any(1))
+            if not len(rows) or not len(members):
+                continue
+            alike = asked[rows] @ described[members].T
+            alike[groups[of[rows], None] == groups[members]] = -1
+            best = alike.argmax(1)
+            value = alike[np.arange(len(rows)), best]
+            kept = value >= ALIKE
+            hits.append(np.stack([of[rows[kept]], members[best[kept]], rows[kept] % many, value[kept]], 1))
+        found = np.concatenate(hits) if hits else np.zeros((0, 4))
+        found = found[np.lexsort((-found[:, 3], found[:, 0]))]
+        taken: dict[int, set[int]] = {}
+        for whole, part, window in found[:, :3].astype(np.int64).tolist():
+            others = taken.setdefault(whole, set())
+            if len(others) < CANDIDATES and part not in others:
+                others.add(part)
+                yield whole, part, window
+
+
 def duplicates(dataset: Dataset) -> Duplicates:
     """Look for frames of different sources that show the same: every photo, and the middle of every other clip.
 
-    Raises CorruptShard.
+    Frames of one shot or scene are never compared with each other. Raises CorruptShard.
     """
     looks: list[Look] = []
     groups: list[int] = []
@@ -152,45 +219,65 @@ def duplicates(dataset: Dataset) -> Duplicates:
         shard.close()
     found = same_pictures(looks, groups)
     named = tuple(tuple(identities[k] for k in members) for members in found)
-    return Duplicates(len(looks), sum(look.detail < JUDGED for look in looks), named)
+    return Duplicates(len(looks), sum(look.varied < JUDGED for look in looks), named)
 
 
-def _unit(small: Array) -> NDArray[np.float32]:
-    levels = small.astype(np.float32).reshape(-1)
-    levels -= levels.mean()
-    length = float(np.linalg.norm(levels))
-    return levels / length if length > HASH else np.zeros_like(levels)
+@cache
+def windows() -> tuple[tuple[float, float, float], ...]:
+    """Share of the side, and first row and column in sides, of each window; the first is the whole picture."""
+    return tuple(
+        (share, (1 - share) * y / 2, (1 - share) * x / 2)
+        for share in WINDOWS
+        for y in ((0, 1, 2) if share < 1 else (0,))
+        for x in ((0, 1, 2) if share < 1 else (0,))
+    )
+
+
+@cache
+def _cosines() -> NDArray[np.float32]:
+    """(pixels of a small picture, windows × waves): what its descriptions are products with.
+
+    Of two waves the shorter weighs more, as much as it has less of in photos.
+    """
+    waves = [(u, v) for u in range(WAVES + 1) for v in range(WAVES + 1) if 0 < u + v <= WAVES]
+    at = (np.arange(ROUGH) + 0.5) / ROUGH
+    rows = []
+    for share, top, left in windows():
+        y, x = (at - top) / share, (at - left) / share
+        inside = np.outer(np.abs(y - 0.5) < 0.5, np.abs(x - 0.5) < 0.5)
+        for u, v in waves:
+            wave = np.outer(np.cos(np.pi * u * y), np.cos(np.pi * v * x)) * inside
+            wave = np.where(inside, wave - wave.sum() / inside.sum(), 0)
+            rows.append((wave * np.hypot(u, v) / np.linalg.norm(wave)).reshape(-1))
+    return np.array(rows, np.float32).T
+
+
+def _described(greys: Sequence[Array]) -> NDArray[np.float32]:
+    """Descriptions of pictures, (pictures, windows, waves), unit vectors; 0 of a window without any contrast."""
+    small = [cv2.resize(grey, (ROUGH, ROUGH), interpolation=cv2.INTER_AREA).reshape(-1) for grey in greys]
+    waves = (np.array(small, np.float32) @ _cosines()).reshape(len(greys), len(windows()), -1)
+    return np.asarray(waves / np.maximum(np.linalg.norm(waves, axis=2, keepdims=True), 1e-6))
+
+
+def _blocks(*planes: Array) -> Iterator[tuple[Array, ...]]:
+    """The blocks of pictures of one size, one after the other."""
+    step = SIDE // BLOCKS
+    for y in range(0, SIDE, step):
+        for x in range(0, SIDE, step):
+            yield tuple(plane[y : y + step, x : x + step] for plane in planes)
+
+
+def _even(levels: Array) -> Array:
+    """Levels without the broad ones, over which there is no telling where to lay them."""
+    return np.asarray(levels - cv2.GaussianBlur(levels, (0, 0), len(levels) / 8), np.float32)
 
 
 def _detail(grey: Array) -> NDArray[np.float32]:
     """Levels without what is coarser than a few pixels, nor the noise of single ones."""
     levels = grey.astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(levels - cv2.GaussianBlur(levels, (0, 0), 2.5), (0, 0), 0.8))
+    return np.asarray(cv2.GaussianBlur(levels - cv2.GaussianBlur(levels, (0, 0), 3.75), (0, 0), 1.2))
 
 
 def _correlation(one: Array, other: Array) -> float:
     a, b = one - one.mean(), other - other.mean()
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-6))
-
-
-def _fits(large: Array, part: Array, least: float) -> bool:
-    """Whether a picture shows a part of another, or all of it."""
-    best = max((_laid(large, part, scale) for scale in SCALES), key=lambda found: found[0])
-    if best[0] < NEARLY:
-        return False
-    side = len(best[3])
-    finer = [_laid(large, part, (side + step) / SIDE) for step in (-1, 1) if side + step <= SIDE]
-    level, y, x, shown = max([best, *finer], key=lambda found: found[0])
-    if level < LEVELS:
-        return False
-    under = large[y : y + len(shown), x : x + len(shown)]
-    return _correlation(_detail(under), _detail(shown)) >= least
-
-
-def _laid(large: Array, part: Array, scale: float) -> tuple[float, int, int, Array]:
-    """Where a picture, scaled, fits best in another: correlation of levels, row, column, and how it looks then."""
-    side = round(SIDE * scale)
-    shown = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) if side < SIDE else part
-    match = cv2.matchTemplate(large, shown, cv2.TM_CCOEFF_NORMED)
-    row, column = divmod(int(match.argmax()), match.shape[1])
-    return float(match[row, column]), row, column, np.asarray(shown)

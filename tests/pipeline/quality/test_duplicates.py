@@ -9,7 +9,13 @@ import pytest
 
 from freelabels.cli.main import main
 from freelabels.generators.contract.fields import Array
-from freelabels.pipeline.quality.duplicates import duplicates, look_at, same_picture, same_pictures
+from freelabels.pipeline.quality.duplicates import (
+    candidates,
+    duplicates,
+    look_at,
+    same_picture,
+    same_pictures,
+)
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import read_exclusions
@@ -65,8 +71,18 @@ def test_a_copy_is_found_among_others(copy: str) -> None:
 
 def test_frames_without_detail_are_not_judged() -> None:
     flat = look_at(np.full((SIDE, SIDE, 3), 120, np.uint8))
-    assert not same_picture(flat, flat) and flat.detail == 0
+    assert not same_picture(flat, flat) and flat.varied == 0
     assert same_pictures([], []) == []
+
+
+def test_pictures_alike_but_for_their_detail_are_others() -> None:
+    """One layout of light with two textures: their coarse cosines are all but the same."""
+    light = cv2.GaussianBlur(photo(3), (0, 0), 8).astype(np.float32)
+    grain = [np.random.default_rng(k).normal(0, 25, (SIDE // 3, SIDE // 3, 1)) for k in range(2)]
+    images = [np.clip(light + cv2.resize(g, (SIDE, SIDE))[..., None], 0, 255).astype(np.uint8) for g in grain]
+    looks = [look_at(image) for image in images]
+    assert [(a, b) for a, b, _ in candidates([k.grey for k in looks], np.arange(2)) if a < b] == [(0, 1)]
+    assert same_pictures(looks, range(2)) == []
 
 
 def test_what_is_spare_is_a_list_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
