@@ -205,6 +205,8 @@ class ProbeConfig:
     """Draws of the low-shot images, per seed."""
     test: float = 0.3
     """Share of the images that is tested on, where the data doesn't say."""
+    neighbours: int = 0
+    """Neighbours that vote; 0: as many, 1 to 50, as leave-one-out on the training images chooses."""
     images: int = 5000
     """Most images, or videos, of a set of classes that are used."""
     stream: int | None = None

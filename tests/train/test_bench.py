@@ -104,9 +104,13 @@ def test_finished_rows_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> 
     assert made.again() == made.table
     settings = made.out / "bench.json"
     older = json.loads(settings.read_text())
-    del older["scored"], older["probe"]["void"]  # of a version that had no such options
+    del older["photos"], older["probe"]["void"]  # of a version that had no such options, as if by default
     settings.write_text(json.dumps(older))
     assert made.again() == made.table
+    del older["probe"]["neighbours"]  # nor may it be used now, in some rows of a table
+    settings.write_text(json.dumps(older))
+    with pytest.raises(UserError, match=r"another --probe\.neighbours: 0, not 20"):
+        made.again(replace(CONFIG, probe=replace(CONFIG.probe, neighbours=20)))
 
 
 def test_a_trained_row_that_could_not_be_probed_is_not_trained_again(

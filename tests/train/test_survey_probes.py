@@ -294,6 +294,8 @@ def test_both_precisions_stand_beside_ridge_and_machines() -> None:
         < found.keys()
     )
     assert all(0.5 < score <= 1 for ((score, _),) in found.values())
+    given = frozen_measures([Pooled(x, x)], about, split, ProbeConfig(shots=(), neighbours=20), rng)
+    assert given["nearest neighbours, k 20"][0][1] == 20 and "nearest neighbours" not in given
 
 
 def test_a_report_says_what_itlacks() -> None:

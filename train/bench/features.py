@@ -164,6 +164,8 @@ def _begin(folder: Path, settings: Mapping[str, Any]) -> None:
                 _flat({k: v for k, v in every.items() if k not in free})
                 for every in (json.loads(path.read_text()), plain)
             )
+            as_ever = _flat(json.loads(json.dumps(asdict(BenchConfig()))))  # for options that came later
+            old = {**{name: value for name, value in as_ever.items() if name in new}, **old}
             for name in (name for name in new if name in old and old[name] != new[name]):
                 what = f"list of {name} datasets" if name in DOMAINS else f"--{name.replace('_', '-')}"
                 raise UserError(

@@ -8,7 +8,7 @@ features, and return test scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -238,22 +238,23 @@ def minimise(
     return weight.detach()
 
 
-def nearest_neighbours(train: Tensor, truth: Tensor, test: Tensor, exclusive: bool) -> Fitted:
+def nearest_neighbours(
+    train: Tensor, truth: Tensor, test: Tensor, exclusive: bool, choices: Sequence[int] = NEIGHBOURS
+) -> Fitted:
     """Votes of the k most similar training images, weighted by exp(cosine / 0.07); k by leave-one-out.
 
-    train, test: features, standardised here by the training ones. Wu et al., Unsupervised feature learning via
-    non-parametric instance discrimination, 2018, section 3.4.
+    choices: of k. train, test: features, standardised here by the training ones. Wu et al., Unsupervised
+    feature learning via non-parametric instance discrimination, 2018, section 3.4.
     """
     mean, spread = train.mean(0), train.std(0).clamp_min(TINY)
     x, y = (F.normalize((part - mean) / spread, dim=1) for part in (train, test))
     within = (x @ x.T).fill_diagonal_(-torch.inf)
     votes = torch.nan_to_num(truth).float()
     best: Fitted | None = None
-    for k in NEIGHBOURS:
-        if k < len(x):
-            score = quality(truth, _vote(within, votes, k), exclusive)
-            if best is None or score > best.validation:
-                best = Fitted(_vote(y @ x.T, votes, k), k, score)
+    for k in [k for k in choices if k < len(x)] or [max(1, len(x) - 1)]:
+        score = quality(truth, _vote(within, votes, k), exclusive)
+        if best is None or score > best.validation:
+            best = Fitted(_vote(y @ x.T, votes, k), k, score)
     assert best is not None
     return best
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from freelabels.train.config import ProbeConfig
 from freelabels.train.model.network import Backbone
 from freelabels.train.probing.classifiers import (
+    NEIGHBOURS,
     Fitted,
     eleven_points,
     logistic,
@@ -42,13 +43,16 @@ def frozen_measures(
     truth = about.truth[split.train]
     shots = {k: [few_shots(truth, k, rng) for _ in range(config.draws)] for k in config.shots}
     found: Measured = {}
+    choices = (config.neighbours,) if config.neighbours else NEIGHBOURS
     for stage in features:
         grid, mean = ((x[split.train].cpu(), x[split.test].cpu()) for x in (stage.grid, stage.mean))
         axes = span(*grid)
         fitted = {
             RIDGE: [ridge(axes[0], truth, axes[1], about.exclusive)],
             LOGISTIC: [logistic(axes[0], truth, axes[1], about.exclusive, split.held_out)],
-            NEAREST: [nearest_neighbours(mean[0], truth, mean[1], about.exclusive)],
+            neighbours_called(config): [
+                nearest_neighbours(mean[0], truth, mean[1], about.exclusive, choices)
+            ],
         }
         if not about.exclusive:
             seed = int(rng.integers(2**31))
@@ -66,6 +70,11 @@ def frozen_measures(
                 score = eleven_points(about.truth[split.test], several[0].scores)
                 found.setdefault(f"{measure}, {POINTS}", []).append((score, several[0].setting))
     return found
+
+
+def neighbours_called(config: ProbeConfig) -> str:
+    """The measure of nearest neighbours as tables call it: another name where their number isn't chosen."""
+    return f"{NEAREST}, k {config.neighbours}" if config.neighbours else NEAREST
 
 
 def _few(train: Tensor, truth: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:

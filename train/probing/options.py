@@ -18,7 +18,7 @@ def check(config: ProbeConfig, data: Sequence[str]) -> None:
     for name in ("seeds", "draws", "images", "frames", "clips", "clip_frames", "detection_steps"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-    for name in ("seed", "finetune", "segmentation_steps", "stream"):
+    for name in ("seed", "neighbours", "finetune", "segmentation_steps", "stream"):
         if (getattr(config, name) or 0) < 0:
             raise UserError(f"--{name.replace('_', '-')} must be at least 0")
     if wrong_shots := [shots for shots in config.shots if shots < 1]:
