@@ -27,7 +27,7 @@ from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
-BLURRED = 4.0  # pixels of blur in which an edge is lost
+BLURRED = 4.0  # pixels of blur in which an edge, or a shadow, is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
@@ -157,7 +157,7 @@ def label_window(
     }
     if blur is not None and known.drawn.blur:
         plain_to_see = ~_blurred(blur, size)
-        for name in ("edges", "edge_type"):
+        for name in ("edges", "edge_type", "shadow"):
             known_where[name] = np.asarray(known_where.get(name, True)) & plain_to_see
     for name in list(labels):
         certain = np.asarray(known_where.get(name, True), np.uint8) * np.uint8(255)
