@@ -27,7 +27,7 @@ from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
 from freelabels.renderers.labels.looks import Instant, PixelHits, look
 from freelabels.renderers.labels.shadows import trusted_shadow
 from freelabels.renderers.pixels.depth_sensor import measured
-from freelabels.renderers.pixels.exposure import Sharp, circles, exposed, smears
+from freelabels.renderers.pixels.exposure import Blur, Sharp, blur_of, exposed
 from freelabels.renderers.pixels.pybullet_image import PyBulletCamera
 from freelabels.renderers.pixels.ray_image import radiance_window
 from freelabels.renderers.pixels.sensor import develop
@@ -234,7 +234,9 @@ def _render_frame(
     for window in windows(size):
         inner = lens.seen_in(window)
         seen = look(now, inner, window.shape)
-        made = label_window(before, now, after, seen, inner, window, known)
+        at = (seen.point, seen.geometry, seen.depth, now.camera_pose, inner, window.shape)
+        blur = blur_of(now.motion, *at) if known.drawn.blur else None
+        made = label_window(before, now, after, seen, inner, window, known, blur)
         made |= rig_labels(rig, now, seen, inner, window, made)
         rows = slice(window.first, window.last)
         for name, values in made.items():
@@ -245,8 +247,8 @@ def _render_frame(
             view = (inner, now.camera_pose, window, dither, seen.hits, now.motion, dots)
             light = radiance_window(now.surfaces, known.appearance, *view)
             radiance[rows] = light[window.kept]
-            if now.motion is not None and (now.motion.exposure or lens.aperture):
-                shown.append(_shown(seen, now, inner, window))
+            if blur is not None:
+                shown.append(_shown(seen, blur, window))
     if radiance is not None and rng is not None and known.appearance is not None:
         if now.motion is not None and shown:
             parts = (np.concatenate(part) for part in zip(*shown, strict=True))
@@ -266,16 +268,14 @@ def _render_frame(
     )
 
 
-def _shown(seen: PixelHits, now: Instant, lens: Lens, window: Window) -> tuple[Array, ...]:
+def _shown(seen: PixelHits, blur: Blur, window: Window) -> tuple[Array, ...]:
     """Geometry, depth, smear and circle of confusion of a window's pixels, as of `Sharp`."""
     size, kept = window.shape, window.kept
-    assert now.motion is not None
-    smear = smears(now.motion, seen.point, seen.geometry, seen.hit, now.camera_pose, lens, size)
     columns = (
         np.where(seen.hit, seen.geometry, -1).astype(np.int32),
         seen.depth.astype(np.float32),
-        smear.astype(np.float32),
-        circles(seen.depth, lens).astype(np.float32),
+        blur.smear.astype(np.float32),
+        blur.circle.astype(np.float32),
     )
     of_rows = (values.reshape(*size, *values.shape[1:])[kept] for values in columns)
     return tuple(values.reshape(-1, *values.shape[2:]) for values in of_rows)

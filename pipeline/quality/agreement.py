@@ -129,7 +129,10 @@ def normals_of_depth(columns: Columns) -> float:
     """See `CHECKS`."""
     angles = []
     known = trusted("normals", columns)
+    shutter = columns.get("camera_shutter")
     for t, depth in enumerate(columns["depth"]):
+        if shutter is not None and shutter[t, 1] > 0:
+            continue  # neighbouring rows are taken from different places: their depths span no surface
         here = known[t] & np.isfinite(depth)
         with np.errstate(all="ignore"):
             sight = lens_rays(columns["camera_K"][t], _distortion(columns, t), *depth.shape)
@@ -140,7 +143,7 @@ def normals_of_depth(columns: Columns) -> float:
             across_both = np.linalg.norm(np.cross(made, stored), axis=-1)
             angle = np.degrees(np.arctan2(across_both, np.abs(np.einsum("hwc,hwc->hw", made, stored))))
         angles.append(angle[here & np.isfinite(angle)])
-    found = np.concatenate(angles)
+    found = np.concatenate([np.zeros(0), *angles])
     return float(np.median(found)) if len(found) >= LEAST else float("nan")
 
 

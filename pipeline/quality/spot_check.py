@@ -87,7 +87,7 @@ def survey(dataset: Dataset, sample: Sequence[Span]) -> Survey:
     values: dict[str, list[float]] = {}
     counts: dict[str, Array] = {}
     wanted = {"image", *(name for check in CHECKS for name in check.needs)}
-    wanted |= {"flow_visibility", "camera_distortion"}
+    wanted |= {"flow_visibility", "camera_distortion", "camera_shutter"}
     for span in sample:
         try:
             columns = _read(dataset, span, wanted)

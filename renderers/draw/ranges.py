@@ -180,7 +180,7 @@ class SceneRanges:
     shake_angle: Interval = (0.2, 1.5)
     shake_hertz: Interval = (0.4, 1.6)
     # Lens
-    distorted: float = field(default=0.5, metadata=NEW)  # of clips, by a lens that bends straight lines
+    distorted: float = field(default=0.25, metadata=NEW)  # of clips, by a lens that bends straight lines
     distortion: Interval = field(
         default=(-0.09, 0.03), metadata=NEW
     )  # of a square picture's corner, as a share of its way from the middle; below 0: barrel
@@ -189,13 +189,13 @@ class SceneRanges:
         default=(-0.02, 0.02), metadata=NEW
     )  # of the principal point, share of the longer side
     # Shutter
-    rolling: float = field(default=0.1, metadata=NEW)  # of clips, whose rows are taken one after the other
+    rolling: float = field(default=0.05, metadata=NEW)  # of clips, whose rows are taken one after the other
     readout: Interval = field(
         default=(0.005, 0.02), metadata=NEW
     )  # from upper to lower border, within a frame
-    blurred: float = field(default=0.25, metadata=NEW)  # of clips, by what moves while the shutter is open
+    blurred: float = field(default=0.15, metadata=NEW)  # of clips, by what moves while the shutter is open
     exposure: Interval = field(default=(0.1, 0.6), metadata=NEW)  # share of the time between frames
-    defocused: float = field(default=0.1, metadata=NEW)  # of clips, by a lens that is open
+    defocused: float = field(default=0.05, metadata=NEW)  # of clips, by a lens that is open
     aperture: Interval = field(default=(0.004, 0.03), metadata=NEW)  # diameter of that lens
     focus: Interval = field(default=(0.7, 1.4), metadata=NEW)  # share of the way to what the camera looks at
     # What a camera carries besides, where it is asked for

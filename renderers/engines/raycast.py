@@ -26,7 +26,7 @@ class Skin:
     uv: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mesh:
     """Triangles of one rigid part in its own frame.
 

@@ -23,9 +23,10 @@ def amodal_masks(
     masks = np.zeros((objects, len(instance)), bool)
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
+    pixels = np.arange(len(instance), dtype=np.int32).reshape(size)
     for thing in range(objects):
-        region = _region(thing, now, lens, size) if thing else np.ones(size, bool)
-        index = np.flatnonzero(region.ravel() & ~masks[thing])
+        index = pixels.ravel() if not thing else _region(thing, now, lens, pixels)
+        index = index[~masks[thing, index]]
         towards = seen.towards.take(index, 0)
         if now.motion is not None and seen.rolled is not None:
             origin, seconds = seen.rolled.origin.take(index, 0), seen.rolled.seconds[index]
@@ -35,26 +36,31 @@ def amodal_masks(
     return masks
 
 
-def _region(thing: int, now: Instant, lens: Lens, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W) pixels that may see an object: the rectangles around its parts' projected bounding boxes."""
-    region = np.zeros(size, bool)
+def _region(thing: int, now: Instant, lens: Lens, pixels: Ints) -> Ints:
+    """Those of the pixels (H, W) that may see an object: the rectangles around its parts' projected boxes."""
+    size = pixels.shape
     surfaces = now.surfaces
     mine = np.flatnonzero(surfaces.part_of_geometry.object == thing)
     seen = product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3])
     if now.motion is not None and now.rolls:
         seen = _swept(surfaces.geometry_box[mine], mine, now.motion, now.camera_pose)
-    for corners in seen:
-        z = corners[:, 2]
-        if z.max() <= 0:
-            continue
-        if z.min() <= 1e-3:
-            region[:] = True
-            continue
-        x, y = _rectangle(corners[:, 0] / z, corners[:, 1] / z, lens, size)
-        left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, size[1]).astype(int)
-        top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, size[0]).astype(int)
-        region[top:bottom, left:right] = True
-    return region
+    z = seen[..., 2]
+    nearest = z.min(axis=1)
+    if (nearest[z.max(axis=1) > 0] <= 1e-3).any():
+        return pixels.ravel()
+    corners = seen[nearest > 1e-3]
+    if not len(corners):
+        return np.zeros(0, pixels.dtype)
+    x, y = _rectangles(corners[..., 0] / corners[..., 2], corners[..., 1] / corners[..., 2], lens, size)
+    left, right = (np.clip(f, 0, size[1]).astype(int) for f in (np.floor(x[0]), np.ceil(x[1])))
+    top, bottom = (np.clip(f, 0, size[0]).astype(int) for f in (np.floor(y[0]), np.ceil(y[1])))
+    rows, columns = slice(top.min(), bottom.max()), slice(left.min(), right.max())
+    if len(corners) == 1:
+        return pixels[rows, columns].ravel()
+    region = np.zeros(size, bool)
+    for part in zip(top, bottom, left, right, strict=True):
+        region[part[0] : part[1], part[2] : part[3]] = True
+    return pixels[rows, columns][region[rows, columns]]
 
 
 def _swept(boxes: Floats, numbers: NDArray[np.integer], motion: Motion, pose: Floats) -> Floats:
@@ -67,21 +73,26 @@ def _swept(boxes: Floats, numbers: NDArray[np.integer], motion: Motion, pose: Fl
     return np.concatenate(found, axis=1)
 
 
-def _rectangle(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Places in the image among which everything lies that is seen along rays (x, y, 1) and between them."""
+def _rectangles(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """The least and largest x and y, (2, n) each, of what is seen along and between rays (x, y, 1), (n, k)."""
     if not lens.bends:
-        return lens.land(x, y)
+        x, y = lens.land(x, y)
+        return np.array([x.min(axis=1), x.max(axis=1)]), np.array([y.min(axis=1), y.max(axis=1)])
     # Lines come out bent: what counts is the whole border of the rectangle of rays, as far as the image reaches.
     low, high = lens.bounds(size)
-    left, right = np.clip([x.min(), x.max()], low[0], high[0])
-    top, bottom = np.clip([y.min(), y.max()], low[1], high[1])
+    left, right = np.clip([x.min(axis=1), x.max(axis=1)], low[0], high[0])[..., None]
+    top, bottom = np.clip([y.min(axis=1), y.max(axis=1)], low[1], high[1])[..., None]
     share = np.linspace(0.0, 1.0, BORDER)
-    across, down = left + share * (right - left), top + share * (bottom - top)
-    border = [np.stack([across, np.full(BORDER, end)]) for end in (top, bottom)]
-    border += [np.stack([np.full(BORDER, end), down]) for end in (left, right)]
-    x, y = lens.land(*np.concatenate(border, axis=1))
+    across, down, one = left + share * (right - left), top + share * (bottom - top), np.ones(BORDER)
+    x, y = lens.land(
+        np.concatenate([across, across, one * left, one * right], axis=1),
+        np.concatenate([one * top, one * bottom, down, down], axis=1),
+    )
     slack = max(size) / BORDER**2
-    return np.array([x.min() - slack, x.max() + slack]), np.array([y.min() - slack, y.max() + slack])
+    return (
+        np.array([x.min(axis=1) - slack, x.max(axis=1) + slack]),
+        np.array([y.min(axis=1) - slack, y.max(axis=1) + slack]),
+    )
 
 
 def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:

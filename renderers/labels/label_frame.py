@@ -13,7 +13,6 @@ from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.moving import Motion
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
@@ -22,12 +21,13 @@ from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.labels.shadows import shown, strongest, trusted_shadow
-from freelabels.renderers.pixels import environment, exposure
+from freelabels.renderers.pixels import environment
+from freelabels.renderers.pixels.exposure import Blur, blur_of, extents, reaches
 from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
-BLURRED = 4.0  # pixels of blur in which an edge is lost
+BLURRED = 4.0  # pixels of blur in which an edge, or a shadow, is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
 FAINT_LIGHT = 0.1  # share of all lights' irradiance below which a light's shadows are not told
@@ -90,7 +90,9 @@ def label_frame(
     pinhole, pixels. size: (height, width). Tables about objects have a row for every instance id; row 0 is the
     static scene.
     """
-    labels = label_window(before, now, after, seen, lens, whole(size), known)
+    lens = Lens.of(lens)
+    blur = blur_of(now.motion, seen.point, seen.geometry, seen.depth, now.camera_pose, lens, size)
+    labels = label_window(before, now, after, seen, lens, whole(size), known, blur)
     labels["shadow_confidence"] = trusted_shadow(labels["shadow"], labels["shadow_confidence"])
     return labels | shares_and_boxes(labels["instance"], labels["amodal"])
 
@@ -103,10 +105,11 @@ def label_window(
     lens: Lens | Floats,
     window: Window,
     known: Known,
+    blur: Blur | None = None,
 ) -> dict[str, Array]:
     """The per-pixel labels of a window as of `label_frame`; its outermost rows may lack edges towards outside.
 
-    lens: or K, of the window. seen: what `look` shows of it.
+    lens: or K, of the window. seen: what `look` shows of it. blur: of it, None: all is sharp.
     """
     lens, size = Lens.of(lens), window.shape
     parts = now.surfaces.part_of_geometry
@@ -152,9 +155,9 @@ def label_window(
         "shadow": shadow_known,
         **_known_behind(seen, now, known),
     }
-    if now.motion is not None and known.drawn.blur:
-        plain_to_see = ~_blurred(seen, now, now.motion, lens, size)
-        for name in ("edges", "edge_type"):
+    if blur is not None and known.drawn.blur:
+        plain_to_see = ~_blurred(blur, size)
+        for name in ("edges", "edge_type", "shadow"):
             known_where[name] = np.asarray(known_where.get(name, True)) & plain_to_see
     for name in list(labels):
         certain = np.asarray(known_where.get(name, True), np.uint8) * np.uint8(255)
@@ -164,13 +167,10 @@ def label_window(
     return labels
 
 
-def _blurred(
-    seen: PixelHits, now: Instant, motion: Motion, lens: Lens, size: tuple[int, int]
-) -> NDArray[np.bool_]:
+def _blurred(blur: Blur, size: tuple[int, int]) -> NDArray[np.bool_]:
     """(N,) where the open shutter or lens spreads things too far for edges to be seen."""
-    smear = exposure.smears(motion, seen.point, seen.geometry, seen.hit, now.camera_pose, lens, size)
-    extent = exposure.extents(smear, exposure.circles(seen.depth, lens))
-    return np.asarray(exposure.reaches(extent, size, BLURRED).reshape(-1) > 0)
+    extent = extents(blur.smear, blur.circle)
+    return np.asarray(reaches(extent, size, BLURRED).reshape(-1) > 0)
 
 
 def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDArray[np.bool_]]:

@@ -82,6 +82,30 @@ def smears(
     return np.stack([ends[1][axis] - ends[0][axis] for axis in (0, 1)], axis=1)
 
 
+@dataclass(frozen=True)
+class Blur:
+    """How far shutter and lens spread what each pixel of a window shows; smear and circle as of `Sharp`."""
+
+    smear: Floats
+    circle: Floats
+
+
+def blur_of(
+    drift: Drift | None,
+    point: Floats,
+    geometry: Ints,
+    depth: Floats,
+    pose: Floats,
+    lens: Lens,
+    size: tuple[int, int],
+) -> Blur | None:
+    """The blur of what pixels show, arguments as of `smears`; None where neither shutter nor lens is open."""
+    if drift is None or not (drift.exposure or lens.aperture):
+        return None
+    smear = smears(drift, point, geometry, np.isfinite(depth), pose, lens, size)
+    return Blur(smear, circles(depth, lens))
+
+
 def extents(smear: NDArray[np.floating], circle: NDArray[np.floating]) -> Light:
     """Pixels (N,) over which the blur spreads what a pixel shows."""
     square = smear[:, 0] * smear[:, 0] + smear[:, 1] * smear[:, 1] + circle * circle

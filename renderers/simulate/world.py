@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -21,6 +22,7 @@ from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.appearance import Substance
 
 MARGIN = 1e-3  # an object's box is larger by this share, so that no point of it lies at the invalid (0, 0, 0)
+KEPT = 128  # meshes of the scenes built last, which are built again to be rendered
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def upright(yaw: float) -> tuple[float, float, float, float]:
     return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
 
 
-def _surface(blocks: Sequence[Block]) -> _Part:
+@lru_cache(maxsize=KEPT)
+def _surface(blocks: tuple[Block, ...]) -> _Part:
     """The blocks of one surface as one mesh, in a frame that is turned as they are."""
     turn = bullet.matrix((0.0, 0.0, 0.0), upright(blocks[0].yaw))
     vertices: list[NDArray[np.float64]] = []
@@ -128,7 +131,7 @@ _SHAPES = _shapes()
 
 def build_world(scene: Scene, assets: Library) -> World:
     """Load and scale what stands in a scene. Raises ValueError for an asset that can't be used."""
-    rows = [_surface(blocks) for blocks in surfaces_of(scene.structure)]
+    rows = [_surface(tuple(blocks)) for blocks in surfaces_of(scene.structure)]
     clutter = tuple(assets.load(body.asset) for body in scene.clutter)
     loaded = tuple(assets.load(body.asset) for body in scene.bodies)
     for number, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=len(loaded) + 1):
@@ -175,6 +178,7 @@ def _parts(asset: Asset, scale: float) -> list[_Part]:
     ]
 
 
+@lru_cache(maxsize=KEPT)
 def _scaled(mesh: Mesh, scale: float) -> Mesh:
     made = Mesh(mesh.vertices * scale, mesh.triangles, mesh.patch, mesh.skin)
     # Directions stay as they are; they take longer to find than all the rest.

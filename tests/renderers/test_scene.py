@@ -33,6 +33,7 @@ def scene(assets: Library) -> Scene:
 def test_a_scene_survives_json_exactly(scene: Scene) -> None:
     text = json.dumps(scene_to_json(scene))
     assert scene_from_json(json.loads(text)) == scene
+    assert scene_to_json(scene) == json.loads(json.dumps(dataclasses.asdict(scene)))
     assert json.dumps(scene_to_json(scene_from_json(json.loads(text)))) == text
 
 

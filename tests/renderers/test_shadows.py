@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from freelabels.generators.contract.geometry import rays
+from freelabels.renderers.labels import label_frame
 from freelabels.renderers.labels.label_frame import Drawn
+from freelabels.renderers.pixels.exposure import Blur
 from freelabels.renderers.surfaces.appearance import Background, Light, Material
 from tests.renderers.test_render_labels import BOX, FLOOR, SIZE, K, box, camera, pose, still
 
@@ -74,6 +76,22 @@ def test_what_a_picture_does_not_show_is_not_told(change: dict, monkeypatch: pyt
         [FLOOR, box()], [np.eye(4), pose((0, 0, RAISED))], camera((0, -3, 2.4), (-36, 0, 0)), **known
     )
     assert not made["shadow_confidence"].any()
+
+
+def test_shadows_that_blur_hides_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    smear = np.zeros((*SIZE, 2))
+    smear[:, : SIZE[1] // 2] = 6.0
+    blur = Blur(smear.reshape(-1, 2), np.zeros(SIZE[0] * SIZE[1]))
+    monkeypatch.setattr(label_frame, "blur_of", lambda *_: blur)
+    made = still(
+        [FLOOR, box()],
+        [np.eye(4), pose((0, 0, RAISED))],
+        camera((0, -3, 2.4), (-36, 0, 0)),
+        lights=(SUN,),
+        background=LOW,
+    )
+    told = made["shadow_confidence"] > 0
+    assert not told[:, : SIZE[1] // 2].any() and told[:, -SIZE[1] // 4 :].any()
 
 
 def test_a_frame_all_in_the_shade_is_not_told_from_one_in_other_light() -> None:

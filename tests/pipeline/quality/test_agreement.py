@@ -66,6 +66,8 @@ def test_normals_of_a_plane_are_those_of_its_depth() -> None:
     columns["normals"] = np.tile(turned, (1, 64, 64, 1)).astype(np.float16)
     angle = np.degrees(np.arccos(normal @ turned))
     assert normals_of_depth(columns) == pytest.approx(angle, abs=0.5)
+    # Rows that are taken one after the other, from different places, are not held to it.
+    assert np.isnan(normals_of_depth(columns | {"camera_shutter": np.array([[0.0, 0.01]])}))
 
 
 def test_flow_of_a_shift_explains_it_and_leads_back() -> None:
