@@ -23,7 +23,7 @@ def test_all_tasks_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[s
     assert found.keys() == {*tasks(), "--model.mix"}
     jigsaw = found["jigsaw"]
     assert (jigsaw["system"], jigsaw["hindrance"]) == ("Jigsaw", None)
-    assert jigsaw["parameters"] == {"orders": 100, "puzzles": 8}
+    assert jigsaw["parameters"] == {"orders": 100, "puzzles": 8, "shared": True}
     assert found["--model.mix"]["system"] == "MultiTask"
 
 

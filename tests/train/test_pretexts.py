@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from freelabels.testing.task_samples import NORMED, learner, sample_batch
+from freelabels.train.model.network import Shape
 from freelabels.train.objective.learner import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
@@ -13,7 +14,8 @@ from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.orders import far_orders
-from freelabels.train.tasks.space.tiles import PIECES
+from freelabels.train.tasks.space.tiles import PIECES, Puzzle
+from freelabels.train.tasks.tasks import FORM, choose
 
 
 @pytest.mark.parametrize("task", [GAN(), DCGAN()], ids=lambda task: task.name)
@@ -35,7 +37,25 @@ def test_laying_tiles_after_the_trunk_is_laying_them_before() -> None:
     for k in range(2):
         order = far_orders(5, PIECES)[asked.target[:, k]]
         laid = torch.stack([deep[n, order[n]] for n in range(6)])
-        torch.testing.assert_close(told[:, k], head(laid))
+        torch.testing.assert_close(told[:, k], head.orders(head.alone(laid), far_orders(5, PIECES)))
+
+
+def test_what_a_tile_says_of_its_cell_is_the_same_wherever_it_lies() -> None:
+    head = Puzzle(Shape(32, (4,), (32,), 8), 3)
+    tiles, order = torch.randn(2, PIECES, 256), torch.randperm(PIECES)
+    torch.testing.assert_close(head.cells(tiles[:, order]), head.cells(tiles)[:, order])
+    orders = torch.stack([torch.arange(PIECES), order])
+    suits = head.orders(tiles, torch.cat([orders, order[None]])) - head.together(tiles)
+    torch.testing.assert_close(suits[:, 0], head.cells(tiles).diagonal(dim1=1, dim2=2).sum(1))
+
+
+@pytest.mark.parametrize("name", ["jigsaw", "damaged_jigsaw", "deep_perm_net"])
+def test_runs_of_form_2_go_on_with_the_heads_they_have(name: str) -> None:
+    def keys(form: int) -> set[str]:
+        [task] = choose([name], lambda field: False, {}, 1, form=form).values()
+        return {key for key in task.head(Shape(32, (4,), (32,), 8)).state_dict() if "shares" in key}
+
+    assert not keys(2) and keys(FORM)
 
 
 def test_all_neighbours_in_a_grid_are_asked_once() -> None:

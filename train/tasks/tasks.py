@@ -122,7 +122,9 @@ BUILT_IN: tuple[Task, ...] = (
     AmbientSound(),
 )
 DEFAULT = ("edges", "motion", "disparity", "depth", "normals", "contours")
-FORM = 2  # of the tasks; 1: by versions up to 0.1.0, whose runs go on with what was called so then
+# Of the tasks. 1: by versions up to 0.1.0, whose runs go on with what was called so then. 2: tiles of puzzles
+# shared no layer.
+FORM = 3
 OF_FORM_1 = {"rotation": "rotation_maps", "jigsaw": "jigsaw_whole"}
 
 
@@ -162,7 +164,10 @@ def choose(
         known = OF_FORM_1.get(name, name) if form == 1 else name
         if known not in tasks():
             raise UserError(f"--tasks {name}: {nearest(name, tasks())}")
-        task = _configured(tasks()[known], [change for change in changes if change.name == name])
+        task = tasks()[known]
+        if form <= 2 and isinstance(task, (Jigsaw, DamagedJigsaw, DeepPermNet)):
+            task = replace(task, shared=False)
+        task = _configured(task, [change for change in changes if change.name == name])
         if why := lacking(task, has, names, frames, longest):
             raise UserError(why)
         if isinstance(task, Labelled):

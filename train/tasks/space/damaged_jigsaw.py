@@ -16,7 +16,7 @@ from freelabels.train.tasks.contract.heads import Siamese, projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Seen, Task, everyone, first
 from freelabels.train.tasks.contract.views import LEVEL, SPREAD, cells, crop, grey, level
 from freelabels.train.tasks.space.orders import far_orders
-from freelabels.train.tasks.space.tiles import GRID, PIECES, ordered, tile_side
+from freelabels.train.tasks.space.tiles import GRID, PIECES, Puzzle, ordered, tile_side
 
 CELLS = 4  # a side, of the missing tile and of each tile's colours
 CHROMA = 30.0  # of Lab, against numbers around one
@@ -25,26 +25,27 @@ CHROMA = 30.0  # of Lab, against numbers around one
 class Heads(nn.Module):
     """Order, missing tile, colours."""
 
-    def __init__(self, shape: Shape, orders: int):
+    def __init__(self, shape: Shape, orders: int, shared: bool):
         super().__init__()
-        self.order = Siamese(shape, PIECES, orders)
+        self.order = Puzzle(shape, orders, shared)
         self.tile = Siamese(shape, PIECES, CELLS**2)
         self.colours = projector(shape, 256, 2 * CELLS**2)
 
-    def forward(self, deep: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, deep: Tensor, which: Tensor, orders: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, puzzles, orders), the missing tile (N, 16), colours (N, 9, 32).
 
-        deep: the tiles' features (N, 9, C), in their places. order: (N, puzzles, 9), in which they are laid.
+        deep: the tiles' features (N, 9, C), in their places. which: (N, puzzles), of the orders (k, 9).
         """
-        puzzles = ordered(self.order.alone(deep), order)
-        return self.order.together(puzzles), self.tile(deep), self.colours(deep)
+        puzzles = ordered(self.order.alone(deep), orders[which])
+        return self.order.orders(puzzles, orders), self.tile(deep), self.colours(deep)
 
 
 @dataclass(frozen=True)
 class DamagedJigsaw(Task):
     """Nine grey tiles, one of them missing: which order, what was in the hole, and which colours the tiles had.
 
-    As with `jigsaw`, an image's tiles are laid in `puzzles` orders; hole and colours are asked once.
+    As with `jigsaw`, an image's tiles are laid in `puzzles` orders, and what each says by itself is added; hole
+    and colours are asked once.
     Smaller than in the paper: 100 orders; hole and colours are answered at 4 × 4 cells a tile, by their mean.
     """
 
@@ -52,6 +53,7 @@ class DamagedJigsaw(Task):
     puzzles: int = 8
     fill: float = 0.5
     painting: float = 0.5
+    shared: bool = True
 
     name = "damaged_jigsaw"
     system = "Damaged Jigsaw"
@@ -65,7 +67,7 @@ class DamagedJigsaw(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """Three heads on the tiles' features."""
-        return Heads(shape, self.orders)
+        return Heads(shape, self.orders, self.shared)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Levelled grey tiles, one of them blank; target: the orders they are laid in, the hole, the colours."""
@@ -83,7 +85,7 @@ class DamagedJigsaw(Task):
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> object:
         """Logits, hole, colours."""
-        return head(seen.deep, far_orders(self.orders, PIECES).to(seen.deep.device)[asked.target[0]])
+        return head(seen.deep, asked.target[0], far_orders(self.orders, PIECES).to(seen.deep.device))
 
     def judge(self, answer: tuple[Tensor, Tensor, Tensor], asked: Asked) -> Tensor:
         """Cross-entropy of the order, and mean squared errors of hole and colours."""

@@ -14,22 +14,22 @@ from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
-from freelabels.train.tasks.space.tiles import PIECES, ordered, tiles
+from freelabels.train.tasks.space.tiles import PIECES, Puzzle, ordered, tiles
 
 
 @dataclass(frozen=True)
 class DeepPermNet(Task):
     """The permutation of nine tiles as a matrix that Sinkhorn's iteration makes doubly stochastic.
 
-    As with `jigsaw`, an image's tiles are laid in `puzzles` orders.
+    As with `jigsaw`, an image's tiles are laid in `puzzles` orders, and what each says by itself is added.
     Smaller than in the paper: tiles as in `jigsaw`; judged by cross-entropy of rows.
     """
 
     rounds: int = 5
     puzzles: int = 8
+    shared: bool = True
 
     name = "deep_perm_net"
     system = "DeepPermNet"
@@ -40,17 +40,17 @@ class DeepPermNet(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """As the jigsaw's, with a number for each pair of tile and place."""
-        return Siamese(shape, PIECES, PIECES**2)
+        return Puzzle(shape, PIECES**2, self.shared)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Nine levelled tiles; target (N, puzzles, 9): which of them lies at each place."""
         order = draw.order(PIECES, self.puzzles)
         return Asked(order, everyone(batch), tiles(first(batch), draw))
 
-    def answer(self, head: Siamese, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
+    def answer(self, head: Puzzle, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
         """Logarithms (N, puzzles, 9, 9) of the share of place i's tile that belongs to each cell."""
-        said = head.together(ordered(head.alone(seen.deep), asked.target))
-        return sinkhorn(said.view(*said.shape[:2], PIECES, PIECES), self.rounds)
+        laid = ordered(head.alone(seen.deep), asked.target)
+        return sinkhorn(head.together(laid).unflatten(-1, (PIECES, PIECES)) + head.cells(laid), self.rounds)
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
         """Mean over puzzles and places of the cross-entropy."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
+from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.views import cells, crop, level, one_channel
 
 GRID = 3
@@ -32,3 +35,31 @@ def ordered(tiles: Tensor, order: Tensor) -> Tensor:
     """Tiles (N, k, …) of which place i gets number order[:, …, i]: (N, …, k, …) for orders (N, …, k)."""
     rows = torch.arange(len(tiles), device=tiles.device).view(-1, *[1] * (order.ndim - 1))
     return tiles[rows, order]
+
+
+class Puzzle(Siamese):
+    """Tiles' deep features (…, 9, C) → an order: by a layer over all nine places, and one that tiles share.
+
+    The first has to learn for each place anew what a tile of some look says, and for each order; what the second
+    says of a tile, beside the mean of all, is the same wherever it lies. shared: whether there is the second.
+    """
+
+    def __init__(self, shape: Shape, classes: int, shared: bool = True, width: int = 256):
+        super().__init__(shape, PIECES, classes, width)
+        shares = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, PIECES))
+        self.shares = shares if shared else None
+
+    def cells(self, tiles: Tensor) -> Tensor | float:
+        """Of tiles (…, 9, width) how well each suits each cell (…, 9, 9); 0 where they share nothing."""
+        if self.shares is None:
+            return 0.0
+        mean = tiles.mean(-2, keepdim=True).expand_as(tiles)
+        suits: Tensor = self.shares(torch.cat([tiles, mean], -1))
+        return suits
+
+    def orders(self, tiles: Tensor, orders: Tensor) -> Tensor:
+        """Logits (…, k) that tiles (…, 9, width) lie in orders (k, 9): the whole's, and what suits each."""
+        suits = self.cells(tiles)
+        if isinstance(suits, Tensor):
+            suits = torch.einsum("...pc,kpc->...k", suits, F.one_hot(orders, PIECES).to(suits))
+        return self.together(tiles) + suits
