@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from freelabels.generators.contract.fields import Array
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.convert.coding import as_png
 from freelabels.pipeline.convert.folders import write_about
 from freelabels.pipeline.convert.frames import Frames, Source
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # turns a camera's axes from OpenCV's to OpenGL's
+RECORDED = ("image", "right", "sensor_depth")
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")
 
 
@@ -23,8 +25,11 @@ def cameras(source: Source, out: Path) -> int:
     Pairs as Middlebury 2014 has them (im0.png, im1.png, calib.txt), all else as nerfstudio has it (images/,
     depths/ in millimetres where a depth sensor measured them, transforms.json with cameras and poses).
     nerfstudio has no word for a shutter that takes rows one after the other: poses are of the middle row, and
-    `camera_shutter` stands beside them.
+    `camera_shutter` stands beside them. Raises UserError if labels are asked for.
     """
+    for name in source.fields:
+        if name not in RECORDED:
+            raise UserError(f"--fields {name}: cameras record {', '.join(RECORDED)} and no labels")
     count = 0
     for clip in source.clips():
         write = _pairs if "right" in clip.columns else _scene

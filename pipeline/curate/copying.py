@@ -21,7 +21,7 @@ from freelabels.pipeline.shards.class_names import class_names, extend
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.exclusions import exclusions_of, write_exclusions
 from freelabels.pipeline.shards.shard import Shard
-from freelabels.pipeline.shards.splits import splits_of, write_splits
+from freelabels.pipeline.shards.splits import Splits, splits_of, write_splits
 from freelabels.pipeline.stages.bookkeeping import (
     begin,
     end,
@@ -80,12 +80,15 @@ def copy(
         raise UserError(f"--out {out} is one of the datasets to copy; name another place")
     common = _in_common(sources)
     with writing_to(out):
-        target = begin(out, common, layout)
-        before = set(target.shards())
-        planned, duplicates = _plan(sources, target, selection)
+        # All that may be refused comes before anything is written.
+        there = Dataset(out)
+        planned, duplicates = _plan(sources, there, selection)
         if not planned and not duplicates:
             raise UserError(f"no clip of {', '.join(str(source.path) for source in sources)} is chosen")
-        _take_lists(sources, target)  # only once it is known that they fit together
+        rule = _splits([*sources, there])
+        target = begin(out, common, layout)
+        before = set(target.shards())
+        _take_lists(sources, target, rule)
         made, failures = 0, []
         height, width = common.get("size", (256, 256))
         with to.stage("copy", len(planned)) as tick:
@@ -129,11 +132,10 @@ def _in_common(sources: Sequence[Dataset]) -> dict[str, Any]:
     }
 
 
-def _take_lists(sources: Sequence[Dataset], target: Dataset) -> None:
-    """Exclusions and splits first, so that nobody sees a clip without them. Raises UserError if splits differ."""
-    everything = [*sources, target]
+def _splits(datasets: Sequence[Dataset]) -> Splits | None:
+    """How all are divided that are. Raises UserError if they are divided otherwise."""
     rule, told_by = None, ""
-    for one in everything:
+    for one in datasets:
         if (its := splits_of(one)) is None:
             continue
         merged = its if rule is None else rule.merged(its)
@@ -142,9 +144,14 @@ def _take_lists(sources: Sequence[Dataset], target: Dataset) -> None:
                 f"{told_by} and {one.path} are split otherwise: give both the same shares by freelabels split"
             )
         rule, told_by = merged, str(one.path)
+    return rule
+
+
+def _take_lists(sources: Sequence[Dataset], target: Dataset, rule: Splits | None) -> None:
+    """Exclusions and splits first, so that nobody sees a clip without them."""
     if rule is not None and rule != splits_of(target):
         write_splits(target, rule)
-    excluded = frozenset().union(*map(exclusions_of, everything))
+    excluded = frozenset().union(*map(exclusions_of, [*sources, target]))
     if excluded - exclusions_of(target):
         write_exclusions(target, excluded)
 
@@ -155,7 +162,7 @@ def _plan(sources: Sequence[Dataset], target: Dataset, selection: Selection) -> 
     there: dict[str, str] = {}  # key of a clip → id of the target's shard that holds it
     coming: set[str] = set()  # keys of what is planned
     renders: set[bool] = set()
-    for shard in target.open_all(target.shards()):
+    for shard in target.open_all(target.shards_if_any()):
         _extend(tables, shard, target)
         there |= {str(clip["key"]): shard.id for clip in shard.clips if clip.get("key")}
         renders |= {clip.get("kind") == RENDER for clip in shard.clips}

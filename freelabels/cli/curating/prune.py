@@ -53,10 +53,9 @@ def prune(
         to.say(f"set aside: {one.name} ({'; '.join(one.reasons)})", name=one.name, reasons=list(one.reasons))
     if summary.restored:
         to.say(f"put back as {summary.restored}", restored=summary.restored)
+    removed = f"{summary.leftovers} leftovers removed, {len(summary.quarantine)} set aside, "
+    removed += f"{summary.emptied} of those set aside removed"
     conclude(
-        json,
-        summary,
-        f"{summary.leftovers} leftovers removed, {len(summary.quarantine)} set aside, "
-        f"{summary.emptied} of those set aside removed",
+        json, summary, "a dry run: nothing was removed, leftovers were not counted" if dry_run else removed
     )
     return DONE

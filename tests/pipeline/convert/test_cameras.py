@@ -9,6 +9,7 @@ import pytest
 
 import freelabels
 from freelabels.generators.contract.geometry import intrinsics
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from tests.pipeline.sources.test_metres import examined, read
@@ -53,6 +54,12 @@ def test_pairs_are_read_with_their_baseline(tmp_path: Path) -> None:
     for clip, expected in zip(clips, right, strict=True):
         assert clip.camera == (80, 80, 48, 32) and clip.baseline == pytest.approx(0.12)
         np.testing.assert_array_equal(read(clip, SIZE).right, expected[None])
+
+
+def test_labels_are_not_what_a_camera_records(tmp_path: Path) -> None:
+    converted(tmp_path, edges=np.zeros((3, *SIZE), np.uint8))
+    with pytest.raises(UserError, match="--fields edges: cameras record image, right, sensor_depth"):
+        freelabels.convert(tmp_path / "made", "cameras", tmp_path / "again", fields=["edges"])
 
 
 def test_what_lens_and_shutter_do_goes_with_intrinsics_and_pose(tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ def test_datasets_that_do_not_fit_are_refused(five: Path, tmp_path: Path) -> Non
     ):
         with pytest.raises(UserError, match=sentence):
             freelabels.copy(datasets, tmp_path / "out", reporter=QUIET)
+        assert not (tmp_path / "out").exists(), "a refused copy begins nothing"
     with pytest.raises(UserError, match="is one of the datasets to copy"):
         freelabels.copy([five, other], other, reporter=QUIET)
 
@@ -284,12 +285,18 @@ def test_a_kill_at_any_point_leaves_whole_shards_and_is_gone_on_from(
     assert Dataset(out).shards() == Dataset(whole).shards()
 
 
-def test_clips_are_taken_out_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_are_taken_out_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = write(tmp_path / "data", dict.fromkeys("abcde", 0))
     before = seen(path)
     chosen = Selection.of(where="depth.mean == 1 or depth.mean > 3.5")
     told = freelabels.prune(path, selection=chosen, dry_run=True)
     assert (told.clips, told.frames, seen(path)) == (3, 6, before)
+    with pytest.raises(SystemExit):
+        main(["prune", str(path), "--where", "frames > 0", "--dry-run"])
+    told_by_hand = "".join(capsys.readouterr())
+    assert "a dry run" in told_by_hand and "leftovers removed" not in told_by_hand
 
     def trouble(point: str) -> None:
         if point == "commit: stands":
