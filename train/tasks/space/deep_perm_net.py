@@ -50,7 +50,8 @@ class DeepPermNet(Task):
     def answer(self, head: Puzzle, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
         """Logarithms (N, puzzles, 9, 9) of the share of place i's tile that belongs to each cell."""
         laid = ordered(head.alone(seen.deep), asked.target)
-        return sinkhorn(head.together(laid).unflatten(-1, (PIECES, PIECES)) + head.cells(laid), self.rounds)
+        said = head.together(laid).view(*laid.shape[:2], PIECES, PIECES)
+        return sinkhorn(said + head.cells(laid), self.rounds)
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
         """Mean over puzzles and places of the cross-entropy."""
