@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.tools.command import Part, on_one_thread, run_parts
 from benchmarks.tools.process import resident_mib
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
-from freelabels.renderers.draw.ranges import SceneRanges
+from freelabels.renderers.draw.ranges import KINDS, SceneRanges
 from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.engines.bullet import pybullet
 from freelabels.renderers.engines.raycast import cast, pose_surfaces
@@ -96,7 +96,7 @@ def speed(
 
 def families(size: int, clips: int, frames: int, assets: Library) -> None:
     """CPU-seconds per frame of every sort of place, as scenes are by default."""
-    for name in SceneRanges().families:
+    for name in KINDS["families"]:
         ranges, clock = SceneRanges(families={name: 1.0}), Clock()
         for clip in range(clips):
             find_scene(0, clip, ranges, assets, 1)  # reads the assets

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,6 +46,18 @@ def instant(
         exposure=camera.exposure,
     )
     return Instant(surfaces, pose, drift)
+
+
+def instants_around(rows: int, reach: int, make: Callable[[int], Instant]) -> Iterator[Mapping[int, Instant]]:
+    """For each frame of a simulation of `rows`, the instants up to `reach` frames off by how much later they are.
+
+    make: row → instant; asked once a row.
+    """
+    made: dict[int, Instant] = {}
+    for row in range(1, rows - 1):
+        near = range(max(row - reach, 0), min(row + reach + 1, rows))
+        made = {other: made[other] if other in made else make(other) for other in near}
+        yield {other - row: made[other] for other in near}
 
 
 def part_velocity(motion: Simulation) -> NDArray[np.float32]:

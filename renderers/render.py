@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +21,11 @@ from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Surfaces, pose_surfaces
 from freelabels.renderers.engines.windows import Window, whole, windows
-from freelabels.renderers.instants import instant, part_velocity, still_part
+from freelabels.renderers.instants import instant, instants_around, part_velocity, still_part
 from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.extents import shares_and_boxes
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_window
+from freelabels.renderers.labels.long_flow import long_flow
 from freelabels.renderers.labels.looks import Instant, PixelHits, look
 from freelabels.renderers.labels.shadows import trusted_shadow
 from freelabels.renderers.pixels.depth_sensor import measured
@@ -154,14 +156,15 @@ def render_clip(
     size: int | tuple[int, int] = 256,
     image: ImageBackend | None = "ray",
     simulation: Simulation | None = None,
+    flow_steps: Sequence[int] = (),
 ) -> RenderedClip:
     """Pixels and all labels of `frames` frames of a scene.
 
     size: pixels, one number for a square or (height, width). image: who makes the pixels, None for labels alone;
     PyBullet's engines, rectified pairs and depth sensors see through a pinhole whatever the lens.
-    simulation: the scene's motion where it is known already. The same scene, frames and size give the same
-    bytes. Raises ValueError for a size or a number of frames below 1, for assets that can't be used and for a lens
-    whose picture doesn't reach the corners.
+    simulation: the scene's motion where known already. flow_steps: some of `STEPS`. The same scene, frames and
+    size give the same bytes. Raises ValueError for a size or number of frames below 1, for assets that can't be
+    used, for a simulation of another length and for a lens whose picture doesn't reach the corners.
     """
     height, width = _size(size)
     if image in ("tiny", "egl") or scene.rig != Rig():
@@ -171,27 +174,25 @@ def render_clip(
         raise ValueError(f"scene.camera.distortion: {lens.distortion} shows nothing in the picture's corners")
     world = build_world(scene, assets)
     motion = simulation if simulation is not None else simulate(scene, world, frames)
-    if len(motion.body_pose) != frames + 2:
-        raise ValueError(f"the simulation holds {len(motion.body_pose) - 2} frames, {frames} were asked for")
+    if (held := len(motion.body_pose) - 2) != frames:
+        raise ValueError(f"the simulation holds {held} frames, {frames} were asked for")
     poses = camera_poses(scene.camera, np.arange(-1, frames + 1) / scene.fps)
     known = Known(len(world.things) + 1, world.canonical, scene.appearance, _drawn(image))
     columns: dict[str, Array] = {}
     shape = (frames, height, width)
     still = still_part(world, poses[1, :3, 3])
     sways = camera_velocities(scene.camera, np.arange(-1, frames + 1) / scene.fps)
-    instants = [instant(world, motion, poses, row, still, scene.camera, sways) for row in (0, 1)]
-    for frame in range(frames):
-        instants.append(instant(world, motion, poses, frame + 2, still, scene.camera, sways))
+    make = partial(instant, world, motion, poses, still=still, camera=scene.camera, sways=sways)
+    for frame, around in enumerate(instants_around(frames + 2, max((1, *flow_steps)), make)):
         noise = _noise(scene, frame) if image == "ray" else None
-        _render_frame(columns, shape, frame, instants, lens, known, noise, scene.rig)
+        _render_frame(columns, shape, frame, around, lens, known, noise, scene.rig, flow_steps)
         if noise is not None and scene.rig.baseline:
-            now, beyond = instants[1], _noise(scene, frame, RIGHT)
+            now, beyond = around[0], _noise(scene, frame, RIGHT)
             picture = right_view(scene.rig, now, scene.appearance, lens, (height, width), beyond)
             _put(columns, "right", shape, frame, slice(None), picture)
         if scene.rig.sensor is not None:
             read = columns["sensor_depth"][frame]
             read[:] = measured(scene.rig.sensor, read, _noise(scene, frame, SENSOR))
-        del instants[0]
     if image in ("tiny", "egl"):
         with PyBulletCamera(world, scene, image) as camera:
             columns["image"] = np.stack(
@@ -216,17 +217,18 @@ def _render_frame(
     columns: dict[str, Array],
     shape: tuple[int, int, int],
     frame: int,
-    instants: Sequence[Instant],
+    around: Mapping[int, Instant],
     lens: Lens,
     known: Known,
     rng: np.random.Generator | None,
     rig: Rig,
+    flow_steps: Sequence[int],
 ) -> None:
-    """Labels of the middle of three instants, and given a generator its image, into one frame of the columns.
+    """Labels of the instant in the middle, and given a generator its image, into one frame of the columns.
 
     Window by window, and into room that is there for all frames: nothing exists twice, however large the picture.
     """
-    before, now, after = instants
+    before, now, after = around[-1], around[0], around[1]
     size = shape[1:]
     dither = float(rng.random()) if rng is not None else 0.0
     radiance = np.empty((*size, 3), np.float32) if rng is not None else None
@@ -238,6 +240,7 @@ def _render_frame(
         blur = blur_of(now.motion, *at) if known.drawn.blur else None
         made = label_window(before, now, after, seen, inner, window, known, blur)
         made |= rig_labels(rig, now, seen, inner, window, made)
+        made |= long_flow(around, flow_steps, seen, inner, window)
         rows = slice(window.first, window.last)
         for name, values in made.items():
             kept = values[:, window.kept] if name == "amodal" else values[window.kept]

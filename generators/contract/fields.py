@@ -44,6 +44,29 @@ WORLD = {"frame": "world (z up, metres)"}
 EDGE_TYPES = ("none", "occluding", "crease", "contact", "shadow", "texture")
 DOMAINS = ("real", "synthetic")
 
+STEPS = (2, 4, 8)  # frames beyond the next to which renders tell flow, if asked
+
+
+def _flow_over(steps: int) -> tuple[Field, ...]:
+    """Flow over several frames, both ways, and what of it the other frame shows."""
+    where = ((f"flow_{steps}", f"{steps} frames later"), (f"flow_backward_{steps}", f"{steps} frames before"))
+    flow = tuple(
+        _map(name, Kind.DISPLACEMENT, "float16", f"(u, v) displacement to the frame {there}", "uv", **PIXELS)
+        for name, there in where
+    )
+    seen = tuple(
+        _map(
+            f"{name}_visibility",
+            Kind.CATEGORY,
+            "uint8",
+            f"whether the surface point is seen in the frame {there}",
+            **SIGHT,
+        )
+        for name, there in where
+    )
+    return (*flow, *seen)
+
+
 # Axis "object" is indexed by instance id; row 0 is the static scene. Rows beyond a clip's objects are empty.
 BUILT_IN = (
     _map("image", Kind.IMAGE, "uint8", "the frame, sRGB", "rgb", unit="sRGB"),
@@ -133,6 +156,7 @@ BUILT_IN = (
         "whether the surface point is seen in the previous frame",
         **SIGHT,
     ),
+    *(field for steps in STEPS for field in _flow_over(steps)),
     _map("instance", Kind.IDENTITY, "uint16", "object id, stable over a clip; 0: background"),
     _map("part", Kind.IDENTITY, "uint16", "link id within the object, 1 = base; 0: background"),
     _map(

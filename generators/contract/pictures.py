@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.fields import Array, Field, Kind, field
+from freelabels.generators.contract.fields import VISIBILITY, Array, Field, Kind, field
 
 Picture = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ _WHEEL = np.array(
 )
 _TOLD_APART = 64  # ids whose colours are as far from each other as they can be
 # Of categories, the class that is nearly everywhere: pale, and clear as a layer, so that it floods nothing.
-_ORDINARY = {"flow_visibility": 1, "flow_backward_visibility": 1}
+_SEEN = VISIBILITY.index("visible")
 _PALE = (226, 226, 220)
 _TINTS = {"edges": 4, "motion": 6, "foreground": 3, "saliency": 3, "shadow": 5}  # numbers in the palette
 _SATURATION = 99.0  # percentile at which a colour scale without natural ends saturates
@@ -80,8 +80,8 @@ def overlay(name: str, values: Array, confidence: Array | None = None) -> Pictur
         colours = np.broadcast_to(np.array(tint(name), np.uint8), colours.shape)
     elif kind_of.kind is Kind.IDENTITY or kind_of.names[:1] == ("none",):
         opacity = (np.asarray(values) > 0).astype(np.float32)
-    elif name in _ORDINARY:
-        opacity = opacity * (np.asarray(values) != _ORDINARY[name])
+    elif kind_of.names == VISIBILITY:
+        opacity = opacity * (np.asarray(values) != _SEEN)
     if confidence is not None:
         opacity = opacity * np.asarray(confidence, np.float32) / 255
     return np.dstack([colours, _as_bytes(opacity)])
@@ -134,7 +134,8 @@ def _distinct() -> Picture:
 def class_colours(name: str, numbers: Array) -> Picture:
     """The colours (..., 3) that `picture` gives to classes of a category."""
     colours = id_colours(numbers)
-    colours[np.asarray(numbers) == _ORDINARY.get(name, -1)] = _PALE
+    if field(name).names == VISIBILITY:
+        colours[np.asarray(numbers) == _SEEN] = _PALE
     return colours
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from freelabels.generators.contract.fields import Array
+from freelabels.generators.contract.fields import STEPS, Array
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
@@ -57,7 +57,8 @@ class RenderOptions:
     size: (height, width). image: "ray", "tiny" or "egl". meshes, photos, environments: the user's own folders.
     split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
     one. stereo: "passive" adds the right view of a pair, "active" a projected pattern of dots besides.
-    sensor: adds depth as a depth camera would measure it.
+    sensor: adds depth as a depth camera would measure it. flow_steps: adds flow over so many
+    frames, some of `STEPS`.
     """
 
     seed: int = 0
@@ -72,12 +73,17 @@ class RenderOptions:
     environments: str | None = None
     stereo: Stereo = "none"
     sensor: bool = False
+    flow_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames <= MAX_ROWS:
             raise UserError(f"--frames must lie in 1..{MAX_ROWS}, not {self.frames}")
         if self.seed < 0:
             raise UserError(f"--seed can't be negative, not {self.seed}")
+        object.__setattr__(self, "flow_steps", tuple(sorted(set(self.flow_steps))))
+        if wrong := [steps for steps in self.flow_steps if steps not in STEPS]:
+            known = ", ".join(map(str, STEPS))
+            raise UserError(f"--flow-steps: flow over {wrong[0]} frames is no field; choose from {known}")
         if self.stereo != "none" and self.image != "ray":
             raise UserError(f"--stereo {self.stereo} needs --image ray: {self.image} has no right view")
         if self.image != "ray" and self.scene is not None and self.scene.get("rig", {}).get("baseline"):
@@ -104,8 +110,8 @@ class RenderOptions:
             parameters["photos"],
             parameters["environments"],
         )  # places; what they hold is in `assets`
-        for name in ("stereo", "sensor"):  # so they were for all clips before there was a choice
-            if parameters[name] in ("none", False):
+        for name in ("stereo", "sensor", "flow_steps"):  # so all clips were before there was a choice
+            if parameters[name] in ("none", False, ()):
                 del parameters[name]
         whole = {"generator": "render", "version": RENDER_VERSION, "parameters": parameters}
         return json.loads(json.dumps(whole))  # type: ignore[no-any-return]
@@ -242,7 +248,11 @@ def memory_needed(options: RenderOptions) -> int:
     """Bytes a task needs: the software, a window's work, a frame's light, a shard's columns and their files."""
     frame = options.size[0] * options.size[1]
     rows = options.frames * _clips_per_shard(options)
-    return SOFTWARE + 700 * min(frame, windows.PIXELS) + frame * (100 + 140 * rows)
+    return (
+        SOFTWARE
+        + 700 * min(frame, windows.PIXELS)
+        + frame * (100 + (140 + 14 * len(options.flow_steps)) * rows)
+    )
 
 
 def _clips_per_shard(options: RenderOptions) -> int:
@@ -318,7 +328,9 @@ def render_shard(work: RenderWork) -> str:
             scene = dataclasses.replace(scene, rig=rig)
         image: Any = options.image
         with tally.part("render"):
-            rendered = render_clip(scene, assets, options.frames, options.size, image, simulation)
+            rendered = render_clip(
+                scene, assets, options.frames, options.size, image, simulation, options.flow_steps
+            )
         parts.append({**rendered.columns, "clip": np.full(options.frames, number, np.int32)})
         rows = {"rows": [start, start + options.frames], "key": options.key(clip)}
         table.append({**rendered.record, **rows, "source": [rendered.record["source"]]})

@@ -30,7 +30,7 @@ class Layout:
 
     structure, clutter, bodies: as of `Scene`. setting: how it is lit. taken: boxes (lower, upper) where cameras
     can't be. targets: places worth looking at. bounds: corners of where cameras may be. overlaps: placements that
-    were drawn again.
+    were drawn again. settle: seconds of physics before the first frame, at least.
     """
 
     structure: tuple[Block, ...]
@@ -41,6 +41,7 @@ class Layout:
     targets: tuple[Vector, ...] = ()
     bounds: tuple[Vector, Vector] = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     overlaps: int = 0
+    settle: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class SceneRanges:
     furniture: tuple[int, int] = field(default=(3, 7), metadata=NEW)  # along the walls of a room
     small_things: tuple[int, int] = field(default=(4, 12), metadata=NEW)  # on furniture
     shelved: tuple[int, int] = field(default=(24, 60), metadata=NEW)  # things on the shelves of a shop
+    piled: tuple[int, int] = field(default=(20, 40), metadata=NEW)  # things in a pile
     falling: tuple[int, int] = field(
         default=(1, 4), metadata=NEW
     )  # things that drop, fly or roll about in a room or street
@@ -222,7 +223,16 @@ class SceneRanges:
             _check(entry.name, getattr(self, entry.name))
         for name in (
             *("objects", "walls", "clutter", "size", "articulated_size", "arena", "density", "distance"),
-            *("furniture", "small_things", "shelved", "falling", "parked", "driving", "street_things"),
+            *(
+                "furniture",
+                "small_things",
+                "shelved",
+                "piled",
+                "falling",
+                "parked",
+                "driving",
+                "street_things",
+            ),
             "readout",
         ):
             if getattr(self, name)[0] < 0:
@@ -269,7 +279,7 @@ class SceneRanges:
 
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "families": ("room", "shelf", "street", "table"),
+    "families": ("pile", "room", "shelf", "street", "table"),
     "groups": ("primitive", "random", "household", "articulated", "made", "own"),
     "behaviours": ("drop", "throw", "roll", "rest"),
     "paths": ("static", "orbit", "dolly", "handheld"),

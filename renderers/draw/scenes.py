@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from freelabels.renderers.draw.appearances import draw_appearance
 from freelabels.renderers.draw.layouts import Family
 from freelabels.renderers.draw.lenses import with_lens, with_shutter
+from freelabels.renderers.draw.pile import lay_pile, pile_camera
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.room import lay_room, room_camera
 from freelabels.renderers.draw.shelf import lay_shelf, shelf_camera
@@ -28,6 +29,7 @@ from freelabels.renderers.surfaces.appearance import SKIN, Appearance
 _number = partial(rounded, digits=9)
 # Every sort of place by name; a new one is a file with two functions and a line here.
 FAMILIES: Mapping[str, Family] = {
+    "pile": Family(lay_pile, pile_camera),
     "room": Family(lay_room, room_camera),
     "shelf": Family(lay_shelf, shelf_camera),
     "street": Family(lay_street, street_camera),
@@ -70,6 +72,8 @@ def draw_scene(
     family = FAMILIES[name]
     physics, fps = _draw_physics(stream("physics"), ranges)
     layout = family.lay(draws, ranges, assets, left_out)
+    if layout.settle > physics.warm_up:
+        physics = dataclasses.replace(physics, warm_up=layout.settle)
     camera = family.camera(stream("camera", redraws["view"]), ranges, layout)
     camera = with_lens(camera, stream("lens"), ranges)
     camera = with_shutter(camera, stream("shutter"), ranges, fps)

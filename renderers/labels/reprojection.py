@@ -13,10 +13,11 @@ from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.lens import lens_project, lens_rays
 from freelabels.renderers.engines.drift import Drift, turned_by
 from freelabels.renderers.engines.lens import PINHOLE, Lens
+from freelabels.renderers.labels.long_flow import NAMES
 
 NEEDS = ("depth", "instance", "part", "camera_K", "camera_pose", "part_pose", "flow", "flow_backward")
 SHUTTER = ("camera_shutter", "camera_velocity", "part_velocity")
-USES = ("camera_distortion", *SHUTTER)  # where they are there
+USES = ("camera_distortion", *SHUTTER, *NAMES.values())  # where they are there
 LIMIT = 0.05  # pixels that the 99th percentile of all residuals may reach
 
 
@@ -50,6 +51,9 @@ def reproject_residual(columns: Mapping[str, Array]) -> Residual:
     for frame in range(len(stored["depth"]) - 1):
         found.append(_residual(stored, frame, frame + 1, "flow"))
         found.append(_residual(stored, frame + 1, frame, "flow_backward"))
+    for apart, name in NAMES.items():
+        for one in range(max(-apart, 0), len(stored["depth"]) - max(apart, 0)) if name in stored else ():
+            found.append(_residual(stored, one, one + apart, name))
     everything = np.concatenate(found)
     if not len(everything):
         return Residual(np.nan, np.nan, 0)

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.train.config import BalanceConfig, ModelConfig
+from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.model.network import Backbone, DenseHead, GlobalHead, Model
 from freelabels.train.objective import balance
 from freelabels.train.objective.balance import gram_matrix, make_balance
 from freelabels.train.tasks.labelled import paired
+from freelabels.train.tasks.tasks import tasks
 from freelabels.train.tasks.whole_images import ORDERS, orders, rotate, shuffle
 
 SIZE = 64
@@ -67,6 +69,17 @@ def test_pairs_are_neighbours_in_time() -> None:
     x = torch.arange(6.0).view(6, 1, 1, 1)  # two clips of three frames
     assert paired(x, 3, 1).flatten(1).tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
     assert paired(x, 3, -1).flatten(1).tolist() == [[1, 0], [2, 1], [4, 3], [5, 4]]
+    assert paired(x, 3, 2).flatten(1).tolist() == [[0, 2], [3, 5]]
+    assert paired(x, 3, -2).flatten(1).tolist() == [[2, 0], [5, 3]]
+
+
+@pytest.mark.parametrize(("name", "starts"), [("flow", [0, 1]), ("flow_2", [0]), ("flow_backward_2", [2])])
+def test_labels_of_pairs_are_those_of_the_frame_they_start_from(name: str, starts: list[int]) -> None:
+    task = tasks()[name]
+    frames = torch.arange(3.0).view(1, 3, 1, 1, 1).expand(1, 3, 2, 4, 4)
+    target, weight = task.labels({name: frames, name + WEIGHT_SUFFIX: frames[:, :, 0]})
+    assert target[:, 0, 0, 0].tolist() == weight[:, 0, 0].tolist() == starts
+    assert task.needs.shared == 4 - len(starts)
 
 
 def test_bad_backbones_are_said_in_a_sentence() -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from freelabels.generators.contract.fields import STEPS
 from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
 from freelabels.train.tasks import losses, metrics
@@ -27,7 +28,7 @@ class FramesOf:
 
     def __call__(self, batch: Batch) -> Labels:
         """Targets and weights."""
-        part = {0: slice(None), 1: slice(None, -1), -1: slice(1, None)}[self.pair]
+        part = slice(max(-self.pair, 0), min(-self.pair, 0) or None)
         return batch[self.name][:, part].flatten(0, 1), batch[self.name + WEIGHT_SUFFIX][:, part].flatten(
             0, 1
         )
@@ -201,6 +202,8 @@ _TASKS = (
     ),
     displacement("flow", 1),
     displacement("flow_backward", -1),
+    *(displacement(f"flow_{steps}", steps) for steps in STEPS),
+    *(displacement(f"flow_backward_{steps}", -steps) for steps in STEPS),
     probability("contours", _contours, reads=("instance",), balanced=True, draws="edges"),
     category("semantic"),
     category("edge_type"),

@@ -34,10 +34,10 @@ class Labelled(Task):
     """A task on stored labels: asks for the frames as they are, is judged pixel by pixel.
 
     reads: fields it needs. channels: of its head; None: as many as the field has names. labels: targets and
-    weights of a batch. residual, extra, generalised: its loss, see `loss`. value: head's output → the target's
-    space. draws: the field whose picture shows it. pair: 0 a single frame, 1 a frame with the next, -1 with
-    the previous. whole: one answer an image. balanced: positives and negatives count alike. scale: factor of
-    the loss. robust: how the loss bears wrong labels.
+    weights of a batch. residual, extra, generalised: its loss, see `loss`. value: head's output → the
+    target's space. draws: the field whose picture shows it. pair: 0 a single frame, 1 a frame with the next,
+    -1 with the previous, 4 with the fourth after it. whole: one answer an image. balanced: positives and
+    negatives count alike. scale: factor of the loss. robust: how the loss bears wrong labels.
     """
 
     name: str
@@ -63,8 +63,8 @@ class Labelled(Task):
 
     @property
     def needs(self) -> Needs:
-        """Its fields, and two frames where it compares them."""
-        return Needs(fields=self.reads, shared=2 if self.pair else 1)
+        """Its fields, and frames as far apart as those it compares."""
+        return Needs(fields=self.reads, shared=1 + abs(self.pair))
 
     @property
     def measure(self) -> Metric:
@@ -115,11 +115,12 @@ class Labelled(Task):
 
 
 def paired(shared: Tensor, frames: int, pair: int) -> Tensor:
-    """Features (B T, C, h, w) as they are, or each frame's beside its next (1) or previous (-1) one's."""
+    """Features (B T, C, h, w) as they are, or each frame's beside those of the frame so many later."""
     if not pair:
         return shared
     clips = shared.view(-1, frames, *shared.shape[1:])
-    here, there = (clips[:, :-1], clips[:, 1:]) if pair > 0 else (clips[:, 1:], clips[:, :-1])
+    apart = abs(pair)
+    here, there = (clips[:, :-apart], clips[:, apart:])[:: 1 if pair > 0 else -1]
     return torch.cat([here, there], dim=2).flatten(0, 1)
 
 

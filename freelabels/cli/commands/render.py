@@ -27,6 +27,7 @@ def render(
     image: Literal["ray", "tiny", "egl"] = "ray",
     stereo: Literal["none", "passive", "active"] = "none",
     sensor: bool = False,
+    flow_steps: tuple[int, ...] = (),
     scene: str | None = None,
     preview: str | None = None,
     compression: str = "fast",
@@ -42,7 +43,8 @@ def render(
         frames: Frames of a clip, 1 to 64.
         size: Side of the frames in pixels, or WIDTHxHEIGHT.
         seed: Seed of everything random; 0 is a seed like any other.
-        families: Sorts of places: room, shelf, street, table; one more often by room=2. All unless told.
+        families: Sorts of places: pile, room, shelf, street, table; one more often by room=2. All but pile
+            unless told.
         ranges: A TOML file that overrides what scenes are drawn from.
         meshes: A folder of your own meshes (obj, glb, ply, stl, urdf); subfolders name classes.
         photos: A folder of your own photos, for textures and backgrounds.
@@ -52,6 +54,7 @@ def render(
         stereo: passive adds the right view of a rectified pair, with disparity in pixels; active projects dots
             besides, which both views show.
         sensor: Add depth as a depth camera would measure it, noisy and with holes, as the field sensor_depth.
+        flow_steps: Add flow over so many frames, some of 2, 4, 8, both ways: flow_2, flow_backward_2 …
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
         preview: Draw a frame of a dozen clips, ray traced, with their labels into this PNG instead of making a
             dataset; size, frames, image, stereo, sensor and scene don't count for it.
@@ -67,6 +70,7 @@ def render(
         seed, frames, size_of(size, smallest=1), image, load_ranges(ranges, families), meshes, photos, split
     )
     options = dataclasses.replace(options, environments=environments, stereo=stereo, sensor=sensor)
+    options = dataclasses.replace(options, flow_steps=flow_steps)
     if scene is not None:
         stored, beside = load_scene(scene)
         known: dict[str, Any] = {name: beside[name] for name in ("frames", "image") if name in beside}
