@@ -35,7 +35,7 @@ def save(folder: str, name: str, panel: Array) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     height = round(SIDE * panel.shape[0] / panel.shape[1])
     small = Image.fromarray(cv2.resize(panel, (SIDE, height), interpolation=cv2.INTER_AREA))
-    small.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    small.quantize(224, dither=Image.Dither.NONE).save(path, optimize=True)
     return f"gallery/{folder}/{name}.png"
 
 
