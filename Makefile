@@ -14,7 +14,7 @@ CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 # Hundreds of processes import the same libraries: where this is set, each of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup constraints system browser test test-benchmarks test-shortcuts quick test-python lint demo clean
+.PHONY: setup constraints system browser test test-benchmarks test-shortcuts quick test-python lint docs notebooks demo clean
 
 setup: $(VENV)/.ready
 
@@ -24,12 +24,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --only-binary :all: -e .
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 # Pin anew: the newest of everything that fits pyproject.toml on every Python and system it names.
 constraints:
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --no-annotate \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --no-annotate \
 		--custom-compile-command 'make constraints' pyproject.toml -o constraints.txt
 
 system:
@@ -53,7 +53,7 @@ browser:
 
 # All tests of what users install.
 test: setup browser
-	$(BIN)/python -m pytest -m 'not benchmark'
+	$(BIN)/python -m pytest -m 'not benchmark and not notebook'
 
 # Every benchmark, asked for the least it can be.
 test-benchmarks: setup
@@ -65,17 +65,25 @@ test-shortcuts: setup
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup
-	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow)'
+	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow or notebook)'
 
 # make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
 test-python: browser
 	$(MAKE) --no-print-directory setup VENV=$(OTHER)
-	$(OTHER)/bin/python -m pytest -m 'not benchmark'
+	$(OTHER)/bin/python -m pytest -m 'not benchmark and not notebook'
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in site/index.html. A page, anchor or picture that isn't there is an error, and so is a warning.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Every notebook of docs/tutorials, from top to bottom.
+notebooks: setup
+	$(BIN)/python -m pytest -n 0 -m notebook tests/test_notebooks.py
 
 # Label, render, train, probe and look: everything the README shows, in less than five minutes on two cores.
 demo: setup
@@ -98,4 +106,4 @@ demo: setup
 	@echo "at predictions in demo/run/pictures, and at what each stage of the backbone is worth in demo/run/probe.png"
 
 clean:
-	rm -rf .venv .venv-python* demo
+	rm -rf .venv .venv-python* demo site
