@@ -16,7 +16,6 @@ from freelabels.generators.contract.products import times as product_of
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import draw_scene
 from freelabels.renderers.draw.values import rounded
-from freelabels.renderers.draw.view_quality import look_roughly, shortfall
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats, Surfaces, pose_surfaces
@@ -47,6 +46,7 @@ from freelabels.renderers.scene.scene import (
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import sounded
 from freelabels.renderers.simulate.world import World, build_world
+from freelabels.renderers.view_quality import look_roughly, shortfall
 
 ImageBackend = Literal["ray", "tiny", "egl"]
 PHYSICS_DRAWS = 6  # of a scene's placements, before what misbehaves is left out
