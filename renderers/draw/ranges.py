@@ -124,7 +124,9 @@ class SceneRanges:
     furniture: tuple[int, int] = field(default=(3, 7), metadata=NEW)  # along the walls of a room
     small_things: tuple[int, int] = field(default=(4, 12), metadata=NEW)  # on furniture
     shelved: tuple[int, int] = field(default=(24, 60), metadata=NEW)  # things on the shelves of a shop
-    piled: tuple[int, int] = field(default=(20, 40), metadata=NEW)  # things in a pile
+    piled: tuple[int, int] = field(
+        default=(20, 40), metadata=NEW
+    )  # things tipped into a pile; what does not fit under the ceiling stays away
     falling: tuple[int, int] = field(
         default=(1, 4), metadata=NEW
     )  # things that drop, fly or roll about in a room or street
