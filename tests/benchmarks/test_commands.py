@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pretexts.images import lines, systems
 from benchmarks.tools.command import run_parts
 from tests.preloaded import Programs
 
@@ -135,3 +136,23 @@ def test_without_arguments_all_parts_run_and_steps_only_when_named(
     monkeypatch.setattr(sys, "argv", ["parts", *arguments])
     run_parts("What they are.", {"one": one, "two": two}, {"step": step})
     assert seen == ran
+
+
+def test_a_pretext_is_told_beside_its_trivial_answer_in_standard_errors() -> None:
+    score = {"task": "counting", "domain": "all", "metric": "error", "trivial": "chance"}
+    score |= {"score": 0.2, "constant": 0.3, "better": True, "error": 0.05}
+    probed = [{"measure": "linear, ridge", "values": [0.5, None]}]
+    record = {
+        "row": "counting",
+        "scores": [score],
+        "tables": probed,
+        "seconds": 3.0,
+        "lines": {"counting": 75},
+    }
+    [line] = lines(record)
+    assert line.split() == ["counting", "75", "0.200", "0.300", "2.0", "50.0", "3", "error", "(chance)"]
+    [line] = lines(record | {"scores": [score | {"better": False, "score": 0.4}]})
+    assert line.split()[4] == "-2.0"
+    [line] = lines(record | {"row": "random", "scores": []})
+    assert line.split() == ["random", "50.0", "3"]
+    assert {"rotation", "jigsaw", "gan"} <= set(systems()) and not {"edges", "tags"} & set(systems())

@@ -88,6 +88,9 @@ def test_rows_are_trained_billed_and_probed_stage_by_stage(made: Made) -> None:
     renders = made.table.rows["renders"]
     assert renders.tasks == ("edges", "depth") and renders.steps == 5 and renders.seconds > 0
     assert made.table.rows["random"].steps == 0 and made.table.failed == made.table.left_out == {}
+    kept = json.loads(work_of(made, "renders").record.read_text())
+    assert set(kept["lines"]) == {"edges", "depth"} and min(kept["lines"].values()) > 20
+    assert {"score", "constant", "error", "trivial", "metric"} <= set(kept["scores"][0])
     measures = {table.measure for table in made.table.tables}
     assert {"linear, ridge", "nearest neighbours", "low-shot, 1 a class"} <= measures
     assert all(set(table.rows) == {"random", "renders"} for table in made.table.tables)

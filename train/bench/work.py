@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import time
@@ -136,6 +137,7 @@ def trained(work: RowWork, row: Row, folder: Path) -> dict[str, Any]:
     if not row.learns:
         seconds = with_statistics(configured(work, row, (ANY_TASK,)), real, synthetic, folder)
         return {**facts, "tasks": [], "steps": 0, "batch": 0, "side": work.config.size, "pixels": 0.0} | {
+            "lines": {},
             "seconds": seconds,
             "scores": [],
             "at_chance": False,
@@ -156,7 +158,16 @@ def trained(work: RowWork, row: Row, folder: Path) -> dict[str, Any]:
         facts |= {"run": str(after), "tasks": [*facts["tasks"], *row.second]}
         facts |= {"steps": facts["steps"] + config.steps}
         seconds, scores = seconds + more, scores + told
+    facts |= {"lines": {name: lines_of(name) for name in facts["tasks"]}}
     return facts | {"seconds": seconds, "scores": scores, "at_chance": at_chance(scores)}
+
+
+def lines_of(name: str) -> int:
+    """How many lines the file of a task has; 0 where it has none."""
+    try:
+        return len(Path(inspect.getfile(type(tasks()[name]))).read_text().splitlines())
+    except (OSError, TypeError):
+        return 0
 
 
 def _names(row: Row, catalogue: Catalogue) -> tuple[str, ...]:
