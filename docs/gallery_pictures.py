@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from freelabels.generators.contract.clip import Clip
-from freelabels.generators.contract.detector import detectors, run_detectors
+from freelabels.generators.contract.clip import BASELINE, CONSECUTIVE, INTRINSICS, SEED, STEREO, Clip
+from freelabels.generators.contract.detector import detectors, label_names, labels_made, plan, run_detectors
 from freelabels.generators.contract.fields import Array, field, known_field
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.contract.pictures import picture
@@ -25,7 +25,8 @@ from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.draw.scenes import FAMILIES
 
 DOCS = Path(__file__).parent
-SIDE, SEED = 192, 7
+SIDE, DRAW = 192, 17
+MOVING = 17  # draw of a clip in which things and the camera move
 SHOWN = 5  # frame of the clips of 8
 
 
@@ -60,15 +61,15 @@ def families() -> dict[str, str]:
     found = {}
     for name in FAMILIES:
         options = RenderOptions(
-            seed=SEED, frames=1, size=(SIDE, SIDE), ranges=replace(SceneRanges(), families={name: 1.0})
+            seed=DRAW, frames=1, size=(SIDE, SIDE), ranges=replace(SceneRanges(), families={name: 1.0})
         )
         columns = rendered_views(options, 0, ("video",))["video"][1]
         found[name] = save("families", name, columns["image"][0])
     return found
 
 
-def clips() -> dict[str, Clip]:
-    """What detectors are shown: photo, stereo pair and a rendered video."""
+def clips() -> list[tuple[Clip, set[str]]]:
+    """What detectors are shown, and what it provides: a rendered video, a stereo pair, a photo."""
     still = cv2.resize(data.chelsea(), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
     left, right, _ = data.stereo_motorcycle()
 
@@ -80,31 +81,31 @@ def clips() -> dict[str, Clip]:
             image[None], np.zeros(1), K, right=None if other is None else other[None], baseline=baseline
         )
 
-    video, _ = rendered_views(RenderOptions(seed=SEED, frames=12), 0, ("video",))["video"]
-    return {"video": video, "photo": photo(still), "stereo": photo(left, right)}
+    video, _ = rendered_views(RenderOptions(seed=MOVING, frames=12), 0, ("video",))["video"]
+    return [
+        (video, {CONSECUTIVE, INTRINSICS, SEED}),
+        (photo(left, right), {STEREO, INTRINSICS, BASELINE, SEED}),
+        (photo(still), {SEED}),
+    ]
 
 
 def of_detectors() -> dict[str, str]:
-    """What each detector makes of the first of the clips that it can use."""
+    """What each detector makes of the first of the clips in which it tells something."""
     found: dict[str, str] = {}
-    labels: dict[str, Array]
-    for clip in clips().values():
-        have, labels = clip, {}
-        for _ in range(2):  # some need what others make
-            for name, detector in detectors().items():
-                if name in found:
-                    continue
-                try:
-                    made = run_detectors(have, [detector()])
-                except Exception:  # what this clip can't give
-                    continue
-                for label in drawable(made):
-                    if not label.endswith("_confidence") and np.any(made.get(f"{label}_confidence", 1)):
-                        found[name] = save("detectors", name, frame_picture(made, label, SHOWN))
-                        break
-                labels |= made
-                have = clip.with_labels(labels)
+    for clip, provides in clips():
+        chosen = plan(label_names(), frozenset(provides), {}).detectors
+        made = run_detectors(clip, chosen)
+        for detector in chosen:
+            told = [name for name in drawable(made) if name in labels_made(detector) and _tells(made, name)]
+            if told and detector.name not in found:
+                found[detector.name] = save("detectors", detector.name, frame_picture(made, told[0], SHOWN))
     return found
+
+
+def _tells(made: dict[str, Array], name: str) -> bool:
+    """Whether a label is trusted anywhere, and not the same everywhere."""
+    values = np.asarray(made[name][min(SHOWN, len(made[name]) - 1)], np.float64)
+    return bool(np.any(made.get(f"{name}_confidence", 1))) and np.nanstd(values) > 0
 
 
 def table(heads: tuple[str, str, str], rows: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -116,7 +117,7 @@ def table(heads: tuple[str, str, str], rows: Iterable[tuple[str, str, str]]) -> 
 def main() -> None:
     """Draw all, and write the page."""
     cv2.setNumThreads(1)
-    columns = rendered_views(RenderOptions(seed=SEED, frames=8), 0, ("video",))["video"][1]
+    columns = rendered_views(RenderOptions(seed=DRAW, frames=8), 0, ("video",))["video"][1]
     names = [name for name in drawable(columns) if not name.endswith("_confidence")]
     fields = [
         (
