@@ -1,6 +1,7 @@
 """What labelling costs: frames a CPU-second of every step, KiB a frame of every column, what Ray adds.
 
     python -m benchmarks.label [--data FOLDER] [--size 256] [--repeats 3]
+    python -m benchmarks.label --before CHECKOUT --sources PATH…    the command's cost against another checkout's
 
 The bare functions are the same stage with ``workers=0``, where the runner is a plain loop; a stopwatch sits on
 each step of it. Through Ray the CPU time is that of all processes: this one and every one below it (Ray's daemons
@@ -30,6 +31,7 @@ import cv2
 import freelabels.pipeline.sources.scan
 import freelabels.pipeline.stages.label
 import freelabels.pipeline.stages.label_shard
+from benchmarks.tools.against import compare
 from benchmarks.tools.command import on_one_thread, run
 from benchmarks.tools.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
@@ -122,7 +124,13 @@ def kib_a_frame(out: Path) -> dict[str, float]:
 
 
 def main(
-    data: Path | None = None, size: int = 256, repeats: int = 3, workers: int = 2, shard_frames: int = 8
+    data: Path | None = None,
+    size: int = 256,
+    repeats: int = 3,
+    workers: int = 2,
+    shard_frames: int = 8,
+    before: Path | None = None,
+    sources: tuple[Path, ...] = (),
 ) -> None:
     """Measure and print.
 
@@ -132,9 +140,15 @@ def main(
         repeats: How often the whole is measured each way; medians are printed.
         workers: Tasks at a time through Ray.
         shard_frames: Frames of a shard; small, so that a small source gives all workers enough to do.
+        before: Another checkout of this project; the command `label` takes turns there and here, on each source.
+        sources: What --before labels, each by itself; default: two clips made as for --data.
     """
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
+        if before is not None:
+            made = sources or sorted(own_sources(Path(folder) / "sources", 0, 2, 12).glob("*.mp4"))
+            compare(before, made, size, repeats)
+            return
         source, out = data or own_sources(Path(folder) / "sources", 8, 2, 12), Path(folder) / "out"
         watches, bare, ray = [], [], []
         warm = own_sources(Path(folder) / "warm", 4, 2, 4)
