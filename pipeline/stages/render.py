@@ -389,11 +389,11 @@ def load_ranges(path: str | None, families: Sequence[str] = ()) -> SceneRanges:
 
 
 def draw_preview(path: str | os.PathLike[str], options: RenderOptions) -> Path:
-    """Write a PNG with a dozen draws and all their labels. Raises UserError."""
+    """Write a PNG with a dozen draws and their labels, in cells of twice the options' size. Raises UserError."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        sheet = preview(options.seed, options.ranges, options.library)
+        sheet = preview(options.seed, options.ranges, options.library, size=2 * min(options.size))
         Image.fromarray(sheet).save(target, format="PNG")
     except OSError as error:
         raise UserError(f"can't write {target} ({error.strerror})") from error
