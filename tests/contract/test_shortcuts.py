@@ -106,7 +106,7 @@ def plain(image: Tensor, draw: Draw) -> Tensor:
 CASES = {
     "a lens's shift of colours tells context": (ContextPrediction(), ContextInColour(), chromatic, 15),
     "brightness tells context": (ContextPrediction(), ContextInColour(), vignette, 15),
-    "brightness tells the order of tiles": (Jigsaw(orders=4), JigsawUnlevelled(orders=4), vignette, 15),
+    "brightness tells the order of tiles": (Jigsaw(orders=4), JigsawUnlevelled(orders=4), vignette, 40),
 }
 
 

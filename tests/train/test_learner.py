@@ -153,6 +153,12 @@ def test_where_an_object_is_cut_off_there_is_no_contour() -> None:
     assert torch.equal(told[0], known)
 
 
+def test_pictures_of_training_have_titles_as_wide_as_what_stands_below() -> None:
+    """DeepPermNet's picture is two images wide."""
+    made, data = learner(["deep_perm_net"]), batch()
+    assert draw(made, data, torch.device("cpu")).shape[1] == 3 * SIZE
+
+
 def test_pictures_of_training_are_slate_where_there_is_no_label() -> None:
     """Also of probabilities, which have no value for it: black would say that there is no edge."""
     made, data = learner(["edges"]), batch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import cv2
@@ -118,7 +119,7 @@ def draw(learner: Learner, batch: Batch, device: torch.device) -> Array:
             columns.append(shown)
             titles.append(name)
     rows = [np.concatenate([column[k] for column in columns], axis=1) for k in range(windows)]
-    return np.concatenate([_header(titles, image.shape[2]), *rows])
+    return np.concatenate([_header(titles, [column.shape[2] for column in columns]), *rows])
 
 
 def _label_and_prediction(task: Labelled, asked: Asked, answer: Tensor, windows: int) -> list[Array]:
@@ -138,10 +139,10 @@ def _label_and_prediction(task: Labelled, asked: Asked, answer: Tensor, windows:
     ]
 
 
-def _header(titles: Sequence[str], width: int) -> Array:
-    strip = np.full((18, width * len(titles), 3), 255, np.uint8)
-    for k, title in enumerate(titles):
-        cv2.putText(
-            strip, title, (k * width + 3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA
-        )
+def _header(titles: Sequence[str], widths: Sequence[int]) -> Array:
+    """A strip with a title above each column; some tasks' pictures are several images wide."""
+    strip = np.full((18, sum(widths), 3), 255, np.uint8)
+    for title, end, width in zip(titles, accumulate(widths), widths, strict=True):
+        place = (end - width + 3, 13)
+        cv2.putText(strip, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return strip
