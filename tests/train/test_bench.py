@@ -17,7 +17,7 @@ from freelabels.train.bench import features, work
 from freelabels.train.bench.budget import fitted, pixels_of
 from freelabels.train.bench.features import bench_features
 from freelabels.train.bench.report import FeatureTable, markdown, table_of
-from freelabels.train.bench.rows import ROWS, row_of
+from freelabels.train.bench.rows import ROWS, Row, row_of
 from freelabels.train.bench.work import RowWork, labels_cost, run_row
 from freelabels.train.config import BenchConfig, LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
@@ -239,6 +239,12 @@ def test_fewer_laterals_leave_fine_stages_to_deep_ones() -> None:
     maps = [torch.randn(1, 8, 16 >> k, 16 >> k, requires_grad=True) for k in range(3)]
     Pyramid((8, 8, 8), 8, deep=1)(maps, (16, 16)).sum().backward()
     assert [one.grad is not None for one in maps] == [False, False, True]
+
+
+def test_a_row_may_learn_from_a_share_of_the_clips_that_are_not_held_out() -> None:
+    one = work.RowWork("any", 0, "out", replace(CONFIG, held_out=0.2), (), (), (), ())
+    shares = [1 - work.configured(one, Row("", kept=kept), ("edges",)).loader.held_out for kept in (1, 0.1)]
+    assert shares == pytest.approx([0.8, 0.08])
 
 
 def test_labels_cost_what_is_told() -> None:

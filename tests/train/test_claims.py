@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from freelabels.train.bench.claims import Claim, judge, markdown, verdicts
+from freelabels.train.bench.claims import CLAIMS, Claim, judge, markdown, verdicts
+from freelabels.train.bench.rows import ROWS
 
 STAGES = ("conv1", "conv2")
 NEAREST, DENSE, FEW = "nearest neighbours", "depth, linear a pixel", "linear, ridge, 1 % of the labels"
@@ -80,4 +81,10 @@ def test_the_weakest_comparison_stands_beside_the_claim() -> None:
     records = pair({"nearest": [0.5, 0.5], "dense": [0.2, 0.2]}, {"nearest": [0.4, 0.4], "dense": [0.5, 0.5]})
     assert "+0.100 ± 0.000 against random, toy: nearest neighbours, best stage" in markdown(
         [judge("a", CLAIM, records, STAGES)]
+    )
+
+
+def test_claims_are_about_rows_that_there_are() -> None:
+    assert {name for claims in CLAIMS.values() for one in claims for name in (one.row, *one.others)} <= set(
+        ROWS
     )

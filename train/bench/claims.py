@@ -67,6 +67,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
         Claim("the adversary adds to both", "free", ("both",)),
         Claim("confidence adds to labels trusted alike", "both", ("plain",)),
     ),
+    "e": (
+        Claim(
+            "a tenth of the renders teaches more than a hundredth", "renders_tenth", ("renders_hundredth",)
+        ),
+        Claim("all renders teach more than a tenth", "renders", ("renders_tenth",)),
+    ),
 }
 
 

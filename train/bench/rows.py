@@ -19,7 +19,8 @@ class Row:
     `RENDERS`. tasks: what is learned; free: also all default tasks whose labels the data have. set: parameters of
     tasks. adversary, robust: as `TrainConfig` has them. second: tasks of a short last phase on pictures alone,
     which begins from the trunk of the first and takes `share` of all pixels, so that deep stages, of which heads
-    on maps ask little, are asked for something. laterals: as `ModelConfig` has it.
+    on maps ask little, are asked for something. laterals: as `ModelConfig` has it. kept: share of the clips that
+    are learned from, of those that are not held out; smaller shares are parts of larger ones.
     """
 
     about: str
@@ -32,6 +33,7 @@ class Row:
     second: tuple[str, ...] = ()
     share: float = 0.2
     laterals: int = 0
+    kept: float = 1.0
 
     @property
     def learns(self) -> bool:
@@ -58,6 +60,8 @@ ROWS: Mapping[str, Row] = {
     **{name: _single(name) for name in ("edges", "motion", "disparity", "depth", "normals", "contours")},
     "real": Row("free labels of real pictures", (REAL,), free=True),
     "renders": Row("free labels of renders", (RENDERS,), free=True),
+    "renders_tenth": Row("free labels of a tenth of the renders", (RENDERS,), free=True, kept=0.1),
+    "renders_hundredth": Row("free labels of a hundredth of the renders", (RENDERS,), free=True, kept=0.01),
     "both": Row("free labels of both", BOTH, free=True),
     "plain": Row("free labels of both, every label trusted alike", BOTH, free=True, robust="plain"),
     "free": Row("free labels of both, and an adversary", BOTH, free=True, adversary=ADVERSARY),

@@ -194,7 +194,7 @@ def configured(work: RowWork, row: Row, names: Sequence[str], start: str = "") -
         loader=LoaderConfig(
             size=own.size,
             batch=own.batch,
-            held_out=own.held_out,
+            held_out=1 - row.kept * (1 - own.held_out),
             resident=own.resident,
             frames=max(tasks()[name].needs.shared for name in names),
         ),
