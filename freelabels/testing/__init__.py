@@ -24,7 +24,12 @@ __all__ = ["ContractBroken", "check_detector", "check_field", "check_storage", "
 
 
 def check_task(task: "Task", elsewhere: bool = True) -> None:
-    """See `freelabels.testing.task.check_task`, which imports torch and so is imported when it is called."""
+    """Check that a task keeps the contract, on a small made-up batch and a small network.
+
+    `freelabels.testing.task.check_task` lists the rules; it imports torch, so it is imported when this is called.
+    elsewhere: two ranks are tried too, in two processes. Raises ContractBroken with one sentence for the first
+    rule that is broken.
+    """
     from freelabels.testing.task import check_task
 
     check_task(task, elsewhere)

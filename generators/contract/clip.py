@@ -34,11 +34,12 @@ class Clip:
     at +0.5; `intrinsics` says where it came from: "given", "exif" or "assumed". right: the rectified right
     view of a stereo pair, like image; baseline in metres where known. sensor_depth: (T, H, W) float32 z-depth in
     metres, NaN unknown. camera_pose: (T, 4, 4) camera → world where known. seed: for detectors that draw random
-    numbers. labels: fields made so far. doffs: pixels that the right views' principal point lies further right
-    than the left ones'. depth_trust: how far the unit of sensor_depth is to be believed, 0..1. between: what the
-    source shows between each frame and the next, T - 1 times (n, H, W, 3); () if it shows nothing there or it
-    wasn't asked for. sound: (N,) float32, full scale 1, mono at `sounds.RATE`, from the first frame's time to the
-    end of the last one's as `sounds.sample_bounds` tells; NaN where the source has none.
+    numbers. labels: fields made so far, by name, (T, …) each as its `Field` says. doffs: pixels that the right
+    views' principal point lies further right than the left ones'. depth_trust: how far the unit of sensor_depth
+    is to be believed, 0..1. between: what the source shows between each frame and the next, T - 1 times (n, H, W,
+    3); () if it shows nothing there or it wasn't asked for. sound: (N,) float32, full scale 1, mono at
+    `sounds.RATE`, from the first frame's time to the end of the last one's as `sounds.sample_bounds` tells; NaN
+    where the source has none.
     """
 
     image: NDArray[np.uint8]
@@ -65,5 +66,5 @@ class Clip:
         return self.image.shape[1], self.image.shape[2]
 
     def with_labels(self, made: Mapping[str, Array]) -> Clip:
-        """This clip with more labels on it."""
+        """This clip with more labels on it, of its T frames: (T, …) by name, each as its `Field` says."""
         return replace(self, labels={**self.labels, **made})

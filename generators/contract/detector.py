@@ -65,7 +65,7 @@ MODULES: tuple[str, ...] = (
 
 
 def register(detector: AnyClass) -> AnyClass:
-    """Class decorator: make a detector known under its `name`."""
+    """Class decorator: make a detector known under its `name`. Raises ValueError if another one is called so."""
     if _REGISTRY.get(detector.name, detector).__qualname__ != detector.__qualname__:
         raise ValueError(f"two detectors are called {detector.name!r}")
     _REGISTRY[detector.name] = detector

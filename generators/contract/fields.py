@@ -324,5 +324,5 @@ def as_stored(name: str, values: DTypeLike | Array) -> Array:
 
 
 def as_bytes(probability: Array) -> NDArray[np.uint8]:
-    """Probabilities in [0, 1] as stored (× 255, rounded)."""
+    """Probabilities in [0, 1], of any shape, as stored: uint8 of that shape, × 255 and rounded."""
     return np.asarray(np.clip(np.rint(np.asarray(probability) * 255.0), 0, 255).astype(np.uint8))

@@ -81,7 +81,10 @@ class Field:
         return np.ones(values.shape[:3], bool)
 
     def check(self, values: Array) -> None:
-        """Raise ValueError naming the field and the rule if `values` break the contract."""
+        """Hold `values` (frame, y, x[, channel]), of tables (frame, …), to the contract.
+
+        Raises ValueError naming the field and the rule they break.
+        """
         for problem in _problems(self, values):
             raise ValueError(f"{self.name}: {problem}")
 

@@ -89,7 +89,7 @@ def verify(
 
     repair: take out what is proven broken (a column, or the shard where it can't stand without it), so that the
     next run of the stage that made it makes it again; the shard as it was goes into the quarantine. Raises
-    NotADataset for a folder that was never one.
+    NotADataset for a folder that was never one, UserError if a repair can't be written.
     """
     reporter = reporter or Reporter()
     dataset = Dataset(path)

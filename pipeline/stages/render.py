@@ -58,7 +58,7 @@ class RenderOptions:
     split: which share of the assets, "all", "train" or "test". scene: a stored scene to render instead of drawing
     one. stereo: "passive" adds the right view of a pair, "active" a projected pattern of dots besides.
     sensor: adds depth as a depth camera would measure it. flow_steps: adds flow over so many
-    frames, some of `STEPS`.
+    frames, some of `STEPS`. Raises UserError for what can't be.
     """
 
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from tyro.conf import Positional
@@ -12,47 +13,43 @@ from freelabels.cli.shell.options import FLAT
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, note, reporter
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where chosen clips go, and how: what `copy` and `merge` can both be told."""
+
+    out: str
+    """Folder or address of what is made; one that is there is completed."""
+    layout: Literal["folders", "packed"] | None = None
+    """How a shard lies there: as a folder of files, or packed into one object a commit."""
+    workers: int = 0
+    """Tasks at a time on Ray; 0 works in this process."""
+    address: str | None = None
+    """Address of a running Ray cluster."""
+    json: bool = False
+    """Print progress and summary as JSON lines on standard output."""
+
+
 def copy(
-    dataset: Positional[str],
-    /,
-    *,
-    out: str,
-    which: Annotated[Which, FLAT] = ALL,
-    layout: Literal["folders", "packed"] | None = None,
-    workers: int = 0,
-    address: str | None = None,
-    json: bool = False,
+    dataset: Positional[str], /, *, to: Annotated[Target, FLAT], which: Annotated[Which, FLAT] = ALL
 ) -> int:
     """Copy a dataset, or some of its clips, to another folder, store or layout; run again to go on.
 
     Args:
         dataset: Folder or address (s3://bucket/path) of a dataset.
-        out: Folder or address of the copy; it is made, or completed.
+        to: Where to, and how.
         which: Which clips.
-        layout: How a shard lies there: as a folder of files, or packed into one object a commit.
-        workers: Tasks at a time on Ray; 0 works in this process.
-        address: Address of a running Ray cluster.
-        json: Print progress and summary as JSON lines on standard output.
     """
-    return copied((dataset,), out, which, layout, workers, address, json)
+    return copied((dataset,), to, which)
 
 
-def copied(
-    datasets: tuple[str, ...],
-    out: str,
-    which: Which,
-    layout: str | None,
-    workers: int,
-    address: str | None,
-    json: bool,
-) -> int:
+def copied(datasets: tuple[str, ...], to: Target, which: Which) -> int:
     """Copy or merge, tell what was done, and return the status."""
-    where = freelabels.Cluster(None if address and not workers else workers, address, say=note)
+    where = freelabels.Cluster(None if to.address and not to.workers else to.workers, to.address, say=note)
     done = freelabels.copy(
-        datasets, out, which.selection, layout=layout, cluster=where, reporter=reporter(json)
+        datasets, to.out, which.selection, layout=to.layout, cluster=where, reporter=reporter(to.json)
     )
     more = f"; {done.duplicates} more were there already" if done.duplicates else ""
     failed = f"; {done.failed} shards failed" if done.failed else ""
     told = f"{done.clips} clips, {done.frames} frames in {done.dataset}: {done.made} of {done.shards} shards made"
-    conclude(json, done, told + more + failed)
+    conclude(to.json, done, told + more + failed)
     return DONE if done.complete else FAILED
