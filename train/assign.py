@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
@@ -29,8 +28,8 @@ from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.attempt import Result, Work
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
-from freelabels.train.data.augment import Resampler, centre_view
 from freelabels.train.export import trained_backbone
+from freelabels.train.frame_features import mean_features
 from freelabels.train.model.network import Backbone
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.logs import writing
@@ -40,7 +39,6 @@ from freelabels.train.tasks.clusters.k_means import k_means, whitened
 VERSION = 1  # of what makes the column
 LIST = "clusters.jsonl"  # in the run's folder
 NAMED = 12  # digits of the digest that tell the clusters of two runs apart
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,6 @@ def _trunk(folder: str, stamp: str) -> tuple[Backbone, int]:
     return backbone, config.loader.size
 
 
-@torch.no_grad()
 def features_of(work: Features) -> NDArray[np.float32]:
     """The last stage's mean over places, float32 (clips, C), of each clip's middle frame in the centre view."""
     backbone, size = _trunk(work.run, work.stamp)
@@ -162,15 +159,7 @@ def features_of(work: Features) -> NDArray[np.float32]:
         frames = [shard.read_rows("image", row, row + 1) for row in middles]
     finally:
         shard.close()
-    parts = []
-    for start in range(0, len(frames), BATCH):
-        views = []
-        for frame in frames[start : start + BATCH]:
-            height, width = frame.shape[1:3]
-            view = Resampler(centre_view(height, width, size), (height, width)).image(frame)
-            views.append(torch.from_numpy(view).permute(0, 3, 1, 2))
-        parts.append(backbone(torch.cat(views))[-1].float().mean((2, 3)).numpy())
-    return np.concatenate(parts)
+    return mean_features(backbone, size, frames)
 
 
 def publish(work: Published) -> bool:

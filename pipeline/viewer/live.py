@@ -24,6 +24,7 @@ from freelabels.pipeline.shards.exclusions import (
     write_exclusions,
 )
 from freelabels.pipeline.shards.frame_tags import LONGEST, frame_tags_of, write_frame_tags
+from freelabels.pipeline.viewer.frame_map import FrameFeatures, FrameMap
 from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.layout import Layout, layout_json, layout_of
 from freelabels.pipeline.viewer.page import html
@@ -43,7 +44,7 @@ from freelabels.pipeline.work.runner import Cluster
 MEASURED_CLIPS = 4
 FIGURES_AT_ONCE = 1 << 16  # frames
 ALIKE = 120  # frames that are shown as like one
-JOBS = ("survey", "figures", "measure", "verify")
+JOBS = ("survey", "figures", "map", "measure", "verify")
 
 
 class NotThere(Exception):
@@ -66,7 +67,8 @@ class Live:
     """Datasets as a server shows them; its threads share it.
 
     figures: (frames, figures) of each, NaN where not known yet or not there. shares: (frames, classes) × 65535 of
-    each. hashes: (frames, 64) of each, 0 where not known yet. odd: of each, the oddness of its first frames.
+    each. hashes: (frames, 64) of each, 0 where not known yet. odd: of each, the oddness of its first frames. map:
+    of all, by what a network sees in them.
     """
 
     paths: tuple[str, ...]
@@ -81,18 +83,24 @@ class Live:
     odd: list[Oddness]
     excluded: list[set[tuple[int, int]]]
     jobs: dict[tuple[str, int], Job]
+    map: FrameMap | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
     first_survey: Survey | None = None
 
     @staticmethod
-    def open(paths: Sequence[str]) -> Live:
-        """Read the records of the datasets. Raises as `gather`."""
+    def open(paths: Sequence[str], seen: FrameFeatures | None = None) -> Live:
+        """Read the records of the datasets. seen: by what to map their frames. Raises as `gather`."""
         readers = tuple(FrameReader(Dataset(path)) for path in paths)
-        return Live.of(paths, [gather(path) for path in paths], readers)
+        return Live.of(paths, [gather(path) for path in paths], readers, seen)
 
     @staticmethod
-    def of(paths: Sequence[str], reports: Sequence[DatasetReport], readers: Sequence[FrameReader]) -> Live:
+    def of(
+        paths: Sequence[str],
+        reports: Sequence[DatasetReport],
+        readers: Sequence[FrameReader],
+        seen: FrameFeatures | None = None,
+    ) -> Live:
         """Datasets of which there is a report already."""
         layouts = tuple(layout_of(report.index) for report in reports)
         names = tuple(figure_names(reports))
@@ -111,12 +119,14 @@ class Live:
             [Oddness(none, none.astype(np.int64)) for _ in paths],
             [layout.rows_of(exclusions_of(layout.index.dataset)) for layout in layouts],
             {(name, k): Job() for name in JOBS for k in range(len(paths))},
+            FrameMap(layouts, seen) if seen else None,
         )
 
     def page(self) -> bytes:
         """The page with the place of every frame; their figures, sources and pictures are asked for later."""
         whole = document(self.reports, [layout_json(layout) for layout in self.layouts], live=True)
-        return html({**whole, "class_ids": self.class_ids}).encode()
+        by = self.map.seen.name if self.map else None
+        return html({**whole, "class_ids": self.class_ids, "map_by": by}).encode()
 
     def start(self, name: str, number: int) -> None:
         """Begin a job unless it runs already. Raises NotThere for a job there is none of."""
@@ -131,7 +141,7 @@ class Live:
 
     def look(self) -> None:
         """Everything that needs pixels and was not asked for, one after the other: the rest must stay quick."""
-        for name in ("survey", "figures"):
+        for name in ("survey", "figures", *(["map"] if self.map else [])):
             for number in range(len(self.paths)):
                 self.jobs[name, number].state = "running"
                 self._run(name, number)
@@ -143,6 +153,7 @@ class Live:
             "measure": self._measure,
             "verify": self._verify,
             "figures": self._figures,
+            "map": self._map,
         }
         try:
             job.result = work[name](number, job)
@@ -193,16 +204,28 @@ class Live:
         self._judge(number, layout.frames)
         return {"broken": broken}
 
+    def _map(self, number: int, job: Job) -> Any:
+        if self.map is None:
+            raise UserError("no run is there to map by: give --map-run RUN")
+        job.total = self.layouts[number].frames
+
+        def tick(done: int) -> bool:
+            job.done = done
+            return not self.closing.is_set()
+
+        return {"broken": self.map.look(number, tick)}
+
     def _judge(self, number: int, frames: int) -> None:
         """Find out how odd the first frames are among themselves."""
         self.odd[number] = oddness(self.figures[number][:frames])
 
     def state(self) -> dict[str, Any]:
-        """Every job, results included; of figures also of how many frames the oddness is known."""
+        """Every job, results included; also of how many frames oddness and place on the map are known."""
         told: dict[str, Any] = {
             name: [dataclasses.asdict(self.jobs[name, k]) for k in range(len(self.paths))] for name in JOBS
         }
-        return {**told, "odd": [len(found.score) for found in self.odd]}
+        placed = self.map.placed if self.map else [0 for _ in self.paths]
+        return {**told, "odd": [len(found.score) for found in self.odd], "placed": placed}
 
     def known_figures(self, number: int, first: int) -> tuple[dict[str, Any], bytes]:
         """Figures of frames from number `first` on as far as known, as bytes, and what tells how to read them.
@@ -222,6 +245,12 @@ class Live:
             raise NotThere(f"there is no dataset {number}")
         found = self.odd[number]
         return found.score.astype("<f4").tobytes() + found.figure.astype("<i2").tobytes()
+
+    def known_places(self, number: int) -> bytes:
+        """Where the first frames lie on the map by a network, as `FrameMap.known`."""
+        if self.map is None or not 0 <= number < len(self.paths):
+            raise NotThere(f"there is no map of dataset {number}")
+        return self.map.known(number)
 
     def like(self, number: int, shard: int, row: int) -> list[tuple[int, int, float]]:
         """(shard number, row, correlation of hashes) of the `ALIKE` frames most like one, itself first.

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.viewer.frame_map import FrameFeatures
 from freelabels.pipeline.viewer.live import Live, NotThere
 from freelabels.pipeline.viewer.report import as_json
 
@@ -97,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(HTTPStatus.OK, data, "application/octet-stream", headers)
             case ["odd", number]:
                 self._send(HTTPStatus.OK, live.known_odd(int(number)), "application/octet-stream")
+            case ["map", number]:
+                self._send(HTTPStatus.OK, live.known_places(int(number)), "application/octet-stream")
             case ["sources", number]:
                 self._send_json(live.sources(int(number), int(query.get("first", "0"))))
             case ["details", number, shard, row]:
@@ -201,13 +204,13 @@ class Server(ThreadingHTTPServer):
         self.live.close()
 
 
-def make_server(paths: Sequence[str], port: int = PORT) -> Server:
+def make_server(paths: Sequence[str], port: int = PORT, seen: FrameFeatures | None = None) -> Server:
     """A server of the page about one dataset or two, ready to run; port 0 takes any free one.
 
-    The background begins with the figures that need pixels. Raises UserError if the port is in use, and as
-    `gather`.
+    The background begins with the figures that need pixels, then sees all frames if there is a network to map them
+    by. Raises UserError if the port is in use, and as `gather`.
     """
-    live = Live.open(paths)
+    live = Live.open(paths, seen)
     server = serving(live, port)
     threading.Thread(target=live.look, daemon=True).start()
     return server
@@ -231,9 +234,16 @@ def serving(live: Live, port: int) -> Server:
     return server
 
 
-def serve(paths: Sequence[str], port: int, say: Callable[[str], None], *, verify: bool = False) -> None:
+def serve(
+    paths: Sequence[str],
+    port: int,
+    say: Callable[[str], None],
+    *,
+    verify: bool = False,
+    seen: FrameFeatures | None = None,
+) -> None:
     """Serve until interrupted; `verify` begins at once what the page's button begins. Raises as `make_server`."""
-    server = make_server(paths, port)
+    server = make_server(paths, port, seen)
     for number in range(len(paths) if verify else 0):
         server.live.start("verify", number)
     say(f"http://{HOST}:{server.server_port}/ shows {' and '.join(paths)}; Ctrl-C ends it")

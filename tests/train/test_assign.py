@@ -14,11 +14,12 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.work.runner import Cluster
-from freelabels.train.assign import LIST, assign
+from freelabels.train.assign import LIST, Features, assign, features_of
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import REAL
+from freelabels.train.frame_features import frame_features
 from freelabels.train.run.trainer import fit
 
 HERE = Cluster(0)
@@ -107,3 +108,20 @@ def test_data_without_clusters_and_bad_numbers_of_them_are_sentences(teacher: Pa
         assign(teacher, path, 11, cluster=HERE)
     with pytest.raises(UserError, match="is no run"):
         assign(path, path, 2, cluster=HERE)
+
+
+def test_a_map_sees_what_assign_sees_and_forgets_other_weights(teacher: Path, tmp_path: Path) -> None:
+    """Features of a run, kept in its folder by its weights; `inspect --map-run` places frames by them."""
+    old = teacher / "features" / "of weights before"
+    old.mkdir(parents=True)
+    seen = frame_features(str(teacher), "cpu")
+    assert seen.name == "run" and seen.folder.parent == teacher / "features" and not old.exists()
+    path = data(tmp_path / "data")
+    name = Dataset(path).shards()[0]
+    stored = Dataset(path).open(name).read_rows("image")
+    of_clips = features_of(Features(str(teacher), "", str(path), name))
+    np.testing.assert_allclose(seen.of(stored)[1::3], of_clips, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UserError, match="--device is auto, cpu or cuda, not 'tpu'"):
+        frame_features(str(teacher), "tpu")
+    with pytest.raises(UserError, match="is no run: it has no"):
+        frame_features(str(path))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tyro.conf import Positional
 
 import freelabels
 from freelabels.cli.shell.terminal import DONE, note, reporter
 from freelabels.ground.errors import UserError
+
+if TYPE_CHECKING:
+    from freelabels.pipeline.viewer.frame_map import FrameFeatures
 
 
 def inspect(
@@ -21,6 +26,7 @@ def inspect(
     html: str | None = None,
     serve: bool = False,
     port: int = 8707,
+    map_run: str | None = None,
     beside: str | None = None,
     page_frames: int = 24,
     measured_clips: int = 4,
@@ -42,6 +48,7 @@ def inspect(
         html: Write a page with figures and a sample of frames into this file; it needs nothing beyond itself.
         serve: Show the same page with every frame at http://127.0.0.1 until Ctrl-C.
         port: Port of --serve; 0 takes any free one.
+        map_run: Map the frames of --serve also by what the backbone of this run (--out of train) sees in them.
         beside: A second dataset (renders beside real frames), for --html and --serve.
         page_frames: How many frames of a dataset --html shows.
         measured_clips: On how many rendered clips --html measures the detectors against exact truth.
@@ -55,10 +62,12 @@ def inspect(
     datasets = [dataset, *([beside] if beside else [])]
     if beside and not (serve or html):
         raise UserError("--beside shows two datasets on one page: give --html FILE or --serve too")
+    if map_run and not serve:
+        raise UserError("--map-run maps the frames of the served page: give --serve too")
     if serve:
         from freelabels.pipeline.viewer.serve import serve as run_server
 
-        run_server(datasets, port, reporter().say, verify=verify)
+        run_server(datasets, port, reporter().say, verify=verify, seen=_seen(map_run))
         return DONE
     _print(dataset, json, workers)
     if picture is not None:
@@ -84,6 +93,15 @@ def inspect(
     if duplicates is not None:
         note(_duplicates(dataset, duplicates))
     return DONE
+
+
+def _seen(run: str | None) -> FrameFeatures | None:
+    """What frames are mapped by."""
+    if run is None:
+        return None
+    from freelabels.train.frame_features import frame_features
+
+    return frame_features(run)
 
 
 def _duplicates(dataset: str, target: str) -> str:

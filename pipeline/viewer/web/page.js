@@ -276,7 +276,7 @@ async function save() {
 
 // --- what changes while the page is open -----------------------------------------------------------------
 
-let polling = 0, figuresDone = false;
+let polling = 0, figuresDone = false, mapping = false;
 async function poll() {
   clearTimeout(polling);
   let told;
@@ -285,8 +285,9 @@ async function poll() {
   Object.assign(jobs, told);
   if (JSON.stringify([jobs.survey, jobs.measure, jobs.verify]) !== before) { showHealth(); showLabels(); showTruth(); draw(); }
   await refreshFigures();
-  const busy = ["survey", "measure", "verify", "figures"].some((name) => jobs[name].some((job) => job.state === "running"));
-  const begun = jobs.figures.every((job) => job.state !== "idle");
+  await refreshPlaces();
+  const busy = ["survey", "measure", "verify", "figures", "map"].some((name) => jobs[name].some((job) => job.state === "running"));
+  const begun = [...jobs.figures, ...(report.map_by ? jobs.map : [])].every((job) => job.state !== "idle");
   if (busy || !begun) polling = setTimeout(poll, figuresDone ? 1000 : 1500);
 }
 
@@ -313,7 +314,15 @@ async function refreshFigures() {
   } else if (!done) {
     progress(`figures of ${number(known)} of ${number(frames.count)} frames known; sorting covers these`);
     fill();
+  } else if (report.map_by && jobs.map.some((job) => job.state === "running")) {
+    progress(`${report.map_by} has seen ${number(jobs.map.reduce((sum, job) => sum + job.done, 0))} of ${number(frames.count)} frames, for the map`);
+    mapping = true;
+  } else if (mapping) {
+    mapping = false;
+    progress("");
   }
+  const failed = report.map_by && jobs.map.find((job) => job.state === "failed");
+  if (failed) progress(`no map by ${report.map_by}: ${failed.error}`);
 }
 
 // --- keys, light and dark -------------------------------------------------------------------------------------

@@ -1,8 +1,35 @@
 "use strict";
-// All frames as points: figures of their labels, brought to two dimensions; a line drawn around some shows these alone.
+// All frames as points: figures of their labels, or what a run's backbone sees in them, brought to two dimensions; a
+// line drawn around some shows these alone.
 
 const MAP_SAMPLE = 20000; // frames that the axes are found by
-const map = { x: null, y: null, line: null, known: 0 };
+const map = { x: null, y: null, line: null, known: 0, by: report.map_by ? "run" : "labels" };
+const ofRun = { places: report.map_by ? [columnOf(), columnOf()] : null, taken: report.datasets.map(() => 0) };
+
+/** Take up where the server has placed the frames of a dataset by what the run's backbone sees in them. */
+async function takePlaces(d) {
+  const data = new Float32Array(await (await ask(`/map/${d}`)).arrayBuffer()), rows = data.length / 2;
+  ofRun.places.forEach((column, k) => column.set(data.subarray(k * rows, (k + 1) * rows), firstOf[d]));
+  ofRun.taken[d] = rows;
+}
+
+/** Take up all that is new; the map is drawn anew unless something is chosen on it. */
+async function refreshPlaces() {
+  if (!report.map_by || !jobs.placed) return;
+  const news = jobs.placed.map((rows, d) => d).filter((d) => jobs.placed[d] > ofRun.taken[d]);
+  if (!news.length) return;
+  for (let d = 0; d < report.datasets.length; d++) if (jobs.placed[d]) await takePlaces(d); // the axes are new for all
+  if (map.by === "run" && !chosen && document.getElementById("mapped").open) showMap();
+}
+
+/** Where the run has its frames; false: nowhere yet. */
+function placeByRun() {
+  const known = ofRun.places[0].reduce((sum, x) => sum + (x === x), 0);
+  if (!known) return false;
+  [map.x, map.y] = ofRun.places;
+  map.known = known;
+  return true;
+}
 
 /** The two directions in which standardised figures vary most (principal components), found by power iteration. */
 function project() {
@@ -98,9 +125,13 @@ function lasso() {
   drawMap();
 }
 
+const MAP_BY = { labels: "coverage, confidence and mean of their labels, brightness and contrast", run: `what the backbone of ${report.map_by} sees in them` };
+
 function showMap() {
-  if (!project()) return;
-  const canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": "Frames by the figures of their labels; draw around some to see them alone" });
+  const box = document.getElementById("map"), by = report.map_by ? choice("mapby", "by", [["run", report.map_by], ["labels", "figures of labels"]], map.by, (value) => { map.by = value; chosen = map.line = null; changed(); showMap(); }) : "";
+  map.x = map.y = null;
+  if (!(map.by === "run" ? placeByRun() : project())) { box.replaceChildren(el("p", { class: "dim" }, by, " of too few frames is enough known yet")); return; }
+  const canvas = el("canvas", { role: "img", tabindex: 0, "aria-label": `Frames by ${MAP_BY[map.by]}; draw around some to see them alone` });
   const at = (event) => { const area = canvas.getBoundingClientRect(); return [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height]; };
   canvas.addEventListener("pointerdown", (event) => { map.line = [at(event)]; canvas.setPointerCapture(event.pointerId); });
   canvas.addEventListener("pointermove", (event) => { if (canvas.hasPointerCapture(event.pointerId)) { map.line.push(at(event)); if (frames.count < 50000) drawMap(); } });
@@ -111,7 +142,7 @@ function showMap() {
     refreshMarks();
     showUnsaved();
   } }, "✕ exclude what is shown");
-  document.getElementById("map").replaceChildren(el("p", { class: "dim" }, `${number(map.known)} frames by coverage, confidence and mean of their labels, brightness and contrast (principal components); draw around some to see these alone `, out), canvas);
+  box.replaceChildren(el("p", { class: "dim" }, by, ` ${number(map.known)} frames by ${MAP_BY[map.by]} (principal components); draw around some to see these alone `, out), canvas);
   drawMap();
 }
 

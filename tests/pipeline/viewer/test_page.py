@@ -30,6 +30,7 @@ from freelabels.pipeline.shards.exclusions import (
 )
 from freelabels.pipeline.shards.frame_tags import frame_tags_of
 from freelabels.pipeline.shards.record import SCHEMAS
+from freelabels.pipeline.viewer.frame_map import FrameFeatures
 from freelabels.pipeline.viewer.frame_reader import FrameReader
 from freelabels.pipeline.viewer.live import Live, NotThere
 from freelabels.pipeline.viewer.page import write_html
@@ -136,8 +137,8 @@ def serve() -> Iterator[Serve]:
     """Serve datasets on a free port as long as the test lasts; gives the address."""
     servers = []
 
-    def start(*paths: str) -> str:
-        server = make_server(paths, 0)
+    def start(*paths: str, seen: FrameFeatures | None = None) -> str:
+        server = make_server(paths, 0, seen)
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}/"
@@ -723,11 +724,18 @@ def test_the_page_fits_phones_and_tells_alike_clips_apart(
 def test_a_line_around_points_of_the_map_and_more_like_one(
     watched: Watched, serve: Serve, five_shards: Path
 ) -> None:
-    """What lies within the line is shown, and can be left out of training together."""
-    page = watched.open(serve(str(five_shards)))
+    """What lies within the line is shown, and can be left out together; by a network, or by figures."""
+    seen = FrameFeatures("net", lambda images: images.mean((1, 2)), five_shards / "features")
+    page = watched.open(serve(str(five_shards), seen=seen))
     wait_for_figures(watched)
     page.click("#mapped summary")
     watched.until("map.known === 80")
+    assert "by what the backbone of net sees" in watched.text("#map p")
+    by_figures = "map.by = 'labels'; showMap(); Array.from(map.x)"
+    by_network = page.evaluate("Array.from(map.x)")
+    assert by_network != page.evaluate(by_figures) and "confidence and mean" in watched.text("#map p")
+    page.select_option("#mapby", "run")
+    assert page.evaluate("Array.from(map.x)") == by_network
     inside = page.evaluate("[...map.x].map((x, i) => [x, i]).filter(([x]) => x < 0.5).map(([, i]) => i)")
     canvas = page.locator("#map canvas")
     canvas.scroll_into_view_if_needed()
