@@ -9,10 +9,11 @@ from freelabels.train.bench.rows import ROWS
 
 STAGES = ("conv1", "conv2")
 NEAREST, DENSE, FEW = "nearest neighbours", "depth, linear a pixel", "linear, ridge, 1 % of the labels"
+LOW = "low-shot, 1 a class"
 
 
 def record(row: str, seed: int, **values: list[float | None]) -> dict[str, Any]:
-    measures = {"nearest": (NEAREST, True), "dense": (DENSE, False), "few": (FEW, True)}
+    measures = {"nearest": (NEAREST, True), "dense": (DENSE, False), "few": (FEW, True), "low": (LOW, True)}
     tables = [
         {
             "data": "toy",
@@ -75,6 +76,26 @@ def test_without_two_seeds_of_every_row_nothing_is_met() -> None:
     assert judged.state == "not run"
     assert "free, random" in judged.why
     assert {one.state for one in verdicts([], STAGES)} == {"not run"}
+
+
+def test_a_row_without_seeds_or_figures_in_common_is_not_passed_over() -> None:
+    claim = Claim("", "free", ("random", "rotation"))
+    records = pair({"nearest": [0.5]}, {"nearest": [0.4]})
+    elsewhere = [record("rotation", seed, nearest=[0.9]) for seed in (7, 8)]
+    judged = judge("a", claim, records + elsewhere, STAGES)
+    assert (judged.state, judged.why) == ("not run", "fewer than two seeds of rotation that free has too")
+    for lacks in ({}, {"nearest": [float("nan")]}):
+        unmeasured = [record("rotation", seed, dense=[0.9], **lacks) for seed in (0, 1)]
+        judged = judge("a", claim, records + unmeasured, STAGES)
+        assert judged.state == "not run"
+        assert "free and rotation in toy:" in judged.why
+
+
+def test_a_claim_on_some_measures_is_judged_by_those_alone() -> None:
+    claim = Claim("", "free", ("random",), measures=("nearest",))
+    better, worse = {"nearest": [0.5], "low": [0.1]}, {"nearest": [0.4], "low": [0.2]}
+    assert judge("b", claim, pair(better, worse), STAGES).state == "met"
+    assert judge("b", CLAIM, pair(better, worse), STAGES).state == "not met"
 
 
 def test_the_weakest_comparison_stands_beside_the_claim() -> None:

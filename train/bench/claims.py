@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from freelabels.train.probing.transfer.few_labels import percent
 SINGLE = ("edges", "motion", "disparity", "depth", "normals", "contours")
 DENSE = ("linear a pixel", "segmentation network")  # in the names of measures on maps
 FEW = percent(0.01)  # at the end of names of measures
+SHARE = "of the labels"  # at the end of names of measures at whatever share
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Claim:
     """One row beats others: on dense tables, and on tables of classes at the named stages.
 
     row, others: names of rows. dense: judged on dense tables, each row by its best stage. classes: judged on
-    tables of classes, at each of `stages`, or each row by its best where none are named. few: also on tables at
-    1 % of the labels, each row by its best. equal: being level is enough.
+    tables of classes, at each of `stages`, or each row by its best where none are named. measures: how the names
+    of those tables begin, all if none are named. few: also on tables at 1 % of the labels, each row by its best.
+    equal: being level is enough.
     """
 
     says: str
@@ -32,6 +34,7 @@ class Claim:
     dense: bool = True
     classes: bool = True
     stages: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
     few: bool = True
     equal: bool = False
 
@@ -54,6 +57,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
             "neighbours and linear, and at 1 % of the labels",
             "free",
             ("contrast",),
+            measures=("nearest neighbours", "linear"),
             equal=True,
         ),
     ),
@@ -78,7 +82,10 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mean difference of two rows over seeds, positive is better, and half of its 95 % interval."""
+    """The mean difference of two rows over seeds, positive is better, and half of its 95 % interval.
+
+    Both are NaN where fewer than two seeds have a figure of both rows.
+    """
 
     other: str
     where: str
@@ -88,7 +95,9 @@ class Comparison:
 
     @property
     def state(self) -> str:
-        """won, level or lost: whether the interval lies above zero, holds it, or lies below it."""
+        """won, level or lost: whether the interval lies above zero, holds it, or lies below it; or unknown."""
+        if self.seeds < 2:
+            return "unknown"
         if self.margin > self.interval:
             return "won"
         return "lost" if self.margin < -self.interval else "level"
@@ -113,13 +122,21 @@ def verdicts(records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> tup
 
 
 def judge(letter: str, claim: Claim, records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> Verdict:
-    """A claim is met if all comparisons are won (if none is lost, where being level is enough)."""
+    """A claim is met if all comparisons are won (if none is lost, where being level is enough).
+
+    It is not run as long as one of them can't be made.
+    """
     seeds = {name: {r["seed"] for r in records if r["row"] == name} for name in (claim.row, *claim.others)}
-    if missing := [name for name, some in seeds.items() if len(some) < 2]:
-        return Verdict(letter, claim.says, "not run", f"fewer than two seeds of {', '.join(missing)}", ())
+    if missing := [name for name, some in seeds.items() if len(some & seeds[claim.row]) < 2]:
+        why = f"fewer than two seeds of {', '.join(missing)}"
+        why += "" if claim.row in missing else f" that {claim.row} has too"
+        return Verdict(letter, claim.says, "not run", why, ())
     compared = tuple(one for other in claim.others for one in _compare(claim, other, records, stages))
     if not compared:
         return Verdict(letter, claim.says, "not run", "no table to judge it by", ())
+    if lacking := [one for one in compared if one.state == "unknown"]:
+        why = f"fewer than two seeds have figures of {claim.row} and {lacking[0].other} in {lacking[0].where}"
+        return Verdict(letter, claim.says, "not run", why, ())
     enough = ("won", "level") if claim.equal else ("won",)
     met = all(one.state in enough for one in compared)
     counts = {state: sum(one.state == state for one in compared) for state in ("won", "level", "lost")}
@@ -135,32 +152,40 @@ def _compare(
         for name in (claim.row, other)
     )
     both = sorted(mine.keys() & theirs.keys())
-    if len(both) < 2:
-        return
-    for kind, about in mine[both[0]].items():
+    everything = {kind: table for s in both for one in (theirs[s], mine[s]) for kind, table in one.items()}
+    for kind, about in everything.items():
         dense, few = any(word in kind[1] for word in DENSE), kind[1].endswith(FEW)
-        if not (claim.dense if dense else claim.few if few else claim.classes):
+        if not (claim.dense if dense else claim.few if few else _of_classes(claim, kind[1])):
             continue
-        pairs = [(mine[s][kind], theirs[s][kind]) for s in both if kind in mine[s] and kind in theirs[s]]
         columns = about["columns"] or list(stages)
         at = [columns.index(stage) for stage in claim.stages if stage in columns]
         sign = 1.0 if about["higher_is_better"] else -1.0
         for k in at if at and not dense and not few else (None,):
-            values = [(_value(a, k, sign), _value(b, k, sign)) for a, b in pairs]
+            values = [
+                (_value(mine[s].get(kind), k, sign), _value(theirs[s].get(kind), k, sign)) for s in both
+            ]
             differences = [a - b for a, b in values if a is not None and b is not None]
+            where = f"{kind[0]}: {kind[1]}, {'best stage' if k is None else columns[k]}"
             if len(differences) >= 2:
                 half = half_width(differences, 0.0) or 0.0
-                place = "best stage" if k is None else columns[k]
-                where = f"{kind[0]}: {kind[1]}, {place}"
                 yield Comparison(other, where, float(np.mean(differences)), half, len(differences))
+            elif any(one is not None for pair in values for one in pair):
+                yield Comparison(other, where, nan, nan, len(differences))
+
+
+def _of_classes(claim: Claim, measure: str) -> bool:
+    named = measure.startswith(claim.measures) and SHARE not in measure
+    return claim.classes and (named or not claim.measures)
 
 
 def _tables(record: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
     return {(table["data"], table["measure"]): table for table in record["tables"]}
 
 
-def _value(table: Mapping[str, Any], stage: int | None, sign: float) -> float | None:
-    """What is better is larger; the best stage where none is named."""
+def _value(table: Mapping[str, Any] | None, stage: int | None, sign: float) -> float | None:
+    """What is better is larger; the best stage where none is named; None where nothing was measured."""
+    if table is None:
+        return None
     if stage is not None:
         value = table["values"][stage]
         return sign * value if _measured(value) else None
