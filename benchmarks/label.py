@@ -36,6 +36,7 @@ from benchmarks.tools.command import on_one_thread, run
 from benchmarks.tools.process import cpu_seconds
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.label import LabelSummary
 from freelabels.pipeline.work.progress import Reporter
@@ -143,6 +144,8 @@ def main(
         before: Another checkout of this project; the command `label` takes turns there and here, on each source.
         sources: What --before labels, each by itself; default: two clips made as for --data.
     """
+    if before is None and sources:
+        raise UserError("--sources are what --before compares; give --data for the rest")
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         if before is not None:

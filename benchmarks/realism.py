@@ -61,12 +61,14 @@ def realism(
         nets: How many random nets.
         seed: Of renders and choices.
     """
-    real, whose = _photos(photos, count, seed)
-    made, families = _read(renders, count, seed) if renders is not None else _rendered(count, seed)
-    pictures = [_alike(picture) for picture in (*real, *made)]
+    if min(count, nets) < 1:
+        raise UserError("--count and --nets must be at least 1")
     trunks: Sequence[Net] = [trained_backbone(run)[0] for run in runs] or [
         _random(net) for net in range(nets)
     ]
+    real, whose = _photos(photos, count, seed)
+    made, families = _read(renders, count, seed) if renders is not None else _rendered(count, seed)
+    pictures = [_alike(picture) for picture in (*real, *made)]
     features = [_features(pictures, trunk) for trunk in trunks]
     print(f"{len(real)} photos, {len(made)} renders; 50 % can't be told apart")
     for family in ("all", *sorted(set(families))):

@@ -39,7 +39,17 @@ def label_cost(
 
 
 def compare(before: Path, sources: Sequence[Path], size: int, repeats: int) -> None:
-    """Print, a source a line, CPU seconds there and here and their ratio: all labels, and those made there too."""
+    """Print, a source a line, CPU seconds there and here and their ratio: all labels, and those made there too.
+
+    Raises UserError for what isn't there before anything is labelled.
+    """
+    if not (before / "freelabels" / "__main__.py").is_file():
+        raise UserError(f"--before {before}: is no checkout of this project")
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"--sources {source}: does not exist")
+    if repeats < 1:
+        raise UserError("--repeats must be at least 1")
     print(f"{'CPU seconds, median':32}{'before':>10}{'now':>10}{'ratio':>8}{'same labels':>14}{'ratio':>8}")
     for source in sources:
         runs: list[tuple[float, float, float]] = []

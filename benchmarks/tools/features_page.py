@@ -42,12 +42,14 @@ def main(
     folder = Path(table)
     try:
         found = json.loads((folder / JSON).read_text())
-        whole = (folder / MARKDOWN).read_text()
-    except (OSError, ValueError) as error:
+        whole, brief = (folder / MARKDOWN).read_text(), short(found)
+    except (OSError, ValueError, KeyError) as error:  # tables made before there were claims lack them
         raise UserError(f"{folder} holds no finished table: run `freelabels bench features` first") from error
     deeper = "\n".join(f"#{line}" if line.startswith("#") else line for line in whole.splitlines())
-    for page, text in ((docs, deeper), (readme, short(found))):
-        put(Path(page), text)
+    pages = {Path(docs): deeper, Path(readme): brief}
+    written = {page: put(page, text) for page, text in pages.items()}  # both or none
+    for page, text in written.items():
+        page.write_text(text)
 
 
 def short(found: Mapping[str, Any]) -> str:
@@ -85,13 +87,16 @@ def _best(table: Mapping[str, Any], row: str) -> str:
     return " ± ".join(f"{100 * x:.1f}" if table["unit"].startswith("%") else f"{x:.3g}" for x in shown)
 
 
-def put(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page. Raises UserError if it has none."""
-    before, begin, rest = page.read_text().partition(BEGIN)
+def put(page: Path, text: str) -> str:
+    """A page with another text between its marks. Raises UserError if it is not there or has none."""
+    try:
+        before, begin, rest = page.read_text().partition(BEGIN)
+    except OSError as error:
+        raise UserError(f"can't read {page} ({error.strerror})") from error
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{page}: has no lines {BEGIN!r} and {END!r} to write between")
-    page.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
+    return f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -56,9 +56,23 @@ def test_pages_get_the_table_between_their_marks(tmp_path: Path) -> None:
         main(str(tmp_path), docs=str(docs), readme=str(readme))
         assert docs.read_text() == f"before\n\n{BEGIN}\n\n## Features\n\n### Claims\n\n{END}\nafter\n"
     assert short(FOUND) in readme.read_text() and "old" not in readme.read_text()
+
+
+def test_what_is_refused_changes_no_page(tmp_path: Path) -> None:
+    docs, readme = tmp_path / "docs.md", tmp_path / "readme.md"
+    docs.write_text(f"{BEGIN}\nold\n{END}\n")
+    pages = {"docs": str(docs), "readme": str(readme)}
+    (tmp_path / "features.md").write_text("# Features\n")
+    (tmp_path / "features.json").write_text(json.dumps({k: v for k, v in FOUND.items() if k != "claims"}))
+    with pytest.raises(UserError, match="no finished table"):
+        main(str(tmp_path), **pages)
+    (tmp_path / "features.json").write_text(json.dumps(FOUND))
+    with pytest.raises(UserError, match=r"can't read .*readme\.md"):
+        main(str(tmp_path), **pages)
     readme.write_text("no marks")
     with pytest.raises(UserError, match="has no lines"):
-        main(str(tmp_path), docs=str(docs), readme=str(readme))
+        main(str(tmp_path), **pages)
+    assert docs.read_text() == f"{BEGIN}\nold\n{END}\n"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/features.md"])

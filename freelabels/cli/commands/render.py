@@ -57,7 +57,7 @@ def render(
         flow_steps: Add flow over so many frames, some of 2, 4, 8, both ways: flow_2, flow_backward_2 …
         scene: Render the scene in this file again (as inspect --scenes writes it), one clip.
         preview: Draw a frame of a dozen clips, ray traced, with their labels into this PNG instead of making a
-            dataset, in cells of twice --size; frames, image, stereo, sensor and scene don't count for it.
+            dataset, in cells of twice --size; frames, image, stereo, sensor, flow-steps and scene don't count.
         compression: fast (LZ4) or small (zstd).
         layout: How a shard lies there: as a folder of files, usual on a disk, or packed into one object a commit,
             usual in an object store.

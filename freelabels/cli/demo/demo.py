@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 WORKED_ON = ("sources", "real", "synthetic", "run")  # folders of the demo
 
 
-def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128) -> int:
+def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128, open: bool = True) -> int:
     """See it at work: label photos and a clip that need no download, render, train a little, write the page.
 
     Args:
@@ -25,6 +28,7 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         steps: Steps of training; 0 leaves it out.
         clips: Clips to render; 0 leaves them out.
         size: Side of the frames in pixels.
+        open: Show the page in a browser where there is a screen.
     """
     for option, value, least in (("--steps", steps, 0), ("--clips", clips, 0), ("--size", size, 32)):
         if value < least:
@@ -63,9 +67,30 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         if not freelabels.fit(datasets, folder / "run", _few(steps), quiet=True).finished:
             return INTERRUPTED
         made("what the network has learned", max((folder / "run" / "pictures").iterdir()))
-    made("the page, for a browser", Path(write_html(datasets, str(folder / "page.html"), clips=0)))
-    say(f"next: freelabels inspect {real} --serve, or label a folder of your own")
+    page = Path(write_html(datasets, str(folder / "page.html"), clips=0)).resolve()
+    made("the page", page)
+    beside = f" --beside {synthetic}" if len(datasets) > 1 else ""
+    mapped = f" --map-run {folder / 'run'}" if steps else ""
+    say(f"the same page of every frame: freelabels inspect {real}{beside} --serve{mapped}")
+    shown = open and _has_screen() and _shown(page.as_uri())
+    say(f"{'shown in your browser' if shown else 'open in a browser'}: {page.as_uri()}")
     return DONE
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits here: a program, a pipe or a far terminal gets no window."""
+    windows = (
+        sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    return bool(windows) and sys.stdout.isatty()
+
+
+def _shown(address: str) -> bool:
+    """Whether a browser took the address."""
+    try:
+        return webbrowser.open(address)
+    except (webbrowser.Error, OSError):
+        return False
 
 
 def _few(steps: int) -> TrainConfig:

@@ -1,6 +1,8 @@
 """What a run says in the end: what holds which label, what is gone, and how long the rest would take."""
 
 import io
+import sys
+import webbrowser
 from functools import partial
 from pathlib import Path
 
@@ -81,8 +83,14 @@ def test_the_demo_needs_nothing_but_the_package(
     monkeypatch.setattr(sources, "FRAMES", 4)
     monkeypatch.setattr(sources, "PHOTOS", ("coffee",))
     monkeypatch.setattr(freelabels, "label", partial(freelabels.label, labels=["edges", "regions"]))
+    opened: list[str] = []
+    monkeypatch.setattr(demo, "_has_screen", lambda: True)
+    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))
     assert demo.demo(out=str(tmp_path / "demo"), steps=0, clips=0, size=64) == 0
     said = capsys.readouterr().out
+    address = (tmp_path / "demo" / "page.html").as_uri()
+    assert opened == [address] and said.splitlines()[-1] == f"shown in your browser: {address}"
+    assert f"freelabels inspect {tmp_path / 'demo' / 'real'} --serve\n" in said
     for name in ("real.png", "page.html"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000 and name in said
     figures = freelabels.inspect(tmp_path / "demo" / "real")
@@ -91,3 +99,28 @@ def test_the_demo_needs_nothing_but_the_package(
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(freelabels.UserError, match="holds something else"):
         demo.demo(out=str(tmp_path / "mine"))
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="always has a screen")
+def test_the_demo_opens_no_window_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from freelabels.cli.demo import demo
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert demo._has_screen()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert not demo._has_screen()
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not demo._has_screen()
+
+    def none(address: str) -> bool:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr(webbrowser, "open", none)
+    assert not demo._shown("file:///page.html")

@@ -142,6 +142,9 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         run(tmp_path / "out", 0)
     with pytest.raises(UserError, match="--frames must lie in"):
         RenderOptions(frames=0)
+    with pytest.raises(UserError, match="--flow-steps 8: clips of 6 frames end before that"):
+        RenderOptions(frames=6, flow_steps=(2, 8))
+    assert RenderOptions(frames=8, flow_steps=(8, 2)).flow_steps == (2, 8)  # physics knows one frame more
     with pytest.raises(UserError, match="missing"):
         run(tmp_path / "out", 1, RenderOptions(meshes=str(tmp_path / "missing")))
     (tmp_path / "empty").mkdir()
