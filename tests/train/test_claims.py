@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from freelabels.train.bench.claims import CLAIMS, Claim, judge, markdown, verdicts
+from freelabels.train.bench.claims import CLAIMS, Claim, Comparison, Verdict, judge, markdown, verdicts
 from freelabels.train.bench.rows import ROWS
 
 STAGES = ("conv1", "conv2")
@@ -18,6 +18,7 @@ def record(row: str, seed: int, **values: list[float | None]) -> dict[str, Any]:
         {
             "data": "toy",
             "measure": measures[k][0],
+            "unit": "%, accuracy" if measures[k][1] else "m",
             "higher_is_better": measures[k][1],
             "columns": [],
             "values": v,
@@ -98,11 +99,17 @@ def test_a_claim_on_some_measures_is_judged_by_those_alone() -> None:
     assert judge("b", CLAIM, pair(better, worse), STAGES).state == "not met"
 
 
-def test_the_weakest_comparison_stands_beside_the_claim() -> None:
+def test_the_weakest_comparison_stands_beside_the_claim_in_its_own_unit() -> None:
     records = pair({"nearest": [0.5, 0.5], "dense": [0.2, 0.2]}, {"nearest": [0.4, 0.4], "dense": [0.5, 0.5]})
-    assert "+0.100 ± 0.000 against random, toy: nearest neighbours, best stage" in markdown(
-        [judge("a", CLAIM, records, STAGES)]
-    )
+    told = markdown([judge("a", CLAIM, records, STAGES)])
+    assert "+10.0 ± 0.0 points against random, toy: nearest neighbours, best stage" in told
+    assert str(Comparison("x", "toy", "m", -0.3, 0.1, 2)) == "-0.300 ± 0.100 m against x, toy"
+
+
+def test_the_weakest_is_judged_by_its_interval_whatever_its_unit() -> None:
+    sure, unsure = Comparison("x", "a", "°", 5.0, 10.0, 3), Comparison("x", "b", "%", -0.1, 0.01, 3)
+    told = markdown([Verdict("a", "", "not met", "", (sure, unsure))])
+    assert "-10.0 ± 1.0 points against x, b" in told
 
 
 def test_claims_are_about_rows_that_there_are() -> None:

@@ -84,11 +84,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
 class Comparison:
     """The mean difference of two rows over seeds, positive is better, and half of its 95 % interval.
 
-    Both are NaN where fewer than two seeds have a figure of both rows.
+    Both are in the table's unit, and NaN where fewer than two seeds have a figure of both rows.
     """
 
     other: str
     where: str
+    unit: str
     margin: float
     interval: float
     seeds: int
@@ -101,6 +102,17 @@ class Comparison:
         if self.margin > self.interval:
             return "won"
         return "lost" if self.margin < -self.interval else "level"
+
+    @property
+    def strength(self) -> float:
+        """The margin in half intervals, the same for all units; below -1 is lost."""
+        return self.margin / max(self.interval, 1e-9)
+
+    def __str__(self) -> str:
+        share = self.unit.startswith("%")
+        scale, form, unit = (100, ".1f", "points") if share else (1, ".3f", self.unit)
+        told = f"{scale * self.margin:+{form}} ± {scale * self.interval:{form}} {unit}"
+        return f"{told} against {self.other}, {self.where}"
 
 
 @dataclass(frozen=True)
@@ -168,9 +180,10 @@ def _compare(
             where = f"{kind[0]}: {kind[1]}, {'best stage' if k is None else columns[k]}"
             if len(differences) >= 2:
                 half = half_width(differences, 0.0) or 0.0
-                yield Comparison(other, where, float(np.mean(differences)), half, len(differences))
+                mean = float(np.mean(differences))
+                yield Comparison(other, where, about["unit"], mean, half, len(differences))
             elif any(one is not None for pair in values for one in pair):
-                yield Comparison(other, where, nan, nan, len(differences))
+                yield Comparison(other, where, about["unit"], nan, nan, len(differences))
 
 
 def _of_classes(claim: Claim, measure: str) -> bool:
@@ -197,18 +210,13 @@ def _measured(value: float | None) -> bool:
 
 
 def markdown(judged: Sequence[Verdict]) -> str:
-    """A line a claim: its state, and the comparison with the smallest margin."""
+    """A line a claim: its state, and the comparison with the smallest margin by its interval."""
     lines = ["## Claims", "", "| | claim | state | comparisons | the weakest |", "|---|---|---|---|---|"]
     for one in judged:
-        worst = min(one.comparisons, key=lambda c: c.margin - c.interval, default=None)
-        shown = (
-            ""
-            if worst is None
-            else f"{worst.margin:+.3f} ± {worst.interval:.3f} against {worst.other}, {worst.where}"
-        )
-        lines.append(f"| {one.letter} | {one.says} | {one.state} | {one.why} | {shown} |")
+        worst = min(one.comparisons, key=lambda c: c.strength, default="")
+        lines.append(f"| {one.letter} | {one.says} | {one.state} | {one.why} | {worst} |")
     note = (
-        "A comparison is the mean difference over seeds, in the table's own unit (shares, not %), positive is "
+        "A comparison is the mean difference over seeds, positive is "
         "better, ± half its 95 % interval; won: the interval lies above zero, lost: below."
     )
     return "\n".join([*lines, "", note, ""])
