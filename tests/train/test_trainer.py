@@ -42,7 +42,8 @@ SMALL = TrainConfig(
 )
 RESUMED = replace(
     SMALL,
-    steps=40,
+    steps=16,
+    save_every=8,
     tasks=("edges", "depth", "normals", "rotation"),
     ema=0.9,
     adversary=AdversaryConfig("lsgan", pool=8),
@@ -97,16 +98,16 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
         from pathlib import Path
         torch.set_num_threads(1)
         def kill(step, learner):
-            if step == 23:
+            if step == 10:
                 os.kill(os.getpid(), signal.SIGKILL)
         run({data!r}, Path({str(tmp_path / "killed")!r}), RESUMED, on_step=kill)
     """
     ended = programs.run("-c", textwrap.dedent(script))
     assert ended.returncode == -signal.SIGKILL
-    assert checkpoint.load(tmp_path / "killed" / checkpoint.CHECKPOINT)["step"] == 20
+    assert checkpoint.load(tmp_path / "killed" / checkpoint.CHECKPOINT)["step"] == 8
     run(data, tmp_path / "killed", RESUMED, resume=True)
     whole, killed = (checkpoint.load(tmp_path / name / checkpoint.CHECKPOINT) for name in ("whole", "killed"))
-    assert whole["step"] == 40 and whole["learner"]["adversary.ramp"] > 0.99
+    assert whole["step"] == 16 and whole["learner"]["adversary.ramp"] > 0.99
     assert_bits_equal(whole, killed)
     lines = [
         [
