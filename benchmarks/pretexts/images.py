@@ -30,7 +30,7 @@ def main(
     size: int = 64,
     batch: int = 32,
     backbone: str = "resnet18",
-    photos: int = 4000,
+    photos: int = 4500,
     scored: int = 4000,
     probe_images: int = 2000,
 ) -> None:
@@ -60,7 +60,7 @@ def main(
         backbone=backbone,
         width=32,
         photos=photos,
-        held_out=0.15,
+        held_out=1 / 3,
         scored=scored,
         precision="fp32",
         device="cpu",
@@ -96,7 +96,8 @@ def lines(record: Mapping[str, Any]) -> Iterator[str]:
         elif score["domain"] == "all":
             length = record.get("lines", {}).get(score["task"], "")  # rows of before have none
             figures = f"{length:>6}{score['score']:>9.3f}{score['constant']:>9.3f}{gap_of(score):>7}"
-            yield f"{record['row']:18}{figures}{ends}  {score['metric']} ({score['trivial']})"
+            more = "".join(f"; {name}: {value:.3g}" for name, value in score.get("beside", {}).items())
+            yield f"{record['row']:18}{figures}{ends}  {score['metric']} ({score['trivial']}){more}"
 
 
 def gap_of(score: Mapping[str, Any]) -> str:

@@ -9,13 +9,15 @@ from freelabels.train.objective.learner import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
+from freelabels.train.tasks.generation.generators import Convolutional
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.orders import far_orders
 from freelabels.train.tasks.space.tiles import PIECES, Puzzle
-from freelabels.train.tasks.tasks import FORM, choose
+from freelabels.train.tasks.tasks import FORM, choose, tasks
 
 
 @pytest.mark.parametrize("task", [GAN(), DCGAN()], ids=lambda task: task.name)
@@ -94,3 +96,28 @@ def test_whole_and_damaged_images_come_out_of_one_autoencoder_and_differ_where_t
     painted.held[:, 1].sum().backward()
     learning = {name.split(".")[0] for name, p in head.named_parameters() if p.grad is not None}
     assert learning == {"repair"}  # against the trunk; the autoencoder must not learn to please it
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan", "bigan"])
+def test_what_generators_make_is_judged_beside_what_a_new_one_makes(name: str) -> None:
+    task = tasks()[name]
+    made = learner(task).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        new = (task.generator if isinstance(task, GAN) else lambda: Convolutional(32))()
+    made.model.heads[name].generator.load_state_dict(new.state_dict())
+    with torch.no_grad():
+        told = made.predict(prepare({name: task}, sample_batch(task)))
+    columns = task.keep(told.answers[name], told.asked[name])
+    beside = task.beside([torch.cat([column] * 11) for column in columns])
+    distance = beside.get("distance", task.summary([torch.cat([column] * 11) for column in columns])[0])
+    assert distance == pytest.approx(beside["of a new generator"], rel=1e-3) and distance > 0
+    assert "distinct of 64" in beside
+
+
+def test_images_are_distinct_that_lie_as_far_apart_as_real_ones() -> None:
+    genuine = torch.arange(64.0)[:, None] * 10
+    assert distinct(genuine, genuine) == 64
+    assert distinct(genuine, torch.zeros(64, 1)) == 1
+    assert distinct(genuine, (torch.arange(64.0)[:, None] % 8) * 7) == 8
+    assert distinct(genuine, torch.arange(64.0)[:, None]) == 13  # every fifth

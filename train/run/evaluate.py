@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -31,7 +31,7 @@ class Score:
     """One task's figures on one domain's held-out frames.
 
     constant: of the trivial answer, which is the best constant one unless `trivial` names another. error: standard
-    error of score - constant, where samples are independent.
+    error of score - constant, where samples are independent. beside: the task's further figures by name.
     """
 
     task: str
@@ -44,6 +44,7 @@ class Score:
     frames: int
     trivial: str = "best constant"
     error: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -88,13 +89,14 @@ def _scores(name: str, task: Task, columns: Sequence[Tensor]) -> list[Score]:
     for label, some in chosen:
         if not bool(some.any()):
             continue
-        score, constant, error = task.summary([column[some] for column in columns])
+        these = [column[some] for column in columns]
+        score, constant, error = task.summary(these)
         if math.isnan(constant):
             continue
         measure = task.measure
         better = measure.better(score, constant)
         told = None if math.isnan(error) else error
-        figures = (score, constant, better, int(some.sum()), task.trivial, told)
+        figures = (score, constant, better, int(some.sum()), task.trivial, told, task.beside(these))
         scores.append(Score(name, label, measure.name, measure.unit, *figures))
     return scores
 

@@ -127,6 +127,7 @@ class Log:
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for s in scores:
             numbers = f"{s.score:.3g} ({s.constant:.3g}){' ✓' if s.better else ''}"
+            numbers = "\n".join([numbers, *(f"{name}: {value:.3g}" for name, value in s.beside.items())])
             metric = f"{s.metric} [{s.unit}]" if s.unit else s.metric
             cells.setdefault((s.task, metric), {})[s.domain] = numbers
         for (task, metric), row in cells.items():

@@ -13,6 +13,9 @@ from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import STRIDE, Shape, block
 from freelabels.train.tasks.colour.colourful import (
+    NEIGHBOURS,
+    SPREAD,
+    ColorfulColorization,
     bins_head,
     chances,
     colour_figures,
@@ -34,9 +37,9 @@ LEVELS = 50  # of L
 class Heads(nn.Module):
     """Bins of colour from the grey view, levels of L from the coloured one."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, prior: Tensor):
         super().__init__()
-        self.colour = bins_head(width, chances())
+        self.colour = bins_head(width, prior)
         self.light = nn.Sequential(block(width, width), nn.Conv2d(width, LEVELS, 1))
 
 
@@ -44,9 +47,13 @@ class Heads(nn.Module):
 class SplitBrain(Task):
     """Each place's colour from a view without colour, and its brightness from a view without brightness.
 
+    Rare colours count more, as in colourful: else the many grey places leave a short training at the mean colour.
     Smaller than in the paper: one trunk sees both views in turn, so this is cross-channel prediction on a shared
     trunk and not two halves that never see each other's channels.
     """
+
+    light: float = 0.2
+    mix: float = 0.5
 
     name = "split_brain"
     system = "Split-Brain"
@@ -57,7 +64,11 @@ class SplitBrain(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """One layer each on the pyramid."""
-        return Heads(shape.width)
+        return Heads(shape.width, chances() * self.rarity())
+
+    def rarity(self) -> Tensor:
+        """How much each bin of colour counts."""
+        return ColorfulColorization(self.mix).rarity()
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Luma three times; a and b as two channels beside mid-grey."""
@@ -74,17 +85,22 @@ class SplitBrain(Task):
         return head.colour(seen.maps[0::2]), head.light(seen.maps[1::2])
 
     def judge(self, answer: tuple[Tensor, Tensor], asked: Asked) -> Tensor:
-        """Both cross-entropies."""
+        """Cross-entropy against the five nearest bins, weighed by rarity, and a share of that of brightness."""
         ab, light = asked.target
-        index = nearest_bins(ab, 1, 1.0)[0][:, 0]
+        index, share = nearest_bins(ab, NEIGHBOURS, SPREAD)  # the nearest first
         level = (light * LEVELS / 100).long().clamp(0, LEVELS - 1)
-        each = F.cross_entropy(answer[0], index, reduction="none")
-        each = each + F.cross_entropy(answer[1], level, reduction="none")
+        each = -(share * F.log_softmax(answer[0], 1).gather(1, index)).sum(1)
+        each = self.rarity().to(each)[index[:, 0]] * each
+        each = each + self.light * F.cross_entropy(answer[1], level, reduction="none")
         return (asked.weight * each).sum()
 
     def keep(self, answer: tuple[Tensor, Tensor], asked: Asked) -> tuple[Tensor, ...]:
-        """Of the colours, as `colourful`."""
-        return colour_figures(expected(answer[0]), asked.target[0], asked.weight)
+        """Of the colours, as `colourful`, whose taking back of rarity it shares."""
+        return colour_figures(expected(self.fair(answer)), asked.target[0], asked.weight)
+
+    def fair(self, answer: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of colours as if rare ones had not counted more."""
+        return answer[0] - self.rarity().to(answer[0]).log()[:, None, None]
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Root mean square errors."""
@@ -92,4 +108,4 @@ class SplitBrain(Task):
 
     def picture(self, answer: tuple[Tensor, Tensor], asked: Asked, side: int) -> Array:
         """The grey image, and it in the colours that were told."""
-        return coloured_in(asked, expected(answer[0]), side)
+        return coloured_in(asked, expected(self.fair(answer)), side)

@@ -209,6 +209,10 @@ class Task:
         gap = figures[:, 0] - figures[:, 1]
         return score, trivial, float(gap.std(correction=0)) / len(gap) ** 0.5
 
+    def beside(self, columns: Sequence[Tensor]) -> Mapping[str, float]:
+        """Further figures of what was kept, by name, which are printed beside the score; here none."""
+        return {}
+
     def picture(self, answer: Any, asked: Asked, side: int) -> Array | None:
         """uint8 (N, side, width, 3) sRGB: what was asked, and the answer; None leaves it out."""
         images = asked.images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,16 @@ from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
 from freelabels.train.tasks.contract.views import LEVEL, SPREAD
-from freelabels.train.tasks.generation.generators import NOISE, Convolutional, Judge, made, real, shrunk
+from freelabels.train.tasks.generation.frechet import by_a_new, compared, figures
+from freelabels.train.tasks.generation.generators import (
+    NOISE,
+    Convolutional,
+    Judge,
+    alike,
+    made,
+    real,
+    shrunk,
+)
 
 
 class Heads(nn.Module):
@@ -33,10 +43,12 @@ class BiGAN(Task):
 
     The trunk is the encoder and not the judge: a small net of its own tells the pairs apart, and trunk and
     generator learn against it with its weights held. The score is the mean absolute error of G(E(x)), beside that
-    of another image's. Smaller than in the paper: images of 32 pixels.
+    of another image's. Two made images must differ, as in gan. Smaller than in the paper: images of 32 pixels.
     """
 
     side: int = 32
+    apart: float = 0.5
+    variety: float = 10.0
 
     name = "bigan"
     system = "BiGAN"
@@ -54,29 +66,36 @@ class BiGAN(Task):
         return Heads(shape.channels[-1], self.side)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise."""
-        return Asked(draw.normal(NOISE), everyone(batch), shrunk(first(batch), self.side)[:, None])
+        """The image at the generator's size; target: the noise, and that of another image."""
+        return Asked(
+            (draw.normal(NOISE), draw.normal(NOISE)),
+            everyone(batch),
+            shrunk(first(batch), self.side)[:, None],
+        )
 
     def answer(self, head: Heads, seen: Seen, asked: Asked) -> dict[str, Tensor]:  # type: ignore[override]
         """Logits (N,) of both pairs, for the judge and for the others; in evaluation the reconstruction."""
         assert asked.images is not None
         image, code = _around_zero(asked.images[:, 0]), head.encoder(seen.deep[:, 0])
         if not head.training:
-            return {"again": head.generator(code)}
-        painted = _around_zero(head.generator(asked.target))
+            return {"again": head.generator(code), "made": head.generator(asked.target[0])}
+        noise, another = asked.target
+        images = head.generator(noise)
+        painted = _around_zero(images)
         return {
             "real": head.judge(image, code.detach()),
-            "made": head.judge(painted.detach(), asked.target),
+            "made": head.judge(painted.detach(), noise),
             "encoder": with_weights_held(head.judge, image, code),
-            "generator": with_weights_held(head.judge, painted, asked.target),
+            "generator": with_weights_held(head.judge, painted, noise),
+            "alike": alike(images, head.generator(another), self.apart),
         }
 
     def judge(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
-        """The judge's loss, and the others' for being taken for each other."""
+        """The judge's loss, the others' for being taken for each other, the generator's for what is alike."""
         each = (
             real(answer["real"]) + made(answer["made"]) + made(answer["encoder"]) + real(answer["generator"])
         )
-        return (asked.weight * each).sum()
+        return (asked.weight * (each + self.variety * answer["alike"])).sum()
 
     def score(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
         """Mean absolute errors."""
@@ -84,6 +103,21 @@ class BiGAN(Task):
         again = answer["again"]
         errors = [(one - asked.images[:, 0]).abs().mean((1, 2, 3)) for one in (again, again.roll(1, 0))]
         return torch.stack(errors, 1).double()
+
+    def keep(self, answer: dict[str, Tensor], asked: Asked) -> tuple[Tensor, ...]:
+        """The errors; what `compared` gives of images made of noise."""
+        assert asked.images is not None
+        made_anew = by_a_new(lambda: Convolutional(self.side), asked.target[0])
+        ours = compared(asked.images[:, 0], answer["made"], made_anew)
+        return self.score(answer, asked), *ours, (asked.weight > 0).double()
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """The mean errors."""
+        return super().summary([columns[0], columns[-1]])
+
+    def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
+        """The distance of images made of noise, of a new generator's, and how many are distinct."""
+        return figures([column[columns[-1] > 0] for column in columns[1:6]])
 
     def picture(self, answer: dict[str, Tensor], asked: Asked, side: int) -> Array:
         """The image and its reconstruction."""

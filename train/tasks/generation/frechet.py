@@ -1,15 +1,19 @@
-"""How far two sets of images lie apart, by a net that nobody trained."""
+"""How far made images lie from real ones, by a net that nobody trained, and how many of them are distinct."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 WIDTHS = (3, 16, 32)
+SAMPLE = 64  # made images, of which distinct ones are counted
+THUMB = 16  # their side then
+NEAR = 0.5  # of the median distance from a real image to the nearest other one
 
 
 @cache
@@ -39,3 +43,47 @@ def frechet(a: Tensor, b: Tensor) -> float:
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
     middle = torch.linalg.eigvalsh(root @ spreads[1] @ root).clamp_min(0).sqrt().sum()
     return float((means[0] - means[1]).square().sum() + sum(s.trace() for s in spreads) - 2 * middle)
+
+
+def distinct(genuine: Tensor, ours: Tensor) -> int:
+    """How many of made images (N, …) lie far from all that were counted before, as far as real ones do.
+
+    Nearer than half of the median distance between a real image and the real one nearest to it is not distinct.
+    """
+    real, made = (
+        torch.cdist(x, x) + torch.diag(torch.full((len(x),), torch.inf, dtype=x.dtype))
+        for x in (genuine.flatten(1).double(), ours.flatten(1).double())
+    )
+    near = NEAR * real.amin(1).median()
+    kept: list[int] = []
+    for k in range(len(made)):
+        if not kept or bool(made[k, kept].min() >= near):
+            kept.append(k)
+    return len(kept)
+
+
+def compared(genuine: Tensor, ours: Tensor, first: Tensor) -> tuple[Tensor, ...]:
+    """Of real images (N, 3, H, W), made ones, and those of a new generator: features (N, 48) each, two thumbs."""
+    thumbs = [F.adaptive_avg_pool2d(image.float(), THUMB).round().byte() for image in (genuine, ours)]
+    return *(random_features(image) for image in (genuine, ours, first)), *thumbs
+
+
+def figures(columns: Sequence[Tensor]) -> dict[str, float]:
+    """Distances of what `compared` gave for all images; and, of the first so many, how many are distinct."""
+    genuine, ours, first, *thumbs = columns
+    if len(genuine) < 2:
+        return {}
+    found = {"distance": frechet(genuine, ours), "of a new generator": frechet(genuine, first)}
+    if len(genuine) >= SAMPLE:
+        found[f"distinct of {SAMPLE}"] = distinct(*(thumb[:SAMPLE] for thumb in thumbs))
+    return found
+
+
+@torch.no_grad()
+def by_a_new(make: Callable[[], nn.Module], noise: Tensor) -> Tensor:
+    """What a generator that has learned nothing, always the same, makes of noise."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        net = make()
+    made: Tensor = net.to(noise.device)(noise)
+    return made

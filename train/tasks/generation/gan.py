@@ -15,11 +15,12 @@ from freelabels.train.model.network import Shape, with_weights_held
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
-from freelabels.train.tasks.generation.frechet import frechet, random_features
+from freelabels.train.tasks.generation.frechet import by_a_new, compared, figures, frechet, random_features
 from freelabels.train.tasks.generation.generators import (
     NOISE,
     Convolutional,
     Dense,
+    alike,
     made,
     real,
     shrunk,
@@ -43,11 +44,15 @@ class GAN(Task):
     """Whether an image is real or made by a generator of two full layers, which learns not to be told apart.
 
     The judge is the trunk and a linear layer. It sees real and made images; the generator's gradient comes through
-    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss.
-    Smaller than in the paper: one step of each in turn is one step of both; images of 32 pixels.
+    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss. Two made
+    images must differ, up to `apart` (photos differ by about .5): without that a short training ends with one
+    image, whatever the noise. Smaller than in the paper: one step of each in turn is one step of both; images of
+    32 pixels.
     """
 
     side: int = 32
+    apart: float = 0.5
+    variety: float = 10.0
 
     name = "gan"
     system = "GAN"
@@ -69,19 +74,21 @@ class GAN(Task):
         return Opponents(self.generator(), nn.Linear(shape.channels[-1], 1))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise."""
+        """The image at the generator's size; target: the noise, and that of another image."""
         images = shrunk(first(batch), self.side)[:, None]
-        return Asked(draw.normal(NOISE), everyone(batch), images)
+        return Asked((draw.normal(NOISE), draw.normal(NOISE)), everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
-        """The real image and the made one; both again for the maker.
+        """The real image and the made one; both again for the maker. Target: noise, how alike two made ones are.
 
         Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
         """
         assert asked.images is not None
-        images = head.generator(asked.target)[:, None]
-        both = torch.cat([asked.images, images], 1)
-        return replace(asked, images=both.detach(), held=both)
+        noise, another, *more = asked.target
+        images = head.generator(noise)
+        both = torch.stack([asked.images[:, 0], images], 1)
+        same = alike(images, head.generator(another), self.apart)
+        return replace(asked, images=both.detach(), held=both, target=(noise, same, *more))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
         """Logits, positive = real."""
@@ -91,26 +98,30 @@ class GAN(Task):
         return told[:, 0], told[:, 1], maker[:, 1]
 
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
-        """Both sides' losses."""
-        each: Tensor = real(answer[0]) + made(answer[1]) + real(answer[2])
+        """Both sides' losses, and the maker's for what is alike."""
+        each: Tensor = real(answer[0]) + made(answer[1]) + real(answer[2]) + self.variety * asked.target[1]
         return (asked.weight * each).sum()
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
-        """Features of a random net: of real images, of made ones; the real one's pixels' mean."""
+        """What `compared` gives; the real image's pixels' mean."""
         assert asked.images is not None
-        pair = [random_features(asked.images[:, k]) for k in range(2)]
-        mean = asked.images[:, 0].mean((2, 3)).double()
-        return *pair, mean, (asked.weight > 0).double()
+        genuine, ours = asked.images[:, 0], asked.images[:, 1]
+        columns = compared(genuine, ours, by_a_new(self.generator, asked.target[0]))
+        return *columns, asked.images[:, 0].mean((2, 3)).double(), (asked.weight > 0).double()
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Fréchet distances: of made images, and of one image of the mean colour, from real ones."""
-        counts = columns[3] > 0
-        genuine, ours, mean = (column[counts] for column in columns[:3])
+        genuine, ours, *_, mean = (column[columns[-1] > 0] for column in columns[:-1])
         if len(genuine) < 2:
             return math.nan, math.nan, math.nan
         flat = mean.mean(0)[None, :, None, None].expand(1, 3, self.side, self.side)
         constant = random_features(flat).expand(len(genuine), -1).to(genuine.device)
         return frechet(genuine, ours), frechet(genuine, constant), math.nan
+
+    def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
+        """The distance of a new generator's images, and how many made ones are distinct."""
+        found = figures([column[columns[-1] > 0] for column in columns[:5]])
+        return {name: value for name, value in found.items() if name != "distance"}
 
     def picture(self, answer: object, asked: Asked, side: int) -> Array:
         """The real one and the made one."""

@@ -84,6 +84,15 @@ def made(logits: Tensor) -> Tensor:
     return F.softplus(logits)
 
 
+def alike(one: Tensor, other: Tensor, apart: float) -> Tensor:
+    """How much less than `apart` two images (N, …) differ, 0 … `apart`: mean of absolute differences, in halves.
+
+    Mao et al., Mode seeking generative adversarial networks, 2019, as a hinge: enough is enough. Photos differ by
+    about half.
+    """
+    return F.relu(apart - ((one - other) / HALF).abs().flatten(1).mean(1))
+
+
 def shrunk(image: Tensor, side: int) -> Tensor:
     """Images (N, 3, S, S) at another side, averaged, whole numbers in float32."""
     return F.interpolate(image.float(), (side, side), mode="area").round()

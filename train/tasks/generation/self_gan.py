@@ -48,18 +48,17 @@ class SelfGAN(DCGAN):
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """As gan; target: the noise and the turns."""
         asked = super().ask(batch, draw)
-        return replace(asked, target=(asked.target, draw.integers(TURNS)))
+        return replace(asked, target=(*asked.target, draw.integers(TURNS)))
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As gan; then the real one turned, and the made one turned for its maker."""
-        noise, turns = asked.target
-        painted = super().paint(head, replace(asked, target=noise))
+        turns = asked.target[2]
+        painted = super().paint(head, asked)
         assert painted.images is not None and painted.held is not None
         return replace(
             painted,
             images=torch.cat([painted.images, turned(painted.images[:, :1], turns[:, None])], 1),
             held=torch.cat([painted.held, turned(painted.held[:, 1:], turns[:, None])], 1),
-            target=turns,
         )
 
     def answer(self, head: TurnedOpponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor, Tensor]:  # type: ignore[override]
@@ -71,6 +70,6 @@ class SelfGAN(DCGAN):
     def judge(self, answer: tuple[Logits, Tensor, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
         """Both sides' losses, each with its share of the turn's."""
         told, genuine, ours = answer
-        turns = [F.cross_entropy(one, asked.target, reduction="none") for one in (genuine, ours)]
+        turns = [F.cross_entropy(one, asked.target[2], reduction="none") for one in (genuine, ours)]
         each = self.judges * turns[0] + self.makers * turns[1]
         return super().judge(told, asked) + (asked.weight * each).sum()

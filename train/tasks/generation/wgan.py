@@ -34,18 +34,18 @@ class WGAN(DCGAN):
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """As gan; target: the noise, and how far between the two images the slope is taken."""
         asked = super().ask(batch, draw)
-        return replace(asked, target=(asked.target, draw.uniform(1, 1, 1)))
+        return replace(asked, target=(*asked.target, draw.uniform(1, 1, 1)))
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As gan, and a third image between them."""
-        noise, share = asked.target
-        painted = super().paint(head, replace(asked, target=noise))
+        painted = super().paint(head, asked)
+        noise, same, share = painted.target
         assert painted.images is not None
         with torch.enable_grad():
             between = (painted.images[:, 0] + share * (painted.images[:, 1] - painted.images[:, 0])).detach()
             between = between.requires_grad_()
         images = torch.cat([painted.images, between[:, None]], 1)
-        return replace(painted, images=images, target=between)
+        return replace(painted, images=images, target=(noise, same, between))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor]:  # type: ignore[override]
         """What the critic says; (N,) how far its slope is from 1, squared."""
@@ -54,7 +54,7 @@ class WGAN(DCGAN):
         if not torch.is_grad_enabled():
             return told, torch.zeros_like(told[0])
         between = head.judge(seen.deep[:, 2])[:, 0]
-        (slope,) = torch.autograd.grad(between.sum(), asked.target, create_graph=True)
+        (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
         length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
         return told, (length - 1).square()
 
@@ -62,4 +62,5 @@ class WGAN(DCGAN):
         """The critic's gap and penalty, five times, and the generator's part."""
         (genuine, ours, maker), slope = answer
         each: Tensor = self.critic * (ours - genuine + self.penalty * slope) - maker
+        each = each + self.variety * asked.target[1]
         return (asked.weight * each).sum()
