@@ -63,7 +63,9 @@ def test_light_sharpness_and_colour_of_a_frame_say_nothing_of_when_it_was() -> N
 def test_stills_are_equally_sharp_and_of_one_contrast_whatever_the_frames_were() -> None:
     g = torch.Generator().manual_seed(0)
     grain = torch.randn(1600, 1, 20, 20, generator=g)
-    soft, softer = (torch.nn.functional.avg_pool2d(grain, k, 1, k // 2).view(400, 4, 1, 20, 20) for k in (3, 5))
+    soft, softer = (
+        torch.nn.functional.avg_pool2d(grain, k, 1, k // 2).view(400, 4, 1, 20, 20) for k in (3, 5)
+    )
     sharp, soft = 128 + 60 * soft, 128 + 60 * softer
     pulse = sharp + torch.linspace(0, 0.5, 4).view(4, 1, 1, 1) * (soft - sharp)
     light = torch.linspace(0.7, 1.3, 4).view(4, 1, 1, 1)
