@@ -1,14 +1,16 @@
-"""The command: `images`, which may be left out, or `video`."""
+"""The command: `images`, which may be left out, `video` or `controls`."""
 
 import sys
 
 from benchmarks.pretexts import __doc__ as about
-from benchmarks.pretexts import images, video
+from benchmarks.pretexts import controls, images, video
 from benchmarks.tools.command import run
 
+PARTS = {
+    "images": (images.main, about),
+    "video": (video.main, video.__doc__),
+    "controls": (controls.main, controls.__doc__),
+}
+
 if __name__ == "__main__":
-    part = sys.argv.pop(1) if sys.argv[1:2] in (["images"], ["video"]) else "images"
-    if part == "video":
-        run(video.main, video.__doc__)
-    else:
-        run(images.main, about)
+    run(*PARTS[sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in PARTS else "images"])

@@ -14,7 +14,8 @@ from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Seen, Task, everyone
 
-SCALE = 8.0  # pixels of flow at which its picture saturates
+SCALE = 3.0  # times the root mean square of a window's flow, at which its picture saturates
+SLOWEST = 0.1  # pixels that this counts as at least
 GREY, HALF = 128.0, 127.0
 
 
@@ -25,8 +26,8 @@ class ArrowOfTime(Task):
     Backwards is the stored flow of each frame to the one before it, last frame first: what a clip played
     backwards would have, and not forward flow negated. Blocked: pictures, whose compression runs forwards, are
     not seen at all; the median of the flow, the camera's part, is taken away; what has no flow, such as a black
-    bar, is grey either way. Smaller than in the paper: `frames` = 6 flows joined by one layer, no map of class
-    activations.
+    bar, is grey either way. Flow is measured by the window's own speed, so that small frames show it as well.
+    Smaller than in the paper: `frames` = 6 flows joined by one layer, no map of class activations.
     """
 
     frames: int = 6
@@ -54,8 +55,9 @@ class ArrowOfTime(Task):
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Flows (N, frames - 1, 3, H, W) as pictures; target: 1 if time runs forwards."""
         forwards = draw.integers(2)
-        ahead, back = (_picture(batch, name) for name in ("flow", "flow_backward"))
-        images = torch.where(forwards[:, None, None, None, None].bool(), ahead[:, :-1], back[:, 1:].flip(1))
+        ahead = _picture(batch, "flow", slice(None, -1))
+        back = _picture(batch, "flow_backward", slice(1, None)).flip(1)
+        images = torch.where(forwards[:, None, None, None, None].bool(), ahead, back)
         return Asked(forwards, everyone(batch), images)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
@@ -64,11 +66,12 @@ class ArrowOfTime(Task):
         return out
 
 
-def _picture(batch: Batch, name: str) -> Tensor:
-    """Flow (N, T, 3, H, W), 0 … 255: x, y and length, its median taken away; grey where it is not known."""
-    flow, known = batch[name], batch[name + WEIGHT_SUFFIX][:, :, None] > 0
+def _picture(batch: Batch, name: str, some: slice) -> Tensor:
+    """Flow (N, T, 3, H, W) of some frames, 0 … 255: x, y and length, its median taken away; grey if not known."""
+    flow, known = batch[name][:, some], batch[name + WEIGHT_SUFFIX][:, some, None] > 0
     flat = torch.where(known, flow, torch.nan).flatten(3)
     flow = flow - flat.nanmedian(3).values.nan_to_num()[..., None, None]
     flow = torch.where(known, flow, 0)
-    length = flow.square().sum(2, keepdim=True).sqrt()
-    return GREY + HALF * torch.tanh(torch.cat([flow, length], 2) / SCALE)
+    square = flow.square().sum(2, keepdim=True)
+    speed = square.double().mean((1, 2, 3, 4), keepdim=True).sqrt().float().clamp_min(SLOWEST)
+    return GREY + HALF * torch.tanh(torch.cat([flow, square.sqrt()], 2) / (SCALE * speed))

@@ -15,6 +15,7 @@ from freelabels.train.tasks.contract.views import crop, level
 JITTER = 2  # pixels by which each frame's crop may lie off the centre, either way
 SOFTER = 0.7  # most of a frame that is replaced by itself blurred
 HALVINGS = 12  # of the share in which views are blurred until they are equally sharp
+UNEVEN = 0.05  # by which, of the softest's sharpness, a view is left softer than it
 
 
 def stills(frames: Tensor, draw: Draw, jitter: int = JITTER) -> Tensor:
@@ -22,8 +23,8 @@ def stills(frames: Tensor, draw: Draw, jitter: int = JITTER) -> Tensor:
 
     At a place drawn for it, so that a camera that drifts, or the same crop of all, doesn't tell their order; of
     one colour channel drawn for it, at the same mean and spread, so that light that changes doesn't; and
-    blurred by as much as is drawn for it, then until all are as sharp as the softest, so that the pulse of a
-    compressed video, sharp at every key frame, doesn't.
+    blurred by as much as is drawn for it, then until all are about as sharp as the softest, so that the pulse of
+    a compressed video, sharp at every key frame, doesn't.
     """
     n, t, _, height, _ = frames.shape
     side = height - 2 * jitter
@@ -31,20 +32,23 @@ def stills(frames: Tensor, draw: Draw, jitter: int = JITTER) -> Tensor:
     views = crop(frames.flatten(0, 1), corners.flatten(0, 1)[:, None], side).view(n, t, 3, side, side)
     channel = draw.integers(3, t)[:, :, None, None, None].expand(-1, -1, 1, side, side)
     x = views.gather(2, channel).float()
-    return level(equally_sharp(x + SOFTER * draw.uniform(t, 1, 1, 1) * (_soft(x) - x)))
+    x = x + SOFTER * draw.uniform(t, 1, 1, 1) * (_soft(x) - x)
+    return level(equally_sharp(x, 1 - UNEVEN * draw.uniform(t)))
 
 
-def equally_sharp(views: Tensor) -> Tensor:
+def equally_sharp(views: Tensor, share: Tensor) -> Tensor:
     """Views (N, T, 1, h, w), each with so much of itself blurred that all of a sample are as sharp as its softest.
 
-    Sharpness is the mean square of neighbours' differences over the variance.
+    Sharpness is the mean square of neighbours' differences over the variance. share: (N, T), how sharp each is to
+    be, of the softest. Where these are drawn, what blurring leaves (a thousandth or so, by which the softest
+    could be told from those brought to it) can't be seen among them.
     """
     x = views - views.mean((2, 3, 4), keepdim=True)
     d = _soft(_soft(x)) - x
     d = d - d.mean((2, 3, 4), keepdim=True)
     # Variance and differences of x + w d are quadratic in w: (N, T, 3), of 1, w and w².
     spread, fine = (torch.stack([f(x, x), 2 * f(x, d), f(d, d)], 2) for f in (_product, _steps))
-    aim = (fine[..., 0] / spread[..., 0].clamp_min(1e-6)).amin(1, keepdim=True)
+    aim = share * (fine[..., 0] / spread[..., 0].clamp_min(1e-6)).amin(1, keepdim=True)
     low, high = torch.zeros_like(spread[..., 0]), torch.ones_like(spread[..., 0])
     for _ in range(HALVINGS):
         w = (low + high) / 2
