@@ -3,7 +3,8 @@
 Two rounds. Coarse cosines of the whole picture and of windows in it, searched by cells that few others share,
 find the few that may be the same: n frames cost about n √n multiplications. Each of these is laid over the other,
 affinely and to a fraction of a pixel (Evangelidis, Psarakis 2008); they show the same if fine detail agrees,
-overall and nearly everywhere. Frames with little detail (a sky, a wall) can't be told apart: not judged.
+overall and nearly everywhere, and not nearly as well elsewhere: bricks fit other bricks, a little out of place.
+Frames with little detail (a sky, a wall) can't be told apart: not judged.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ LAID, DETAIL, EVERYWHERE = (
 COLOUR = 15.0  # most distance of mean colours in CIELAB's a, b
 BLOCKS, VARIED = 4, 2.0  # blocks along a side; least deviation of detail in one, in grey levels
 JUDGED, FEWER = 8, 4  # least blocks with detail to be judged; in a copy, that has lost some
+LEFT, SLIPPED = (
+    0.2,
+    0.45,
+)  # both more than in a copy: misfit, as share of that elsewhere; mean pixels out of place
+ELSEWHERE, SHARED = 6, 0.4  # pixels from where they fit; least share of the area that is still laid over
 BENT = 0.08  # most departure from a picture that is only scaled and moved
 QUERIES = 4096  # frames whose windows are looked up at a time
 
@@ -127,7 +133,10 @@ def same_picture(whole: Look, part: Look, window: int = 0) -> bool:
         for one, other, there in _blocks(a, b, known)
         if there.mean() > 0.5 and max(one[there].std(), other[there].std()) >= VARIED / 2
     ]
-    return len(agreed) >= FEWER and float(np.quantile(agreed, 0.25)) >= EVERYWHERE
+    if len(agreed) < FEWER or float(np.quantile(agreed, 0.25)) < EVERYWHERE:
+        return False
+    left = (1 - _correlation(a[known], b[known])) / max(1 - _elsewhere(a, b, known), 1e-6)
+    return left <= LEFT or _out_of_place(a, b, known) <= SLIPPED
 
 
 def same_pictures(looks: Sequence[Look], groups: Sequence[int]) -> list[tuple[int, ...]]:
@@ -276,6 +285,34 @@ def _detail(grey: Array) -> NDArray[np.float32]:
     """Levels without what is coarser than a few pixels, nor the noise of single ones."""
     levels = grey.astype(np.float32)
     return np.asarray(cv2.GaussianBlur(levels - cv2.GaussianBlur(levels, (0, 0), 3.75), (0, 0), 1.2))
+
+
+def _elsewhere(one: Array, other: Array, known: Array) -> float:
+    """The best correlation of two planes, known at some places, that lie apart; high of what repeats itself."""
+    size = 2 * SIDE
+    mask = known.astype(np.float64)
+    a, b = ((plane - plane[known].mean()) * mask for plane in (one, other))
+
+    def over(x: Array, y: Array) -> Array:  # sums of products at every shift
+        return np.asarray(np.fft.irfft2(np.fft.rfft2(x, (size, size)) * np.fft.rfft2(y, (size, size)).conj()))
+
+    found = over(a, b) / np.sqrt(np.maximum(over(a * a, mask) * over(mask, b * b), 1e-3))
+    away = np.minimum(np.arange(size), size - np.arange(size))
+    apart = (np.hypot(away[:, None], away) > ELSEWHERE) & (over(mask, mask) >= SHARED * mask.sum())
+    return float(found[apart].max())
+
+
+def _out_of_place(one: Array, other: Array, known: Array) -> float:
+    """By how many pixels blocks of two planes lie apart, on average: the step that their slopes ask for."""
+    y, x = np.gradient((one + other) / 2)
+    steps = []
+    for a, b, dy, dx, there in _blocks(one, other, y, x, known):
+        if there.mean() > 0.5 and max(a[there].std(), b[there].std()) >= VARIED / 2:
+            gain = (a[there] * b[there]).sum() / max((a[there] ** 2).sum(), 1e-6)
+            slopes = np.stack([dy[there], dx[there]])
+            misfit = slopes @ (b[there] - gain * a[there])
+            steps.append(np.linalg.norm(np.linalg.solve(slopes @ slopes.T + 1e-3 * np.eye(2), misfit)))
+    return float(np.mean(steps))
 
 
 def _correlation(one: Array, other: Array) -> float:

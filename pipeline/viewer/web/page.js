@@ -236,11 +236,16 @@ function showLegend() {
     ...parts, parts.length ? el("span", { class: "of" }, "clear where there is no label or no trust in it") : "");
 }
 
+const PEEKED = 12;
 /** A few frames with one label on, at the top of the page: the way to all of them. */
 function showPeek() {
-  const many = Math.min(frames.count, 12), strip = document.getElementById("peek");
-  strip.replaceChildren(el("div", { class: "strip" }, Array.from({ length: many }, (_, k) => {
-    const i = Math.floor(((k + 0.5) * frames.count) / many), box = el("div", { class: "picture" });
+  const strip = document.getElementById("peek");
+  const shown = report.datasets.flatMap((_, d) => { // of each dataset as many, however much more of it there is
+    const count = frames.dataset.lastIndexOf(d) + 1 - firstOf[d], many = Math.min(count, PEEKED / report.datasets.length);
+    return Array.from({ length: many }, (_, k) => firstOf[d] + Math.floor(((k + 0.5) * count) / many));
+  });
+  strip.replaceChildren(el("div", { class: "strip" }, shown.map((i) => {
+    const box = el("div", { class: "picture" });
     for (const name of ["image", ...view.layers]) {
       const source = name === "image" ? pictureOf(i, name, 192) : layerOf(i, name, 192);
       if (source) box.append(el("img", { alt: "", src: source, class: name === "image" ? "base" : "layer", onerror: broken }));

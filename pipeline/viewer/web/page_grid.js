@@ -40,24 +40,28 @@ function sourceRanks() {
   return computed((i) => ofClips[frames.dataset[i]][frames.clip[i]]);
 }
 
-/** Frames in the order of a column, equal ones as they were: two rounds over 16 bits each of what sorts as floats do. */
+/** Frames in the order of a column, equal ones as they were: three rounds over 11 bits each of what sorts as floats do. */
 function sorted(kept, column) {
-  const count = kept.length, keys = new Uint32Array(count), bits = new Uint32Array(1), value = new Float32Array(bits.buffer);
+  const count = kept.length, values = new Float32Array(count);
+  for (let k = 0; k < count; k++) values[k] = column[kept[k]] + 0; // no −0
+  let keys = new Uint32Array(values.buffer), list = Uint32Array.from(kept);
   for (let k = 0; k < count; k++) {
-    value[0] = column[kept[k]] + 0; // no −0
-    keys[k] = value[0] !== value[0] ? 0xffffffff : bits[0] & 0x80000000 ? ~bits[0] : bits[0] | 0x80000000;
+    const bits = keys[k];
+    keys[k] = values[k] !== values[k] ? 0xffffffff : bits & 0x80000000 ? ~bits : bits | 0x80000000;
   }
-  let from = Uint32Array.from({ length: 0 }), to = new Uint32Array(count);
-  from = new Uint32Array(count);
-  for (let k = 0; k < count; k++) from[k] = k;
-  for (const shift of [0, 16]) {
-    const starts = new Uint32Array(65537);
-    for (let k = 0; k < count; k++) starts[((keys[k] >>> shift) & 65535) + 1]++;
-    for (let k = 0; k < 65536; k++) starts[k + 1] += starts[k];
-    for (let k = 0; k < count; k++) { const at = from[k]; to[starts[(keys[at] >>> shift) & 65535]++] = at; }
-    [from, to] = [to, from];
+  let nextKeys = new Uint32Array(count), next = new Uint32Array(count);
+  for (const shift of [0, 11, 22]) { // keys move with their frames: reading them from where they lay costs more
+    const starts = new Uint32Array(2049);
+    for (let k = 0; k < count; k++) starts[((keys[k] >>> shift) & 2047) + 1]++;
+    for (let k = 0; k < 2048; k++) starts[k + 1] += starts[k];
+    for (let k = 0; k < count; k++) {
+      const at = starts[(keys[k] >>> shift) & 2047]++;
+      nextKeys[at] = keys[k];
+      next[at] = list[k];
+    }
+    [keys, nextKeys, list, next] = [nextKeys, keys, next, list];
   }
-  return from.map((k) => kept[k]);
+  return list;
 }
 
 /** By dataset, which clips come from a source that has the text in it. */

@@ -85,6 +85,28 @@ def test_pictures_alike_but_for_their_detail_are_others() -> None:
     assert same_pictures(looks, range(2)) == []
 
 
+def bricks(seed: int) -> Array:
+    """A part of one wall: bricks in rows, each a little out of place, of one clay and light."""
+    rng = np.random.default_rng(seed)
+    wall = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    for row in range(-1, 7):
+        for column in range(-1, 5):
+            y, x = 16 * row + rng.normal(0, 0.8), 32 * column + 16 * (row % 2) + rng.normal(0, 0.8)
+            corners = [round(16 * at) for at in (x + 2, y + 2, x + 29, y + 13)]
+            cv2.rectangle(wall, corners[:2], corners[2:], (90, 80, 80), -1, cv2.LINE_AA, 4)
+    light = cv2.GaussianBlur(photo(3), (0, 0), 12).mean(-1, keepdims=True) - 128
+    return np.clip(cv2.GaussianBlur(wall, (0, 0), 0.8) + light, 0, 255).astype(np.uint8)
+
+
+def test_parts_of_one_wall_are_others_and_their_copies_are_found() -> None:
+    walls = [bricks(seed) for seed in range(4)]
+    looks = [look_at(image) for image in walls]
+    assert list(candidates([look.grey for look in looks], np.arange(4)))
+    assert same_pictures(looks, range(4)) == []
+    copies = [look_at(recoded(image, 30)) for image in walls]
+    assert same_pictures([*looks, *copies], range(8)) == [(k, k + 4) for k in range(4)]
+
+
 def test_what_is_spare_is_a_list_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = [photo(k) for k in (0, 1, 2)]
     images.append(recoded(images[1], 40))
