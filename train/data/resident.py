@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,14 +58,19 @@ class Resident(Loader):
         self.height, self.width = self._columns_of["image"].shape[1:3]
 
     def _decoded(self) -> dict[str, Tensor]:
-        """All frames: the image (rows, H, W, 3), each field (rows, H W, C), its weight uint8 (rows, H W)."""
-        parts: dict[str, list[Tensor]] = {}
-        windows, rows = self.catalogue.windows, 0
-        places = {(windows.dataset[block], name) for block, name in enumerate(windows.shard.tolist())}
-        shape: tuple[int, ...] = ()
-        for number, name in sorted(places):
-            dataset = windows.datasets[number]
-            shard = Dataset(dataset).open(name.decode())
+        """All frames: the image (rows, H, W, 3), each field (rows, H W, C), its weight uint8 (rows, H W).
+
+        Zeros where a field isn't there, which on a CPU take no memory.
+        """
+        windows, shape = self.catalogue.windows, tuple[int, ...]()
+        places = {
+            (windows.dataset[block], name.decode()) for block, name in enumerate(windows.shard.tolist())
+        }
+        where = [(windows.datasets[number], name) for number, name in sorted(places)]
+        shards = [Dataset(dataset).open(name) for dataset, name in where]
+        rows, start = sum(shard.rows for shard in shards), 0
+        held: dict[str, Tensor] = {}
+        for (dataset, name), shard in zip(where, shards, strict=True):
             image = shard.read_rows("image")
             shape = shape or image.shape[1:]
             if image.shape[1:] != shape:
@@ -72,23 +78,31 @@ class Resident(Loader):
                     f"--loader.resident holds frames of one size; {dataset} has {image.shape[2]} × "
                     f"{image.shape[1]}, others {shape[1]} × {shape[0]}: leave it out"
                 )
-            self._first[dataset, name.decode()] = rows
-            rows += len(image)
-            parts.setdefault("image", []).append(torch.from_numpy(image).to(self.device))
+            self._first[dataset, name] = start
+            columns = {"image": image}
             for field in self.fields:
-                for key, value in self._held_of(field, shard, len(image), shape[0] * shape[1]).items():
-                    parts.setdefault(key, []).append(torch.from_numpy(value).to(self.device))
-        return {name: torch.cat(some) for name, some in parts.items()}
+                columns |= self._held_of(field, shard)
+            for key, value in columns.items():
+                if key not in held:
+                    held[key] = self._nothing(rows, value.shape[1:], value.dtype)
+                held[key][start : start + len(image)] = torch.from_numpy(value).to(self.device)
+            shard.close()
+            start += len(image)
+        pixels = shape[0] * shape[1]
+        for field in (name for name in self.fields if name not in held):
+            channels = (field_of(field).sizes[2:] or (1,))[0] or 1
+            held[field] = self._nothing(rows, (pixels, channels), _held_as(field))
+            held[field + WEIGHT_SUFFIX] = self._nothing(rows, (pixels,), np.dtype(np.uint8))
+        return held
 
-    def _held_of(self, name: str, shard: Shard, rows: int, places: int) -> dict[str, Array]:
-        """A field of a shard and its weight; 0 where there is none. Ids are those of all the data."""
-        spec = field_of(name)
-        dtype = np.int32 if np.dtype(spec.dtype) in (np.uint16, np.uint32, np.int64) else np.dtype(spec.dtype)
+    def _nothing(self, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        return torch.from_numpy(np.zeros((rows, *shape), dtype)).to(self.device)
+
+    def _held_of(self, name: str, shard: Shard) -> dict[str, Array]:
+        """A field of a shard and its weight; nothing where there is none. Ids are those of all the data."""
         if name not in self._columns(shard, (name,)):
-            channels = (spec.sizes[2:] or (1,))[0] or 1
-            nothing = np.zeros((rows, places, channels), dtype)
-            return {name: nothing, name + WEIGHT_SUFFIX: np.zeros((rows, places), np.uint8)}
-        values = shard.read_rows(name)
+            return {}
+        spec, values = field_of(name), shard.read_rows(name)
         valid = spec.valid(values.astype(np.float32) if values.dtype == np.float16 else values)
         weight = np.where(valid, np.uint8(255), np.uint8(0))
         if (sure := confidence_name(name)) in shard.fields:
@@ -96,8 +110,9 @@ class Resident(Loader):
         if (ids := self._renumbering(shard, name)) is not None:
             values = ids[values]
         values = np.where(valid.reshape(*valid.shape, *[1] * (values.ndim - valid.ndim)), values, 0)
-        held = np.ascontiguousarray(values.reshape(rows, places, -1).astype(dtype))
-        return {name: held, name + WEIGHT_SUFFIX: np.ascontiguousarray(weight.reshape(rows, places))}
+        rows, height, width = values.shape[:3]
+        held = np.ascontiguousarray(values.reshape(rows, height * width, -1).astype(_held_as(name)))
+        return {name: held, name + WEIGHT_SUFFIX: np.ascontiguousarray(weight.reshape(rows, height * width))}
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Batches `start` … `stop` - 1, in order."""
@@ -253,6 +268,12 @@ class Resident(Loader):
             sigma = torch.tensor([lights[k].sigma for k in blurred], device=self.device)
             mixed[chosen] = blur(mixed[chosen].round(), sigma)
         return mixed.round().clamp(0, 255).to(torch.uint8)
+
+
+def _held_as(name: str) -> np.dtype[Any]:
+    """The dtype of a field's values here: one that torch has."""
+    dtype = np.dtype(field_of(name).dtype)
+    return np.dtype(np.int32) if dtype in (np.uint16, np.uint32, np.int64) else dtype
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
