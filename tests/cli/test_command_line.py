@@ -181,7 +181,7 @@ def test_an_interrupt_costs_one_sentence_and_what_is_done_stays(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    said, wrote = process.communicate(timeout=60)
+    said, wrote = process.communicate(timeout=250)
     assert process.returncode == 130 and not said and "Traceback" not in wrote
     assert wrote.splitlines()[-1].startswith("freelabels: interrupted; what is committed stays")
     assert 1 <= len(freelabels.Dataset(out).shards()) < 40

@@ -116,6 +116,7 @@ def test_finished_rows_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> 
         made.again(replace(CONFIG, probe=replace(CONFIG.probe, neighbours=20)))
 
 
+@pytest.mark.slow
 def test_a_trained_row_that_could_not_be_probed_is_not_trained_again(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

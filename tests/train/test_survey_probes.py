@@ -160,6 +160,7 @@ def pictures(data: Listed) -> Tensor:
     return torch.stack([torch.from_numpy(read_image(Path(file), 4)) for file in data.files])
 
 
+@pytest.mark.slow
 def test_streamed_is_the_in_memory_solver_within_a_point(
     tinted: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

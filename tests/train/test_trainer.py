@@ -179,6 +179,7 @@ def test_every_balance_trains(data: tuple[list[str], list[str]], tmp_path: Path,
     assert run(data, tmp_path / "run", config).finished
 
 
+@pytest.mark.slow
 def test_a_stopped_run_saves_and_goes_on(data: tuple[list[str], list[str]], tmp_path: Path) -> None:
     def interrupt(step: int, learner: Any) -> None:
         if step == 2:

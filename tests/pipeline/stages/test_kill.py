@@ -50,7 +50,7 @@ class Watcher(threading.Thread):
                 self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
 
 
-def wait_for(condition: object, seconds: float = 120) -> None:
+def wait_for(condition: object, seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "nothing happened"

@@ -59,7 +59,7 @@ class Watched:
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true; Playwright's way needs eval, which the page forbids."""
-        for _ in range(400):
+        for _ in range(2400):  # a minute: machines may be slow
             if self.page.evaluate(expression):
                 return
             self.page.wait_for_timeout(25)
@@ -600,7 +600,7 @@ def ask(
     """Status and body of an answer, without any client's manners."""
     from http.client import HTTPConnection
 
-    connection = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
+    connection = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=60)
     connection.request("GET" if body is None else "POST", path, body, headers or {})
     answer = connection.getresponse()
     found = answer.status, answer.read()

@@ -35,7 +35,7 @@ def server(data: Path) -> Iterator[Server]:
 
 def say(server: Server, *lines: str, body: str = "") -> bytes:
     """All that the server answers to bytes on one connection, until it closes it."""
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
         answer = b""
         while part := connection.recv(1 << 16):
