@@ -153,6 +153,8 @@ def test_a_pretext_is_told_beside_its_trivial_answer_in_standard_errors() -> Non
     assert line.split() == ["counting", "75", "0.200", "0.300", "2.0", "50.0", "3", "error", "(chance)"]
     [line] = lines(record | {"scores": [score | {"better": False, "score": 0.4}]})
     assert line.split()[4] == "-2.0"
+    [line] = lines(record | {"scores": [score | {"beside": {"distinct of 64": 51.0}}]})
+    assert line.endswith("error (chance); distinct of 64: 51")
     [line] = lines(record | {"row": "random", "scores": []})
     assert line.split() == ["random", "50.0", "3"]
     assert {"rotation", "jigsaw", "gan"} <= set(systems()) and not {"edges", "tags"} & set(systems())

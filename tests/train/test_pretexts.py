@@ -2,16 +2,18 @@
 
 import pytest
 import torch
+from torch import nn
 
 from freelabels.testing.task_samples import NORMED, learner, sample_batch
 from freelabels.train.model.network import Shape
 from freelabels.train.objective.learner import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
+from freelabels.train.tasks.colour.split_brain import SplitBrain
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
 from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
-from freelabels.train.tasks.generation.generators import Convolutional
+from freelabels.train.tasks.generation.generators import Convolutional, alike
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
@@ -71,15 +73,29 @@ def test_colours_come_back_from_lab() -> None:
     torch.testing.assert_close(rgb(lab(image)), image, rtol=0, atol=0.5)
 
 
-def test_a_colour_is_scored_as_if_rare_ones_had_not_counted_more() -> None:
+@pytest.mark.parametrize("name", ["colourful", "split_brain"])
+def test_a_colour_is_scored_as_if_rare_ones_had_not_counted_more(name: str) -> None:
     """A net that learned its loss perfectly says chances times rarity; the score is of the chances."""
-    task = ColorfulColorization()
-    chances = torch.softmax(torch.randn(1, task.classes, 2, 2, generator=torch.Generator().manual_seed(0)), 1)
-    learned = (chances * task.rarity()[:, None, None]).log()
+    task, ones = tasks()[name], torch.ones(1, 2, 2)
+    assert isinstance(task, ColorfulColorization | SplitBrain)
+    rarity = task.rarity()
+    chances = torch.softmax(torch.randn(1, len(rarity), 2, 2, generator=torch.Generator().manual_seed(0)), 1)
+    learned = (chances * rarity[:, None, None]).log()
     truth = torch.einsum("nqhw,qc->nchw", chances, ab_bins())
-    error, *_ = task.keep(learned, Asked(truth, torch.ones(1, 2, 2)))
+    if isinstance(task, SplitBrain):
+        error, *_ = task.keep((learned, torch.zeros(1, 50, 2, 2)), Asked((truth, ones), ones))
+    else:
+        error, *_ = task.keep(learned, Asked(truth, ones))
     assert float(error[0]) < 1e-4
     assert float((expected(learned) - truth).abs().max()) > 1  # it makes a difference
+
+
+def test_rare_colours_count_more_in_split_brain_too() -> None:
+    task, weight = SplitBrain(light=0.0), torch.ones(1, 1, 1)
+    says_nothing = torch.zeros(1, len(ab_bins()), 1, 1), torch.zeros(1, 50, 1, 1)
+    grey, red = (torch.tensor(ab).view(1, 2, 1, 1) for ab in ((0.0, 0.0), (60.0, 40.0)))
+    losses = [float(task.judge(says_nothing, Asked((ab, weight), weight))) for ab in (grey, red)]
+    assert losses[1] > 2 * losses[0]
 
 
 def test_whole_and_damaged_images_come_out_of_one_autoencoder_and_differ_where_told() -> None:
@@ -113,6 +129,24 @@ def test_what_generators_make_is_judged_beside_what_a_new_one_makes(name: str) -
     distance = beside.get("distance", task.summary([torch.cat([column] * 11) for column in columns])[0])
     assert distance == pytest.approx(beside["of a new generator"], rel=1e-3) and distance > 0
     assert "distinct of 64" in beside
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan", "bigan"])
+def test_a_generator_is_told_that_it_makes_one_image_whatever_the_noise(name: str) -> None:
+    task = tasks()[name]
+    made, said = learner(task), []
+    inputs = prepare({name: task}, sample_batch(task))
+    head = made.model.heads[name]
+    for _ in range(2):
+        with torch.no_grad():
+            if name == "bigan":
+                said.append(float(made.predict(inputs).answers[name]["alike"].mean()))
+            else:
+                said.append(float(task.paint(head, inputs.asked[name]).target[1].mean()))
+        for parameter in next(m for m in head.generator.modules() if isinstance(m, nn.Linear)).parameters():
+            parameter.data.zero_()
+    assert said[0] < 0.45 and said[1] == pytest.approx(0.5)
+    assert float(alike(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 80.0), 0.5)[0]) == 0
 
 
 def test_images_are_distinct_that_lie_as_far_apart_as_real_ones() -> None:
