@@ -303,7 +303,7 @@ def _elsewhere(one: Array, other: Array, known: Array) -> float:
 
 def _out_of_place(one: Array, other: Array, known: Array) -> float:
     """By how many pixels blocks of two planes lie apart, on average: the step that their slopes ask for."""
-    y, x = np.gradient((one + other) / 2)
+    y, x = (np.asarray(slopes) for slopes in np.gradient((one + other) / 2))
     steps = []
     for a, b, dy, dx, there in _blocks(one, other, y, x, known):
         if there.mean() > 0.5 and max(a[there].std(), b[there].std()) >= VARIED / 2:
