@@ -38,10 +38,9 @@ LAID, DETAIL, EVERYWHERE = (
 COLOUR = 15.0  # most distance of mean colours in CIELAB's a, b
 BLOCKS, VARIED = 4, 2.0  # blocks along a side; least deviation of detail in one, in grey levels
 JUDGED, FEWER = 8, 4  # least blocks with detail to be judged; in a copy, that has lost some
-LEFT, SLIPPED = (
-    0.2,
-    0.45,
-)  # both more than in a copy: misfit, as share of that elsewhere; mean pixels out of place
+MISPLACED = (
+    0.15  # most misfit, as a share of that elsewhere, times the mean pixels that blocks are out of place
+)
 ELSEWHERE, SHARED = 6, 0.4  # pixels from where they fit; least share of the area that is still laid over
 BENT = 0.08  # most departure from a picture that is only scaled and moved
 QUERIES = 4096  # frames whose windows are looked up at a time
@@ -136,7 +135,7 @@ def same_picture(whole: Look, part: Look, window: int = 0) -> bool:
     if len(agreed) < FEWER or float(np.quantile(agreed, 0.25)) < EVERYWHERE:
         return False
     left = (1 - _correlation(a[known], b[known])) / max(1 - _elsewhere(a, b, known), 1e-6)
-    return left <= LEFT or _out_of_place(a, b, known) <= SLIPPED
+    return left * _out_of_place(a, b, known) <= MISPLACED
 
 
 def same_pictures(looks: Sequence[Look], groups: Sequence[int]) -> list[tuple[int, ...]]:
@@ -304,7 +303,7 @@ def _elsewhere(one: Array, other: Array, known: Array) -> float:
 
 def _out_of_place(one: Array, other: Array, known: Array) -> float:
     """By how many pixels blocks of two planes lie apart, on average: the step that their slopes ask for."""
-    y, x = np.gradient((one + other) / 2)
+    y, x = (np.asarray(slopes) for slopes in np.gradient((one + other) / 2))
     steps = []
     for a, b, dy, dx, there in _blocks(one, other, y, x, known):
         if there.mean() > 0.5 and max(a[there].std(), b[there].std()) >= VARIED / 2:

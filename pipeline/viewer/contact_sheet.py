@@ -15,6 +15,7 @@ from freelabels.generators.contract.fields import DOMAINS, Kind, confidence_name
 from freelabels.generators.contract.legends import ROUND, Legend, legend
 from freelabels.generators.contract.pictures import UNKNOWN, picture
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import nearest
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
 from freelabels.pipeline.viewer.frame_reader import names_of
@@ -45,8 +46,6 @@ def draw_contact_sheet(
     if not chosen:
         raise UserError(f"{path} holds no frames yet, so there is nothing to draw")
     names = _shown(chosen, fields)
-    if not names:
-        raise UserError(f"none of {', '.join(fields)} is in {path}")
     columns = ["image", *names]
     height, width = _tile_size(chosen[0][0])
     sheet = Image.new(
@@ -109,8 +108,13 @@ def _spread(dataset: Dataset, frames: int) -> list[tuple[Shard, int]]:
 def _shown(chosen: Sequence[tuple[Shard, int]], fields: Sequence[str]) -> list[str]:
     """Labels that some chosen shard has, tables and packed masks of many layers included only on request."""
     present = {name for shard, _ in chosen for name in shard.fields if known_field(name)}
+    for name in fields:
+        if name not in present:
+            raise UserError(
+                f"--fields {name}: these frames have no such field: {nearest(name, sorted(present))}"
+            )
     if fields:
-        return [name for name in fields if name in present]
+        return list(fields)
     return sorted(name for name in present if field(name).is_label)
 
 

@@ -21,6 +21,7 @@ from freelabels.pipeline.viewer.layout import Layout
 
 BLOCK = 1024  # frames, at least, whose features lie in one file
 FITTED = 20_000  # frames that the axes are found by, at most
+EDGES = (0.003, 0.997)  # shares of the frames that lie on the rims of the map, or beyond
 FLAT = 1e-6  # spread below which a feature tells nothing
 
 Features = NDArray[np.float16]
@@ -112,10 +113,12 @@ class FrameMap:
             some = [np.load(block) if isinstance(block, Path) else block for block in blocks]
             flat.append(np.concatenate([_at(block, centre, turn) for block in some] or [np.zeros((0, 2))]))
         every = np.concatenate(flat)
-        low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
+        low, high = np.nanquantile(
+            every, EDGES, axis=0
+        )  # a few that lie far out must not press the rest together
         for k, found in enumerate(flat):
             places = np.full_like(self.places[k], np.nan)
-            places[: len(found)] = (found - low) / np.maximum(high - low, 1e-9)
+            places[: len(found)] = np.clip((found - low) / np.maximum(high - low, 1e-9), 0, 1)
             self.places[k] = places
             self.placed[k] = len(found)
 

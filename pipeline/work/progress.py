@@ -20,6 +20,11 @@ Mode = Literal["auto", "json", "quiet"]
 SECONDS_BETWEEN_LINES = 5.0
 
 
+def redraws(console: Console) -> bool:
+    """Whether a line can be drawn anew: notebooks ask for colour (FORCE_COLOR), and keep all that was drawn."""
+    return console.is_terminal and console.file.isatty()
+
+
 @dataclass
 class Reporter:
     """Prints messages and progress; `mode` auto tells a terminal from a pipe."""
@@ -38,7 +43,7 @@ class Reporter:
     def stage(self, name: str, total: int) -> Iterator[Tick]:
         """Follow `total` work items of a stage through the yielded counter."""
         tick = Tick(self, name, total)
-        if self.mode == "auto" and self.console.is_terminal:
+        if self.mode == "auto" and redraws(self.console):
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),

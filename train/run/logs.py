@@ -18,6 +18,7 @@ from rich.text import Text
 
 from freelabels.generators.contract.fields import Array
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.work.progress import redraws
 from freelabels.train.config import TrainConfig
 from freelabels.train.run.evaluate import Score
 from freelabels.train.run.trackers import Trackers, flat
@@ -54,7 +55,7 @@ class Log:
             self._lines = (folder / METRICS).open("a")
             self._board = SummaryWriter(str(folder), purge_step=first)
         self._trackers = Trackers(config.log, folder, config, self.say)
-        if self.console.is_terminal and not quiet:
+        if redraws(self.console) and not quiet:
             self._bar = Progress(
                 TextColumn("train"),
                 BarColumn(),

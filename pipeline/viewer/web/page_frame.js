@@ -24,6 +24,9 @@ async function openFrame(i) {
     })]);
     if (opened.i !== i) return;
     opened.details = details;
+    const head = dialog.querySelector("header h2"); // a link may open a frame whose clip's source was not asked for yet
+    head.textContent = short(details.source);
+    head.title = details.source;
     drawAbout(details, made);
   } catch (error) {
     if (opened.i === i) dialog.querySelector(".about").replaceChildren(el("p", { class: "bad" }, String(error.message)));

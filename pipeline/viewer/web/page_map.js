@@ -83,8 +83,8 @@ function drawMap() {
   const canvas = document.querySelector("#map canvas");
   if (!canvas || !map.x) return;
   const wide = (canvas.width = canvas.clientWidth), high = (canvas.height = canvas.clientHeight), context = canvas.getContext("2d");
-  const style = getComputedStyle(document.documentElement), colour = ["--d0", "--d1"].map((name) => style.getPropertyValue(name)), dot = frames.count > 20000 ? 1 : 3;
-  const place = (i) => [4 + map.x[i] * (wide - 8), 4 + map.y[i] * (high - 8)];
+  const style = getComputedStyle(document.documentElement), colour = ["--d0", "--d1"].map((name) => style.getPropertyValue(name)), dot = frames.count > 20000 ? 1 : frames.count > 2000 ? 3 : 5;
+  const place = (i) => [4 + map.x[i] * (wide - 8) - dot / 2, 4 + map.y[i] * (high - 8) - dot / 2];
   const shown = new Uint8Array(frames.count);
   for (const i of order) shown[i] = 1;
   context.fillStyle = style.getPropertyValue("--line");

@@ -244,6 +244,10 @@ def test_inspection_tells_what_is_there(labelled: Path, tmp_path: Path) -> None:
     assert figures["bytes"] == on_disk
     sheet = draw_contact_sheet(labelled, tmp_path / "sheet.png", frames=4)
     assert sheet.read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(
+        UserError, match="--fields egdes: these frames have no such field: did you mean 'edges'"
+    ):
+        draw_contact_sheet(labelled, tmp_path / "none.png", frames=4, fields=("flow", "egdes"))
 
 
 def test_unknown_labels_and_empty_places_are_one_sentence(sources: Path, tmp_path: Path) -> None:

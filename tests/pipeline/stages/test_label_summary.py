@@ -124,3 +124,14 @@ def test_the_demo_opens_no_window_where_nobody_sees_it(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(webbrowser, "open", none)
     assert not demo._shown("file:///page.html")
+
+
+def test_a_notebook_that_asks_for_colour_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn anew stays there as a line each time; Jupyter sets FORCE_COLOR for what its cells run."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    reporter, said = heard()
+    assert reporter.console.is_terminal
+    with reporter.stage("label", 2) as tick:
+        tick(1)
+        tick(1)
+    assert len(said.getvalue().splitlines()) == 1 and "\x1b[?25l" not in said.getvalue()

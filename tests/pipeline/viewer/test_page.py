@@ -363,6 +363,7 @@ def test_ranges_tags_and_addresses_narrow_the_grid(watched: Watched, serve: Serv
     page.goto("about:blank")
     again = watched.open(link)
     again.wait_for_selector("#frame[open] .about td")
+    assert watched.text("#frame h2") == f"shapes-0-0-{4 * shard + row // 4}"
     assert again.evaluate("opened.i") == first and again.evaluate("[...view.ranges.keys()]") == [
         "brightness",
         "contrast",
