@@ -88,7 +88,8 @@ def as_markdown(notebook: Path) -> str:
     for cell in json.loads(notebook.read_text())["cells"]:
         text = "".join(cell["source"])
         language = "sh" if text.startswith("%%bash\n") else "python"
-        code = f"```{language}\n{text.removeprefix('%%bash').strip()}\n```"
+        text = text.removeprefix("%%bash").replace("%%writefile", "#").strip()  # what isn't of the language
+        code = f"```{language}\n{text}\n```"
         parts.append(text if cell["cell_type"] == "markdown" else code)
     title, *rest = parts
     return "\n\n".join([title, f"*This page is a notebook: [{notebook.name}]({notebook.name}).*", *rest])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,14 @@ def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text())["cells"]
     assert cells[0]["cell_type"] == "markdown"
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_its_page_shows_code_without_the_notebooks_own_words(path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    from docs.site_pages import as_markdown
+
+    assert not re.search(r"^%%", as_markdown(path), re.M)
 
 
 @pytest.mark.notebook
