@@ -70,9 +70,13 @@ def root(server: str, request: pytest.FixtureRequest) -> str:
     return f"s3://bucket/{request.node.name.replace('[', '-').rstrip(']')}"
 
 
-def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, patience: float = 60) -> None:
-    """Lead this process's requests through a proxy, and wait so many seconds for an answer."""
-    options = {"endpoint_url": proxy.url, "config_kwargs": {"read_timeout": patience}}
+def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, patience: float = 60, retries: int = 4) -> None:
+    """Lead this process's requests through a proxy, and wait so many seconds for an answer.
+
+    retries: of the client, who waits twice as long before each; s3fs tries again besides.
+    """
+    config = {"read_timeout": patience, "retries": {"max_attempts": retries}}
+    options = {"endpoint_url": proxy.url, "config_kwargs": config}
     monkeypatch.setitem(fsspec.config.conf, "s3", options)
 
 
@@ -478,7 +482,7 @@ def test_the_columns_of_a_window_are_asked_for_at_the_same_time(
 
     def wait(method: str, path: str) -> str:
         if "/c/" in path:
-            together.wait(10)
+            together.wait(60)
         return ""
 
     with Proxy(server, wait) as proxy:
@@ -527,7 +531,7 @@ def test_a_store_that_stays_broken_costs_one_sentence(
     root: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy(server, lambda method, path: "500") as proxy:
-        through(proxy, monkeypatch)
+        through(proxy, monkeypatch, retries=0)
         with pytest.raises(UserError, match=rf"^{root} can't be used .*; check its address") as error:
             Dataset.create(root, {}, "folders")
     assert "\n" not in str(error.value)
@@ -600,7 +604,7 @@ def test_what_could_not_be_asked_for_is_not_dropped(
     columns = {"image": some_columns()["image"]}
     name = commit_shard(dataset, "video-1", columns, CLIPS, {"image": {}})
     with Proxy(server, lambda method, path: "500" if "/image/c/" in path else "") as proxy:
-        through(proxy, monkeypatch)
+        through(proxy, monkeypatch, retries=0)
         summary = verify(root, repair=True, reporter=QUIET, cluster=Cluster(0, attempts=1))
     assert [p.unread for p in summary.problems] == [True] and summary.repaired == 0
     monkeypatch.undo()

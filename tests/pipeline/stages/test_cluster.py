@@ -172,6 +172,16 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def is_left(node: subprocess.Popen[str]) -> bool:
+    """Whether any process of a node's group is there still."""
+    node.poll()  # a dead one is there until somebody has asked
+    try:
+        os.killpg(node.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.fixture
 def two_nodes(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     """A head and a worker by the file's own lines, which found a token file: its home, and the head's port."""
@@ -190,7 +200,9 @@ def two_nodes(tmp_path: Path) -> Iterator[tuple[Path, int]]:
             for node in nodes:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(node.pid, sign)
-            time.sleep(2)
+            for _ in range(100):
+                if any(map(is_left, nodes)):
+                    time.sleep(0.05)
 
 
 @pytest.mark.ray
@@ -215,7 +227,7 @@ def test_two_nodes_by_the_files_own_lines_label_for_who_has_the_token(
     def label(**environment: str) -> subprocess.CompletedProcess[str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         own |= {"HOME": str(home), **environment}
-        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=250)
 
     without = label()
     assert without.returncode == 2
