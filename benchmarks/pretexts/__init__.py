@@ -7,9 +7,10 @@
 
 `images` is `freelabels bench features` with a row a task: each trains a resnet18 on the same number of trunk
 pixels (a jigsaw's sample is nine small views), on the photos of train/ without their classes. The score is of
-photos kept from it, beside the trivial answer; gap is their difference in standard errors. The rest are linear
-probes (ridge, %) on the frozen features of each stage, which tell the classes of val/, beside random weights. Rows
-that are finished are kept in --out, so that the same command goes on; there is the whole table too.
+the third of them that is kept from training, beside the trivial answer; gap is their difference in standard
+errors. The rest are linear probes (ridge, %) on the frozen features of each stage, which tell the classes of
+val/, beside random weights. Rows that are finished are kept in --out, so that the same command goes on; there is
+the whole table too.
 
 Cost: at the default size about four CPU minutes a task.
 """
