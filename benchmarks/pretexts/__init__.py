@@ -1,6 +1,7 @@
 """What pretext tasks learn from photos at equal compute: held-out scores, and what the features are worth.
 
     python -m benchmarks.pretexts video --help          tasks that learn from time, on rendered clips
+    python -m benchmarks.pretexts controls --help       those that little can't teach, on clips made for them
     python -m benchmarks.pretexts [images]              on drawn patterns, to see it run
     python -m benchmarks.pretexts images --data FOLDER  it holds train/ and val/, a folder a class in each
     python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 20

@@ -42,6 +42,10 @@ SMALLEST = {
         "--only shuffle_learn --seconds 1 --clips 8 --size 32 --batch 4 --backbone test_resnet --out {folder}",
         "accuracy (chance)",
     ),
+    "pretexts controls": (
+        "--only arrow_of_time --seconds 1 --clips 8 --batch 4 --backbone test_resnet --out {folder}",
+        "accuracy (chance)",
+    ),
     "realism": ("--count 8 --nets 1", "% right"),
     "render residual": ("--clips 1 --size 64", "worst p99:"),
     "render speed": ("--clips 1 --frames 1 --sizes 32", "labels and texture edges"),
@@ -64,7 +68,7 @@ SMALLEST = {
 RENDERS = {
     command for command in SMALLEST if command.startswith(("realism", "render", "label_model", "labels"))
 }
-RENDERS |= {"pretexts video"}
+RENDERS |= {"pretexts video", "pretexts controls"}
 RENDERS |= {f"scaling {part}" for part in ("driver", "plan", "simulate", "workers")}
 
 

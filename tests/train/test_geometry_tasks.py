@@ -118,6 +118,18 @@ def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_a
     assert asked(task, rolling).weight.tolist() == [0]
 
 
+def test_frames_further_apart_move_as_many_times_as_far_and_have_no_stored_flow_between_them(
+    batch: Batch,
+) -> None:
+    little = {**batch, "flow": 0.1 * batch["flow"]}
+    assert asked(SfMLearner(), little).weight.tolist() == [0]
+    apart = little | {"step": torch.tensor([6])}
+    question = asked(SfMLearner(), apart)
+    assert question.weight.tolist() == [1] and question.target.depth.counts.tolist() == [1]
+    assert not question.target.flow.weight.any() and asked(GeoNet(), batch).target.flow.weight.all()
+    assert SfMLearner().needs.span > 0 == GeoNet().needs.span  # whose score is of flow
+
+
 def test_flow_without_labels_is_judged_best_where_it_is_exact(batch: Batch) -> None:
     task = UnFlow()
     question = asked(task, batch)

@@ -107,6 +107,13 @@ def test_windows_that_stand_still_by_the_stored_speed_do_not_serve(catalogue: Ca
     assert own(batch, Reach(3))["serves"].tolist() == [1, 1, 1, 1]
 
 
+def test_a_batch_says_how_far_apart_frames_lie(catalogue: Catalogue) -> None:
+    clips = [w for w in catalogue.windows if w.domain == SYNTHETIC]
+    apart = Reach(3, span=0.6)
+    batch = Loader(catalogue, (), CONFIG, 3, reaches=(Reach(3), apart)).centred(clips[:2])
+    assert own(batch, Reach(3))["step"].tolist() == [1, 1] and own(batch, apart)["step"].tolist() == [3, 3]
+
+
 @dataclass(frozen=True)
 class Three(Task):
     """Looks at three frames."""

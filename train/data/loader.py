@@ -58,7 +58,7 @@ class Loader:
 
     For each of `reaches` it also holds their frames and fields, in the same view and light, under names that
     `reach.own` finds; ``present`` bool (B, T), which frames are there; ``serves`` float32 (B,), 0 where the clip
-    is too short or too still.
+    is too short or too still; ``step`` int64 (B,), by how many of the clip's frames they lie apart.
 
     A shard that is relabelled meanwhile is read on in its next revision, each window whole from one of them; `say`
     is told a sentence, once a revision.
@@ -167,8 +167,8 @@ class Loader:
         """Folder name of the revision that the window's shard is read in."""
         return self._moved.get((window.dataset, window.shard), window.shard)
 
-    def _stored(self, window: Window) -> list[tuple[Columns, Ids, NDArray[np.bool_]]]:
-        """A window's columns, its classes' new ids and the frames that are there; the same for each reach.
+    def _stored(self, window: Window) -> list[tuple[Columns, Ids, NDArray[np.bool_], int]]:
+        """A window's columns, its classes' new ids, the frames that are there, their step; also for each reach.
 
         All from one revision of its shard. Raises CorruptShard.
         """
@@ -179,12 +179,13 @@ class Loader:
                     shared = (window.start, window.start + self.config.frames)
                     names = self._columns(shard, self.fields)
                     here = np.ones(self.config.frames, bool)
-                    found = [(shard.read_columns(names, *shared), self._ids(shard, self.fields), here)]
+                    found = [(shard.read_columns(names, *shared), self._ids(shard, self.fields), here, 1)]
                     time = self._time(shard, window) if any(reach.span for reach in self.reaches) else None
                     for reach in self.reaches:
                         rows, there = reach.rows(window, self.config.frames, time)
                         names = self._columns(shard, (*reach.fields, *reach.tables))
-                        found.append((_at(shard, names, rows), self._ids(shard, reach.fields), there))
+                        ids, step = self._ids(shard, reach.fields), rows[1] - rows[0]
+                        found.append((_at(shard, names, rows), ids, there, step))
                     return found
             except (MissingFile, OSError) as error:
                 if isinstance(error, OSError) and error.errno != errno.ESTALE:  # gone, as NFS says it
@@ -224,7 +225,7 @@ class Loader:
             if rng is None
             else random_view(self.config.augment, height, width, self.config.size, rng)
         )
-        colours = [_seen(stored, view) for stored, _, _ in parts]
+        colours = [_seen(stored, view) for stored, *_ in parts]
         if rng is not None:
             light = change_light(
                 self.config.augment, np.concatenate([x for some in colours for x in some.values()]), rng
@@ -233,13 +234,13 @@ class Loader:
                 for name, images in some.items():
                     some[name], light = light[: len(images)], light[len(images) :]
         out: dict[str, Array] = {}
-        for number, ((stored, ids, present), seen) in enumerate(zip(parts, colours, strict=True)):
+        for number, ((stored, ids, present, step), seen) in enumerate(zip(parts, colours, strict=True)):
             reach = self.reaches[number - 1] if number else None
             part = self._part(self.fields if reach is None else reach.fields, stored, ids, seen, view)
             if reach is None:
                 out |= part
                 continue
-            part["present"] = present
+            part |= {"present": present} | _numbers(step=step)
             part["serves"] = np.asarray(reach.serves(present, stored.get(SPEED)), np.float32)
             for name in part:
                 if name.endswith(WEIGHT_SUFFIX):

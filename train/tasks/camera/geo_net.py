@@ -49,12 +49,14 @@ class GeoNet(SfMLearner):
     """As sfm_learner, and a flow that adds to the rigid one what moves by itself.
 
     Flow there and back must agree where it nearly does already (3 pixels, or a twentieth of the flow); only
-    there the frames are compared. The score is of the whole flow on exact renders.
+    there the frames are compared. Frames are neighbours by default, as the score is of the whole flow between
+    such, on exact renders.
     Smaller than in the paper: both stages at once, the rigid flow held for the second; one small net for what is
     added.
     """
 
     agree: float = 0.05
+    span: float = 0.0
 
     name = "geo_net"
     system = "GoNet"

@@ -44,16 +44,17 @@ class Told:
 class SfMLearner(Task):
     """Depth of a frame and the camera's motion to its neighbours, so that these, looked up by both, rebuild it.
 
-    Needs intrinsics and no label. Windows that hardly move (`least`, pixels; by the stored flow), and those
-    seen through a lens or shutter that bends lines, weigh nothing.
-    The score is of depth on exact renders, each frame at its best scale, since frames alone don't tell it.
-    Smaller than in the paper: what can't be explained is left to the minimum over both neighbours, instead
-    of a mask that is learned; the camera's motion is read from a
+    Needs intrinsics and no label. The three frames take `span` seconds, since neighbours of a fast video hardly
+    differ. Windows that hardly move (`least`, pixels; by the stored flow), and those seen through a lens or
+    shutter that bends lines, weigh nothing. The score is of depth on exact renders, each frame at its best
+    scale, since frames alone don't tell it. Smaller than in the paper: what can't be explained is left to the
+    minimum over both neighbours, instead of a mask that is learned; the camera's motion is read from a
     correlation of both frames; two sizes.
     """
 
     smooth: float = 0.02
     least: float = 0.5
+    span: float = 0.4
 
     name = "sfm_learner"
     system = "EgoMotion"
@@ -61,9 +62,12 @@ class SfMLearner(Task):
     paper = "Zhou, Brown, Snavely and Lowe, Unsupervised learning of depth and ego-motion from video, 2017"
     trivial = "best constant depth"
     measure = ABSOLUTE_RELATIVE
-    needs = Needs(
-        3, ("camera_K",), uses=("depth", "flow", "camera_pose", "camera_distortion", "camera_shutter")
-    )
+
+    @property
+    def needs(self) -> Needs:
+        """Three frames and the intrinsics."""
+        uses = ("depth", "flow", "camera_pose", "camera_distortion", "camera_shutter")
+        return Needs(3, ("camera_K",), span=self.span, uses=uses)
 
     def head(self, shape: Shape) -> nn.ModuleDict:
         """One of depth, one of motion."""
@@ -72,7 +76,7 @@ class SfMLearner(Task):
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Three frames."""
         window = Window.of(batch)
-        return Asked(window, moving(window, batch, self.least), batch["image"][:, :3], maps=True)
+        return Asked(window, moving(batch, self.least), batch["image"][:, :3], maps=True)
 
     def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> Told:  # type: ignore[override]
         """Depths and motions."""

@@ -27,8 +27,9 @@ MIDDLE, AROUND = 1, (0, 2)  # of three frames: the one that is rebuilt, and thos
 class Window:
     """Three frames (B, 3, 3, H, W), 0 … 255, and the middle one's intrinsics (B, 3, 3).
 
-    Exact labels of the middle frame, where the data have them: depth, flow to the next. motion: (B, 4, 4), of
-    points in its axes → in the next frame's; moved: (B,), whether that is known and not no translation at all.
+    Exact labels of the middle frame, where the data have them: depth, and flow to the next, if that is the clip's
+    next frame too. motion: (B, 4, 4), of points in its axes → in the next frame's; moved: (B,), whether that is
+    known and not no translation at all.
     """
 
     frames: Tensor
@@ -49,25 +50,33 @@ class Window:
             motion = (inverse(after) @ here).float()
             both = known(pose[:, MIDDLE]) & known(pose[:, MIDDLE + 1])
             there = both & (motion[:, :3, 3].norm(dim=1) > 1e-4)
+        flow = Truth.of(batch, "flow", MIDDLE)
         return Window(
             batch["image"][:, :3].float(),
             filled(batch["camera_K"][:, MIDDLE]).float(),
             Truth.of(batch, "depth", MIDDLE),
-            Truth.of(batch, "flow", MIDDLE),
+            Truth(flow.values, flow.weight * (steps(batch) == 1)[:, None, None]),
             motion,
             there.double(),
         )
 
 
-def moving(window: Window, batch: Batch, least: float) -> Tensor:
+def steps(batch: Batch) -> Tensor:
+    """By how many of the clip's frames the window's lie apart, (B,)."""
+    return batch["step"] if "step" in batch else torch.ones_like(batch["seed"])
+
+
+def moving(batch: Batch, least: float) -> Tensor:
     """Weights (B,): 0 for windows whose camera is not known to be a pinhole, and for those that hardly move.
 
     What a lens or a rolling shutter bends a pinhole's flow can't rebuild.
 
-    least: the median length of the middle frame's flow, pixels. Where none is stored, nothing is left out.
+    least: pixels of the median flow to the next frame of the window, taken to be as many times that to the clip's
+    next frame as they lie apart. Where none is stored, nothing is left out.
     """
-    length = torch.where(window.flow.weight > 0, window.flow.values.norm(dim=1), torch.nan)
-    speed = length.flatten(1).nanmedian(1).values
+    flow = Truth.of(batch, "flow", MIDDLE)
+    length = torch.where(flow.weight > 0, flow.values.norm(dim=1), torch.nan)
+    speed = length.flatten(1).nanmedian(1).values * steps(batch)
     usable = known(batch["camera_K"][:, MIDDLE]) & ~(speed < least)
     if "camera_distortion" in batch:
         usable = usable & ~(batch["camera_distortion"][:, MIDDLE].abs() > 0).any(1)  # NaN: none known
