@@ -108,7 +108,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, (view, width, scheme) in chosen.items():
             window = {"width": width, "height": WIDTHS[width]}
-            context = browser.new_context(viewport=window, color_scheme=scheme, reduced_motion="reduce")
+            how: dict[str, Any] = {"viewport": window, "color_scheme": scheme, "reduced_motion": "reduce"}
+            context = browser.new_context(**how)
             page = context.new_page()
             page.goto(f"http://127.0.0.1:{server.server_port}/")
             page.wait_for_selector("html[data-ready=yes]")

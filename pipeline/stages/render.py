@@ -85,7 +85,9 @@ class RenderOptions:
             known = ", ".join(map(str, STEPS))
             raise UserError(f"--flow-steps: flow over {wrong[0]} frames is no field; choose from {known}")
         if self.flow_steps and self.flow_steps[-1] > self.frames:
-            raise UserError(f"--flow-steps {self.flow_steps[-1]}: clips of {self.frames} frames end before that")
+            raise UserError(
+                f"--flow-steps {self.flow_steps[-1]}: clips of {self.frames} frames end before that"
+            )
         if self.stereo != "none" and self.image != "ray":
             raise UserError(f"--stereo {self.stereo} needs --image ray: {self.image} has no right view")
         if self.image != "ray" and self.scene is not None and self.scene.get("rig", {}).get("baseline"):

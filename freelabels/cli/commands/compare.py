@@ -88,7 +88,8 @@ def _print(found: Comparison) -> None:
     for one in ranked[:LISTED]:
         shares = [f"{share:.1%}" for share in (one.compared, one.only_a, one.only_b)]
         trust = ["" if value is None else f"{value:.2f}" for value in (one.confidence_a, one.confidence_b)]
-        cells = [one.source, str(one.frame), _said(one.difference, found.unit), *shares, *trust]
+        place = "/".join(one.source.replace("\\", "/").split("/")[-2:])  # the rest is the same for most
+        cells = [place, str(one.frame), _said(one.difference, found.unit), *shares, *trust]
         table.add_row(*map(Text, cells))
     Console().print(table)
     more = len(ranked) - LISTED

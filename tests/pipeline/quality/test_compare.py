@@ -9,8 +9,10 @@ import pytest
 
 import freelabels
 from benchmarks.tools.shapes import write_dataset
+from freelabels.cli.commands.compare import _print
 from freelabels.cli.main import main
 from freelabels.generators.contract.fields import Array, as_stored, fields
+from freelabels.pipeline.quality.compare import Comparison, FrameDifference
 from freelabels.pipeline.quality.differences import MEASURES, difference, measure_of
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
@@ -146,6 +148,14 @@ def test_the_command_tells_ci_and_people(
     told = json.loads(capsys.readouterr().out)
     assert told["difference"] == pytest.approx(0.2, rel=1e-2) and len(told["frames"]) == 10
     assert run(*pair, "--field", "edges", "--max-difference", "0") == 0
+
+
+def test_a_source_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """By its last folder and name; whole paths would fill the terminal's width."""
+    source = "/data/of/somebody/who/nests/folders/photos/a.png"
+    frame = FrameDifference(source, "a", 3, "photo-1.0", 0, 0.5, 1.0, 0.0, 0.0, None, None)
+    _print(Comparison("a", "b", "edges", "1 - F", "", 0.5, 1.0, 0.0, 0.0, 0, 0, (frame,)))
+    assert "photos/a.png" in capsys.readouterr().out.splitlines()[1]
 
 
 @pytest.mark.parametrize(
