@@ -290,3 +290,6 @@ def test_a_table_may_have_columns_of_its_own() -> None:
 def test_every_row_is_of_tasks_that_there_are() -> None:
     assert {name for row in ROWS.values() for name in (*row.tasks, *row.second)} <= set(tasks())
     assert row_of("counting", tasks()).tasks == ("counting",)
+    with pytest.raises(UserError) as refused:
+        row_of("rotaton", tasks())
+    assert str(refused.value).count(" rotation,") == 1  # a row and a task have that name

@@ -86,4 +86,4 @@ def row_of(name: str, tasks: Mapping[str, object]) -> Row:
         return ROWS[name]
     if name in tasks:
         return Row(f"the task {name}", tasks=(name,))
-    raise UserError(f"--rows {name}: {nearest(name, [*ROWS, *tasks])}")
+    raise UserError(f"--rows {name}: {nearest(name, list(dict.fromkeys([*ROWS, *tasks])))}")
