@@ -36,6 +36,7 @@ OUT_OF_VIEW_RISK = 9.0  # px; what lies outside the other frame was extrapolated
 CLEARLY = 0.2  # trust by which flow between two frames must be better than that through those between
 SMALLEST_SIDE = 64  # px; smaller frames are padded, the search has no pyramid level for them
 COARSE = 2  # octave from which small patches start, where large ones end
+ASTRAY = 8.0  # px from its start at which the search by small patches found what repeats itself, or nothing
 DOUBTFUL = 0.2  # trust up to which flow is taken from the surroundings
 FILLED_AT = 4  # px of a lattice on which it is carried there
 FILLED_FROM = 24.0  # px, over which it is carried
@@ -135,7 +136,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -183,50 +184,72 @@ class DenseInverseSearch:
     def along(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[Floats, Floats]:
         """(H, W, 2) displacements (u, v) from the first of some sRGB frames (H, W, 3) to the last, and back.
 
-        Followed through those between; what is then left between the first and the last, seen from there, is
-        added, so that errors don't add up. Where what the first and the last alone say is clearly to be trusted
-        more, because one of the steps went astray, that is taken.
+        The wide search follows what moves through the frames between, and looks from the first to the last alone:
+        where that is clearly to be trusted more, because one of the steps went astray, it is taken. The fine one
+        goes from there, over the first and the last, so that errors of steps don't add up.
         """
-        first, last = frames[0], frames[-1]
-        direct = self.between(first, last), self.between(last, first)
-        if len(frames) == 2:
-            return direct
-        here, there = _lab(first), _lab(last)
-        followed = self._followed(frames), self._followed(frames[::-1])
-        return (
-            self._better(followed, direct, here, there),
-            self._better(followed[::-1], direct[::-1], there, here),
-        )
-
-    def _followed(self, frames: Sequence[NDArray[np.uint8]]) -> Floats:
-        """Displacement (H, W, 2) through all frames, and what is left at its end."""
-        whole = chained([self.between(one, other) for one, other in pairwise(frames)])
-        return np.asarray(whole + self.between(frames[0], warp(frames[-1], whole)), np.float32)
-
-    def _better(
-        self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats
-    ) -> Floats:
-        """The first flow of the pair `one` (there, back), or that of `other` where it is trusted clearly more."""
-        trust, others = (flow_score(*flows, here, there, self.residual_risk) for flows in (one, other))
-        return np.where((others > trust + CLEARLY)[..., None], other[0], one[0])
+        height, width = frames[0].shape[:2]
+        grey = [_grey(frame) for frame in frames]
+        starts = self._wide(grey[0], grey[-1]), self._wide(grey[-1], grey[0])
+        if len(frames) > 2:
+            followed = self._followed(grey), self._followed(grey[::-1])
+            starts = self._better(followed, starts, _lab(frames[0]), _lab(frames[-1]))
+        ahead, back = self._fine(grey[0], grey[-1], starts[0]), self._fine(grey[-1], grey[0], starts[1])
+        if len(frames) > 2:
+            ahead, back = _kept_near(ahead, starts[0]), _kept_near(back, starts[1])
+        return np.ascontiguousarray(ahead[:height, :width]), np.ascontiguousarray(back[:height, :width])
 
     def between(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
         """(H, W, 2) float32 displacement (u, v) in pixels from sRGB frame `first` to `second` (H, W, 3)."""
         height, width = first.shape[:2]
-        margin = ((0, max(0, SMALLEST_SIDE - height)), (0, max(0, SMALLEST_SIDE - width)))
-        grey = [
-            np.pad(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), margin, mode="edge") for frame in (first, second)
+        grey = _grey(first), _grey(second)
+        return np.ascontiguousarray(self._fine(*grey, self._wide(*grey))[:height, :width])
+
+    def _followed(self, grey: Sequence[NDArray[np.uint8]]) -> Floats:
+        """Displacement (H, W, 2) from the first of some frames (H, W) to the last, step by step."""
+        return chained([self._wide(one, other) for one, other in pairwise(grey)])
+
+    def _better(
+        self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats
+    ) -> tuple[Floats, Floats]:
+        """The flows (there, back) `one`, or those of `other` where they are trusted clearly more.
+
+        here, there: the LAB frames (H, W, 3); flows may be padded. They are judged at half resolution, at which
+        they were found.
+        """
+        height, width = here.shape[:2]
+        small = max(1, width // 2), max(1, height // 2)
+        ways = [
+            [_resized(flow[:height, :width] / np.float32(2), small) for flow in pair] for pair in (one, other)
         ]
-        wide = self._search(self.wide_patch, self.wide_stride, self.wide_descent, self.wide_brightness)
-        wide.setFinestScale(1)
-        wide.setVariationalRefinementIterations(self.refinements // 2)
-        start = wide.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
-        fine = self._search(self.patch, self.stride, self.descent, self.brightness)
-        fine.setCoarsestScale(COARSE)
-        fine.setFinestScale(0)
-        fine.setVariationalRefinementIterations(self.refinements)
-        flow = fine.calc(grey[0], grey[1], start)
-        return np.ascontiguousarray(flow[:height, :width], np.float32)
+        looks = [_resized(look, small) for look in (here, there)]
+        chosen = []
+        for way in (0, 1):
+            trust, others = (
+                flow_score(pair[way], pair[1 - way], looks[way], looks[1 - way], self.residual_risk)
+                for pair in ways
+            )
+            astray = (others > trust + CLEARLY).astype(np.uint8)
+            where = cv2.resize(astray, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+            best = one[way].copy()
+            best[:height, :width][where] = other[way][:height, :width][where]
+            chosen.append(best)
+        return chosen[0], chosen[1]
+
+    def _wide(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
+        """(H, W, 2) displacement between grey frames (H, W) by large patches, found at half resolution."""
+        search = self._search(self.wide_patch, self.wide_stride, self.wide_descent, self.wide_brightness)
+        search.setFinestScale(1)
+        search.setVariationalRefinementIterations(self.refinements // 2)
+        return np.asarray(search.calc(first, second, None), np.float32)  # type: ignore[call-overload]
+
+    def _fine(self, first: NDArray[np.uint8], second: NDArray[np.uint8], start: Floats) -> Floats:
+        """(H, W, 2) displacement between grey frames (H, W) by small patches, from where `start` leads."""
+        search = self._search(self.patch, self.stride, self.descent, self.brightness)
+        search.setCoarsestScale(COARSE)
+        search.setFinestScale(0)
+        search.setVariationalRefinementIterations(self.refinements)
+        return np.asarray(search.calc(first, second, start.copy()), np.float32)  # it writes into the start
 
     def _search(self, patch: int, stride: int, descent: int, brightness: float) -> cv2.DISOpticalFlow:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -242,3 +265,21 @@ class DenseInverseSearch:
 def _lab(image: NDArray[np.uint8]) -> Floats:
     """(H, W, 3) LAB in 8-bit units, each about one just noticeable step."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An sRGB frame (H, W, 3) as grey (H, W), padded to where the search has pyramid levels."""
+    height, width = image.shape[:2]
+    margin = 0, max(0, SMALLEST_SIDE - height), 0, max(0, SMALLEST_SIDE - width)
+    grey = cv2.copyMakeBorder(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), *margin, cv2.BORDER_REPLICATE)
+    return np.asarray(grey, np.uint8)
+
+
+def _kept_near(flow: Floats, start: Floats) -> Floats:
+    """`flow` (H, W, 2), but its start where that is farther away than the fine search can see."""
+    return np.where((np.abs(flow - start) > ASTRAY).any(axis=-1, keepdims=True), start, flow)
+
+
+def _resized(values: Floats, size: tuple[int, int]) -> Floats:
+    """(H, W, C) at `size` = (w, h), by means over the pixels it puts together."""
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.linalg import splu
 
 from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
@@ -170,10 +171,13 @@ def walled_off(regions: Regions, walls: Values) -> Values:
 def smoothed(value: Values, regions: Regions, walls: Values) -> Values:
     """(n,) minimiser of Σ (x − value)² + Σ pull (x_i − x_j)², with less pull across walls and steps of colour."""
     n = len(value)
-    weight = SMOOTH * np.exp(-walls / WALL - (regions.steps() / STEP) ** 2 / 2)
-    pull = np.zeros((n, n))
-    pull[regions.pairs[:, 0], regions.pairs[:, 1]] = pull[regions.pairs[:, 1], regions.pairs[:, 0]] = weight
-    return np.asarray(np.linalg.solve(np.diag(pull.sum(axis=1) + 1) - pull, value))
+    pull = SMOOTH * np.exp(-walls / WALL - (regions.steps() / STEP) ** 2 / 2)
+    one, other = regions.pairs.T
+    each = np.arange(n)
+    own = 1 + np.bincount(one, pull, n) + np.bincount(other, pull, n)
+    place = np.concatenate([one, other, each]), np.concatenate([other, one, each])
+    matrix = coo_array((np.concatenate([-pull, -pull, own]), place), shape=(n, n)).tocsc()
+    return np.asarray(splu(matrix, permc_spec="MMD_AT_PLUS_A").solve(value))
 
 
 def otsu(value: Values, size: Values) -> float:
@@ -237,10 +241,30 @@ def border_contrast(regions: Regions) -> Values:
     linked = np.unique(np.sort(np.concatenate([regions.pairs, ring]), axis=1), axis=0)
     step = np.linalg.norm(colour[linked[:, 0]] - colour[linked[:, 1]], axis=1)
     step = np.maximum(step - regions.noise(), 0) + 1e-6
-    geodesic = dijkstra(coo_array((step, tuple(linked.T)), shape=(n, n)).tocsr(), directed=False)
+    geodesic = all_ways(linked, step, n)
     like = np.exp(-((geodesic / GEODESIC_SIGMA) ** 2) / 2)
     connectivity = like[:, rim].sum(axis=1) / np.sqrt(like.sum(axis=1))
     background = 1 - np.exp(-(connectivity**2) / (2 * BORDER_SIGMA**2))
-    apart = np.linalg.norm(colour[:, None] - colour[None], axis=-1)
-    far = np.linalg.norm(regions.place[:, None] - regions.place[None], axis=-1)
-    return np.asarray((apart * np.exp(-((far / SPATIAL_SIGMA) ** 2) / 2)) @ background)
+    apart = np.sqrt(squares_apart(colour))
+    near = np.exp(-squares_apart(regions.place) / (2 * SPATIAL_SIGMA**2))
+    return np.asarray((apart * near) @ background)
+
+
+def squares_apart(points: Values) -> Values:
+    """(n, n) squared distances between points (n, d)."""
+    return np.asarray(sum((axis[:, None] - axis[None]) ** 2 for axis in points.T))
+
+
+def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> Values:
+    """(count, count) least cost of the ways between all nodes over undirected links `pairs` (m, 2) of `cost` (m,).
+
+    Floyd and Warshall's sweep: there are few nodes, and those at the frame's border are all linked.
+    """
+    way = np.full((count, count), np.inf)
+    np.fill_diagonal(way, 0)
+    way[pairs[:, 0], pairs[:, 1]] = way[pairs[:, 1], pairs[:, 0]] = cost
+    by = np.empty_like(way)
+    for node in range(count):
+        np.add(way[:, node, None], way[node], out=by)
+        np.minimum(way, by, out=way)
+    return way
