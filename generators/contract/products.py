@@ -1,13 +1,17 @@
-"""Products of small matrices, added up in one order on every processor; BLAS picks another order for each."""
+"""Products of small matrices, added up in one order on every processor; BLAS picks another order for each.
+
+And what else is done to many short vectors, a column of all of them at a time: NumPy is slow along short axes.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 AnyFloats = TypeVar("AnyFloats", NDArray[np.float32], NDArray[np.float64])
+AnyValues = TypeVar("AnyValues", bound=NDArray[Any])
 
 
 def product(*matrices: ArrayLike) -> NDArray[np.float64]:
@@ -23,15 +27,25 @@ def product(*matrices: ArrayLike) -> NDArray[np.float64]:
 
 
 def times(vectors: AnyFloats, matrix: ArrayLike) -> AnyFloats:
-    """Vectors (N, k) times one matrix (k, m), in the vectors' precision."""
+    """Vectors (N, k) times one matrix (k, m), in the vectors' precision; columns lie together in memory."""
     factor = np.asarray(matrix, vectors.dtype)
-    columns = np.ascontiguousarray(vectors.T)  # NumPy is slow along short axes
-    out: AnyFloats = np.empty((len(vectors), factor.shape[1]), vectors.dtype)
-    total, part = np.empty((2, len(vectors)), vectors.dtype)
-    for column in range(factor.shape[1]):
+    columns = np.ascontiguousarray(vectors.T)
+    out: AnyFloats = np.empty((factor.shape[1], len(vectors)), vectors.dtype)
+    part = np.empty(len(vectors), vectors.dtype)
+    for column, total in enumerate(out):
         np.multiply(columns[0], factor[0, column], out=total)
         for k in range(1, len(factor)):
             np.multiply(columns[k], factor[k, column], out=part)
             total += part
-        out[:, column] = total
-    return out
+    return out.T
+
+
+def picked(vectors: AnyValues, index: NDArray[np.integer]) -> AnyValues:
+    """Some of vectors (N, k), (M, k) by their index (M,); columns lie together in memory."""
+    return np.take(vectors.T, index, axis=1).T
+
+
+def put(vectors: NDArray[Any], index: NDArray[np.integer], values: NDArray[Any]) -> None:
+    """Write vectors (M, k) into (N, k), where the index (M,) says."""
+    for to, of in zip(vectors.T, values.T, strict=True):
+        to[index] = of

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import picked, put, times
 from freelabels.renderers.engines.lens import Lens
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,13 @@ def spun(spin: Floats, seconds: Floats, vectors: Floats) -> Floats:
     sine, cosine = sine * seconds, cosine * (seconds * seconds)
     a, b, c = np.ascontiguousarray(vectors.T)
     i, j, k = y * c - z * b, z * a - x * c, x * b - y * a  # spin × vector
-    out = np.empty_like(vectors)
-    out[:, 0] = (a + sine * i) + cosine * (y * k - z * j)
-    out[:, 1] = (b + sine * j) + cosine * (z * i - x * k)
-    out[:, 2] = (c + sine * k) + cosine * (x * j - y * i)
-    return out
+    return np.stack(
+        [
+            (a + sine * i) + cosine * (y * k - z * j),
+            (b + sine * j) + cosine * (z * i - x * k),
+            (c + sine * k) + cosine * (x * j - y * i),
+        ]
+    ).T
 
 
 def rotations(spin: Floats, seconds: ArrayLike) -> Floats:
@@ -90,13 +92,8 @@ def moved_poses(poses: Floats, velocity: Floats, seconds: ArrayLike) -> Floats:
 
 def turned_by(turn: Floats, vectors: Floats) -> Floats:
     """Vectors (N, 3) turned by matrices (N, 3, 3)."""
-    return np.stack(
-        [
-            (turn[:, i, 0] * vectors[:, 0] + turn[:, i, 1] * vectors[:, 1]) + turn[:, i, 2] * vectors[:, 2]
-            for i in range(3)
-        ],
-        axis=1,
-    )
+    x, y, z = np.ascontiguousarray(vectors.T)
+    return np.stack([(turn[:, i, 0] * x + turn[:, i, 1] * y) + turn[:, i, 2] * z for i in range(3)]).T
 
 
 @dataclass(frozen=True)
@@ -137,35 +134,44 @@ class Drift:
         index = np.flatnonzero(self.moves[geometry])
         if not len(index):
             return points, directions
-        points, directions = points.copy(), directions.copy()
+        points, directions = points.copy(order="F"), directions.copy(order="F")
         of, after = geometry[index], seconds[index]
-        spin = -self.geometry[of, 3:]
-        away = points[index] - self.place[of] - self.geometry[of, :3] * after[:, None]
-        points[index] = self.place[of] + spun(spin, after, away)
-        directions[index] = spun(spin, after, directions[index])
+        place, velocity = self._of(of)
+        spin = -velocity[:, 3:]
+        away = picked(points, index) - place - velocity[:, :3] * after[:, None]
+        put(points, index, place + spun(spin, after, away))
+        put(directions, index, spun(spin, after, picked(directions, index)))
         return points, directions
+
+    def _of(self, geometry: Ints) -> tuple[Floats, Floats]:
+        """Places and velocities of geometries (N,)."""
+        columns = np.ascontiguousarray(np.concatenate([self.place, self.geometry], axis=1).T)
+        found = columns.take(geometry, 1)
+        return found[:3].T, found[3:].T
 
     def on(self, geometry: Ints, seconds: Floats, points: Floats) -> Floats:
         """Points (N, 3) of geometries (N,), world at the instant, after so many seconds (N,)."""
         index = np.flatnonzero(self.moves[geometry])
         if not len(index):
             return points
-        points = points.copy()
+        points = points.copy(order="F")
         of, after = geometry[index], seconds[index]
-        points[index] = (
-            self.place[of]
-            + self.geometry[of, :3] * after[:, None]
-            + spun(self.geometry[of, 3:], after, points[index] - self.place[of])
-        )
+        place, velocity = self._of(of)
+        turned = spun(velocity[:, 3:], after, picked(points, index) - place)
+        put(points, index, place + velocity[:, :3] * after[:, None] + turned)
         return points
 
     def seen_from(self, pose: Floats, seconds: Floats, points: Floats, near: Mask | None = None) -> Floats:
         """Points (N, 3), world, in the axes of the camera after seconds (N,); directions where not `near`."""
-        origin = pose[:3, 3] + self.camera[:3] * seconds[:, None]
-        away = points - origin if near is None else np.where(near[:, None], points - origin, points)
+        origin = self._eye(pose, seconds)
+        away = points - (origin if near is None else near[:, None] * origin)
         if self.camera[3:].any():
             away = spun(-self.camera[3:], seconds, away)
         return times(away, pose[:3, :3])
+
+    def _eye(self, pose: Floats, seconds: Floats) -> Floats:
+        """Where the camera is (N, 3), world, after so many seconds (N,)."""
+        return (pose[:3, 3:] + self.camera[:3, None] * seconds).T
 
     def lands(
         self, points: Floats, geometry: Ints, near: Mask, pose: Floats, lens: Lens, rows: int
@@ -177,13 +183,10 @@ class Drift:
         picture's.
         """
         if not self.readout:
-            away = points.copy()
-            away[near] -= pose[:3, 3]
-            seen = times(away, pose[:3, :3])
-            in_front = seen[:, 2] > NEAREST
-            x, y = lens.project(np.where(in_front[:, None], seen, (0.0, 0.0, 1.0)))
+            seen = times(points - near[:, None] * pose[:3, 3], pose[:3, :3])
+            x, y, in_front = shown_at(seen, lens)
             origin = np.broadcast_to(pose[:3, 3], points.shape)
-            far = np.where(near[:, None], points, origin + INFINITY * points)
+            far = np.where(near, points.T, origin.T + INFINITY * points.T).T
             return Landed(x, y, seen[:, 2], np.zeros(len(points)), origin, far, in_front)
         y = np.full(len(points), rows / 2 - lens.top)
         for _ in range(ROUNDS):
@@ -191,11 +194,18 @@ class Drift:
             seconds = self.when(np.clip(y + lens.top, -rows, 2 * rows), rows)
             there = self.on(np.where(near, geometry, -1), seconds, points)
             seen = self.seen_from(pose, seconds, there, near)
-            in_front = seen[:, 2] > NEAREST
-            x, y = lens.project(np.where(in_front[:, None], seen, (0.0, 0.0, 1.0)))
-        origin = pose[:3, 3] + self.camera[:3] * seconds[:, None]
-        far = np.where(near[:, None], there, origin + INFINITY * points)
+            x, y, in_front = shown_at(seen, lens)
+        origin = self._eye(pose, seconds)
+        far = np.where(near, there.T, origin.T + INFINITY * points.T).T
         return Landed(x, y, seen[:, 2], seconds, origin, far, in_front)
+
+
+def shown_at(points: Floats, lens: Lens) -> tuple[Floats, Floats, Mask]:
+    """Where points (N, 3), camera axes, are seen: x, y (N,), and whether they are before the camera."""
+    in_front = points[:, 2] > NEAREST
+    z = np.where(in_front, points[:, 2], 1.0)
+    x, y = lens.land(np.where(in_front, points[:, 0], 0.0) / z, np.where(in_front, points[:, 1], 0.0) / z)
+    return x, y, in_front
 
 
 @dataclass(frozen=True)

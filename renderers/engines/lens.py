@@ -39,6 +39,12 @@ class Lens:
         """A lens, given one or the intrinsics of a pinhole."""
         return K if isinstance(K, Lens) else Lens(np.asarray(K, np.float64))
 
+    def whole(self, window: Window) -> Lens:
+        """The lens of the picture, given that of a window of it."""
+        matrix = np.array(self.K, np.float64)
+        matrix[1, 2] += window.top
+        return replace(self, K=matrix, top=0)
+
     def seen_in(self, window: Window) -> Lens:
         """The lens of a window, given that of its picture."""
         return replace(self, K=window.intrinsics(self.K), top=window.top, rows=window.size[0])
@@ -54,7 +60,10 @@ class Lens:
         return float(self.K[0, 0])
 
     def rays(self, size: tuple[int, int]) -> Floats:
-        """(H·W, 3) directions with z = 1 through all pixel centres, camera axes; not to be written to."""
+        """(H·W, 3) directions with z = 1 through all pixel centres, camera axes; not to be written to.
+
+        As all vectors here, in columns.
+        """
         return _rays(self.K.tobytes(), self.distortion, size)
 
     def covers(self, size: tuple[int, int]) -> bool:
@@ -73,7 +82,7 @@ class Lens:
 
     def world_rays(self, rotation: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
         """The same (H·W, 3) in world axes; rotation: (3, 3) camera → world."""
-        out = np.empty((*size, 3), np.float32)
+        out = np.empty((3, *size), np.float32)
         if self.bends:
             ray = self.rays(size)
             x, y = ray[:, 0].reshape(size), ray[:, 1].reshape(size)
@@ -81,8 +90,8 @@ class Lens:
             x = (np.arange(size[1]) + 0.5 - self.K[0, 2]) / self.K[0, 0]
             y = ((np.arange(size[0]) + 0.5 - self.K[1, 2]) / self.K[1, 1])[:, None]
         for axis, (right, down, ahead) in enumerate(rotation):
-            out[..., axis] = x * right + (y * down + ahead)
-        return out.reshape(-1, 3)
+            out[axis] = x * right + (y * down + ahead)
+        return out.reshape(3, -1).T
 
     def steps(self, size: tuple[int, int]) -> Floats:
         """How rays (x, y, 1) change from one pixel to the next, (to the right or down, of x or y, N or 1)."""
@@ -107,6 +116,7 @@ def _rays(K: bytes, distortion: tuple[float, ...], size: tuple[int, int]) -> Flo
     matrix = np.frombuffer(K).reshape(3, 3)
     bent = distorts(distortion)
     table = (lens_rays(matrix, distortion, *size) if bent else rays(matrix, *size)).reshape(-1, 3)
+    table = np.asfortranarray(table)
     table.flags.writeable = False
     return table
 

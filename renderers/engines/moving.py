@@ -9,7 +9,7 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import picked, put, times
 from freelabels.renderers.engines.drift import Drift, spun
 from freelabels.renderers.engines.raycast import NOTHING, Hits, Mesh, Posed, Surfaces, covers
 
@@ -125,10 +125,12 @@ class _Bundle:
 
     def seen_by(self, piece: Piece, chosen: Ints | None) -> o3d.core.Tensor:
         """Some of the rays (M, 6) as a piece sees them."""
-        index: Ints | slice = slice(None) if chosen is None else chosen
-        start, towards = self.origins[index] - piece.base, self.directions[index]
+        origins, towards, after = self.origins, self.directions, self.seconds
+        if chosen is not None:
+            origins, towards, after = picked(origins, chosen), picked(towards, chosen), after[chosen]
+        start = origins - piece.base
         if piece.velocity is not None and piece.velocity.any():
-            v, spin, after = piece.velocity[:3], piece.velocity[3:], self.seconds[index]
+            v, spin = piece.velocity[:3], piece.velocity[3:]
             start = start - v * after[:, None]
             if spin.any():
                 start = spun(-spin, after, start)
@@ -149,8 +151,8 @@ def cast_moving(motion: Motion, origins: Floats, directions: NDArray[np.float32]
         np.full(count, np.inf, np.float32),
         np.full(count, NOTHING, np.int32),
         np.full(count, NOTHING, np.int32),
-        np.zeros((count, 3), np.float32),
-        np.zeros((count, 2), np.float32),
+        np.zeros((3, count), np.float32).T,
+        np.zeros((2, count), np.float32).T,
     )
     bundle = _Bundle.of(origins, directions, seconds)
     for piece in motion.pieces:
@@ -164,8 +166,8 @@ def cast_moving(motion: Motion, origins: Floats, directions: NDArray[np.float32]
         out.t[there] = t[nearer]
         out.geometry[there] = piece.numbers[hits["geometry_ids"].numpy().view(np.int32)[nearer]]
         out.primitive[there] = hits["primitive_ids"].numpy().view(np.int32)[nearer]
-        out.normal[there] = hits["primitive_normals"].numpy()[nearer]
-        out.uv[there] = hits["primitive_uvs"].numpy()[nearer]
+        put(out.normal, there, hits["primitive_normals"].numpy()[nearer])
+        put(out.uv, there, hits["primitive_uvs"].numpy()[nearer])
     return out
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import picked, put, times
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -52,7 +52,7 @@ class Mesh:
         corner = self.vertices[self.triangles]  # (F, corner, 3)
         normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        return normal, np.einsum("fi,fi->f", normal, corner[:, 0])
+        return np.asfortranarray(normal), np.einsum("fi,fi->f", normal, corner[:, 0])
 
     @cached_property
     def box(self) -> Floats:
@@ -99,23 +99,41 @@ class Parts:
     material: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Posed:
     """Geometries, `first` and those after it, at their poses and ready for rays.
 
-    base: (3,) world, metres, which the triangles for rays are relative to. whole holds all of them, alone those of
-    each object by instance id, the static scene's being 0. normal: (F, 3) unit, world axes. distance: (F,) metres
-    of the faces' planes from the world's origin. extent: (G,) and box: (G, 8, 3) as of `Surfaces`.
+    base: (3,) world, metres, which the triangles for rays are relative to. whole holds all of them. owner: (G,)
+    instance ids, the static scene's being 0. normal: (F, 3) unit, world axes. distance: (F,) metres of the faces'
+    planes from the world's origin. extent: (G,) and box: (G, 8, 3) as of `Surfaces`. shape: of each geometry,
+    vertices and triangles for rays.
     """
 
     first: int
     base: Floats
     whole: o3d.t.geometry.RaycastingScene
-    alone: Mapping[int, o3d.t.geometry.RaycastingScene]
+    owner: NDArray[np.integer]
     normal: Floats
     distance: Floats
     extent: Floats
     box: Floats
+    shape: tuple[tuple[o3d.core.Tensor, o3d.core.Tensor], ...]
+
+    @cached_property
+    def _alone(self) -> dict[int, o3d.t.geometry.RaycastingScene]:
+        return {}
+
+    def alone(self, thing: int) -> o3d.t.geometry.RaycastingScene | None:
+        """An object's geometries by themselves, made when first asked for; None where it has none here."""
+        if thing not in self._alone:
+            mine = np.flatnonzero(self.owner == thing)
+            if not len(mine):
+                return None
+            scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+            for number in mine:
+                scene.add_triangles(*self.shape[number])
+            self._alone[thing] = scene
+        return self._alone[thing]
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,7 @@ class Surfaces:
     geometry_extent: (G,) longest side of the part in metres. geometry_box: (G, 8, 3) world, metres, the corners of
     a box around each part. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal:
     (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) =
-    face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (F, corner, 3) float32 as `Mesh.corner_normal`,
+    face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (corner, 3, F) float32 as `Mesh.corner_normal`,
     in the part's frame. curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a map.
     """
 
@@ -182,15 +200,13 @@ def pose(
     """Geometries at poses (G, 4, 4), part → world; owners: (G,) their instance ids; as of `Posed`."""
     base = np.asarray(base, np.float64)
     whole = o3d.t.geometry.RaycastingScene(nthreads=1)
-    alone = {int(owner): o3d.t.geometry.RaycastingScene(nthreads=1) for owner in np.unique(owners)}
-    normals, distances, extents, boxes = [np.zeros((0, 3))], [np.zeros(0)], [], []
-    for mesh, place, owner in zip(meshes, poses, owners, strict=True):
+    normals, distances, extents, boxes, shapes = [np.zeros((0, 3))], [np.zeros(0)], [], [], []
+    for mesh, place in zip(meshes, poses, strict=True):
         turn = place[:3, :3]
         vertices = times(mesh.vertices, turn.T) + (place[:3, 3] - base)
-        corners = o3d.core.Tensor.from_numpy(vertices.astype(np.float32))
-        triangles = o3d.core.Tensor.from_numpy(mesh.triangles)
-        for scene in (whole, alone[int(owner)]):
-            scene.add_triangles(corners, triangles)
+        corners = o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, np.float32))
+        shapes.append((corners, o3d.core.Tensor.from_numpy(mesh.triangles)))
+        whole.add_triangles(*shapes[-1])
         normal, distance = mesh.planes
         normals.append(times(normal, turn.T))
         distances.append(distance + times(normals[-1], place[:3, 3:])[:, 0])
@@ -200,11 +216,39 @@ def pose(
         first,
         base,
         whole,
-        alone,
+        np.asarray(owners),
         np.concatenate(normals),
         np.concatenate(distances),
         np.array(extents, np.float64),
         np.array(boxes, np.float64).reshape(-1, 8, 3),
+        tuple(shapes),
+    )
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What `Surfaces` says of meshes wherever they are."""
+
+    first_face: NDArray[np.int64]
+    face_patch: Ints
+    corner_normal: NDArray[np.float32]
+    curved: NDArray[np.bool_]
+    skins: tuple[Skin | None, ...]
+    skin_maps: tuple[NDArray[np.float32] | None, ...]
+
+
+@lru_cache(maxsize=2)
+def _tables(meshes: tuple[Mesh, ...]) -> _Tables:
+    """Once for all frames of a clip."""
+    faces = [len(mesh.triangles) for mesh in meshes]
+    normals = [mesh.corner_normal.reshape(-1, 9).T for mesh in meshes]
+    return _Tables(
+        np.cumsum([0, *faces[:-1]], dtype=np.int64),
+        np.concatenate([mesh.patch for mesh in meshes]),
+        np.ascontiguousarray(np.concatenate(normals, axis=1)).reshape(3, 3, -1),
+        np.array([mesh.curved for mesh in meshes]),
+        tuple(mesh.skin for mesh in meshes),
+        tuple(mesh.skin_maps for mesh in meshes),
     )
 
 
@@ -222,7 +266,6 @@ def pose_surfaces(
     )
     posed = tuple(part for part in (still, rest) if part is not None)
     normal = np.concatenate([part.normal for part in posed])
-    faces = [len(mesh.triangles) for mesh in meshes]
     return Surfaces(
         posed=posed,
         origin=origin,
@@ -230,14 +273,9 @@ def pose_surfaces(
         geometry_pose=np.asarray(poses, np.float64),
         geometry_extent=np.concatenate([part.extent for part in posed]),
         geometry_box=np.concatenate([part.box for part in posed]),
-        first_face=np.cumsum([0, *faces[:-1]], dtype=np.int64),
         face_normal=normal,
         face_offset=np.concatenate([part.distance for part in posed]) - times(normal, origin[:, None])[:, 0],
-        face_patch=np.concatenate([mesh.patch for mesh in meshes]),
-        corner_normal=np.concatenate([mesh.corner_normal for mesh in meshes]),
-        curved=np.array([mesh.curved for mesh in meshes]),
-        skins=tuple(mesh.skin for mesh in meshes),
-        skin_maps=tuple(mesh.skin_maps for mesh in meshes),
+        **vars(_tables(tuple(meshes))),
     )
 
 
@@ -252,13 +290,26 @@ def _rays(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> o3d.core.T
     return o3d.core.Tensor.from_numpy(rays)
 
 
-def cast(surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike) -> Hits:
-    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes."""
-    nearest, *others = (_cast(posed, origins, directions) for posed in surfaces.posed)
-    for other in others:
-        index = np.flatnonzero(other.t < nearest.t)
-        for name in ("t", "geometry", "primitive", "normal", "uv"):
-            getattr(nearest, name)[index] = getattr(other, name)[index]
+def cast(
+    surfaces: Surfaces,
+    origins: ArrayLike,
+    directions: NDArray[np.floating],
+    apart: NDArray[np.integer] | None = None,
+) -> Hits:
+    """First hits of rays from `origins`, (N, 3) or (3,) metres, along `directions` (N, 3); world axes.
+
+    apart: (M,) those of rays from one place that alone may meet what is posed apart from the first geometries;
+    None: any may.
+    """
+    nearest = _cast(surfaces.posed[0], origins, directions)
+    for posed in surfaces.posed[1:]:
+        other = _cast(posed, origins, directions if apart is None else picked(directions, apart))
+        chosen = np.flatnonzero(other.t < (nearest.t if apart is None else nearest.t[apart]))
+        index = chosen if apart is None else apart[chosen]
+        for name in ("t", "geometry", "primitive"):
+            getattr(nearest, name)[index] = getattr(other, name)[chosen]
+        put(nearest.normal, index, picked(other.normal, chosen))
+        put(nearest.uv, index, picked(other.uv, chosen))
     return nearest
 
 
@@ -269,8 +320,8 @@ def _cast(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> Hits:
         t=hits["t_hit"].numpy(),
         geometry=np.where(geometry >= 0, geometry + posed.first, NOTHING) if posed.first else geometry,
         primitive=hits["primitive_ids"].numpy().view(np.int32),
-        normal=hits["primitive_normals"].numpy(),
-        uv=hits["primitive_uvs"].numpy(),
+        normal=np.asfortranarray(hits["primitive_normals"].numpy()),
+        uv=np.asfortranarray(hits["primitive_uvs"].numpy()),
     )
 
 
@@ -285,38 +336,47 @@ def smooth_normals(
 
     geometry, primitive: (N,), uv: (N, 2) as in `Hits`. Interpolated between the corners' normals (Phong 1975).
     """
-    corner = surfaces.corner_normal[surfaces.first_face[geometry] + primitive]
-    local = corner[:, 0] + (corner[:, 1] - corner[:, 0]) * uv[:, :1]
-    local += (corner[:, 2] - corner[:, 0]) * uv[:, 1:]
-    turn = surfaces.geometry_pose[:, :3, :3].astype(np.float32)[geometry]  # (N, world, part)
-    normal = turn[:, :, 0] * local[:, :1] + turn[:, :, 1] * local[:, 1:2] + turn[:, :, 2] * local[:, 2:]
-    length = np.sqrt(normal[:, 0] ** 2 + normal[:, 1] ** 2 + normal[:, 2] ** 2)
-    lean = normal[:, 0] * flat[:, 0] + normal[:, 1] * flat[:, 1] + normal[:, 2] * flat[:, 2]
+    corners = surfaces.corner_normal.reshape(9, -1)
+    first, second, third = corners.take(surfaces.first_face[geometry] + primitive, 1).reshape(3, 3, -1)
+    x, y, z = first + (second - first) * uv[:, 0] + (third - first) * uv[:, 1]
+    turns = np.ascontiguousarray(surfaces.geometry_pose[:, :3, :3].reshape(-1, 9).T, np.float32)
+    turn = turns.take(geometry, 1).reshape(3, 3, -1)  # (world, part, N)
+    normal = turn[:, 0] * x + turn[:, 1] * y + turn[:, 2] * z
+    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+    lean = normal[0] * flat[:, 0] + normal[1] * flat[:, 1] + normal[2] * flat[:, 2]
     sign = np.copysign(np.float32(1), lean)
-    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))[:, None])
+    return np.asarray(normal * (sign / np.maximum(length, np.float32(1e-6)))).T
 
 
 def occluded(
-    surfaces: Surfaces, origins: ArrayLike, directions: ArrayLike, near: float, far: float
+    surfaces: Surfaces,
+    origins: ArrayLike,
+    directions: NDArray[np.floating],
+    near: float,
+    far: float,
+    apart: NDArray[np.integer] | None = None,
 ) -> NDArray[np.bool_]:
     """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions."""
-    directions, origins = np.asarray(directions), np.asarray(origins)
-    hit = np.zeros(len(directions), bool)
-    for posed in surfaces.posed:
-        left = np.flatnonzero(~hit) if posed.first else slice(None)
-        rays = _rays(posed, origins[left] if origins.ndim > 1 else origins, directions[left])
+    origins = np.asarray(origins)
+    first, *others = surfaces.posed
+    hit: NDArray[np.bool_] = first.whole.test_occlusions(
+        _rays(first, origins, directions), near, far, nthreads=1
+    ).numpy()
+    for posed in others:
+        left = np.flatnonzero(~hit) if apart is None else apart[~hit[apart]]
+        rays = _rays(posed, picked(origins, left) if origins.ndim > 1 else origins, picked(directions, left))
         hit[left] = posed.whole.test_occlusions(rays, near, far, nthreads=1).numpy()
     return hit
 
 
 def covers(
-    surfaces: Surfaces, thing: int, directions: ArrayLike, origins: ArrayLike | None = None
+    surfaces: Surfaces, thing: int, directions: NDArray[np.floating], origins: ArrayLike | None = None
 ) -> NDArray[np.bool_]:
     """Whether rays along `directions` (N, 3) meet object `thing`, seen or not; they leave the surfaces' origin."""
     origins = surfaces.origin if origins is None else origins
-    hit = np.zeros(len(np.asarray(directions)), bool)
+    hit = np.zeros(len(directions), bool)
     for posed in surfaces.posed:
-        if thing in posed.alone:
-            rays = _rays(posed, origins, directions)
-            hit |= posed.alone[thing].test_occlusions(rays, nthreads=1).numpy()
+        scene = posed.alone(thing)
+        if scene is not None and len(directions):
+            hit |= scene.test_occlusions(_rays(posed, origins, directions), nthreads=1).numpy()
     return hit

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import VISIBILITY
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
-from freelabels.generators.contract.products import product, times
+from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import INFINITY, NEAREST
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import occluded_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
+from freelabels.renderers.engines.rectangles import reaching
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
@@ -43,7 +44,7 @@ class _Step:
         """PixelHits (N, 3) of geometries (N,), moved."""
         out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
-        out[apart] = placed(self.parts, geometry[apart], point[apart])
+        put(out, apart, placed(self.parts, geometry[apart], picked(point, apart)))
         return out
 
 
@@ -58,9 +59,9 @@ def _step(one: Instant, other: Instant) -> _Step:
 
 def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
     """PixelHits (N, 3) under transforms (G, 3, 4), each by the one its index names."""
-    chosen = transforms[index]
-    out: Floats = np.einsum("nij,nj->ni", chosen[:, :, :3], point) + chosen[:, :, 3]
-    return out
+    rows = transforms.reshape(-1, 12).T.take(index, 1).reshape(3, 4, -1)
+    x, y, z = point.T
+    return np.stack([((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in rows]).T
 
 
 def flow_to(
@@ -68,35 +69,41 @@ def flow_to(
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     there = _step(now, other)(seen.geometry, point)
-    start = pixel_centres(*window.shape).reshape(-1, 2)
+    start = np.asfortranarray(pixel_centres(*window.shape).reshape(-1, 2))
     in_front = there[:, 2] > NEAREST
-    z = np.where(in_front, there[:, 2], 1.0)
-    x, y = lens.land(there[:, 0] / z, there[:, 1] / z)
     rolling = None
     if other.motion is not None and other.rolls:
-        world = times(there, other.camera_pose[:3, :3].T)
-        world[seen.hit] += other.camera_pose[:3, 3]
+        world = times(there, other.camera_pose[:3, :3].T) + np.where(seen.hit, other.camera_pose[:3, 3:], 0).T
         rolling = other.motion.lands(world, seen.geometry, seen.hit, other.camera_pose, lens, window.size[0])
         x, y, in_front = rolling.x, rolling.y, rolling.in_front
-    flow = np.empty((len(point), 2))
-    flow[:, 0], flow[:, 1] = x - start[:, 0], y - start[:, 1]
-    known = in_front & (np.abs(flow[:, 0]) < FAR) & (np.abs(flow[:, 1]) < FAR)
-    flow[~known] = np.nan
+    else:
+        z = np.where(in_front, there[:, 2], 1.0)
+        x, y = lens.land(there[:, 0] / z, there[:, 1] / z)
+    right, down = x - start[:, 0], y - start[:, 1]
+    known = in_front & (np.abs(right) < FAR) & (np.abs(down) < FAR)
+    flow = np.stack([right, down])
+    if not known.all():
+        flow[:, ~known] = np.nan
     height, width = window.size
     within = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
     inside = np.flatnonzero(within)
     if rolling is not None and other.motion is not None:
-        origins, seconds = rolling.origin.take(inside, 0), rolling.seconds[inside]
-        towards = (rolling.point.take(inside, 0) - origins).astype(np.float32)
+        origins, seconds = picked(rolling.origin, inside), rolling.seconds[inside]
+        towards = (picked(rolling.point, inside) - origins).astype(np.float32)
         hidden = occluded_moving(other.motion, origins, towards, seconds, 0.0, 1 - SAME_POINT)
     else:
         turn = other.camera_pose[:3, :3].astype(np.float32)
-        towards = times(there.astype(np.float32).take(inside, 0), turn.T)
-        towards[~seen.hit[inside]] *= INFINITY
-        hidden = occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT)
+        towards = times(picked(there.astype(np.float32), inside), turn.T)
+        towards *= np.where(seen.hit[inside], np.float32(1), np.float32(INFINITY))[:, None]
+        near, apart = reaching(other.surfaces, other.camera_pose, lens, window), None
+        if near is not None:
+            row, column = y[inside].astype(np.int64) + window.top, x[inside].astype(np.int64)
+            apart = np.flatnonzero(near.ravel()[np.maximum(row, 0) * width + column])
+        eye = other.surfaces.origin
+        hidden = occluded(other.surfaces, eye, towards, 0.0, 1 - SAME_POINT, apart)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
     visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
-    return half(flow), visibility, known
+    return half(flow).T, visibility, known
 
 
 def own_motion(
@@ -111,7 +118,7 @@ def own_motion(
     for other in others:
         step = _step(now, Instant(other.surfaces, now.camera_pose))
         index = np.flatnonzero(step.moves[seen.geometry] & seen.hit)
-        start = point.take(index, 0)
+        start = picked(point, index)
         there = step(seen.geometry[index], start)
         z = there[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):

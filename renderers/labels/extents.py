@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from freelabels.generators.contract.fields import Array
-from freelabels.generators.contract.products import product
+from freelabels.generators.contract.products import picked, product
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, covers_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, covers
+from freelabels.renderers.engines.rectangles import rectangles
 from freelabels.renderers.labels.looks import Instant, PixelHits
 
-BORDER = 17  # places on each side of a rectangle of rays that tell where a lens shows it
+BEYOND = 1e-3  # share of its depth that what is seen lies nearer than it is, to be on the safe side
 
 
 def amodal_masks(
@@ -24,43 +25,47 @@ def amodal_masks(
     masks[instance, np.arange(len(instance))] = True
     masks[0] &= seen.hit
     pixels = np.arange(len(instance), dtype=np.int32).reshape(size)
+    owner, corners = now.surfaces.part_of_geometry.object, _corners(now)
+    places, farthest = rectangles(corners, lens, size), corners[..., 2].max(axis=1)
+    # What hides nothing of a thing is farther than all of it, and behind what is nothing there is nothing.
+    depth = np.where(seen.hit, seen.depth * (1 - BEYOND), np.inf)
     for thing in range(objects):
-        index = pixels.ravel() if not thing else _region(thing, now, lens, pixels)
-        index = index[~masks[thing, index]]
-        towards = seen.towards.take(index, 0)
+        mine = owner == thing
+        index = pixels.ravel() if not thing else _region(places[mine], pixels)
+        within = np.inf if not thing else farthest[mine].max(initial=0)
+        index = index[(~masks[thing] & (depth < within)).take(index)]
+        if not len(index):
+            continue
+        towards = picked(seen.towards, index)
         if now.motion is not None and seen.rolled is not None:
-            origin, seconds = seen.rolled.origin.take(index, 0), seen.rolled.seconds[index]
+            origin, seconds = picked(seen.rolled.origin, index), seen.rolled.seconds[index]
             masks[thing, index] = covers_moving(now.motion, now.surfaces, thing, origin, towards, seconds)
         else:
             masks[thing, index] = covers(now.surfaces, thing, towards)
     return masks
 
 
-def _region(thing: int, now: Instant, lens: Lens, pixels: Ints) -> Ints:
-    """Those of the pixels (H, W) that may see an object: the rectangles around its parts' projected boxes."""
-    size = pixels.shape
-    surfaces = now.surfaces
-    mine = np.flatnonzero(surfaces.part_of_geometry.object == thing)
-    seen = product(surfaces.geometry_box[mine] - surfaces.origin, now.camera_pose[:3, :3])
+def _corners(now: Instant) -> Floats:
+    """Of boxes around all geometries, (G, 8, 3) or more while a picture is taken, axes of the camera."""
+    boxes = now.surfaces.geometry_box
     if now.motion is not None and now.rolls:
-        seen = _swept(surfaces.geometry_box[mine], mine, now.motion, now.camera_pose)
-    z = seen[..., 2]
-    nearest = z.min(axis=1)
-    if (nearest[z.max(axis=1) > 0] <= 1e-3).any():
-        return pixels.ravel()
-    corners = seen[nearest > 1e-3]
-    if not len(corners):
+        return _swept(boxes, np.arange(len(boxes)), now.motion, now.camera_pose)
+    return product(boxes - now.surfaces.origin, now.camera_pose[:3, :3])
+
+
+def _region(places: NDArray[np.int64], pixels: Ints) -> Ints:
+    """Those of the pixels (H, W) that lie in one of the rectangles (n, 4)."""
+    places = places[(places[:, 1] > places[:, 0]) & (places[:, 3] > places[:, 2])]
+    if not len(places):
         return np.zeros(0, pixels.dtype)
-    x, y = _rectangles(corners[..., 0] / corners[..., 2], corners[..., 1] / corners[..., 2], lens, size)
-    left, right = (np.clip(f, 0, size[1]).astype(int) for f in (np.floor(x[0]), np.ceil(x[1])))
-    top, bottom = (np.clip(f, 0, size[0]).astype(int) for f in (np.floor(y[0]), np.ceil(y[1])))
-    rows, columns = slice(top.min(), bottom.max()), slice(left.min(), right.max())
-    if len(corners) == 1:
+    first, last = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    rows, columns = slice(first[0], last[1]), slice(first[2], last[3])
+    if len(places) == 1:
         return pixels[rows, columns].ravel()
-    region = np.zeros(size, bool)
-    for part in zip(top, bottom, left, right, strict=True):
-        region[part[0] : part[1], part[2] : part[3]] = True
-    return pixels[rows, columns][region[rows, columns]]
+    region = np.zeros((last[1] - first[0], last[3] - first[2]), bool)
+    for top, bottom, left, right in (places - (first[0], first[0], first[2], first[2])).tolist():
+        region[top:bottom, left:right] = True
+    return pixels[rows, columns][region]
 
 
 def _swept(boxes: Floats, numbers: NDArray[np.integer], motion: Motion, pose: Floats) -> Floats:
@@ -71,28 +76,6 @@ def _swept(boxes: Floats, numbers: NDArray[np.integer], motion: Motion, pose: Fl
         there = motion.on(np.repeat(numbers, 8), after, boxes.reshape(-1, 3))
         found.append(motion.seen_from(pose, after, there).reshape(-1, 8, 3))
     return np.concatenate(found, axis=1)
-
-
-def _rectangles(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """The least and largest x and y, (2, n) each, of what is seen along and between rays (x, y, 1), (n, k)."""
-    if not lens.bends:
-        x, y = lens.land(x, y)
-        return np.array([x.min(axis=1), x.max(axis=1)]), np.array([y.min(axis=1), y.max(axis=1)])
-    # Lines come out bent: what counts is the whole border of the rectangle of rays, as far as the image reaches.
-    low, high = lens.bounds(size)
-    left, right = np.clip([x.min(axis=1), x.max(axis=1)], low[0], high[0])[..., None]
-    top, bottom = np.clip([y.min(axis=1), y.max(axis=1)], low[1], high[1])[..., None]
-    share = np.linspace(0.0, 1.0, BORDER)
-    across, down, one = left + share * (right - left), top + share * (bottom - top), np.ones(BORDER)
-    x, y = lens.land(
-        np.concatenate([across, across, one * left, one * right], axis=1),
-        np.concatenate([one * top, one * bottom, down, down], axis=1),
-    )
-    slack = max(size) / BORDER**2
-    return (
-        np.array([x.min(axis=1) - slack, x.max(axis=1) + slack]),
-        np.array([y.min(axis=1) - slack, y.max(axis=1) + slack]),
-    )
 
 
 def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import EDGE_TYPES, Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
-from freelabels.generators.contract.products import product, times
+from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
@@ -178,7 +178,7 @@ def _known_behind(seen: PixelHits, now: Instant, known: Known) -> dict[str, NDAr
     if known.appearance is None or not known.drawn.background:
         return {}
     behind = np.flatnonzero(~seen.hit)
-    towards = seen.towards.take(behind, 0)
+    towards = picked(seen.towards, behind)
     towards /= np.sqrt(dot(towards, towards))[:, None]
     things, edges = np.ones(len(seen.hit), bool), np.ones(len(seen.hit), bool)
     things[behind] = known.appearance.background.kind not in ("photo", "map")
@@ -200,20 +200,20 @@ def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
     curved = np.flatnonzero(seen.hit & surfaces.curved[seen.geometry])
     if not len(curved):
         return normal, plain
-    flat = seen.normal.take(curved, 0)
+    flat = picked(seen.normal, curved)
     hits = seen.hits
     in_world = smooth_normals(
         surfaces,
         hits.geometry[curved],
         hits.primitive[curved],
-        hits.uv[curved],
+        picked(hits.uv, curved),
         times(flat.astype(np.float32), turn.T),
     )
     smooth = times(np.asarray(in_world, np.float64), turn)
-    sight = seen.ray.take(curved, 0)
+    sight = picked(seen.ray, curved)
     shown = dot(smooth, sight) < -GRAZING * np.sqrt(dot(sight, sight))
-    normal, plain = normal.copy(), plain.copy()
-    normal[curved[shown]] = smooth[shown]
+    normal, plain = normal.copy(order="F"), plain.copy()
+    put(normal, curved[shown], smooth[shown])
     plain[curved] = ~shown | (dot(smooth, flat) > SAME_NORMAL)
     return normal, plain
 
@@ -222,10 +222,10 @@ def _canonical(
     seen: PixelHits, point: Floats, now: Instant, instance: Ints, known: Known
 ) -> NDArray[np.float16]:
     """Position in the object's own box (N, 3), 0 on the static scene."""
-    out = np.zeros((len(point), 3), np.float16)
+    out = np.zeros((3, len(point)), np.float16).T
     index = np.flatnonzero(instance)
     to_box = product(known.canonical, invert_pose(now.surfaces.geometry_pose), now.camera_pose)
-    out[index] = np.clip(placed(to_box[:, :3], seen.geometry[index], point[index]), 0, 1)
+    put(out, index, np.clip(placed(to_box[:, :3], seen.geometry[index], picked(point, index)), 0, 1))
     return out
 
 
@@ -250,12 +250,12 @@ def _seen(
         bare, filtered = _albedo(seen, point, now, appearance, lens, size)
     return Seen(
         inverse_depth=inverse.reshape(size),
-        slope=slope.reshape(*size, 2),
+        slope=slope.T.reshape(2, *size).transpose(1, 2, 0),
         thing=np.where(hit, surfaces.part_of_geometry.object[seen.geometry], NOTHING).reshape(size),
         geometry=seen.geometry.reshape(size),
         patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
-        lit=lit.reshape(*size, -1),
-        facing=facing.reshape(*size, -1),
+        lit=lit.T.reshape(-1, *size).transpose(1, 2, 0),
+        facing=facing.T.reshape(-1, *size).transpose(1, 2, 0),
         albedo=bare,
         filtered=filtered,
     )
@@ -279,8 +279,8 @@ def _albedo(
     surfaces, turn = now.surfaces, now.camera_pose[:3, :3]
     patterned = np.array([material.texture in PATTERNED for material in appearance.materials])
     index = np.flatnonzero(seen.hit & patterned[surfaces.part_of_geometry.material[seen.geometry]])
-    at = (times(point.take(index, 0), turn.T) + surfaces.origin).astype(np.float32)
-    normal = times(seen.normal.take(index, 0), turn.T).astype(np.float32)
+    at = (times(picked(point, index), turn.T) + surfaces.origin).astype(np.float32)
+    normal = times(picked(seen.normal, index), turn.T).astype(np.float32)
     bare = np.zeros((*size, 3), np.float32)
     bare.reshape(-1, 3)[index] = albedo(
         surfaces, appearance, seen.geometry[index], seen.hits.primitive[index], at, normal
@@ -289,21 +289,22 @@ def _albedo(
     filtered = bare.copy()
     index = index[chosen]
     # The next pixel sees the same plane at the point plus depth · (step − ray · (n·step) / (n·ray)).
-    slant = dot(seen.normal[index], seen.ray[index])
+    flat, ray = picked(seen.normal, index), picked(seen.ray, index)
+    slant = dot(flat, ray)
     depth = seen.depth[index, None]
     by = lens.steps(size)
     by = by.take(index, 2) if by.shape[2] > 1 else by
-    lean = depth * _along(seen.normal[index, :2], by) / np.minimum(slant, -0.03)[:, None]
-    steps = -lean.T[:, :, None] * seen.ray[index]
+    lean = depth * _along(flat[:, :2], by) / np.minimum(slant, -0.03)[:, None]
+    steps = (-lean.T[:, None] * ray.T).transpose(0, 2, 1)
     steps[:, :, :2] += depth * by.transpose(0, 2, 1)
     filtered.reshape(-1, 3)[index] = albedo(
         surfaces,
         appearance,
         seen.geometry[index],
         seen.hits.primitive[index],
-        at[chosen],
-        normal[chosen],
-        times(steps.reshape(-1, 3), turn.T).astype(np.float32).reshape(steps.shape),
+        picked(at, chosen),
+        picked(normal, chosen),
+        np.stack([times(step, turn.T).T for step in steps]).astype(np.float32).transpose(0, 2, 1),
     )
     return bare, filtered
 
@@ -343,8 +344,7 @@ def _lit(
     Lights too large or too faint to cast a shadow with a border are left out.
     """
     told = _with_borders(lights)
-    lit = np.zeros((len(point), len(told)), bool)
-    facing = np.zeros((len(point), len(told)), bool)
+    lit, facing = np.zeros((2, len(told), len(point)), bool).transpose(0, 2, 1)
     if not told:
         return lit, facing
     # Camera axes and float32 throughout: only the rays themselves are turned into the world.
@@ -361,11 +361,11 @@ def _lit(
             facing[:, column] = dot(towards, normal) > 0
         index = np.flatnonzero(facing[:, column])
         far = np.inf if light.kind == "sun" else 1.0
-        origins = times(start.take(index, 0), turn.T) + now.surfaces.origin.astype(np.float32)
+        origins = times(picked(start, index), turn.T) + now.surfaces.origin.astype(np.float32)
         if light.kind == "sun":
             rays_to = np.broadcast_to(place, origins.shape)
         else:
-            rays_to = times(towards.take(index, 0), turn.T)
+            rays_to = times(picked(towards, index), turn.T)
         lit[index, column] = ~occluded(now.surfaces, origins, rays_to, 0.0, far)
     return lit, facing
 

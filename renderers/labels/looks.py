@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.products import product, times
+from freelabels.generators.contract.products import picked, product, times
 from freelabels.renderers.engines.drift import rotations, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, cast_moving
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Ints, Surfaces, cast
+from freelabels.renderers.engines.rectangles import reaching
 from freelabels.renderers.surfaces.surface_points import dot
 
 
@@ -52,11 +53,11 @@ class PixelHits:
     normal: Floats
     rolled: Rolled | None = None
 
-    @property
+    @cached_property
     def point(self) -> Floats:
         """(N, 3) what is seen, in the camera's axes at the instant; of what is nothing, the way to it."""
         point: Floats = np.where(self.hit, self.depth, 1.0)[:, None] * self.ray
-        return point if self.rolled is None else point + np.where(self.hit[:, None], self.rolled.eye, 0.0)
+        return point if self.rolled is None else point + self.hit[:, None] * self.rolled.eye
 
     @property
     def geometry(self) -> Ints:
@@ -95,7 +96,9 @@ def look(now: Instant, lens: Lens | Floats, size: tuple[int, int]) -> PixelHits:
         return _look_rolling(now, now.motion, lens, size)
     ray = lens.rays(size)
     towards = lens.world_rays(rotation, size)
-    hits = cast(surfaces, surfaces.origin, towards)
+    near = reaching(surfaces, now.camera_pose, lens, size)
+    apart = None if near is None else np.flatnonzero(near)
+    hits = cast(surfaces, surfaces.origin, towards, apart)
     face, depth, normal = _met(surfaces, rotation, hits, ray, 0.0)
     return PixelHits(ray, towards, hits, face, depth, normal)
 
@@ -106,7 +109,7 @@ def _met(
     """Faces, depths and normals as of `PixelHits`, of rays from `eye`, in the camera's axes."""
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
-    normal = times(surfaces.face_normal, rotation)[face]  # camera axes
+    normal = picked(times(surfaces.face_normal, rotation), face)  # camera axes
     slant = dot(normal, ray)
     start = dot(normal, eye) if isinstance(eye, np.ndarray) else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,7 +128,7 @@ def _look_rolling(now: Instant, motion: Motion, lens: Lens, size: tuple[int, int
     seconds = np.repeat(after, width)
     row_turn, origin = (
         np.repeat(cameras[:, :3, :3], width, axis=0),
-        np.repeat(cameras[:, :3, 3], width, axis=0),
+        np.repeat(cameras[:, :3, 3].T, width, axis=1).T,
     )
     ahead = turned_by(row_turn, lens.rays(size))
     towards = ahead.astype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.drift import INFINITY, NEAREST, Drift, turned_by
+from freelabels.renderers.engines.drift import INFINITY, Drift, shown_at, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, cast_moving
 from freelabels.renderers.engines.windows import PIXELS
@@ -69,17 +69,16 @@ def smears(
     the camera's at the instant. lens, size: of a window.
     """
     if not drift.exposure:
-        return np.zeros((len(point), 2))
+        return np.zeros((2, len(point))).T
     after = drift.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
-    world = times(point, pose[:3, :3].T)
-    world[near] += pose[:3, 3]
+    world = times(point, pose[:3, :3].T) + near[:, None] * pose[:3, 3]
     of = np.where(near, geometry, -1)
     ends = []
     for shift in (-drift.exposure / 2, drift.exposure / 2):
         seconds = np.repeat(after + shift, size[1])
         seen = drift.seen_from(pose, seconds, drift.on(of, seconds, world), near)
-        ends.append(lens.project(np.where(seen[:, 2:] > NEAREST, seen, (0.0, 0.0, 1.0))))
-    return np.stack([ends[1][axis] - ends[0][axis] for axis in (0, 1)], axis=1)
+        ends.append(shown_at(seen, lens))
+    return np.stack([ends[1][axis] - ends[0][axis] for axis in (0, 1)]).T
 
 
 @dataclass(frozen=True)

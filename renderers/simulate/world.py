@@ -22,7 +22,7 @@ from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.appearance import Substance
 
 MARGIN = 1e-3  # an object's box is larger by this share, so that no point of it lies at the invalid (0, 0, 0)
-KEPT = 128  # meshes of the scenes built last, which are built again to be rendered
+KEPT = 512  # meshes of the scenes built last, which are built again to be rendered
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ gives the pattern itself, un-antialiased.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -37,6 +39,7 @@ def albedo(material: Material, points: Floats, normals: Floats, footprint: Float
     return colours
 
 
+@lru_cache(maxsize=2048)
 def mean_albedo(material: Material) -> Floats:
     """One colour (3,) for the whole material, as light that bounces off it takes along."""
     if material.photo:

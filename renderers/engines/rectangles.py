@@ -1,0 +1,78 @@
+"""Which pixels of a picture may see what lies in boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freelabels.generators.contract.products import product
+from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.raycast import Floats, Surfaces
+from freelabels.renderers.engines.windows import Window, whole
+
+BORDER = 17  # places on each side of a rectangle of rays that tell where a lens shows it
+NEAR = 1e-3  # metres before the camera, from where on corners are projected
+
+
+def rectangles(corners: Floats, lens: Lens, size: tuple[int, int]) -> NDArray[np.int64]:
+    """(G, 4) top, bottom, left and right of the pixels of a picture that may see boxes, the ends exclusive.
+
+    corners: (G, k, 3) of the boxes, camera axes. What reaches behind the camera may be anywhere.
+    """
+    found = np.zeros((len(corners), 4), np.int64)
+    z = corners[..., 2]
+    ahead = z.min(axis=1) > NEAR
+    found[~ahead & (z.max(axis=1) > 0)] = 0, size[0], 0, size[1]
+    if ahead.any():
+        x, y, depth = np.moveaxis(corners[ahead], -1, 0)
+        x, y = _reach(x / depth, y / depth, lens, size)
+        (left, right), (top, bottom) = (
+            (np.floor(low), np.ceil(high)) for low, high in ((x[0], x[1]), (y[0], y[1]))
+        )
+        ends = np.stack([top, bottom, left, right], axis=1)
+        found[ahead] = np.clip(ends, 0, (size[0], size[0], size[1], size[1]))
+    return found
+
+
+def _reach(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """The least and largest x and y, (2, n) each, of what is seen along and between rays (x, y, 1), (n, k)."""
+    if not lens.bends:
+        x, y = lens.land(x, y)
+        return np.array([x.min(axis=1), x.max(axis=1)]), np.array([y.min(axis=1), y.max(axis=1)])
+    # Lines come out bent: what counts is the whole border of the rectangle of rays, as far as the image reaches.
+    low, high = lens.bounds(size)
+    left, right = np.clip([x.min(axis=1), x.max(axis=1)], low[0], high[0])[..., None]
+    top, bottom = np.clip([y.min(axis=1), y.max(axis=1)], low[1], high[1])[..., None]
+    share = np.linspace(0.0, 1.0, BORDER)
+    across, down, one = left + share * (right - left), top + share * (bottom - top), np.ones(BORDER)
+    x, y = lens.land(
+        np.concatenate([across, across, one * left, one * right], axis=1),
+        np.concatenate([one * top, one * bottom, down, down], axis=1),
+    )
+    slack = max(size) / BORDER**2
+    return (
+        np.array([x.min(axis=1) - slack, x.max(axis=1) + slack]),
+        np.array([y.min(axis=1) - slack, y.max(axis=1) + slack]),
+    )
+
+
+def reaching(
+    surfaces: Surfaces, pose: Floats, lens: Lens, window: Window | tuple[int, int]
+) -> NDArray[np.bool_] | None:
+    """(H, W) the pixels of the picture that may see what is posed apart from the first geometries.
+
+    pose: (4, 4) of the camera, which stands where the surfaces are seen from. lens: of a window, if one
+    is given. With a pixel to spare on all sides. None: nothing is posed apart.
+    """
+    if len(surfaces.posed) < 2:
+        return None
+    if isinstance(window, tuple):
+        window = whole(window)
+    lens, size = lens.whole(window), window.size
+    mask = np.zeros(size, bool)
+    for posed in surfaces.posed[1:]:
+        corners = product(posed.box - pose[:3, 3], pose[:3, :3])
+        for top, bottom, left, right in rectangles(corners, lens, size):
+            if bottom > top and right > left:
+                mask[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1] = True
+    return mask
