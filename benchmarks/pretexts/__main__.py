@@ -1,12 +1,13 @@
 """The command: `images`, which may be left out, `video` or `controls`."""
 
 import sys
+from collections.abc import Callable, Mapping
 
 from benchmarks.pretexts import __doc__ as about
 from benchmarks.pretexts import controls, images, video
 from benchmarks.tools.command import run
 
-PARTS = {
+PARTS: Mapping[str, tuple[Callable[..., None], str | None]] = {
     "images": (images.main, about),
     "video": (video.main, video.__doc__),
     "controls": (controls.main, controls.__doc__),

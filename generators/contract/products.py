@@ -42,7 +42,8 @@ def times(vectors: AnyFloats, matrix: ArrayLike) -> AnyFloats:
 
 def picked(vectors: AnyValues, index: NDArray[np.integer]) -> AnyValues:
     """Some of vectors (N, k), (M, k) by their index (M,); columns lie together in memory."""
-    return np.take(vectors.T, index, axis=1).T
+    out: AnyValues = np.take(vectors.T, index, axis=1).T  # type: ignore[assignment]
+    return out
 
 
 def put(vectors: NDArray[Any], index: NDArray[np.integer], values: NDArray[Any]) -> None:

@@ -103,17 +103,13 @@ class RenderOptions:
             {entry.path for entry in assets.entries if entry.path} | set(assets.photos + assets.environments)
         )
         sizes = [Path(path).stat().st_size for path in files]
-        names = sorted(
-            entry.name for entry in assets.entries if entry.group != "made"
-        )  # the version says these
+        # Names of what is made aren't told: the version says them.
+        names = sorted(entry.name for entry in assets.entries if entry.group != "made")
         parameters = dataclasses.asdict(self) | {
             "assets": digest([names, [Path(path).name for path in files], sizes])[:16]
         }
-        del (
-            parameters["meshes"],
-            parameters["photos"],
-            parameters["environments"],
-        )  # places; what they hold is in `assets`
+        for place in ("meshes", "photos", "environments"):  # what they hold is in `assets`
+            del parameters[place]
         for name in ("stereo", "sensor", "flow_steps"):  # so all clips were before there was a choice
             if parameters[name] in ("none", False, ()):
                 del parameters[name]
