@@ -1,6 +1,8 @@
 """What all tests share: no Ray outlives a file of tests; those that render are skipped without PyBullet."""
 
+import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
@@ -16,6 +18,18 @@ from tests.preloaded import Programs, preloaded
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+
+def keep_assets_here() -> None:
+    """Keep what renderers make of assets in the checkout, by their code: nothing at home decides a test."""
+    root = Path(__file__).parents[1]
+    code = b"".join(path.read_bytes() for path in sorted((root / "renderers").rglob("*.py")))
+    kept = root / ".pytest_cache" / "assets" / hashlib.sha256(code).hexdigest()[:16]
+    os.environ["FREELABELS_CACHE"] = str(kept)
+    for older in {*kept.parent.glob("*")} - {kept}:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+keep_assets_here()
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
 detectors()  # registered now, so that none registers while a test has put another registry in its place

@@ -55,8 +55,9 @@ class Said:
 
     def clause(self, argument: str) -> str:
         """What stands behind `argument: `, to the next argument; of one that is named nowhere, all."""
-        found = re.search(rf"(?<!\w)`?{argument}`?(?:, \w+)*: (.*?)(?=[.;)] \w+: |\Z)", self.text, re.S)
-        return found[1] if found else self.text
+        text = " ".join(self.text.split())
+        found = re.search(rf"(?<!\w)`?{argument}`?(?:, \w+)*: (.*?)(?=[.;)] \w+: |$)", text)
+        return found[1] if found else text
 
 
 def public() -> Iterator[Said]:

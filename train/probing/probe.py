@@ -79,7 +79,8 @@ NOTES = (
     "Linear: features pooled to a small grid of at most 9216 dimensions; nearest neighbours and low-shot (ridge): "
     "averaged over all places. All are standardised by the training images.",
     "Chosen on training images alone: ridge's penalty by leave-one-out, as is the number of neighbours where no k "
-    "is named (of k and fewer images all but one vote); the others' penalties and learning rates on a fifth of them.",
+    "is named (of k and fewer images all but one vote); the others' penalties and learning rates on a fifth of "
+    "them.",
     "Images are the largest centred square. Random rows get new weights with each seed, and batch statistics "
     "measured on unlabelled images that the run was trained on.",
     "Videos: features are means over all places and frames of a clip, by the trunk of frames; under 'clips as a "
