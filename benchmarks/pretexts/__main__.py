@@ -1,17 +1,17 @@
 """The command: `images`, which may be left out, `video` or `controls`."""
 
 import sys
-from collections.abc import Callable, Mapping
 
 from benchmarks.pretexts import __doc__ as about
 from benchmarks.pretexts import controls, images, video
-from benchmarks.tools.command import run
+from benchmarks.tools.command import Part, run
 
-PARTS: Mapping[str, tuple[Callable[..., None], str | None]] = {
+PARTS: dict[str, tuple[Part, str | None]] = {
     "images": (images.main, about),
     "video": (video.main, video.__doc__),
     "controls": (controls.main, controls.__doc__),
 }
 
 if __name__ == "__main__":
-    run(*PARTS[sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in PARTS else "images"])
+    part, said = PARTS[sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in PARTS else "images"]
+    run(part, said)

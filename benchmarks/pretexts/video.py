@@ -8,7 +8,7 @@ Each trains a resnet18 (or r3d_18 with a quarter of its channels) for as many CP
 the trivial answer; gap is their difference in standard errors, over clips, as windows of one clip depend on each
 other. Rows that are finished are kept in --out, so that the same command goes on.
 
-Cost: rendering about ten minutes, then two minutes and a half a task.
+Cost: rendering about twelve minutes, then two minutes and a half a task.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import by_domain, read_catalogue
@@ -39,7 +40,7 @@ from freelabels.train.tasks.prediction.video_colorization import VideoColorizati
 from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
 
 HELD_OUT = 0.25  # of the clips
-FRAMES, MARGIN = 16, 1.5  # of a clip; how much larger it is stored than seen
+FRAMES, MARGIN = 20, 1.5  # of a clip, as many as any task looks at; how much larger it is stored than seen
 WINDOWS = 8  # of each held-out clip
 TRIED = (
     6  # steps by which the cost of one is told; the first half is left out, which reads what is not cached
@@ -76,9 +77,8 @@ def main(
     """
     torch.set_num_threads(1)
     folder = Path(out)
-    data = renders or rendered(
-        folder / f"renders-{clips}-{round(size * MARGIN)}", clips, round(size * MARGIN)
-    )
+    side = round(size * MARGIN)
+    data = renders or rendered(folder / f"renders-{clips}-{FRAMES}-{side}", clips, side)
     known = read_catalogue(*by_domain([data]), 1)
     fit = {n: t for n, t in tasks().items() if t.needs.frames > 1 and not isinstance(t, Labelled)}
     names = only or tuple(
@@ -102,7 +102,11 @@ def main(
                 ),
                 model=ModelConfig(backbone, width=32, clip_share=0.25),
             )
-            facts = measured(name, config, seconds, data, real, folder / "runs" / name)
+            try:
+                facts = measured(name, config, seconds, data, real, folder / "runs" / name)
+            except UserError as error:
+                print(f"{name} failed: {error}", flush=True)
+                continue
             row.parent.mkdir(parents=True, exist_ok=True)
             row.write_text(json.dumps(facts, indent=1))
         print(line(json.loads(row.read_text())), flush=True)
@@ -188,6 +192,8 @@ def scored(state: RunState, loader: Loader) -> dict[str, Any]:
         rows = len(counts) // len(batch["clip"])
         clips.append(batch["clip"].repeat_interleave(rows)[counts])
     whole = [torch.cat(column) for column in zip(*kept, strict=True)]
+    if not len(whole[0]):
+        raise UserError("none of the windows kept for scores has what it asks for")
     score, trivial, _ = task.summary(whole)
     found: dict[str, Any] = {"score": score, "trivial": trivial, "gap": gap(task, whole, torch.cat(clips))}
     if carried:

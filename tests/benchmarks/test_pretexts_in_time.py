@@ -1,0 +1,64 @@
+"""Rows of `benchmarks.pretexts video`; and the clips of `controls` hold the cue that they are made for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.pretexts import video
+from benchmarks.pretexts.controls import CLIPS, FRAMES, SEED
+from freelabels.ground.errors import UserError
+from freelabels.renderers.render import find_scene
+from freelabels.renderers.scene.assets import library
+from freelabels.renderers.simulate.simulate import Simulation, simulate
+from freelabels.renderers.simulate.world import build_world
+
+
+def motion_of(sort: str) -> Simulation:
+    """Of the first clip."""
+    ranges, change = CLIPS[sort]
+    assets = library(None, None, "all", None)
+    scene = change(find_scene(SEED, 0, ranges, assets, FRAMES, 32)[0])
+    return simulate(scene, build_world(scene, assets), FRAMES)
+
+
+@pytest.mark.renders
+def test_a_thing_falls_and_is_heard_while_it_is_seen() -> None:
+    motion = motion_of("falls")
+    assert not motion.problems
+    height = motion.body_pose[:, 0, 2, 3]
+    assert height[1] > 0.3 and np.diff(height[:5]).max() < 0  # row 1 is the first frame
+    assert any(0.15 < blow.time < 0.6 and blow.speed > 0.5 for blow in motion.impacts)
+
+
+@pytest.mark.renders
+def test_a_column_stands_until_it_is_struck_and_comes_apart() -> None:
+    motion = motion_of("breaks")
+    assert not motion.problems
+    *bricks, ball = range(1, motion.contact.shape[1])
+    above = [motion.contact[:, one, one + 1] for one in bricks[:-1]]
+    hit = motion.contact[:, ball, bricks].any(1).argmax()
+    assert hit > 1 and all(touches[1:hit].all() for touches in above)
+    place = motion.body_pose[:, [b - 1 for b in bricks], :3, 3]
+    assert np.abs(place[1] - place[-1]).max() > 0.05
+
+
+def test_a_row_that_fails_says_why_and_the_next_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def measured(name: str, *_: Any) -> dict[str, Any]:
+        if name == "opn":
+            raise UserError("none of the windows")
+        return {"task": name, "lines": 1, "score": 0.5, "trivial": 0.5, "gap": None, "real": None} | {
+            "seconds": 1,
+            "measure": "accuracy",
+        }
+
+    monkeypatch.setattr(video, "measured", measured)
+    for unread in ("by_domain", "read_catalogue"):
+        monkeypatch.setattr(video, unread, lambda *_: ([], []))
+    video.main(str(tmp_path), ("opn", "o3n"), renders="somewhere")
+    said = capsys.readouterr().out
+    assert "opn failed: none of the windows" in said and "o3n  " in said
+    assert [path.stem for path in (tmp_path / "rows").iterdir()] == ["o3n"]
