@@ -2,6 +2,7 @@
 
     python -m benchmarks.render            every part with its defaults
     python -m benchmarks.render speed      CPU-seconds per frame, part by part, at several sizes
+    python -m benchmarks.render speed --before CHECKOUT --sizes 256     all of it against another checkout's
     python -m benchmarks.render witness    rays against TinyRenderer's own masks, pixel by pixel
     python -m benchmarks.render steady     memory and speed over many clips in one process
     python -m benchmarks.render residual   flow against depth, poses and object motion
@@ -17,6 +18,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.tools.command import Part, on_one_thread, run_parts
 from benchmarks.tools.process import resident_mib
+from benchmarks.tools.render_turns import compare
 from freelabels.generators.contract.geometry import intrinsics_from_fov, rays
 from freelabels.renderers.draw.ranges import KINDS, SceneRanges
 from freelabels.renderers.draw.scenes import Stereo, draw_rig
@@ -63,9 +66,25 @@ class Clock:
 
 
 def speed(
-    sizes: tuple[int, ...] = (128, 256, 512), clips: int = 3, frames: int = 8, objects: int = 10
+    sizes: tuple[int, ...] = (128, 256, 512),
+    clips: int = 3,
+    frames: int = 8,
+    objects: int = 10,
+    before: Path | None = None,
 ) -> None:
-    """CPU-seconds per frame of each part and in all, over several scenes with that many objects."""
+    """CPU-seconds per frame of each part and in all, over several scenes with that many objects.
+
+    Args:
+        sizes: Pixels along a side.
+        clips: How many scenes.
+        frames: Of each.
+        objects: On a floor.
+        before: Another checkout of this project, rendered in turns with this one; nothing else is measured then.
+    """
+    if before is not None:
+        for size in sizes:
+            against(before, size, clips, frames, objects)
+        return
     assets = library()
     ranges = SceneRanges(families={"table": 1.0}, objects=(objects, objects))
     for clip in range(clips):  # read the assets' files once, as a worker does
@@ -92,6 +111,19 @@ def speed(
         families(size, clips, frames, assets)
         cameras(size, clips, frames, assets)
         extras(size, clips, frames, assets)
+
+
+def against(before: Path, size: int, clips: int, frames: int, objects: int) -> None:
+    """Scenes as drawn by default, and as many objects on a floor, against another checkout's on a floor."""
+    then: dict[str, Any] = {"objects": [objects, objects]}
+    kinds: dict[str, dict[str, Any]] = {"default": {}, "on a floor": {**then, "families": {"table": 1.0}}}
+    for name, now in kinds.items():
+        (there, there_labels), (here, here_labels) = compare(before, then, now, size, clips, frames)
+        print(
+            f"{size} × {size}, {name}: all {there:.4f} before, {here:.4f} now, {here / there:.2f} ×; "
+            f"labels {there_labels:.4f}, {here_labels:.4f}, {here_labels / there_labels:.2f} ×",
+            flush=True,
+        )
 
 
 def families(size: int, clips: int, frames: int, assets: Library) -> None:

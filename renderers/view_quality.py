@@ -30,8 +30,8 @@ def look_roughly(surfaces: Surfaces, fov: float, pose: Floats, size: tuple[int, 
     """Cast a coarse grid of rays over the image of a camera of `fov` degrees at `pose` (4, 4)."""
     height, width = (max(2, round(GRID * side / max(size))) for side in size)
     ray = rays(intrinsics_from_fov(fov, width, height), height, width).reshape(-1, 3)
-    directions = times(ray, pose[:3, :3].T)
-    hits = cast(surfaces, pose[:3, 3], directions)
+    towards = times(ray, pose[:3, :3].T)
+    hits = cast(surfaces, pose[:3, 3], towards)
     seen = np.where(hits.geometry != NOTHING, surfaces.part_of_geometry.object[hits.geometry], 0)
     surface = hits.geometry.reshape(height, width)
     borders = (np.diff(surface, axis=0) != 0).mean() + (np.diff(surface, axis=1) != 0).mean()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 AnyFloats = TypeVar("AnyFloats", NDArray[np.float32], NDArray[np.float64])
-AnyValues = TypeVar("AnyValues", bound=NDArray[Any])
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def product(*matrices: ArrayLike) -> NDArray[np.float64]:
@@ -40,7 +40,7 @@ def times(vectors: AnyFloats, matrix: ArrayLike) -> AnyFloats:
     return out.T
 
 
-def picked(vectors: AnyValues, index: NDArray[np.integer]) -> AnyValues:
+def picked(vectors: NDArray[Scalar], index: NDArray[np.integer]) -> NDArray[Scalar]:
     """Some of vectors (N, k), (M, k) by their index (M,); columns lie together in memory."""
     out: AnyValues = np.take(vectors.T, index, axis=1).T  # type: ignore[assignment]
     return out

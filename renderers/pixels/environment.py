@@ -56,7 +56,7 @@ def _harmonics(n: Floats) -> Floats:
     x, y, z = n.T
     basis = (np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y)
     weights = (0.282095, 0.488603, 0.488603, 0.488603, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274)
-    return np.stack([b * np.float32(w) for b, w in zip(basis, weights, strict=True)], axis=1)
+    return np.stack([b * np.float32(w) for b, w in zip(basis, weights, strict=True)]).T
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +69,8 @@ def _coefficients(background: Background, lights: tuple[Light, ...]) -> Floats:
     towards = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), z], 1).astype(np.float32)
     arriving = radiance(background, lights, towards, 0.05)
     lobe = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5, np.float32)
-    weighted = _harmonics(towards)[:, :, None].astype(np.float64) * arriving[:, None]
+    harmonics = np.ascontiguousarray(_harmonics(towards), np.float64)
+    weighted = np.ascontiguousarray(harmonics[:, :, None] * arriving[:, None])
     projected = weighted.sum(axis=0) * (4 * np.pi / count)
     return np.asarray(projected * lobe[:, None], np.float32)
 

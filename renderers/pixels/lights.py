@@ -65,16 +65,18 @@ def arriving(light: Light, points: Floats) -> tuple[Floats, Floats, Floats]:
         straight = max(-float((shines * place).sum() / np.sqrt((place * place).sum())), 0.2)
         ahead: Floats = dot(towards, np.broadcast_to(-shines, towards.shape))
         fall *= np.maximum(ahead / distance, 0) / np.float32(straight)
-    return towards / distance[:, None], given * fall[:, None], np.float32(light.size) / distance
+    return towards / distance[:, None], (given[:, None] * fall).T, np.float32(light.size) / distance
 
 
 def disc_sample(number: int | NDArray[np.integer], count: int, turn: Floats) -> Floats:
     """Point `number` of `count` (N, 2) that cover the unit disc evenly; turn: (N,) in [0, 1) sets them apart."""
+    if not len(turn):
+        return np.zeros((0, 2), np.float32)
     ring = np.asarray(number, np.float32)
     radius = np.sqrt((ring + turn * np.float32(0.9) + np.float32(0.05)) / np.float32(count))
     angle = np.float32(2 * np.pi) * (ring * np.float32(0.6180340) + turn)
     across, up = cv2.polarToCart(radius, angle)
-    return np.asarray(np.stack([across, up], axis=-1).reshape(-1, 2), np.float32)
+    return np.asarray(np.stack([across.reshape(-1), up.reshape(-1)]), np.float32).T
 
 
 def reflected(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import picked, put, times
 from freelabels.renderers.engines.drift import turned_by
 from freelabels.renderers.engines.lens import Lens, turned
 from freelabels.renderers.engines.moving import Motion, cast_moving
@@ -97,13 +97,14 @@ def radiance_window(
     colours = shade(surfaces, appearance, SurfacePoints.joined(parts), len(plain), size, turn, projector)
 
     spread = 1 / lens.focal
-    out = np.zeros((size[0] * size[1], 3), np.float32)
+    out = np.zeros((3, size[0] * size[1]), np.float32).T
     empty = np.flatnonzero(~split & ~centre.met)
-    out[empty] = _background(appearance, centre.towards[empty], spread)
-    out[plain] = colours[: len(plain)]
+    put(out, empty, _background(appearance, picked(centre.towards, empty), spread))
+    put(out, plain, colours[: len(plain)])
     start = len(plain)
     for sample, part in zip(samples, parts[1:], strict=True):
-        out[part.pixel] += colours[start : start + len(part.pixel)] / len(SAMPLES)
+        for to, of in zip(out.T, colours[start : start + len(part.pixel)].T, strict=True):
+            to[part.pixel] += of / len(SAMPLES)
         start += len(part.pixel)
         missed = np.flatnonzero(~same & ~sample.met)
         out[sample.pixel[missed]] += _background(appearance, sample.towards[missed], spread) / len(SAMPLES)
@@ -143,7 +144,7 @@ class _View:
             after = motion.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
             cameras = np.repeat(motion.cameras(pose, after), size[1], axis=0)
             middle = turned_by(cameras[:, :3, :3], lens.rays(size)).astype(np.float32)
-            roll = _Roll(motion, cameras[:, :3, 3], np.repeat(after, size[1]))
+            roll = _Roll(motion, np.asfortranarray(cameras[:, :3, 3]), np.repeat(after, size[1]))
             return _View(pose[:3, 3], middle, right, down, roll)
         return _View(pose[:3, 3], lens.world_rays(pose[:3, :3], size), right, down)
 
@@ -157,7 +158,7 @@ class _View:
         """The steps to the right and down of some pixels."""
         if len(self.right) == 1:
             return self.right, self.down
-        return self.right.take(pixels, 0), self.down.take(pixels, 0)
+        return picked(self.right, pixels), picked(self.down, pixels)
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _seen(
     surfaces: Surfaces, view: _View, pixels: Ints, offset: tuple[float, float], hits: Hits | None = None
 ) -> _Seen:
     """Cast rays, unless their hits are known, through places `offset` = (x, y) from the centres of some pixels."""
-    towards = view.middle.take(pixels, 0)
+    towards = picked(view.middle, pixels)
     if offset != (0, 0):
         right, down = view.steps(pixels)
         towards += np.float32(offset[0]) * right + np.float32(offset[1]) * down
@@ -194,7 +195,7 @@ def _seen(
 
 def _seen_rolling(view: _View, roll: _Roll, pixels: Ints, towards: Floats, hits: Hits | None) -> _Seen:
     """What is met is lit and shaded where it stands at the instant, as seen from the camera's place then."""
-    origin, seconds = roll.origin.take(pixels, 0), roll.seconds[pixels]
+    origin, seconds = picked(roll.origin, pixels), roll.seconds[pixels]
     hits = cast_moving(roll.motion, origin, towards, seconds) if hits is None else hits
     met = hits.geometry >= 0
     depth = np.where(met, hits.t, np.float32(0))
@@ -205,9 +206,10 @@ def _seen_rolling(view: _View, roll: _Roll, pixels: Ints, towards: Floats, hits:
 
 def _same_surface(one: _Seen, a: Ints, other: _Seen, b: Ints, view: _View) -> Mask:
     """Whether pairs of rays, given by their indices, that met one geometry saw one smooth surface of it."""
-    alike = dot(one.normal.take(a, 0), other.normal.take(b, 0)) > SMOOTH
+    normal = picked(one.normal, a)
+    alike = dot(normal, picked(other.normal, b)) > SMOOTH
     # Where a surface hides part of itself, one point lies off the other's plane.
-    off_plane = np.abs(dot(other.sight.take(b, 0) - one.sight.take(a, 0), one.normal.take(a, 0)))
+    off_plane = np.abs(dot(picked(other.sight, b) - picked(one.sight, a), normal))
     return np.asarray(alike & (off_plane < one.depth[a] * np.float32(1.5 * view.step)))
 
 
@@ -249,28 +251,28 @@ def _background(appearance: Appearance, towards: Floats, spread: float) -> Float
 
 def _points(surfaces: Surfaces, view: _View, seen: _Seen, chosen: Ints) -> SurfacePoints:
     """Some of the hits as points to be shaded."""
-    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], seen.sight.take(chosen, 0)
+    geometry, depth, sight = seen.geometry[chosen], seen.depth[chosen], picked(seen.sight, chosen)
     pixel = seen.pixel[chosen]
     distance = np.sqrt(dot(sight, sight))
     viewer = sight / -distance[:, None]
-    flat = seen.normal.take(chosen, 0)
+    flat = picked(seen.normal, chosen)
     facing = dot(flat, viewer)
     flat *= np.copysign(np.float32(1), facing)[:, None]
-    normal = flat.copy()
+    normal = flat.copy(order="F")
     curved = np.flatnonzero(surfaces.curved[geometry])
     these = chosen[curved]
     smooth = smooth_normals(
-        surfaces, geometry[curved], seen.primitive[these], seen.uv[these], flat.take(curved, 0)
+        surfaces, geometry[curved], seen.primitive[these], picked(seen.uv, these), picked(flat, curved)
     )
-    turned = dot(smooth, viewer.take(curved, 0)) > GRAZING
-    normal[curved[turned]] = smooth[turned]
+    turned = dot(smooth, picked(viewer, curved)) > GRAZING
+    put(normal, curved[turned], smooth[turned])
     # The next pixel sees the same plane at sight + depth · (step + viewer · (n·step) / (n·viewer)).
     slope = depth / np.maximum(np.abs(facing), np.float32(0.03))
-    across = [
-        step * depth[:, None] + viewer * (_lean(flat, step) * slope)[:, None] for step in view.steps(pixel)
-    ]
+    across = [step.T * depth + viewer.T * (_lean(flat, step) * slope) for step in view.steps(pixel)]
     at, primitive = sight + view.centre.astype(np.float32), seen.primitive[chosen]
-    return SurfacePoints(pixel, geometry, primitive, at, normal, flat, viewer, distance, np.stack(across))
+    return SurfacePoints(
+        pixel, geometry, primitive, at, normal, flat, viewer, distance, np.stack(across).transpose(0, 2, 1)
+    )
 
 
 def _lean(normal: Floats, step: Floats) -> Floats:

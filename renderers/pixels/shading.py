@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
-from freelabels.generators.contract.products import times
+from freelabels.generators.contract.products import picked, put, times
 from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
@@ -46,12 +46,10 @@ def shade(
         surfaces, appearance, points.geometry, points.primitive, points.at, points.flat, points.across
     )
     roughness = np.array([m.roughness for m in materials], np.float32)[points.geometry]
-    specular = np.array([m.specular for m in materials], np.float32)[points.geometry, None] * np.ones(
-        3, np.float32
-    )
-    metal = np.array([m.metal for m in materials])[points.geometry]
-    specular[metal] = base[metal]
-    base[metal] = 0
+    specular = np.tile(np.array([m.specular for m in materials], np.float32)[points.geometry], (3, 1)).T
+    metal = np.flatnonzero(np.array([m.metal for m in materials])[points.geometry])
+    put(specular, metal, picked(base, metal))
+    put(base, metal, np.zeros((len(metal), 3), np.float32))
 
     turn = _dither(points.pixel, size[1], dither)
     lattice = Lattice(points, whole, size)
@@ -95,26 +93,25 @@ def albedo(
     geometry, primitive: (N,) ids. across: (2, N, 3) world vectors between neighbouring pixels' points, over which
     the texture is filtered; None gives it un-antialiased.
     """
-    made = np.empty((len(at), 3), np.float32)
+    made = np.empty((3, len(at)), np.float32).T
     for number, chosen in by_geometry(geometry):
         pose = surfaces.geometry_pose[number]
         turn = pose[:3, :3].astype(np.float32)
-        steps = np.zeros((2, len(chosen), 3), np.float32)
+        steps = np.zeros((2, 3, len(chosen)), np.float32).transpose(0, 2, 1)
         if across is not None:
             for step, whole in zip(steps, across, strict=True):
-                step[:] = times(whole.take(chosen, 0), turn)
+                step[:] = times(picked(whole, chosen), turn)
         material = appearance.materials[surfaces.part_of_geometry.material[number]]
-        local = times(at.take(chosen, 0) - pose[:3, 3].astype(np.float32), turn)
+        local = times(picked(at, chosen) - pose[:3, 3].astype(np.float32), turn)
         skin, maps = surfaces.skins[number], surfaces.skin_maps[number]
         if material.texture == SKIN and skin is not None and maps is not None:
-            made[chosen] = _skinned(skin, maps[primitive[chosen]], local, steps)
+            put(made, chosen, _skinned(skin, maps[primitive[chosen]], local, steps))
             continue
         right, down = steps
         footprint = np.sqrt(right * right + down * down)
         extent = float(surfaces.geometry_extent[number])
-        made[chosen] = textures.albedo(
-            material, local, times(normal.take(chosen, 0), turn), footprint, extent
-        )
+        colours = textures.albedo(material, local, times(picked(normal, chosen), turn), footprint, extent)
+        put(made, chosen, colours)
     return made
 
 
@@ -161,9 +158,9 @@ def visibility(
     points, whole = lattice.points, lattice.whole
     seen = np.zeros(len(points.at), np.float32)
     first = np.flatnonzero(facing)
-    start = points.above.take(first, 0)
+    start = picked(points.above, first)
     bent = np.flatnonzero(past[first] > 0)
-    start[bent] += towards[first[bent]] * past[first[bent], None]
+    put(start, bent, picked(start, bent) + towards[first[bent]] * past[first[bent], None])
     # Any three by three pixels hold every part of the light, so that no penumbra goes unnoticed.
     row, column = np.divmod(points.pixel[first], lattice.size[1])
     part = (column + 3 * row) % SHADOW_RAYS
@@ -175,8 +172,8 @@ def visibility(
     lowest = cv2.erode(lattice.map(np.where(known, seen[:whole], 1), 1), _square(3))
     differs = (lowest < highest).astype(np.uint8)
     here = np.flatnonzero((first < whole) & (differs.reshape(-1)[points.pixel[first]] > 0))
-    edge, start = first[here], start[here]
-    right, down = points.across[:, edge]
+    edge, start = first[here], picked(start, here)
+    right, down = (picked(step, edge) for step in points.across)
     counted = np.zeros(len(edge), np.float32)
     for k, (x, y) in enumerate(_SPREAD):
         counted += _free(
@@ -222,9 +219,9 @@ class _Bounce:
         hits = cast(self.surfaces, start, towards)
         met = hits.geometry >= 0
         index = np.flatnonzero(met)
-        towards, normal = towards.take(index, 0), hits.normal.take(index, 0)
+        towards, normal = picked(towards, index), picked(hits.normal, index)
         normal *= np.copysign(np.float32(1), -dot(normal, towards))[:, None]
-        at = start.take(index, 0) + towards * hits.t[index, None] + normal * np.float32(1e-3)
+        at = picked(start, index) + towards * hits.t[index, None] + normal * np.float32(1e-3)
         look = self.appearance
         # Two surfaces close to each other hide each other's sky.
         extent = self.surfaces.geometry_extent.astype(np.float32)[hits.geometry[index]]
@@ -240,9 +237,11 @@ class _Bounce:
             where, given, _ = arriving(light, at)
             cosine = dot(normal, where)
             facing = np.flatnonzero(cosine > 0)
-            free = _free(self.surfaces, light, at.take(facing, 0), disc.take(index[facing], 0))
-            arrived[facing] += given[facing] * (cosine[facing] * free)[:, None]
-        return met, arrived * self.albedo.take(hits.geometry[index], 0) * np.float32(1 / np.pi)
+            free = _free(self.surfaces, light, picked(at, facing), disc.take(index[facing], 0))
+            weight = cosine[facing] * free
+            for to, of in zip(arrived.T, given.T, strict=True):
+                to[facing] += of[facing] * weight
+        return met, arrived * picked(self.albedo, hits.geometry[index]) * np.float32(1 / np.pi)
 
 
 def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
@@ -258,13 +257,13 @@ def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     row, column = row[black] % TILE, column[black] % TILE
     square = _TILED[(row * TILE + column) // 2]
     towards = _about(
-        points.normal.take(black, 0), square + turn[black, None] * np.asarray((2 / TILE**2, 0), np.float32)
+        picked(points.normal, black), square + turn[black, None] * np.asarray((2 / TILE**2, 0), np.float32)
     )
     # Directions below the flat triangle of a smooth normal would start inside: turn them over.
-    flat = points.flat.take(black, 0)
+    flat = picked(points.flat, black)
     towards -= flat * (np.minimum(dot(towards, flat), 0) * np.float32(2))[:, None]
-    met, bounced = scene.along(points.above.take(black, 0), towards, disc_sample(0, 1, turn[black]))
-    arrived[black[met]] = bounced * np.float32(np.pi)
+    met, bounced = scene.along(picked(points.above, black), towards, disc_sample(0, 1, turn[black]))
+    put(arrived, black[met], bounced * np.float32(np.pi))
     return lattice.mean(arrived, black, TILE, PRIOR)
 
 
@@ -289,15 +288,15 @@ def _about(normal: Floats, square: Floats) -> Floats:
     sign = np.where(normal[:, 2] < 0, np.float32(-1), np.float32(1))
     a = -1 / (sign + normal[:, 2])
     b = normal[:, 0] * normal[:, 1] * a
-    first = np.stack([1 + sign * normal[:, 0] ** 2 * a, sign * b, -sign * normal[:, 0]], 1)
-    second = np.stack([b, sign + normal[:, 1] ** 2 * a, -normal[:, 1]], 1)
-    share = np.minimum(square[:, :1], 1)
-    angle = np.float32(2 * np.pi) * square[:, 1:]
+    first = np.stack([1 + sign * normal[:, 0] ** 2 * a, sign * b, -sign * normal[:, 0]])
+    second = np.stack([b, sign + normal[:, 1] ** 2 * a, -normal[:, 1]])
+    share = np.minimum(square[:, 0], 1)
+    angle = np.float32(2 * np.pi) * square[:, 1]
     flat = np.sqrt(share)
     return np.asarray(
-        first * (flat * np.cos(angle)) + second * (flat * np.sin(angle)) + normal * np.sqrt(1 - share),
+        first * (flat * np.cos(angle)) + second * (flat * np.sin(angle)) + normal.T * np.sqrt(1 - share),
         np.float32,
-    )
+    ).T
 
 
 def mirrored(
@@ -310,11 +309,12 @@ def mirrored(
     share = 1 - np.minimum(roughness / np.float32(GLOSSY), 1) ** 2
     glossy = np.flatnonzero(share * largest(fresnel) > FAINT)
     if len(glossy):
-        normal, viewer = points.normal.take(glossy, 0), points.viewer.take(glossy, 0)
+        normal, viewer = picked(points.normal, glossy), picked(points.viewer, glossy)
         rays = normal * (2 * dot(normal, viewer))[:, None] - viewer
-        met, bounced = scene.along(points.above.take(glossy, 0), rays, disc_sample(0, 1, turn[glossy]))
+        met, bounced = scene.along(picked(points.above, glossy), rays, disc_sample(0, 1, turn[glossy]))
         found = np.empty_like(rays)
         found[met] = bounced
         found[~met] = environment.radiance(look.background, look.lights, rays[~met], 0.05)
-        seen[glossy] += (found - seen[glossy]) * share[glossy, None]
+        there = picked(seen, glossy)
+        put(seen, glossy, there + (found - there) * share[glossy, None])
     return seen

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import Floats
+from freelabels.generators.contract.products import put
 
 Ints = NDArray[np.integer]
 AnyFloats = TypeVar("AnyFloats", Floats, NDArray[np.float64])
@@ -113,7 +114,9 @@ class Lattice:
         count = values.shape[1] + 1
         layers = np.zeros((count, self.size[0] * self.size[1]), np.float32)  # values, then weight
         at = self.points.pixel[known]
-        layers[:-1, at], layers[-1, at] = values[known].T, 1
+        for layer, of in zip(layers, values.T, strict=False):
+            layer[at] = of[known]
+        layers[-1, at] = 1
         grid = layers.reshape(count, *self.size)
         for axis in (0, 1):
             grid = _tile_sum(grid, self.linked[axis], axis, tile)
@@ -125,10 +128,10 @@ class Lattice:
             some = wide[-1].reshape(-1)[there] > 0
             own = np.where(some, wide.reshape(count, -1)[:-1, there], own)
         layers = grid.reshape(count, -1)
-        smooth = values.copy()
+        smooth = values.copy(order="F")
         some = np.flatnonzero(layers[-1, self.pixel] > 0)
-        there = self.pixel[some]
-        smooth[some] = (layers[:-1, there] / layers[-1, there]).T
+        found = layers.take(self.pixel[some], 1)
+        put(smooth, some, (found[:-1] / found[-1]).T)
         smooth[self.whole :] = self._around(layers, own)
         return smooth
 
