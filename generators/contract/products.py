@@ -42,8 +42,7 @@ def times(vectors: AnyFloats, matrix: ArrayLike) -> AnyFloats:
 
 def picked(vectors: NDArray[Scalar], index: NDArray[np.integer]) -> NDArray[Scalar]:
     """Some of vectors (N, k), (M, k) by their index (M,); columns lie together in memory."""
-    out: AnyValues = np.take(vectors.T, index, axis=1).T  # type: ignore[assignment]
-    return out
+    return np.take(vectors.T, index, axis=1).T
 
 
 def put(vectors: NDArray[Any], index: NDArray[np.integer], values: NDArray[Any]) -> None:
