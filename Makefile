@@ -51,9 +51,9 @@ browser:
 		fi; \
 	fi
 
-# All tests of what users install. Many wait, for Ray or for what they killed: three processes keep two cores busy.
+# All tests of what users install.
 test: setup browser
-	$(BIN)/python -m pytest -n 3 -m 'not benchmark and not notebook'
+	$(BIN)/python -m pytest -m 'not benchmark and not notebook'
 
 # Every benchmark, asked for the least it can be.
 test-benchmarks: setup

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,25 +50,10 @@ def programs() -> Iterator[Programs]:
         yield found
 
 
-def in_turns(items: Sequence[pytest.Item]) -> dict[Path, float]:
-    """By file with slow tests, what it is sorted by: those that wait much stand among those that compute.
-
-    So at any time some workers wait for Ray or for what they killed while others use the processors.
-    """
-
-    def marked(*names: str) -> list[Path]:
-        return list(dict.fromkeys(i.path for i in items if any(map(i.get_closest_marker, names))))
-
-    waiting = marked("ray", "kill")
-    computing = [path for path in marked("slow") if path not in waiting]
-    places = {path: number / len(waiting) for number, path in enumerate(waiting)}
-    return places | {path: (number + 0.5) / len(computing) for number, path in enumerate(computing)}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no long one is left for the end alone."""
-    places = in_turns(items)
-    items.sort(key=lambda item: places.get(item.path, 1.0))
+    """Files whose tests start Ray or kill come first: they take longest, and none is left for the end alone."""
+    long = {item.path for item in items if item.get_closest_marker("ray") or item.get_closest_marker("kill")}
+    items.sort(key=lambda item: item.path not in long)
     if not RENDERS:
         for item in items:
             if item.get_closest_marker("renders"):

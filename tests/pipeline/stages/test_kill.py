@@ -50,9 +50,11 @@ class Watcher(threading.Thread):
                 self.bad += [str(p) for p in verify_shard(VerifyWork(str(self.out), name)).problems]
 
 
-def wait_for(condition: object, seconds: float = 250) -> None:
+def wait_for(condition: object, driver: Running | None = None, seconds: float = 250) -> None:
+    """Wait until something is so; if a program that must not end before ends, fail with what it said."""
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
+        assert driver is None or driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.02)
 
@@ -84,7 +86,7 @@ def test_killed_at_random_moments_the_same_bytes_in_the_end(tmp_path: Path, prog
 
     command = ("-m", "freelabels", "label", sources, "--out", out, *OPTIONS)
     driver = programs.start(*command, "--workers", "2")
-    wait_for(lambda: len(watcher.seen) >= 1 and workers_of(driver))
+    wait_for(lambda: len(watcher.seen) >= 1 and workers_of(driver), driver)
     time.sleep(rng.random() * 0.3)
     for worker in workers_of(driver)[:1]:
         worker.kill()
@@ -125,7 +127,7 @@ def test_a_render_that_is_killed_and_resumed_with_other_workers_has_the_same_byt
     out = tmp_path / "out"
     command = ("-m", "freelabels", "render", "--out", out, "--clips", "4", "--ranges", ranges, *RENDER)
     driver = programs.start(*command, "--workers", "2")
-    wait_for(lambda: (out.exists() and Dataset(out).shards()) or driver.poll() is not None)
+    wait_for(lambda: out.exists() and Dataset(out).shards(), driver)
     time.sleep(random.random() * 0.2)
     driver.kill()
     driver.wait()
