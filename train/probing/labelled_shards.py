@@ -23,6 +23,8 @@ from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import Window, Windows, spread
 from freelabels.train.probing.dense_probe import CATEGORY, FIELDS, DenseImages
 
+TESTED = LoaderConfig().held_out  # share of clips, of data that the run never saw
+
 
 def is_dataset(path: str) -> bool:
     """Whether a folder is a dataset of shards."""
@@ -40,8 +42,9 @@ def read_shards(
     """Up to `most` frames of a dataset with each of the fields in `wanted` that it holds.
 
     trained_on: the run's record of its data, so that the clips it held out (by `config`) are the ones tested
-    on. A dataset with splits is fitted to on train and tested on test, or val without one. Raises UserError if the
-    dataset holds none of the fields, or clips of one source alone.
+    on; of data that it never saw always the same share, so that runs are compared alike. A dataset with splits is
+    fitted to on train and tested on test, or val without one. Raises UserError if the dataset holds none of the
+    fields, or clips of one source alone.
     """
     sampling = int(trained_on.get("sampling", 1))  # how the run grouped its clips
     catalogue = read_catalogue([path], [], 1, sampling=sampling)
@@ -52,7 +55,7 @@ def read_shards(
         held = _tested(catalogue.windows, rule)
         left_out = frozenset(held_out_groups(catalogue.windows, 0, catalogue.splits) - held)
     else:
-        held = _held_out(path, trained_on, config) or held_out_groups(catalogue.windows, config.held_out)
+        held = _held_out(path, trained_on, config) or held_out_groups(catalogue.windows, TESTED)
         left_out = frozenset()
     there = [window for window in catalogue.windows if window.group not in left_out]
     sides = [[window for window in there if (window.group in held) == out] for out in (False, True)]
