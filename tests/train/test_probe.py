@@ -212,7 +212,9 @@ def test_shards_are_tested_on_clips_that_the_run_held_out(tmp_path: Path) -> Non
     runs = [LoaderConfig(size=32, held_out=share) for share in (0, 0.3)]
     unseen = [read_shards(other, ("depth",), nothing, run, 99, 0) for run in runs]
     one, two = (found[0].test for found in unseen)
-    assert one is not None and two is not None and torch.equal(one, two)  # whatever the run held out of other data
+    assert (
+        one is not None and two is not None and torch.equal(one, two)
+    )  # whatever the run held out of other data
 
 
 # Classifiers
