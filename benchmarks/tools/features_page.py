@@ -23,6 +23,7 @@ from freelabels.train.bench.report import JSON, MARKDOWN
 
 BEGIN, END = "<!-- features: made by benchmarks.tools.features_page -->", "<!-- end of features -->"
 SHOWN = ("nearest neighbours", "linear, ridge", "fine-tuned", "linear a pixel", "segmentation network")
+SHARES = "of the labels"  # at the end of measures that docs/ alone shows
 
 
 def main(
@@ -55,6 +56,7 @@ def main(
 def short(found: Mapping[str, Any]) -> str:
     """A line a row, a column a measure: the mean at the best stage, ± half its interval; then the claims."""
     tables = [t for t in found["tables"] if t["measure"].startswith(SHOWN) or t["measure"].endswith(SHOWN)]
+    tables = [t for t in tables if not t["measure"].endswith(SHARES)]
     settings = found["settings"]
     lines = [
         f"{settings['backbone']}, {settings['size']} px, {settings['budget']:g} megapixels a row, each at its "
