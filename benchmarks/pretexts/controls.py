@@ -16,15 +16,15 @@ Cost: eight CPU minutes with the defaults, of which three and a half are for the
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.pretexts.video import NEVER, line, measured
+from benchmarks.pretexts.video import HEADING, configured, finished, line
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.joining import joined
@@ -32,7 +32,7 @@ from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.scene import Body, Scene
-from freelabels.train.config import AugmentConfig, LoaderConfig, ModelConfig, TrainConfig
+from freelabels.train.config import AugmentConfig, LoaderConfig
 
 SEED = 11
 STORED = 72  # side of the clips, pixels
@@ -159,33 +159,17 @@ def main(
     """
     torch.set_num_threads(1)
     folder = Path(out)
-    print(f"{'task':20}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'real':>9}{'CPU s':>7}  measure")
+    print(HEADING)
+    loader = LoaderConfig(size=size, batch=batch, held_out=0.25, augment=AugmentConfig(crop=(0.85, 1.0)))
     for name, sort in CONTROLS:
         if only and name not in only:
             continue
-        row = folder / "rows" / f"{name}-{sort}.json"
-        if not row.exists():
-            data = made(folder / f"{sort}-{clips}", sort, clips, STORED)
-            config = TrainConfig(
-                tasks=(name,),
-                set=tuple(s for s in settings if s.startswith(f"{name}.")),
-                lr=2e-3,
-                ema=0.98,
-                precision="fp32",
-                device="cpu",
-                log_every=NEVER,
-                save_every=NEVER,
-                loader=LoaderConfig(
-                    size=size, batch=batch, held_out=0.25, augment=AugmentConfig(crop=(0.85, 1.0))
-                ),
-                model=ModelConfig(backbone, width=32, clip_share=0.25),
-            )
-            facts = measured(name, config, seconds, data, "", folder / "runs" / f"{name}-{sort}")
-            row.parent.mkdir(parents=True, exist_ok=True)
-            row.write_text(json.dumps(facts, indent=1))
-        facts = json.loads(row.read_text())
-        shown = "shown" if facts["score"] >= WANTED else "missed"
-        print(f"{line(facts)}; {sort}: {shown}", flush=True)
+        config = configured(name, loader, backbone, settings)
+        data = partial(made, folder / f"{sort}-{clips}", sort, clips, STORED)
+        facts = finished(folder, f"{name}-{sort}", name, config, seconds, data, "")
+        if facts is not None:
+            shown = "shown" if facts["score"] >= WANTED else "missed"
+            print(f"{line(facts)}; {sort}: {shown}", flush=True)
 
 
 def made(folder: Path, sort: str, clips: int, size: int) -> str:

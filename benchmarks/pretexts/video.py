@@ -17,7 +17,7 @@ import inspect
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,8 @@ from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
 HELD_OUT = 0.25  # of the clips
 FRAMES, MARGIN = 20, 1.5  # of a clip, as many as any task looks at; how much larger it is stored than seen
 WINDOWS = 8  # of each held-out clip
-TRIED = (
-    6  # steps by which the cost of one is told; the first half is left out, which reads what is not cached
-)
+TRIED = 6  # steps by which the cost of one is told, but for the first half, which reads what is not cached
+HEADING = f"{'task':20}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'real':>9}{'CPU s':>7}  measure"
 NEVER = 1_000_000
 CPU = torch.device("cpu")
 
@@ -84,32 +83,56 @@ def main(
     names = only or tuple(
         n for n, t in fit.items() if not lacking(t, known.has, known.names, 1, known.longest)
     )
-    print(f"{'task':20}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'real':>9}{'CPU s':>7}  measure")
+    print(HEADING)
     for name in names:
-        row = folder / "rows" / f"{name}.json"
-        if not row.exists():
-            config = TrainConfig(
-                tasks=(name,),
-                set=tuple(s for s in settings if s.startswith(f"{name}.")),
-                lr=2e-3,
-                ema=0.98,
-                precision="fp32",
-                device="cpu",
-                log_every=NEVER,
-                save_every=NEVER,
-                loader=LoaderConfig(
-                    size=size, batch=batch // 3 if tasks()[name].clips else batch, held_out=HELD_OUT
-                ),
-                model=ModelConfig(backbone, width=32, clip_share=0.25),
-            )
-            try:
-                facts = measured(name, config, seconds, data, real, folder / "runs" / name)
-            except UserError as error:
-                print(f"{name} failed: {error}", flush=True)
-                continue
-            row.parent.mkdir(parents=True, exist_ok=True)
-            row.write_text(json.dumps(facts, indent=1))
-        print(line(json.loads(row.read_text())), flush=True)
+        many = batch // 3 if tasks()[name].clips else batch
+        loader = LoaderConfig(size=size, batch=many, held_out=HELD_OUT)
+        config = configured(name, loader, backbone, settings)
+        facts = finished(folder, name, name, config, seconds, lambda: data, real)
+        if facts is not None:
+            print(line(facts), flush=True)
+
+
+def configured(name: str, loader: LoaderConfig, backbone: str, settings: Sequence[str]) -> TrainConfig:
+    """How one task is trained. settings: of all tasks, of which its own are taken."""
+    return TrainConfig(
+        tasks=(name,),
+        set=tuple(s for s in settings if s.startswith(f"{name}.")),
+        lr=2e-3,
+        ema=0.98,
+        precision="fp32",
+        device="cpu",
+        log_every=NEVER,
+        save_every=NEVER,
+        loader=loader,
+        model=ModelConfig(backbone, width=32, clip_share=0.25),
+    )
+
+
+def finished(
+    folder: Path,
+    called: str,
+    name: str,
+    config: TrainConfig,
+    seconds: float,
+    data: Callable[[], str],
+    real: str,
+) -> dict[str, Any] | None:
+    """The row of a task, from the folder or measured now; None where it can't be, which is said with the reason.
+
+    called: the row's name. data: makes the dataset, or names it.
+    """
+    row = folder / "rows" / f"{called}.json"
+    if not row.exists():
+        try:
+            facts = measured(name, config, seconds, data(), real, folder / "runs" / called)
+        except UserError as error:
+            print(f"{called} failed: {error}", flush=True)
+            return None
+        row.parent.mkdir(parents=True, exist_ok=True)
+        row.write_text(json.dumps(facts, indent=1))
+    kept: dict[str, Any] = json.loads(row.read_text())
+    return kept
 
 
 def rendered(folder: Path, clips: int, size: int) -> str:
