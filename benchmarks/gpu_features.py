@@ -1,13 +1,12 @@
 """Six rows of the table of features on one large GPU, then the whole table: prepared, to be started and left.
 
     python -m benchmarks.gpu_features DATASETS --data FOLDERS --pictures FOLDER      on a GPU
-    python -m benchmarks.gpu_features --scale 0.01      on made scenes, anywhere
+    python -m benchmarks.gpu_features                   on made scenes; without a GPU, a hundredth of six rows
 
-First six rows, one seed, 64 px; then, with --full, all rows, three seeds, 128 px. Started again it goes on:
-finished rows are kept, and an interrupted one goes on from its checkpoint.
+First six rows, one seed, 64 px; then, on a GPU or with --full, all rows, three seeds, 128 px. Started again it
+goes on: finished rows are kept, and an interrupted one goes on from its checkpoint.
 
-Cost: on a GPU unknown, none was at hand; the six rows are meant for ten minutes. On a CPU with --scale 0.01
---batch 32 --no-full 68 CPU seconds (148 s on a busy machine).
+Cost: on a GPU unknown, none was at hand; the six rows are meant for ten minutes. On a CPU COST.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from freelabels.train.config import BenchConfig, ProbeConfig
 
 SIX = ("random", "rotation", "contrast", "masked", "renders", "free")
 MEGAPIXELS = 400.0
+CUDA = torch.cuda.is_available()
 
 
 def main(
@@ -35,10 +35,10 @@ def main(
     data: tuple[str, ...] = (),
     pictures: str = "",
     out: str = "runs/gpu_features",
-    scale: float = 1.0,
-    batch: int = 256,
+    scale: float = 1.0 if CUDA else 0.01,
+    batch: int = 256 if CUDA else 32,
     backbone: str = "resnet18",
-    full: bool = True,
+    full: bool = CUDA,
     compile: bool = False,
 ) -> None:
     """Train, probe and print.
@@ -48,13 +48,13 @@ def main(
         data: What features are probed on.
         pictures: Folder of pictures for rows without stored labels.
         out: Folder of both tables.
-        scale: Share of the pixels, and of the pictures that are probed on.
+        scale: Share of the pixels, and of the pictures that are probed on; a hundredth without a GPU.
         batch: Samples of a step.
         backbone: The timm model.
         full: Also the whole table.
         compile: Compile the trunk.
     """
-    folder, cuda = Path(out), torch.cuda.is_available()
+    folder = Path(out)
     if not datasets:
         sides = [folder / name for name in ("real", "renders")]
         for domain, side in enumerate(sides):
@@ -75,13 +75,13 @@ def main(
             scored=max(16, round(512 * scale)),
             resident=True,
             compile=compile,
-            device="cuda" if cuda else "cpu",
+            device="cuda" if CUDA else "cpu",
             probe=ProbeConfig(seeds=1, draws=1, shots=(1, 10), images=images, frames=frames, rotation="skip"),
         )
         began = time.perf_counter()
         table = bench_features(data or datasets[-1:], folder / name, datasets, pictures, config)
         print(markdown(table))
-        print(f"{name}: {time.perf_counter() - began:.0f} s on {'a GPU' if cuda else 'a CPU'}", flush=True)
+        print(f"{name}: {time.perf_counter() - began:.0f} s on {'a GPU' if CUDA else 'a CPU'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python -m benchmarks.pretexts controls --help       those that little can't teach, on clips made for them
     python -m benchmarks.pretexts [images]              on drawn patterns, to see it run
     python -m benchmarks.pretexts images --data FOLDER  it holds train/ and val/, a folder a class in each
-    python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 20
+    python -m benchmarks.pretexts --data FOLDER --only rotation jigsaw --megapixels 80
 
 `images` is `freelabels bench features` with a row a task: each trains a resnet18 on the same number of trunk
 pixels (a jigsaw's sample is nine small views), on the photos of train/ without their classes. The score is of
@@ -13,5 +13,5 @@ errors. The rest are linear probes (ridge, %) on the frozen features of each sta
 val/, beside random weights. Rows that are finished are kept in --out, so that the same command goes on; there is
 the whole table too.
 
-Cost: at the default size about four CPU minutes a task.
+Cost: at the default size about a CPU minute a task, at four times as many megapixels four.
 """

@@ -26,7 +26,7 @@ def main(
     data: str = "",
     out: str = "runs/pretexts",
     only: tuple[str, ...] = (),
-    megapixels: float = 80.0,
+    megapixels: float = 20.0,
     size: int = 64,
     batch: int = 32,
     backbone: str = "resnet18",

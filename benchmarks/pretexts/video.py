@@ -1,14 +1,14 @@
 """What tasks that learn from time learn from rendered clips at equal CPU time: scores on clips kept from them.
 
     python -m benchmarks.pretexts video                                     renders once, then trains each task
-    python -m benchmarks.pretexts video --only shuffle_learn opn --seconds 150
+    python -m benchmarks.pretexts video --only shuffle_learn opn --seconds 600
     python -m benchmarks.pretexts video --renders DATASET --real DATASET    those clips; scores on real ones beside
 
 Each trains a resnet18 (or r3d_18 with a quarter of its channels) for as many CPU seconds. The score is beside
 the trivial answer; gap is their difference in standard errors, over clips, as windows of one clip depend on each
 other. Rows that are finished are kept in --out, so that the same command goes on.
 
-Cost: rendering about twelve minutes, then two minutes and a half a task.
+Cost: rendering about twelve minutes, then a minute and a half a task.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CPU = torch.device("cpu")
 def main(
     out: str = "runs/pretexts-video",
     only: tuple[str, ...] = (),
-    seconds: float = 150.0,
+    seconds: float = 90.0,
     renders: str = "",
     real: str = "",
     clips: int = 96,
