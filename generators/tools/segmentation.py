@@ -91,17 +91,6 @@ def region_means(values: Floats, labels: Ids) -> NDArray[np.float64]:
     return region_sums(values, labels) / np.maximum(np.bincount(labels.ravel()), 1)[:, None]
 
 
-def neighbours(labels: Ids) -> NDArray[np.int64]:
-    """Pairs (m, 2) of region ids that touch (4-neighbourhood), each once, the lower id first."""
-    across = np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], axis=1)
-    down = np.stack([labels[:-1].ravel(), labels[1:].ravel()], axis=1)
-    pairs = np.concatenate([across, down]).astype(np.int64)
-    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
-    count = int(labels.max(initial=0)) + 1
-    codes = np.unique(pairs[:, 0] * count + pairs[:, 1])
-    return np.stack([codes // count, codes % count], axis=1)
-
-
 def soft_bins(features: Floats, count: int = 24, rounds: int = 6) -> Floats:
     """Soft membership (h, w, count) of each pixel in clusters of its own image's features (h, w, C).
 
