@@ -32,10 +32,9 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch
 from freelabels.generators.motion import IndependentMotion, deviation
-from freelabels.generators.tools.border_distance import Mesh
 from freelabels.generators.tools.contours import Arcs
 from freelabels.generators.tools.segmentation import region_means, working_lab
-from freelabels.generators.tools.superpixels import waterpixels
+from freelabels.generators.tools.superpixels import Mesh, waterpixels
 from freelabels.pipeline.stages.calibrate import calibration_options, rendered_views
 
 Values = NDArray[np.float64]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
@@ -48,11 +49,15 @@ def warp(values: Array, flow: Floats) -> Any:
 
     Outside, the nearest border pixel is taken.
     """
-    height, width = flow.shape[:2]
+    at = _places(*flow.shape[:2]) + flow
+    return cv2.remap(values, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+
+
+@lru_cache(maxsize=4)
+def _places(height: int, width: int) -> Floats:
+    """(H, W, 2) column and row of each pixel; not to be written to."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(
-        values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return np.stack([x, y], axis=-1)
 
 
 def chained(steps: Sequence[Floats]) -> Floats:

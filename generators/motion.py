@@ -27,10 +27,11 @@ from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
 from freelabels.generators.contract.ranges import Range
 from freelabels.generators.flow import inconsistency, inside, warp
-from freelabels.generators.tools.border_distance import Mesh, border_distance
+from freelabels.generators.tools.border_distance import border_distance
 from freelabels.generators.tools.camera_motion import camera_homography, carried, off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.superpixel_graph import Graph, clip_graph
+from freelabels.generators.tools.superpixels import Mesh
 
 Floats = NDArray[np.float32]
 
@@ -95,7 +96,7 @@ def deviation(
 
     back: the other frame's flow to this one. mesh: superpixels of this frame.
     """
-    if np.abs(here - there).max() < 1:  # a frame shown twice says nothing about what moves
+    if cv2.norm(here, there, cv2.NORM_INF) < 1:  # a frame shown twice says nothing about what moves
         return None
     miss = inconsistency(flow, back)
     homography = camera_homography(flow, trust > TRUSTED)
@@ -118,8 +119,9 @@ def deviation(
 
     def change(other: Floats) -> Floats:
         difference = here - other
-        difference = channel_sum(np.abs(difference - cv2.blur(difference, (window, window))))
-        return np.asarray(cv2.GaussianBlur(difference, (0, 0), 1), np.float32)
+        difference -= cv2.blur(difference, (window, window))
+        summed = channel_sum(np.abs(difference, out=difference))
+        return np.asarray(cv2.GaussianBlur(summed, (0, 0), 1), np.float32)
 
     compensated = cv2.remap(there, to_x - 0.5, to_y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     same = change(np.asarray(warp(there, flow), np.float32))  # what one surface changes by
@@ -181,10 +183,8 @@ class IndependentMotion:
         ahead, back = (_reduced(clip, label, small, scale) for label in ("flow", "flow_backward"))
         drift = np.where((ahead.trust > back.trust)[..., None], ahead.shift, -back.shift)
         step = max(2, min(self.step, max(small) // LEAST_NODES))
-        graph = clip_graph(images, ahead.shift, ahead.trust, drift, step)
-        per_frame = len(graph.size) // frames
-        meshes = [Mesh.of(ids - t * per_frame) for t, ids in enumerate(graph.nodes)]
-        evidence, following = self._evidence(lab, ahead, back, meshes, first_step(clip.time))
+        graph = clip_graph(images, lab, ahead.shift, ahead.trust, drift, step)
+        evidence, following = self._evidence(lab, ahead, back, graph.meshes, first_step(clip.time))
         known = following[np.arange(len(graph.size)) * frames // len(graph.size)] > 0
         strength = graph.mean(evidence)
         label = expit((strength - self.evidence) / self.softness)
@@ -214,7 +214,7 @@ class IndependentMotion:
         return {"motion": motion, "motion_confidence": confidence}
 
     def _evidence(
-        self, lab: list[Floats], ahead: Flow, back: Flow, meshes: list[Mesh], step: int
+        self, lab: list[Floats], ahead: Flow, back: Flow, meshes: Sequence[Mesh], step: int
     ) -> tuple[Floats, NDArray[np.float64]]:
         """Evidence (T, h, w) that a pixel moves by itself, and how far each frame (T,) follows the camera."""
         frames = len(lab)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import dijkstra, floyd_warshall
 from scipy.sparse.linalg import splu
 
 from freelabels.generators.contract.calibration import calibrated
@@ -22,7 +22,8 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes
 from freelabels.generators.contract.ranges import Range
-from freelabels.generators.tools.segmentation import neighbours, reduced, region_means, working_lab
+from freelabels.generators.tools.contours import Arcs, find_arcs
+from freelabels.generators.tools.segmentation import reduced, region_means, working_lab
 from freelabels.generators.tools.superpixels import waterpixels
 
 Values = NDArray[np.float64]
@@ -41,37 +42,47 @@ VISIBLE = 0.3  # wall, all the way from the border, that is clearly there; a fla
 
 @dataclass(frozen=True)
 class Regions:
-    """Superpixels of a frame. labels: (h, w) ids 0 … n − 1; colour: (n, 3) mean Lab; pairs: (m, 2) that touch.
+    """Superpixels of a frame, and the arcs between them.
 
-    size: (n,) pixels; place: (n, 2) means of y and x from the middle, of the geometric mean of the sides; rim:
-    (n,) whether one reaches the frame's border.
+    colour: (n, 3) mean Lab. size: (n,) pixels. place: (n, 2) means of y and x from the middle, of the geometric
+    mean of the sides. rim: (n,) whether one reaches the frame's border.
     """
 
-    labels: NDArray[np.int32]
+    arcs: Arcs
     colour: Values
     size: Values
     place: Values
-    pairs: NDArray[np.int64]
     rim: NDArray[np.bool_]
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """(h, w) ids 0 … n − 1."""
+        return self.arcs.labels
+
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """(m, 2) ids that touch, the lower first."""
+        return np.stack([self.arcs.first, self.arcs.second], axis=1)
 
     @classmethod
     def of(cls, small: NDArray[np.uint8], lab: NDArray[np.float32], step: int) -> Regions:
         """Superpixels about `step` pixels apart of a frame (h, w, 3), in sRGB and in Lab."""
         height, width = small.shape[:2]
-        ids = np.unique(waterpixels(small, step), return_inverse=True)[1]
-        labels = np.asarray(ids, np.int32).reshape(height, width)
+        ids = waterpixels(small, step)
+        number = np.cumsum(np.bincount(ids.ravel()) > 0) - 1
+        labels = number.astype(np.int32)[ids]
         y, x = np.mgrid[:height, :width] + 0.5
         middle = np.stack([y - height / 2, x - width / 2], axis=-1) / np.sqrt(height * width)
         place = region_means(middle.astype(np.float32), labels)
         size = np.bincount(labels.ravel()).astype(np.float64)
         rim = np.zeros(len(size), bool)
         rim[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
-        return cls(labels, region_means(lab, labels), size, place, neighbours(labels), rim)
+        return cls(find_arcs(labels), region_means(lab, labels), size, place, rim)
 
     def steps(self) -> Values:
         """(m,) Lab differences between those that touch."""
         return np.asarray(
-            np.linalg.norm(self.colour[self.pairs[:, 0]] - self.colour[self.pairs[:, 1]], axis=1)
+            np.linalg.norm(self.colour[self.arcs.first] - self.colour[self.arcs.second], axis=1)
         )
 
     def noise(self) -> float:
@@ -134,9 +145,7 @@ class BoundarySaliency:
         out = (visible * found)[regions.labels].astype(np.float32)
         inside = (value > begin)[regions.labels]
         coarse = Regions.of(small, lab, self.coarse)
-        ranks = [
-            ahead(inside, cue[coarse.labels]) for cue in (minimum_barrier(coarse), border_contrast(coarse))
-        ]
+        ranks = [ahead(inside, cue(coarse), coarse.labels) for cue in (minimum_barrier, border_contrast)]
         agreement = float(np.clip(sum(ranks), 0, 1))
         return np.asarray(cv2.resize(out, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)), agreement
 
@@ -146,17 +155,8 @@ def wall_strengths(regions: Regions, edges: NDArray[np.uint8]) -> Values:
     height, width = regions.labels.shape
     thick = cv2.dilate(edges, np.ones((3, 3), np.uint8))
     edge = cv2.resize(thick, (width, height), interpolation=cv2.INTER_AREA) / np.float32(255)
-    ids, count = regions.labels.astype(np.int64), len(regions.size)
-    codes, between = [], []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = ids[one], ids[other]
-        apart = a != b
-        codes.append((np.minimum(a, b) * count + np.maximum(a, b))[apart])
-        between.append(np.maximum(edge[one], edge[other])[apart])
-    of = np.searchsorted(regions.pairs[:, 0] * count + regions.pairs[:, 1], np.concatenate(codes))
-    number = len(regions.pairs)
-    total = np.bincount(of, np.concatenate(between), number)
-    return np.asarray(total / np.maximum(np.bincount(of, minlength=number), 1))
+    edge, arcs = edge.ravel(), regions.arcs
+    return arcs.mean(np.maximum(edge[arcs.before], edge[arcs.after]).astype(np.float64))
 
 
 def walled_off(regions: Regions, walls: Values) -> Values:
@@ -192,12 +192,16 @@ def otsu(value: Values, size: Values) -> float:
     return float(value[k] + value[k + 1]) / 2
 
 
-def ahead(inside: NDArray[np.bool_], cue: Values) -> float:
-    """By how much the mean rank of a cue (h, w) is higher inside (h, w) than outside: 0 by chance, 0.5 at best."""
+def ahead(inside: NDArray[np.bool_], cue: Values, labels: NDArray[np.int32]) -> float:
+    """By how much pixels' mean rank by a cue is higher inside (h, w) than outside: 0 by chance, 0.5 at best.
+
+    cue: (n,) of regions of labels (h, w).
+    """
     if inside.all() or not inside.any():
         return 0.0
-    _, which, count = np.unique(cue, return_inverse=True, return_counts=True)
-    rank = ((np.cumsum(count) - count / 2) / cue.size)[which.reshape(cue.shape)]
+    which = np.unique(cue, return_inverse=True)[1]
+    count = np.bincount(which, np.bincount(labels.ravel(), minlength=len(cue)))
+    rank = ((np.cumsum(count) - count / 2) / labels.size)[which][labels]
     return float(rank[inside].mean() - rank[~inside].mean())
 
 
@@ -238,7 +242,8 @@ def border_contrast(regions: Regions) -> Values:
     n, colour, rim = len(regions.size), regions.colour, regions.rim
     edge = np.flatnonzero(rim)
     ring = edge[np.stack(np.triu_indices(len(edge), 1), axis=1)]
-    linked = np.unique(np.sort(np.concatenate([regions.pairs, ring]), axis=1), axis=0)
+    linked = np.concatenate([regions.pairs, ring])
+    linked = np.stack(np.divmod(np.unique(linked[:, 0] * n + linked[:, 1]), n), axis=1)
     step = np.linalg.norm(colour[linked[:, 0]] - colour[linked[:, 1]], axis=1)
     step = np.maximum(step - regions.noise(), 0) + 1e-6
     geodesic = all_ways(linked, step, n)
@@ -263,8 +268,4 @@ def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> Values:
     way = np.full((count, count), np.inf)
     np.fill_diagonal(way, 0)
     way[pairs[:, 0], pairs[:, 1]] = way[pairs[:, 1], pairs[:, 0]] = cost
-    by = np.empty_like(way)
-    for node in range(count):
-        np.add(way[:, node, None], way[node], out=by)
-        np.minimum(way, by, out=way)
-    return way
+    return np.asarray(floyd_warshall(way))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
+Index = NDArray[np.int64]
 
 
 def reduced(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -31,6 +31,25 @@ def working_lab(image: NDArray[np.uint8], longest: int) -> Floats:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
 
 
+def components(first: Index, second: Index, count: int) -> Index:
+    """The connected component (count,), from 0, of each of `count` nodes with links between first and second (k,).
+
+    Numbered by the least node of each, as scipy's are, but without its matrices: of two that are linked the higher
+    points to the lower, and all take over what those they point to point to.
+    """
+    least, one, other = np.arange(count), first, second
+    while len(one):
+        lower = np.minimum(one, other)
+        np.minimum.at(least, one, lower)
+        np.minimum.at(least, other, lower)
+        while not np.array_equal(least, further := least[least]):
+            least = further
+        one, other = least[one], least[other]
+        apart = one != other
+        one, other = one[apart], other[apart]
+    return np.asarray((np.cumsum(least == np.arange(count)) - 1)[least], np.int64)
+
+
 def basins(height: Floats) -> Ids:
     """The catchment basin (h, w), ids from 0, of each pixel of `height` (h, w): where a drop of water ends up.
 
@@ -41,22 +60,22 @@ def basins(height: Floats) -> Ids:
     above, below, left, right = np.s_[:-1], np.s_[1:], np.s_[:, :-1], np.s_[:, 1:]
     lowest, into = height.copy(), index.copy()
     for here, there in ((below, above), (right, left), (left, right), (above, below)):
-        lower = height[there] < lowest[here]
-        lowest[here] = np.where(lower, height[there], lowest[here])
-        into[here] = np.where(lower, index[there], into[here])
-    end = into.ravel()
-    while not np.array_equal(end, further := end[end]):
-        end = further
+        np.copyto(into[here], index[there], where=height[there] < lowest[here])
+        np.minimum(lowest[here], height[there], out=lowest[here])
+    bottom, end = into == index, into.ravel()
+    falling = np.flatnonzero(~bottom)
+    while len(falling):  # each looks twice as far as before, until it sees the bottom
+        seen = end[falling]
+        end[falling] = further = end[seen]
+        falling = falling[further != seen]
 
-    bottom = into == index
     number = np.cumsum(bottom).reshape(height.shape) - 1  # of each bottom pixel
     level = []
     for one, other in ((above, below), (left, right)):
         flat = bottom[one] & bottom[other] & (height[one] == height[other])
         level.append(np.stack([number[one][flat], number[other][flat]]))
-    pairs = np.concatenate(level, axis=1)
-    links = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(int(bottom.sum()),) * 2)
-    basin = connected_components(links, directed=False)[1]
+    first, second = np.concatenate(level, axis=1)
+    basin = components(first, second, int(number[-1, -1]) + 1).astype(np.int32)
     return np.asarray(basin[number.ravel()[end]].reshape(height.shape), np.int32)
 
 
@@ -70,17 +89,6 @@ def region_sums(values: Floats, labels: Ids, count: int | None = None) -> NDArra
 def region_means(values: Floats, labels: Ids) -> NDArray[np.float64]:
     """Mean (n, C) of values (h, w, C) over each region of labels (h, w)."""
     return region_sums(values, labels) / np.maximum(np.bincount(labels.ravel()), 1)[:, None]
-
-
-def neighbours(labels: Ids) -> NDArray[np.int64]:
-    """Pairs (m, 2) of region ids that touch (4-neighbourhood), each once, the lower id first."""
-    across = np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], axis=1)
-    down = np.stack([labels[:-1].ravel(), labels[1:].ravel()], axis=1)
-    pairs = np.concatenate([across, down]).astype(np.int64)
-    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
-    count = int(labels.max(initial=0)) + 1
-    codes = np.unique(pairs[:, 0] * count + pairs[:, 1])
-    return np.stack([codes // count, codes % count], axis=1)
 
 
 def soft_bins(features: Floats, count: int = 24, rounds: int = 6) -> Floats:

@@ -7,18 +7,18 @@ flow, and between superpixels that look alike and lie near each other in any fra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 from freelabels.generators.contract.fields import Array
-from freelabels.generators.tools.superpixels import grid, waterpixels
+from freelabels.generators.tools.contours import sorted_pairs
+from freelabels.generators.tools.superpixels import Index, Mesh, Values, grid, waterpixels
 
 TEMPORAL_WEIGHT = 4.0  # a link along the flow against one across a shared border
 ALIKE_WEIGHT = 0.4  # a link to a superpixel that looks alike
@@ -39,16 +39,18 @@ CONVERGED = 1e-6
 class Graph:
     """Superpixels of all frames of a clip as nodes, numbered through, and the weights that link them.
 
-    nodes: (T, H, W) node of every pixel. size: (N,) pixels of each node. links: (N, N) symmetric sparse.
+    meshes: the nodes of each frame, as many in each. nodes: (T, H, W) node of every pixel. size: (N,) pixels of
+    each node. links: (N, N) symmetric sparse.
     """
 
+    meshes: tuple[Mesh, ...]
     nodes: NDArray[np.int32]
     size: NDArray[np.float64]
     links: Any
 
     def mean(self, values: Array) -> NDArray[np.float64]:
         """(N,) mean over each node of `values` (T, H, W)."""
-        return _mean(self.nodes, self.size, values)
+        return _means(self.meshes, values)
 
     def diffuse(self, label: NDArray[np.float64], trust: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) minimiser of Σ trust (x − label)² + Σ links (x_i − x_j)²: labels (N,) spread along the links."""
@@ -70,74 +72,73 @@ class Graph:
 
 
 def clip_graph(
-    images: Sequence[NDArray[np.uint8]], flow: Array, trust: Array, drift: Array, step: int
+    images: Sequence[NDArray[np.uint8]],
+    lab: Sequence[Array],
+    flow: Array,
+    trust: Array,
+    drift: Array,
+    step: int,
 ) -> Graph:
-    """The graph of a clip: sRGB `images` T × (H, W, 3), `flow` (T, H, W, 2) to the next, its trust in [0, 1].
+    """The graph of a clip: sRGB `images` T × (H, W, 3), also in LAB, `flow` (T, H, W, 2) to the next, its trust.
 
-    drift: (T, H, W, 2) pixels of movement; neighbours that don't move alike are linked less.
+    trust: (T, H, W) in [0, 1]. drift: (T, H, W, 2) pixels of movement; neighbours that don't move alike are linked
+    less.
     """
-    height, width = images[0].shape[:2]
+    frames, (height, width) = len(images), images[0].shape[:2]
     per_frame = len(grid(height, step)) * len(grid(width, step))
-    nodes = np.stack([waterpixels(image, step) + t * per_frame for t, image in enumerate(images)])
-    count = per_frame * len(images)
-    size = np.bincount(nodes.ravel(), minlength=count).astype(np.float64)
-    lab = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in images])
-    colour = np.stack([_mean(nodes, size, lab[..., channel]) for channel in range(3)], axis=-1)
+    meshes = tuple(Mesh.of(waterpixels(image, step), per_frame) for image in images)
+    colour = np.stack([_means(meshes, [one[..., k] for one in lab]) for k in range(3)], axis=-1)
 
-    beside = _symmetric(
-        np.concatenate([nodes[:, :, :-1].ravel(), nodes[:, :-1].ravel()]),
-        np.concatenate([nodes[:, :, 1:].ravel(), nodes[:, 1:].ravel()]),
-        None,
-        count,
-    )
-    contrast = 1 + (float(np.median(_difference(beside, colour))) if beside.nnz else 0.0)
-    links = _alike(beside, colour, contrast) / step
-    moves = np.stack([_mean(nodes, size, drift[..., axis]) for axis in range(2)], axis=-1)
-    apart = ((moves[beside.row] - moves[beside.col]) ** 2).sum(axis=1)
-    links = links.multiply(
-        coo_matrix((1 / (1 + apart), (beside.row, beside.col)), shape=beside.shape)
-    ).tocsr()
-    if len(images) > 1:
-        x, y = np.meshgrid(np.arange(width), np.arange(height))
-        to_x = np.rint(x + flow[:-1, ..., 0]).astype(np.intp)
-        to_y = np.rint(y + flow[:-1, ..., 1]).astype(np.intp)
-        seen = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height) & (trust[:-1] > 0.05)
-        into = to_y * width + to_x + height * width * np.arange(len(seen))[:, None, None]
-        along = _symmetric(
-            nodes[:-1][seen], nodes[1:].ravel()[into[seen]], trust[:-1][seen].astype(np.float64), count
-        )
-        links = links + _alike(along, colour, contrast) * (TEMPORAL_WEIGHT / step**2)
-    place = [
-        _mean(nodes, size, np.broadcast_to(axis, nodes.shape))
-        for axis in np.meshgrid(np.arange(width), np.arange(height))
-    ]
-    when = np.repeat(np.arange(len(images)), per_frame)
+    first = np.concatenate([mesh.first + t * per_frame for t, mesh in enumerate(meshes)])
+    second = np.concatenate([mesh.second + t * per_frame for t, mesh in enumerate(meshes)])
+    difference = _squares_apart(colour, first, second)
+    contrast = 1 + (float(np.median(difference)) if len(difference) else 0.0)
+    moves = np.stack([_means(meshes, drift[..., axis]) for axis in range(2)], axis=-1)
+    weight = np.concatenate([mesh.border for mesh in meshes]) * np.exp(-difference / contrast)
+    weight = weight * (1 / step) * (1 / (1 + _squares_apart(moves, first, second)))
+    ends = [(first, second, weight)]
+    for t in range(frames - 1):
+        one, other, sums = _followed(meshes[t], meshes[t + 1], flow[t], trust[t])
+        one, other = one + t * per_frame, other + (t + 1) * per_frame
+        weight = sums * np.exp(-_squares_apart(colour, one, other) / contrast)
+        ends.append((one, other, weight * (TEMPORAL_WEIGHT / step**2)))
+    one, other, weight = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    count = per_frame * frames
+    both = np.concatenate([one, other]), np.concatenate([other, one])
+    links = coo_matrix((np.concatenate([weight, weight]), both), shape=(count, count)).tocsr()
+    links.sort_indices()
+
+    rows, columns = np.mgrid[:height, :width].astype(np.float64)
+    place = [np.concatenate([mesh.mean(axis) for mesh in meshes]) for axis in (columns, rows)]
+    when = np.repeat(np.arange(frames), per_frame)
     features = np.column_stack([colour, *place, when]) * ALIKE_SCALE
-    return Graph(nodes, size, (links + ALIKE_WEIGHT * _nearest(features)).tocsr())
+    nodes = np.stack([mesh.ids + t * per_frame for t, mesh in enumerate(meshes)])
+    size = np.concatenate([mesh.size for mesh in meshes])
+    return Graph(meshes, nodes, size, (links + ALIKE_WEIGHT * _nearest(features)).tocsr())
 
 
-def _mean(nodes: NDArray[np.int32], size: NDArray[np.float64], values: Array) -> NDArray[np.float64]:
-    total = np.bincount(nodes.ravel(), values.ravel(), minlength=len(size))
-    return np.asarray(total / np.maximum(size, 1))
+def _means(meshes: Sequence[Mesh], values: Iterable[Array]) -> Values:
+    """(N,) means over the nodes of all frames of values T × (H, W)."""
+    return np.concatenate([mesh.mean(one) for mesh, one in zip(meshes, values, strict=True)])
 
 
-def _symmetric(one: Array, other: Array, weight: Array | None, count: int) -> Any:
-    """Sum of the weights (default 1) of pairs of different nodes, both ways round, as a sparse matrix."""
-    apart = one != other
-    values = np.ones(int(apart.sum())) if weight is None else weight[apart]
-    links = coo_matrix((values, (one[apart], other[apart])), shape=(count, count)).tocsr()
-    return (links + links.T).tocoo()
+def _squares_apart(points: Values, one: Index, other: Index) -> Values:
+    """(m,) squared distances between points (N, d) with indices one and other (m,)."""
+    return np.asarray(((points[one] - points[other]) ** 2).sum(axis=1))
 
 
-def _difference(links: Any, colour: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared LAB difference across each link."""
-    return np.asarray(((colour[links.row] - colour[links.col]) ** 2).sum(axis=1))
-
-
-def _alike(links: Any, colour: NDArray[np.float64], contrast: float) -> Any:
-    """The links, weakened where the colour changes across them."""
-    values = links.data * np.exp(-_difference(links, colour) / contrast)
-    return coo_matrix((values, (links.row, links.col)), shape=links.shape).tocsr()
+def _followed(here: Mesh, there: Mesh, flow: Array, trust: Array) -> tuple[Index, Index, Values]:
+    """Nodes of one frame and of the next that flow (H, W, 2) joins (m,), and the sum of its trust (H, W) (m,)."""
+    height, width = trust.shape
+    to_x = np.rint(np.arange(width) + flow[..., 0])
+    to_y = np.rint(np.arange(height)[:, None] + flow[..., 1])
+    seen = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height) & (trust > 0.05)
+    into = (to_y[seen] * width + to_x[seen]).astype(np.intp)
+    nodes = len(there.size)
+    code, order, rank = sorted_pairs(here.flat[seen.ravel()], there.flat[into], nodes)
+    last = np.flatnonzero(np.append(rank[1:] != rank[:-1], [True] * (len(rank) > 0)))
+    one, other = np.divmod(code[last], nodes)
+    return one, other, np.asarray(np.bincount(rank, trust[seen][order]), np.float64)
 
 
 def _nearest(features: NDArray[np.float64]) -> Any:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from freelabels.ground.errors import Unwritable
 from freelabels.pipeline.work import tally
+from freelabels.pipeline.work.memory import keep_freed_memory
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -64,6 +65,7 @@ def attempted(
 
     That is where the output can't be written, or a package is missing.
     """
+    keep_freed_memory()
     node, began = socket.gethostname(), 0.0
     outcome: Outcome[Work, Result] = Outcome(work, item=item)
     for _ in range(max(attempts, 1)):

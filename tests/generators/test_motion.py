@@ -23,10 +23,10 @@ from freelabels.generators.motion import (
     first_step,
     spans,
 )
-from freelabels.generators.tools.border_distance import Mesh, border_distance
+from freelabels.generators.tools.border_distance import border_distance
 from freelabels.generators.tools.camera_motion import off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
-from freelabels.generators.tools.superpixels import waterpixels
+from freelabels.generators.tools.superpixels import Mesh, waterpixels
 
 SIDE = 160
 

@@ -11,6 +11,7 @@ from freelabels.generators.edges import ContourEdges
 from freelabels.generators.foreground import MotionForeground, SalientForeground
 from freelabels.generators.regions import Superpixels
 from freelabels.generators.saliency import BoundarySaliency, Regions, ahead, minimum_barrier, otsu, walled_off
+from freelabels.generators.tools.contours import find_arcs
 
 SIZE = 128
 Y, X = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -112,10 +113,8 @@ def chain(*colours, rim):
     n = len(colours)
     colour = np.zeros((n, 3))
     colour[:, 0] = colours
-    pairs = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
-    return Regions(
-        np.zeros((1, 1), np.int32), colour, np.ones(n), np.zeros((n, 2)), pairs, np.isin(range(n), rim)
-    )
+    arcs = find_arcs(np.arange(n, dtype=np.int32)[None])
+    return Regions(arcs, colour, np.ones(n), np.zeros((n, 2)), np.isin(range(n), rim))
 
 
 def test_a_place_is_as_far_from_the_border_as_its_walls_are_high() -> None:
@@ -133,9 +132,11 @@ def test_the_barrier_is_the_span_of_colours_on_the_way() -> None:
 def test_what_ranks_ahead_and_where_two_kinds_part() -> None:
     inside = np.arange(8) < 2
     cue = np.array([7.0, 6, 5, 4, 3, 2, 1, 0])
-    assert ahead(inside, cue) == pytest.approx(0.5)
-    assert ahead(inside, -cue) == pytest.approx(-0.5)
-    assert ahead(inside, np.zeros(8)) == ahead(np.ones(8, bool), cue) == 0
+    each = np.arange(8, dtype=np.int32)
+    assert ahead(inside, cue, each) == pytest.approx(0.5)
+    assert ahead(inside, -cue, each) == pytest.approx(-0.5)
+    assert ahead(inside, np.zeros(8), each) == ahead(np.ones(8, bool), cue, each) == 0
+    assert ahead(inside, cue[::2], each // 2) == pytest.approx(0.5)
     assert 0.2 < otsu(np.array([0.1, 0.2, 0.8, 0.9]), np.ones(4)) < 0.8
 
 

@@ -1,0 +1,146 @@
+"""What detectors compute in a fast form, against the plain form of the same, bit for bit."""
+
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+from freelabels.generators.flow import warp
+from freelabels.generators.saliency import ahead, all_ways
+from freelabels.generators.tools.border_distance import ALIKE, COMMON, SMOOTH, border_distance
+from freelabels.generators.tools.contours import distinct
+from freelabels.generators.tools.segmentation import basins, components
+from freelabels.generators.tools.superpixel_graph import _followed
+from freelabels.generators.tools.superpixels import Mesh, waterpixels
+
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_components_are_numbered_as_scipy_numbers_them(seed):
+    rng = np.random.default_rng(seed)
+    for count, links in ((1, 0), (5, 3), (200, 90), (200, 190), (200, 600)):
+        one, other = rng.integers(0, count, (2, links))
+        graph = coo_array((np.ones(links), (one, other)), shape=(count, count))
+        assert (
+            components(one, other, count).tolist() == connected_components(graph, directed=False)[1].tolist()
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_distinct_pairs_are_those_of_unique(seed):
+    first, second = np.random.default_rng(seed).integers(0, 30, (2, 400))
+    one, other, of = distinct(first, second, 30)
+    pairs, which = np.unique(np.stack([first, second], axis=1), axis=0, return_inverse=True)
+    assert np.array_equal(pairs, np.stack([one, other], axis=1)) and np.array_equal(which, of)
+    assert [part.tolist() for part in distinct(first[:0], second[:0], 1)] == [[], [], []]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_basins_are_where_a_drop_ends_up_step_by_step(seed):
+    height = np.random.default_rng(seed).integers(0, 9, (14, 11)).astype(np.float32)
+
+    def drop(y, x):
+        places = [(y, x), (y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)]
+        places = [(v, u) for v, u in places if 0 <= v < 14 and 0 <= u < 11]
+        low = min(places, key=lambda place: height[place])
+        return (y, x) if height[low] == height[y, x] else drop(*low)
+
+    found = basins(height)
+    ends = {(y, x): drop(y, x) for y in range(14) for x in range(11)}
+    assert all(found[place] == found[end] for place, end in ends.items())
+    bottoms = sorted(set(ends.values()))
+    level = [
+        [abs(a[0] - b[0]) + abs(a[1] - b[1]) == 1 and height[a] == height[b] for b in bottoms]
+        for a in bottoms
+    ]
+    assert found.max() + 1 == connected_components(coo_array(np.array(level, float)), directed=False)[0]
+
+
+def mesh(seed):
+    return Mesh.of(waterpixels(np.random.default_rng(seed).integers(0, 256, (40, 56, 3), np.uint8), 6))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_superpixels_touch_where_their_pixels_do(seed):
+    here = mesh(seed)
+    steps = np.zeros((len(here.size),) * 2)
+    for one, other in ((here.ids[:, :-1], here.ids[:, 1:]), (here.ids[:-1], here.ids[1:])):
+        np.add.at(steps, (np.minimum(one, other), np.maximum(one, other)), 1)
+    np.fill_diagonal(steps, 0)
+    assert np.array_equal(np.argwhere(steps), np.stack([here.first, here.second], axis=1))
+    assert np.array_equal(steps[here.first, here.second], here.border)
+    rim = np.ones(here.ids.shape, bool)
+    rim[1:-1, 1:-1] = False
+    assert here.rim.tolist() == sorted(set(here.ids[rim].tolist()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_distance_to_the_border_is_that_over_undirected_links(seed):
+    here, noise = mesh(seed), 0.3
+    residual = np.random.default_rng(seed).normal(0, 1, (*here.ids.shape, 2)).astype(np.float32)
+    total = [np.bincount(here.ids.ravel(), residual[..., axis].ravel()) for axis in range(2)]
+    motion = np.stack([each / here.size for each in total], axis=1) / noise
+    jump = np.linalg.norm(motion[here.first] - motion[here.second], axis=1)
+    edge = motion[here.rim]
+    length = np.linalg.norm(edge, axis=1)
+    apart = np.linalg.norm(edge[:, None] - edge[None], axis=2)
+    share = (apart < 2 + ALIKE * length[:, None]).mean(axis=1)
+    start = length * np.clip(1 - share / COMMON, 0, 1) + 1e-6
+    n = len(here.size)
+    ends = np.concatenate([here.first, np.full(len(edge), n)]), np.concatenate([here.second, here.rim])
+    cost = np.concatenate([np.maximum(jump - SMOOTH, 0) + 1e-6, start])
+    links = coo_array((cost, ends), shape=(n + 1, n + 1))
+    plain = dijkstra(links.tocsr(), directed=False, indices=n)[:n][here.ids].astype(np.float32)
+    assert np.array_equal(border_distance(residual, noise, here), plain)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_superpixels_that_flow_joins_are_those_its_pixels_lead_to(seed):
+    here, there, rng = mesh(seed), mesh(seed + 9), np.random.default_rng(seed)
+    flow = rng.normal(0, 9, (40, 56, 2)).astype(np.float32)
+    trust = (rng.integers(0, 256, (40, 56)) / 255).astype(np.float32)
+    sums = np.zeros((len(here.size), len(there.size)))
+    for y, x in product(range(40), range(56)):
+        v, u = round(float(y + flow[y, x, 1])), round(float(x + flow[y, x, 0]))
+        if 0 <= v < 40 and 0 <= u < 56 and trust[y, x] > 0.05:
+            sums[here.ids[y, x], there.ids[v, u]] += trust[y, x]
+    one, other, total = _followed(here, there, flow, trust)
+    assert np.array_equal(np.argwhere(sums), np.stack([one, other], axis=1))
+    assert np.array_equal(sums[one, other], total)
+
+
+def test_ways_between_all_nodes_are_found_by_the_plain_sweep():
+    rng = np.random.default_rng(0)
+    pairs = np.array([(i, j) for i in range(30) for j in range(i + 1, 30) if rng.random() < 0.2])
+    cost = rng.random(len(pairs)) + 1e-6
+    way = np.full((31, 31), np.inf)
+    np.fill_diagonal(way, 0)
+    way[pairs[:, 0], pairs[:, 1]] = way[pairs[:, 1], pairs[:, 0]] = cost
+    for k in range(31):
+        way = np.minimum(way, way[:, k, None] + way[k])
+    assert np.array_equal(all_ways(pairs, cost, 31), way)
+
+
+def test_ranks_of_regions_are_those_of_their_pixels():
+    rng = np.random.default_rng(0)
+    labels, cue = rng.integers(0, 12, (20, 30)).astype(np.int32), rng.integers(0, 5, 12) / 4
+    inside = rng.random((20, 30)) < 0.3
+    spread = cue[labels]
+    _, which, count = np.unique(spread, return_inverse=True, return_counts=True)
+    rank = ((np.cumsum(count) - count / 2) / spread.size)[which.reshape(spread.shape)]
+    assert ahead(inside, cue, labels) == float(rank[inside].mean() - rank[~inside].mean())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_warping_by_one_map_is_that_by_its_two(channels):
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 50, (33, 47, channels)).astype(np.float32)
+    flow = rng.normal(0, 8, (33, 47, 2)).astype(np.float32)
+    x, y = np.meshgrid(np.arange(47, dtype=np.float32), np.arange(33, dtype=np.float32))
+    ways = x + flow[..., 0], y + flow[..., 1]
+    plain = cv2.remap(values, *ways, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.array_equal(warp(values, flow), plain)
