@@ -11,27 +11,39 @@ from freelabels.renderers.engines.raycast import Floats, Surfaces
 from freelabels.renderers.engines.windows import Window, whole
 
 BORDER = 17  # places on each side of a rectangle of rays that tell where a lens shows it
-NEAR = 1e-3  # metres before the camera, from where on corners are projected
+NEAR = 1e-6  # metres before the camera, from where on corners are projected
 
 
 def rectangles(corners: Floats, lens: Lens, size: tuple[int, int]) -> NDArray[np.int64]:
     """(G, 4) top, bottom, left and right of the pixels of a picture that may see boxes, the ends exclusive.
 
-    corners: (G, k, 3) of the boxes, camera axes. What reaches behind the camera may be anywhere.
+    corners: (G, k, 3) of the boxes, camera axes. Of what reaches behind the camera, what lies before it counts.
     """
     found = np.zeros((len(corners), 4), np.int64)
     z = corners[..., 2]
-    ahead = z.min(axis=1) > NEAR
-    found[~ahead & (z.max(axis=1) > 0)] = 0, size[0], 0, size[1]
-    if ahead.any():
-        x, y, depth = np.moveaxis(corners[ahead], -1, 0)
+    ahead, behind = z.min(axis=1) > NEAR, z.max(axis=1) <= NEAR
+    groups = [(np.flatnonzero(ahead), corners[ahead])]
+    groups += [(np.array([box]), _before(corners[box])[None]) for box in np.flatnonzero(~(ahead | behind))]
+    for boxes, points in groups:
+        if not len(boxes):
+            continue
+        x, y, depth = np.moveaxis(points, -1, 0)
         x, y = _reach(x / depth, y / depth, lens, size)
         (left, right), (top, bottom) = (
             (np.floor(low), np.ceil(high)) for low, high in ((x[0], x[1]), (y[0], y[1]))
         )
         ends = np.stack([top, bottom, left, right], axis=1)
-        found[ahead] = np.clip(ends, 0, (size[0], size[0], size[1], size[1]))
+        found[boxes] = np.clip(ends, 0, (size[0], size[0], size[1], size[1]))
     return found
+
+
+def _before(corners: Floats) -> Floats:
+    """Points (n, 3) whose hull is the part before the camera of that of corners (k, 3) on both sides of it."""
+    near, far = corners[corners[:, 2] <= NEAR], corners[corners[:, 2] > NEAR]
+    way = far - near[:, None]
+    crossed = near[:, None] + way * ((NEAR - near[:, None, 2:]) / way[..., 2:])
+    crossed[..., 2] = NEAR
+    return np.concatenate([far, crossed.reshape(-1, 3)])
 
 
 def _reach(x: Floats, y: Floats, lens: Lens, size: tuple[int, int]) -> tuple[Floats, Floats]:
