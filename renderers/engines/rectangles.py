@@ -73,18 +73,31 @@ def reaching(
 ) -> NDArray[np.bool_] | None:
     """(H, W) the pixels of the picture that may see what is posed apart from the first geometries.
 
-    pose: (4, 4) of the camera, which stands where the surfaces are seen from. lens: of a window, if one
-    is given. With a pixel to spare on all sides. None: nothing is posed apart.
+    As of `before`. None: nothing is posed apart.
     """
     if len(surfaces.posed) < 2:
         return None
+    size = window if isinstance(window, tuple) else window.size
+    key = pose.tobytes(), lens.K.tobytes(), lens.distortion, lens.top, size
+    if key not in surfaces.reached:
+        apart = np.arange(surfaces.posed[1].first, len(surfaces.geometry_box))
+        surfaces.reached[key] = before(surfaces, apart, pose, lens, window)
+    return surfaces.reached[key]
+
+
+def before(
+    surfaces: Surfaces, some: NDArray[np.integer], pose: Floats, lens: Lens, window: Window | tuple[int, int]
+) -> NDArray[np.bool_]:
+    """(H, W) the pixels of the picture that may see some geometries (n,), with one to spare on all sides.
+
+    pose: (4, 4) of the camera, which stands where the surfaces are seen from. lens: of a window, if one is given.
+    """
     if isinstance(window, tuple):
         window = whole(window)
     lens, size = lens.whole(window), window.size
     mask = np.zeros(size, bool)
-    for posed in surfaces.posed[1:]:
-        corners = product(posed.box - pose[:3, 3], pose[:3, :3])
-        for top, bottom, left, right in rectangles(corners, lens, size):
-            if bottom > top and right > left:
-                mask[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1] = True
+    corners = product(surfaces.geometry_box[some] - pose[:3, 3], pose[:3, :3])
+    for top, bottom, left, right in rectangles(corners, lens, size):
+        if bottom > top and right > left:
+            mask[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1] = True
     return mask
