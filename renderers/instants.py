@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freelabels.renderers.engines.mesh import Mesh
 from freelabels.renderers.engines.moving import motion_of
 from freelabels.renderers.engines.raycast import Floats, Posed, pose, pose_surfaces
 from freelabels.renderers.labels.looks import Instant
@@ -15,6 +17,7 @@ from freelabels.renderers.simulate.simulate import Simulation
 from freelabels.renderers.simulate.world import World
 
 STILL_FACES = 3000  # triangles from which on what never moves is posed once for all frames
+CELL = 32.0  # metres: what never moves is kept relative to the nearest multiple, exact to some micrometres
 
 
 def instant(
@@ -66,9 +69,21 @@ def part_velocity(motion: Simulation) -> NDArray[np.float32]:
     return known if known is not None else np.zeros((*motion.geometry_pose.shape[:2], 6), np.float32)
 
 
-def still_part(world: World, base: ArrayLike) -> Posed | None:
-    """What never moves, posed for all frames; None where that is so little that it isn't worth asking it apart."""
+def still_part(world: World, near: ArrayLike) -> Posed | None:
+    """What never moves, posed for all frames; None where that is so little that it isn't worth asking it apart.
+
+    near: (3,) world, metres, where it is looked at from. The last one is kept: a scene is looked for in the same
+    world in which it is rendered.
+    """
     count = int((world.body < 0).sum())  # the first geometries
     if sum(len(mesh.triangles) for mesh in world.meshes[:count]) < STILL_FACES:
         return None
-    return pose(world.meshes[:count], world.static_pose[:count], world.parts.object[:count], base)
+    x, y, z = (float(cell) * CELL for cell in np.rint(np.asarray(near, np.float64) / CELL))
+    owners = world.parts.object[:count]
+    return _still(world.meshes[:count], world.static_pose[:count].tobytes(), owners.tobytes(), (x, y, z))
+
+
+@lru_cache(maxsize=1)
+def _still(meshes: tuple[Mesh, ...], poses: bytes, owners: bytes, base: tuple[float, float, float]) -> Posed:
+    places = np.frombuffer(poses).reshape(-1, 4, 4)
+    return pose(meshes, places, np.frombuffer(owners, np.int32), base)

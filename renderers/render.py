@@ -85,7 +85,7 @@ def find_scene(
     height, width = _size(size)
     scene, world, motion = _working_scene(seed, clip, ranges, assets, frames)
     times = np.array(sorted({0, frames // 2, frames - 1})) / scene.fps
-    still = still_part(world, (0.0, 0.0, 0.0))
+    still = still_part(world, camera_poses(scene.camera, [0.0])[0, :3, 3])
     instants = [
         pose_surfaces(world.meshes, motion.geometry_pose[row], world.parts, (0, 0, 0), still)
         for row in np.rint(times * scene.fps).astype(int) + 1

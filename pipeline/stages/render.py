@@ -45,7 +45,7 @@ from freelabels.renderers.scene.assets import Library, library
 from freelabels.renderers.scene.scene import scene_from_json
 
 # Raised whenever the same seed would give other pixels or labels.
-RENDER_VERSION = 5
+RENDER_VERSION = 6
 SHARD_PIXELS = 64 * 256 * 256  # of all frames of a shard, unless one clip has more
 SOFTWARE = 400 << 20  # bytes, with all its libraries and a scene's meshes
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freelabels.generators.contract.products import picked, put, times
+from freelabels.generators.contract.geometry import invert_pose
+from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.lens import Lens
 
 Floats = NDArray[np.float64]
@@ -96,6 +97,13 @@ def turned_by(turn: Floats, vectors: Floats) -> Floats:
     return np.stack([(turn[:, i, 0] * x + turn[:, i, 1] * y) + turn[:, i, 2] * z for i in range(3)]).T
 
 
+def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
+    """Points (N, 3) under transforms (G, 3 or 4, 4), each by the one its index names."""
+    rows = transforms[:, :3].reshape(-1, 12).T.take(index, 1).reshape(3, 4, -1)
+    x, y, z = point.T
+    return np.stack([((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in rows]).T
+
+
 @dataclass(frozen=True)
 class Drift:
     """How camera and geometries move around an instant, and when each row of the picture is taken.
@@ -168,6 +176,23 @@ class Drift:
         if self.camera[3:].any():
             away = spun(-self.camera[3:], seconds, away)
         return times(away, pose[:3, :3])
+
+    def seen_at(self, pose: Floats, seconds: float, geometry: Ints, points: Floats, near: Mask) -> Floats:
+        """Points (N, 3) of geometries, camera axes at the instant, as the camera sees all of them at one moment.
+
+        Directions where not `near`.
+        """
+        to_camera = invert_pose(self.cameras(pose, np.asarray(seconds)))
+        still = product(to_camera, pose)
+        out = times(points, still[:3, :3].T) + near[:, None] * still[:3, 3]
+        index = np.flatnonzero(near & self.moves[geometry])
+        if len(index):
+            origin = np.tile(np.eye(4), (len(self.place), 1, 1))
+            origin[:, :3, 3] = self.place
+            moved = moved_poses(origin, self.geometry, np.full(len(origin), seconds))
+            there = product(to_camera, moved, invert_pose(origin), pose)
+            put(out, index, placed(there, geometry[index], picked(points, index)))
+        return out
 
     def _eye(self, pose: Floats, seconds: Floats) -> Floats:
         """Where the camera is (N, 3), world, after so many seconds (N,)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import open3d as o3d
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.products import picked, put, times
 from freelabels.renderers.engines.drift import Drift, spun
-from freelabels.renderers.engines.raycast import NOTHING, Hits, Mesh, Posed, Surfaces, covers
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import NOTHING, Hits, Posed, Surfaces, covers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -34,12 +36,22 @@ class Piece:
     radius: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Motion(Drift):
-    """The same with what casts rays at it. owner: (G,) instance ids."""
+    """The same with what casts rays at it.
 
+    meshes: at poses (G, 4, 4), part → world. owner: (G,) instance ids. still: the first meshes, posed already.
+    """
+
+    meshes: Sequence[Mesh]
+    poses: Floats
     owner: Ints
-    pieces: tuple[Piece, ...]
+    still: Posed | None = None
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Everything, in pieces that keep their shape; made when rays first ask: many labels need none."""
+        return tuple(_pieces(self))
 
 
 def motion_of(
@@ -53,18 +65,25 @@ def motion_of(
     exposure: float = 0.0,
 ) -> Motion:
     """The motion of meshes at poses (G, 4, 4); the first of them, `still`, are posed already. As of `Motion`."""
-    pieces, done = [], 0
-    if still is not None:
-        done = len(still.extent)
-        pieces.append(Piece(still.whole, still.base, np.arange(done, dtype=np.int32)))
-    awake = set(np.asarray(owner)[geometry.any(axis=1)].tolist())  # a thing that moves in part is in pieces
-    resting = [number for number in range(done, len(meshes)) if int(owner[number]) not in awake]
+    return Motion(
+        readout, exposure, camera, geometry, poses[:, :3, 3], meshes, poses, np.asarray(owner), still
+    )
+
+
+def _pieces(motion: Motion) -> Iterator[Piece]:
+    meshes, poses, geometry, done = motion.meshes, motion.poses, motion.geometry, 0
+    if motion.still is not None:
+        done = len(motion.still.extent)
+        yield Piece(motion.still.whole, motion.still.base, np.arange(done, dtype=np.int32))
+    # A thing that moves in part is in pieces.
+    awake = set(motion.owner[geometry.any(axis=1)].tolist())
+    resting = [number for number in range(done, len(meshes)) if int(motion.owner[number]) not in awake]
     if resting:
         base = poses[resting[0], :3, 3]
         scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         for number in resting:
             _add(scene, meshes[number], poses[number], base)
-        pieces.append(Piece(scene, base, np.array(resting, np.int32)))
+        yield Piece(scene, base, np.array(resting, np.int32))
     for number in sorted(set(range(done, len(meshes))) - set(resting)):
         mesh, place = meshes[number], poses[number, :3, 3]
         scene = o3d.t.geometry.RaycastingScene(nthreads=1)
@@ -72,8 +91,7 @@ def motion_of(
         middle, half = (mesh.box[0] + mesh.box[-1]) / 2, (mesh.box[-1] - mesh.box[0]) / 2
         centre = times(middle[None], poses[number, :3, :3].T)[0] + place
         radius = float(np.sqrt((half * half).sum())) * 1.01
-        pieces.append(Piece(scene, place, np.array([number], np.int32), geometry[number], centre, radius))
-    return Motion(readout, exposure, camera, geometry, poses[:, :3, 3], np.asarray(owner), tuple(pieces))
+        yield Piece(scene, place, np.array([number], np.int32), geometry[number], centre, radius)
 
 
 def _add(scene: o3d.t.geometry.RaycastingScene, mesh: Mesh, pose: Floats, base: Floats) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -11,78 +11,12 @@ import open3d as o3d
 from numpy.typing import ArrayLike, NDArray
 
 from freelabels.generators.contract.products import picked, put, times
+from freelabels.renderers.engines.mesh import Mesh, Skin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 GRAZING = 0.02  # cosine to the viewer below which a smooth normal gives way to the triangle's own
 NOTHING = -1  # the geometry id of a ray that hits nothing
-
-
-@dataclass(frozen=True)
-class Skin:
-    """A texture map: the path of its picture, and places in it (F, corner, 2), u to the right and v upwards."""
-
-    picture: str
-    uv: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """Triangles of one rigid part in its own frame.
-
-    vertices: (V, 3) float64 metres. triangles: (F, 3) uint32. patch: (F,) int32, faces that meet without a
-    crease share an id. skin: the texture map it came with, if any.
-    """
-
-    vertices: Floats
-    triangles: NDArray[np.uint32]
-    patch: Ints
-    skin: Skin | None = None
-
-    @cached_property
-    def skin_maps(self) -> NDArray[np.float32] | None:
-        """(F, 2, 4): each face's places in the texture map are its matrix · (x, y, z, 1), in the part's frame."""
-        if self.skin is None:
-            return None
-        return affine_maps(self.vertices[self.triangles], self.skin.uv).astype(np.float32)
-
-    @cached_property
-    def planes(self) -> tuple[Floats, Floats]:
-        """Unit normals (F, 3) of the faces and their planes' distances (F,) from the frame's origin."""
-        corner = self.vertices[self.triangles]  # (F, corner, 3)
-        normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        return np.asfortranarray(normal), np.einsum("fi,fi->f", normal, corner[:, 0])
-
-    @cached_property
-    def box(self) -> Floats:
-        """The corners (8, 3) of the bounding box, the lowest first and the highest last."""
-        low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
-        share = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(8, 3)
-        return np.asarray(np.where(share, high, low))
-
-    @cached_property
-    def corner_normal(self) -> NDArray[np.float32]:
-        """(F, corner, 3) unit normals for smooth shading: the mean, by area, over the patch around a corner."""
-        corner = np.asarray(self.vertices, np.float64)[self.triangles]
-        face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        shared = np.asarray(self.patch, np.int64)[:, None] * len(self.vertices) + self.triangles
-        _, index = np.unique(shared, return_inverse=True)
-        index = index.reshape(shared.shape)
-        total = np.zeros((int(index.max(initial=-1)) + 1, 3))
-        np.add.at(total, index, face[:, None])
-        length = np.linalg.norm(total, axis=1, keepdims=True)
-        normal = (total / np.where(length > 0, length, 1))[index]
-        # Where the mean leans far off the face (a thin sheet, a fold) the face's own normal is better.
-        flat = face / np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-300)
-        leans = np.einsum("fci,fi->fc", normal, flat) < 0.5
-        return np.where(leans[..., None], flat[:, None], normal).astype(np.float32)
-
-    @cached_property
-    def curved(self) -> bool:
-        """Whether smooth shading changes anything."""
-        normal = self.corner_normal
-        return bool(np.abs(normal - normal[:, :1]).max(initial=0) > 1e-3)
 
 
 @dataclass(frozen=True)
@@ -104,17 +38,14 @@ class Posed:
     """Geometries, `first` and those after it, at their poses and ready for rays.
 
     base: (3,) world, metres, which the triangles for rays are relative to. whole holds all of them. owner: (G,)
-    instance ids, the static scene's being 0. normal: (F, 3) unit, world axes. distance: (F,) metres of the faces'
-    planes from the world's origin. extent: (G,) and box: (G, 8, 3) as of `Surfaces`. shape: of each geometry,
-    vertices and triangles for rays.
+    instance ids, the static scene's being 0. extent: (G,) and box: (G, 8, 3) as of `Surfaces`. shape: of each
+    geometry, vertices and triangles for rays.
     """
 
     first: int
     base: Floats
     whole: o3d.t.geometry.RaycastingScene
     owner: NDArray[np.integer]
-    normal: Floats
-    distance: Floats
     extent: Floats
     box: Floats
     shape: tuple[tuple[o3d.core.Tensor, o3d.core.Tensor], ...]
@@ -144,9 +75,10 @@ class Surfaces:
     world, metres, the camera's centre. geometry_pose: (G, 4, 4) part → world; textures live in the part's frame.
     geometry_extent: (G,) longest side of the part in metres. geometry_box: (G, 8, 3) world, metres, the corners of
     a box around each part. first_face: (G,) row of each geometry's first triangle in the face tables. face_normal:
-    (F, 3) unit, world axes. face_offset: (F,) metres, the face's plane is face_normal · (x − origin) =
-    face_offset. face_patch: (F,) see `Mesh.patch`. corner_normal: (corner, 3, F) float32 as `Mesh.corner_normal`,
-    in the part's frame. curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a map.
+    (3, F) unit, in the part's frame. face_distance: (F,) metres of the face's plane from that frame's origin.
+    face_patch: (F,) see `Mesh.patch`. corner_normal: (corner, 3, F) float32 as `Mesh.corner_normal`, in the part's
+    frame. curved: (G,) as `Mesh.curved`. skins, skin_maps: of each geometry, None without a map.
+    resting: how many of the first geometries are posed once for all instants. trees: see `_Trees`.
     """
 
     posed: tuple[Posed, ...]
@@ -157,12 +89,19 @@ class Surfaces:
     geometry_box: Floats
     first_face: NDArray[np.int64]
     face_normal: Floats
-    face_offset: Floats
+    face_distance: Floats
     face_patch: Ints
     corner_normal: NDArray[np.float32]
     curved: NDArray[np.bool_]
     skins: tuple[Skin | None, ...]
     skin_maps: tuple[NDArray[np.float32] | None, ...]
+    resting: int
+    trees: _Trees
+
+    @cached_property
+    def reached(self) -> dict[Hashable, NDArray[np.bool_]]:
+        """What `reaching` has found, by what it was asked."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -181,48 +120,46 @@ class Hits:
     uv: NDArray[np.float32]
 
 
-def affine_maps(corner: Floats, values: Floats) -> Floats:
-    """(F, C, 4) matrices that take the corners (F, 3, 3) of triangles, as (x, y, z, 1), to values (F, 3, C)."""
-    one, other = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    normal = np.cross(one, other)
-    square = np.maximum((normal * normal).sum(axis=1, keepdims=True), 1e-300)
-    # The dual basis: 1 along one side, 0 along the other.
-    along, across = np.cross(other, normal) / square, np.cross(normal, one) / square
-    rise = values[:, 1:] - values[:, :1]
-    slope = rise[:, 0, :, None] * along[:, None] + rise[:, 1, :, None] * across[:, None]
-    level = values[:, 0] - (slope * corner[:, None, 0]).sum(axis=-1)
-    return np.concatenate([slope, level[..., None]], axis=-1)
-
-
 def pose(
     meshes: Sequence[Mesh], poses: Floats, owners: NDArray[np.integer], base: ArrayLike, first: int = 0
 ) -> Posed:
     """Geometries at poses (G, 4, 4), part → world; owners: (G,) their instance ids; as of `Posed`."""
     base = np.asarray(base, np.float64)
     whole = o3d.t.geometry.RaycastingScene(nthreads=1)
-    normals, distances, extents, boxes, shapes = [np.zeros((0, 3))], [np.zeros(0)], [], [], []
+    extents, boxes, shapes = [], [], []
     for mesh, place in zip(meshes, poses, strict=True):
         turn = place[:3, :3]
         vertices = times(mesh.vertices, turn.T) + (place[:3, 3] - base)
         corners = o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, np.float32))
         shapes.append((corners, o3d.core.Tensor.from_numpy(mesh.triangles)))
         whole.add_triangles(*shapes[-1])
-        normal, distance = mesh.planes
-        normals.append(times(normal, turn.T))
-        distances.append(distance + times(normals[-1], place[:3, 3:])[:, 0])
-        extents.append((mesh.box[-1] - mesh.box[0]).max())
+        extents.append(mesh.extent)
         boxes.append(times(mesh.box, turn.T) + place[:3, 3])
     return Posed(
         first,
         base,
         whole,
         np.asarray(owners),
-        np.concatenate(normals),
-        np.concatenate(distances),
         np.array(extents, np.float64),
         np.array(boxes, np.float64).reshape(-1, 8, 3),
         tuple(shapes),
     )
+
+
+class _Trees:
+    """Meshes ready for rays in their own frames, each made when first asked for."""
+
+    def __init__(self, meshes: Sequence[Mesh]) -> None:
+        self._meshes = meshes
+        self._made: dict[int, o3d.t.geometry.RaycastingScene] = {}
+
+    def __getitem__(self, geometry: int) -> o3d.t.geometry.RaycastingScene:
+        if geometry not in self._made:
+            scene, mesh = o3d.t.geometry.RaycastingScene(nthreads=1), self._meshes[geometry]
+            corners = o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices, np.float32))
+            scene.add_triangles(corners, o3d.core.Tensor.from_numpy(mesh.triangles))
+            self._made[geometry] = scene
+        return self._made[geometry]
 
 
 @dataclass(frozen=True)
@@ -230,11 +167,14 @@ class _Tables:
     """What `Surfaces` says of meshes wherever they are."""
 
     first_face: NDArray[np.int64]
+    face_normal: Floats
+    face_distance: Floats
     face_patch: Ints
     corner_normal: NDArray[np.float32]
     curved: NDArray[np.bool_]
     skins: tuple[Skin | None, ...]
     skin_maps: tuple[NDArray[np.float32] | None, ...]
+    trees: _Trees
 
 
 @lru_cache(maxsize=2)
@@ -244,11 +184,14 @@ def _tables(meshes: tuple[Mesh, ...]) -> _Tables:
     normals = [mesh.corner_normal.reshape(-1, 9).T for mesh in meshes]
     return _Tables(
         np.cumsum([0, *faces[:-1]], dtype=np.int64),
+        np.concatenate([mesh.planes[0].T for mesh in meshes], axis=1),
+        np.concatenate([mesh.planes[1] for mesh in meshes]),
         np.concatenate([mesh.patch for mesh in meshes]),
         np.ascontiguousarray(np.concatenate(normals, axis=1)).reshape(3, 3, -1),
         np.array([mesh.curved for mesh in meshes]),
         tuple(mesh.skin for mesh in meshes),
         tuple(mesh.skin_maps for mesh in meshes),
+        _Trees(meshes),
     )
 
 
@@ -265,7 +208,6 @@ def pose_surfaces(
         pose(meshes[done:], poses[done:], parts.object[done:], origin, done) if done < len(meshes) else None
     )
     posed = tuple(part for part in (still, rest) if part is not None)
-    normal = np.concatenate([part.normal for part in posed])
     return Surfaces(
         posed=posed,
         origin=origin,
@@ -273,19 +215,18 @@ def pose_surfaces(
         geometry_pose=np.asarray(poses, np.float64),
         geometry_extent=np.concatenate([part.extent for part in posed]),
         geometry_box=np.concatenate([part.box for part in posed]),
-        face_normal=normal,
-        face_offset=np.concatenate([part.distance for part in posed]) - times(normal, origin[:, None])[:, 0],
+        resting=done,
         **vars(_tables(tuple(meshes))),
     )
 
 
-def _rays(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
-    """Rays (N, 6) float32 relative to the base; `origins` may be one point (3,) for all rays."""
+def _rays(base: Floats, origins: ArrayLike, directions: ArrayLike) -> o3d.core.Tensor:
+    """Rays (N, 6) float32 relative to a base (3,); `origins` may be one point (3,) for all rays."""
     directions = np.asarray(directions)
     rays = np.empty((len(directions), 6), np.float32)
     start = np.asarray(origins)
     for axis in range(3):  # a column at a time: NumPy is slow along short axes
-        rays[:, axis] = start[..., axis] - posed.base[axis]
+        rays[:, axis] = start[..., axis] - base[axis]
         rays[:, 3 + axis] = directions[:, axis]
     return o3d.core.Tensor.from_numpy(rays)
 
@@ -314,7 +255,7 @@ def cast(
 
 
 def _cast(posed: Posed, origins: ArrayLike, directions: ArrayLike) -> Hits:
-    hits = posed.whole.cast_rays(_rays(posed, origins, directions), nthreads=1)
+    hits = posed.whole.cast_rays(_rays(posed.base, origins, directions), nthreads=1)
     geometry = hits["geometry_ids"].numpy().view(np.int32)
     return Hits(
         t=hits["t_hit"].numpy(),
@@ -360,11 +301,13 @@ def occluded(
     origins = np.asarray(origins)
     first, *others = surfaces.posed
     hit: NDArray[np.bool_] = first.whole.test_occlusions(
-        _rays(first, origins, directions), near, far, nthreads=1
+        _rays(first.base, origins, directions), near, far, nthreads=1
     ).numpy()
     for posed in others:
         left = np.flatnonzero(~hit) if apart is None else apart[~hit[apart]]
-        rays = _rays(posed, picked(origins, left) if origins.ndim > 1 else origins, picked(directions, left))
+        rays = _rays(
+            posed.base, picked(origins, left) if origins.ndim > 1 else origins, picked(directions, left)
+        )
         hit[left] = posed.whole.test_occlusions(rays, near, far, nthreads=1).numpy()
     return hit
 
@@ -373,10 +316,19 @@ def covers(
     surfaces: Surfaces, thing: int, directions: NDArray[np.floating], origins: ArrayLike | None = None
 ) -> NDArray[np.bool_]:
     """Whether rays along `directions` (N, 3) meet object `thing`, seen or not; they leave the surfaces' origin."""
-    origins = surfaces.origin if origins is None else origins
+    origins = np.asarray(surfaces.origin if origins is None else origins)
     hit = np.zeros(len(directions), bool)
-    for posed in surfaces.posed:
-        scene = posed.alone(thing)
-        if scene is not None and len(directions):
-            hit |= scene.test_occlusions(_rays(posed, origins, directions), nthreads=1).numpy()
+    if not len(directions):
+        return hit
+    mine = np.flatnonzero(surfaces.part_of_geometry.object == thing)
+    if len(mine) and mine[0] < surfaces.resting:
+        still = surfaces.posed[0]
+        scene = still.alone(thing)
+        if scene is not None:
+            hit |= scene.test_occlusions(_rays(still.base, origins, directions), nthreads=1).numpy()
+    for geometry in mine[mine >= surfaces.resting]:  # as each of its parts sees them
+        place = surfaces.geometry_pose[geometry]
+        start = times(np.atleast_2d(origins - place[:3, 3]), place[:3, :3])
+        rays = _rays(np.zeros(3), start if len(start) > 1 else start[0], times(directions, place[:3, :3]))
+        hit |= surfaces.trees[int(geometry)].test_occlusions(rays, nthreads=1).numpy()
     return hit

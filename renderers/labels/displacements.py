@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import VISIBILITY
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import picked, product, put, times
-from freelabels.renderers.engines.drift import INFINITY, NEAREST
+from freelabels.renderers.engines.drift import INFINITY, NEAREST, placed
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import occluded_moving
 from freelabels.renderers.engines.raycast import Floats, Ints, occluded
-from freelabels.renderers.engines.rectangles import reaching
+from freelabels.renderers.engines.rectangles import before, reaching
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
 from freelabels.renderers.surfaces.surface_points import dot
 
+Index = NDArray[np.integer]
 MOVING = 0.5  # pixels a surface point's own motion takes it, from one frame to the next, to count as moving
 STILL = 0.1  # pixels that are too few to see, whatever the direction
 SAME_POINT = 1e-4  # share of its distance by which a ray may fall short of a point and still see it
@@ -57,18 +58,12 @@ def _step(one: Instant, other: Instant) -> _Step:
     return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
 
 
-def placed(transforms: Floats, index: Ints, point: Floats) -> Floats:
-    """PixelHits (N, 3) under transforms (G, 3, 4), each by the one its index names."""
-    rows = transforms.reshape(-1, 12).T.take(index, 1).reshape(3, 4, -1)
-    x, y, z = point.T
-    return np.stack([((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in rows]).T
-
-
 def flow_to(
     seen: PixelHits, point: Floats, now: Instant, other: Instant, lens: Lens, window: Window
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
-    there = _step(now, other)(seen.geometry, point)
+    step = _step(now, other)
+    there = step(seen.geometry, point)
     start = np.asfortranarray(pixel_centres(*window.shape).reshape(-1, 2))
     in_front = there[:, 2] > NEAREST
     rolling = None
@@ -92,18 +87,33 @@ def flow_to(
         towards = (picked(rolling.point, inside) - origins).astype(np.float32)
         hidden = occluded_moving(other.motion, origins, towards, seconds, 0.0, 1 - SAME_POINT)
     else:
-        turn = other.camera_pose[:3, :3].astype(np.float32)
-        towards = times(picked(there.astype(np.float32), inside), turn.T)
-        towards *= np.where(seen.hit[inside], np.float32(1), np.float32(INFINITY))[:, None]
-        near, apart = reaching(other.surfaces, other.camera_pose, lens, window), None
-        if near is not None:
-            row, column = y[inside].astype(np.int64) + window.top, x[inside].astype(np.int64)
-            apart = np.flatnonzero(near.ravel()[np.maximum(row, 0) * width + column])
-        eye = other.surfaces.origin
-        hidden = occluded(other.surfaces, eye, towards, 0.0, 1 - SAME_POINT, apart)
+        spot = np.maximum(y[inside].astype(np.int64) + window.top, 0) * width + x[inside].astype(np.int64)
+        asked = np.arange(len(inside))
+        if seen.rolled is None and np.array_equal(now.camera_pose, other.camera_pose):
+            # The camera stays where it is: only what has moved may hide what has not.
+            moved = np.flatnonzero(step.moves[:-1])
+            front = before(other.surfaces, moved, other.camera_pose, lens, window).ravel()
+            asked = np.flatnonzero(step.moves[seen.geometry[inside]] | front[spot])
+        hidden = np.zeros(len(inside), bool)
+        hidden[asked] = _hidden(seen, there, inside[asked], spot[asked], other, lens, window)
     visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
     visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
     return half(flow).T, visibility, known
+
+
+def _hidden(
+    seen: PixelHits, there: Floats, index: Index, spot: Index, other: Instant, lens: Lens, window: Window
+) -> NDArray[np.bool_]:
+    """Whether those of the points (N, 3), other camera's axes, that an index (M,) names are hidden there.
+
+    spot: (M,) the picture's pixels that would show them.
+    """
+    turn = other.camera_pose[:3, :3].astype(np.float32)
+    towards = times(picked(there.astype(np.float32), index), turn.T)
+    towards *= np.where(seen.hit[index], np.float32(1), np.float32(INFINITY))[:, None]
+    near = reaching(other.surfaces, other.camera_pose, lens, window)
+    apart = None if near is None else np.flatnonzero(near.ravel()[spot])
+    return occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT, apart)
 
 
 def own_motion(

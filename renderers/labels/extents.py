@@ -22,10 +22,12 @@ def amodal_masks(
 ) -> NDArray[np.bool_]:
     """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
     masks = np.zeros((objects, len(instance)), bool)
-    masks[instance, np.arange(len(instance))] = True
+    masks.ravel()[instance.astype(np.int64) * len(instance) + np.arange(len(instance))] = True
     masks[0] &= seen.hit
     pixels = np.arange(len(instance), dtype=np.int32).reshape(size)
-    owner, corners = now.surfaces.part_of_geometry.object, _corners(now)
+    owner = now.surfaces.part_of_geometry.object
+    corners = _corners(now, np.flatnonzero(owner))
+    owner = owner[owner > 0]  # the static scene may be anywhere
     places, farthest = rectangles(corners, lens, size), corners[..., 2].max(axis=1)
     # What hides nothing of a thing is farther than all of it, and behind what is nothing there is nothing.
     depth = np.where(seen.hit, seen.depth * (1 - BEYOND), np.inf)
@@ -33,7 +35,8 @@ def amodal_masks(
         mine = owner == thing
         index = pixels.ravel() if not thing else _region(places[mine], pixels)
         within = np.inf if not thing else farthest[mine].max(initial=0)
-        index = index[(~masks[thing] & (depth < within)).take(index)]
+        index = index[~masks[thing].take(index)]
+        index = index[depth.take(index) < within]
         if not len(index):
             continue
         towards = picked(seen.towards, index)
@@ -45,11 +48,11 @@ def amodal_masks(
     return masks
 
 
-def _corners(now: Instant) -> Floats:
-    """Of boxes around all geometries, (G, 8, 3) or more while a picture is taken, axes of the camera."""
-    boxes = now.surfaces.geometry_box
+def _corners(now: Instant, some: NDArray[np.integer]) -> Floats:
+    """Of boxes around some geometries, (n, 8, 3) or more while a picture is taken, axes of the camera."""
+    boxes = now.surfaces.geometry_box[some]
     if now.motion is not None and now.rolls:
-        return _swept(boxes, np.arange(len(boxes)), now.motion, now.camera_pose)
+        return _swept(boxes, some, now.motion, now.camera_pose)
     return product(boxes - now.surfaces.origin, now.camera_pose[:3, :3])
 
 

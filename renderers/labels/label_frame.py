@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import EDGE_TYPES, Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import picked, product, put, times
-from freelabels.renderers.engines.drift import turned_by
+from freelabels.renderers.engines.drift import placed, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
-from freelabels.renderers.labels.displacements import flow_to, own_motion, placed
+from freelabels.renderers.labels.displacements import flow_to, own_motion
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half

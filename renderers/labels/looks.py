@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.products import picked, product, times
+from freelabels.generators.contract.products import product, times
 from freelabels.renderers.engines.drift import rotations, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, cast_moving
@@ -109,11 +109,17 @@ def _met(
     """Faces, depths and normals as of `PixelHits`, of rays from `eye`, in the camera's axes."""
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
-    normal = picked(times(surfaces.face_normal, rotation), face)  # camera axes
+    # A part's axes and origin as the camera sees them, the origin apart from it, of what each ray hits.
+    place, away = surfaces.geometry_pose, surfaces.geometry_pose[:, :3, 3] - surfaces.origin
+    seen = [product(rotation.T, place[:, :3, :3]).reshape(-1, 9), product(away, rotation)]
+    row = np.concatenate(seen, axis=1).T.take(hits.geometry, 1)
+    x, y, z = surfaces.face_normal.take(face, 1)
+    normal = np.stack([(row[k] * x + row[k + 1] * y) + row[k + 2] * z for k in (0, 3, 6)]).T
+    offset = surfaces.face_distance[face] + dot(normal, row[9:].T)
     slant = dot(normal, ray)
     start = dot(normal, eye) if isinstance(eye, np.ndarray) else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = (surfaces.face_offset[face] - start) / slant
+        depth = (offset - start) / slant
         # A triangle seen edge-on has no well-defined plane distance; the float32 hit is the better answer.
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]

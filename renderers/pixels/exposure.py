@@ -70,14 +70,16 @@ def smears(
     """
     if not drift.exposure:
         return np.zeros((2, len(point))).T
-    after = drift.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
-    world = times(point, pose[:3, :3].T) + near[:, None] * pose[:3, 3]
-    of = np.where(near, geometry, -1)
-    ends = []
-    for shift in (-drift.exposure / 2, drift.exposure / 2):
-        seconds = np.repeat(after + shift, size[1])
-        seen = drift.seen_from(pose, seconds, drift.on(of, seconds, world), near)
-        ends.append(shown_at(seen, lens))
+    shifts = (-drift.exposure / 2, drift.exposure / 2)
+    if drift.readout:
+        after = drift.when(np.arange(size[0]) + 0.5 + lens.top, lens.rows or size[0])
+        world = times(point, pose[:3, :3].T) + near[:, None] * pose[:3, 3]
+        seconds = [np.repeat(after + shift, size[1]) for shift in shifts]
+        of = np.where(near, geometry, -1)
+        there = [drift.seen_from(pose, late, drift.on(of, late, world), near) for late in seconds]
+    else:
+        there = [drift.seen_at(pose, shift, geometry, point, near) for shift in shifts]
+    ends = [shown_at(points, lens) for points in there]
     return np.stack([ends[1][axis] - ends[0][axis] for axis in (0, 1)]).T
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.geometry import Floats
 from freelabels.generators.contract.products import picked, put, times
-from freelabels.renderers.engines.raycast import Skin, Surfaces, cast, occluded
+from freelabels.renderers.engines.mesh import Skin
+from freelabels.renderers.engines.raycast import Surfaces, cast, occluded
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import arriving, disc_sample, grown, light_rays, reflected
 from freelabels.renderers.pixels.projector import Projector

@@ -19,7 +19,7 @@ from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
 from freelabels.renderers.engines.bullet import pybullet
-from freelabels.renderers.engines.raycast import Mesh, Skin
+from freelabels.renderers.engines.mesh import Mesh, Skin
 from freelabels.renderers.objects import catalogue
 from freelabels.renderers.objects.solids import HULL, Support, rpy
 from freelabels.renderers.surfaces import meshes, skins

@@ -158,12 +158,15 @@ def scene_to_json(scene: Scene) -> dict[str, Any]:
     return plain
 
 
+_PLAIN = frozenset((type(None), str, float, int, bool))
+
+
 def _plain(value: Any) -> Any:
     """Dataclasses and tuples as the dicts and lists that JSON gives back; `dataclasses.asdict` is far slower."""
-    if value is None or isinstance(value, str | float | int):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [_plain(part) for part in value]
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}

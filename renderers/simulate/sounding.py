@@ -74,17 +74,19 @@ def sounded(scene: Scene, world: World, motion: Simulation, frames: int) -> dict
     bounds = sample_bounds(time)
     signal = np.zeros(bounds[-1])
     ears = camera_poses(scene.camera, [blow.time for blow in motion.impacts] or [0.0])[:, :3, 3]
-    voices: dict[int, tuple[NDArray[np.float64], ...]] = {}
-    for blow, ear in zip(motion.impacts, ears, strict=False):
-        start = round(blow.time * RATE)
+    ringings: dict[int, NDArray[np.float64]] = {}
+    starts = [round(blow.time * RATE) for blow in motion.impacts]
+    longest = len(signal) - min(starts, default=0)  # some begin before the clip
+    for blow, ear, start in zip(motion.impacts, ears, starts, strict=False):
         far = max(NEAREST, float(np.sqrt(((np.asarray(blow.place) - ear) ** 2).sum())))
         for thing in (blow.one, blow.other):
             if start >= len(signal):
                 continue
-            if thing not in voices:
-                voices[thing] = _voice(scene, world, thing)
+            if thing not in ringings:
+                ringings[thing] = _ringing(_voice(scene, world, thing), longest)
             share = 0.5 if thing == 0 else 1.0  # a floor gives less than what falls on it
-            _strike(signal, start, voices[thing], share * LOUDNESS * blow.speed**0.8 / far)
+            ringing = ringings[thing][max(0, -start) :][: len(signal) - max(0, start)]
+            signal[max(0, start) :][: len(ringing)] += share * LOUDNESS * blow.speed**0.8 / far * ringing
     heard = np.tanh(signal).astype(np.float32)
     trust = SoundTrack().heard(heard, bounds)
     return {"sound": rows_of(as_samples(heard), time), "sound_confidence": np.asarray(255 * trust, np.uint8)}
@@ -109,16 +111,12 @@ def _voice(scene: Scene, world: World, thing: int) -> tuple[NDArray[np.float64],
     return hertz[kept], level[kept] / level[kept].sum(), decay[kept]
 
 
-def _strike(
-    signal: NDArray[np.float64], start: int, voice: tuple[NDArray[np.float64], ...], loudness: float
-) -> None:
-    """Add one blow to a signal that it may begin before."""
-    for hertz, level, decay in zip(*voice, strict=True):
-        length = int(np.log(1 / FAINT) / decay * RATE) + 1
-        skipped = max(0, -start)
-        stop = min(start + length, len(signal))
-        if start + skipped >= stop:
-            continue
-        t = np.arange(skipped, stop - start) / RATE
-        ringing = np.exp(-decay * t) * np.sin(2 * np.pi * hertz * t)
-        signal[start + skipped : stop] += loudness * level * ringing
+def _ringing(voice: tuple[NDArray[np.float64], ...], longest: int) -> NDArray[np.float64]:
+    """What is heard after a blow, sample by sample, until all modes have died away or for the `longest` time."""
+    hertz, level, decay = voice
+    lengths = np.minimum((np.log(1 / FAINT) / decay * RATE).astype(int) + 1, longest)
+    out = np.zeros(int(lengths.max(initial=0)))
+    for mode, length in enumerate(lengths):
+        t = np.arange(length) / RATE
+        out[:length] += level[mode] * np.exp(-decay[mode] * t) * np.sin(2 * np.pi * hertz[mode] * t)
+    return out

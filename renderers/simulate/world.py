@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from freelabels.generators.contract.products import product
 from freelabels.renderers.engines import bullet
-from freelabels.renderers.engines.raycast import Mesh, Parts
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Parts
 from freelabels.renderers.scene.assets import Library
 from freelabels.renderers.scene.loading import Asset, Link
 from freelabels.renderers.scene.scene import Block, Body, Scene
@@ -131,16 +132,23 @@ _SHAPES = _shapes()
 
 def build_world(scene: Scene, assets: Library) -> World:
     """Load and scale what stands in a scene. Raises ValueError for an asset that can't be used."""
-    rows = [_surface(tuple(blocks)) for blocks in surfaces_of(scene.structure)]
-    clutter = tuple(assets.load(body.asset) for body in scene.clutter)
-    loaded = tuple(assets.load(body.asset) for body in scene.bodies)
-    for number, (body, asset) in enumerate(zip(scene.clutter, clutter, strict=True), start=len(loaded) + 1):
+    return _built(scene.structure, scene.clutter, scene.bodies, assets)
+
+
+@lru_cache(maxsize=2)  # a scene's world is built where it is looked for and again where it is rendered
+def _built(
+    structure: tuple[Block, ...], placed: tuple[Body, ...], bodies: tuple[Body, ...], assets: Library
+) -> World:
+    rows = [_surface(tuple(blocks)) for blocks in surfaces_of(structure)]
+    clutter = tuple(assets.load(body.asset) for body in placed)
+    loaded = tuple(assets.load(body.asset) for body in bodies)
+    for number, (body, asset) in enumerate(zip(placed, clutter, strict=True), start=len(loaded) + 1):
         pose = bullet.matrix(body.position, body.orientation)
         rows += [
             dataclasses.replace(row, pose=product(pose, link.rest), object=number)
             for row, link in zip(_parts(asset, body.size / asset.extent), asset.links, strict=True)
         ]
-    for index, (body, asset) in enumerate(zip(scene.bodies, loaded, strict=True)):
+    for index, (body, asset) in enumerate(zip(bodies, loaded, strict=True)):
         rows += [
             dataclasses.replace(row, object=index + 1, body=index)
             for row in _parts(asset, body.size / asset.extent)

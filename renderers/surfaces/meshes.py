@@ -13,7 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from freelabels.generators.contract.products import times
-from freelabels.renderers.engines.raycast import Floats, Mesh
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Floats
 from freelabels.renderers.surfaces import skins
 
 CREASE_DEGREES = 35.0  # faces that meet at a sharper angle belong to different smooth patches

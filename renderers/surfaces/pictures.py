@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from freelabels.generators.contract.geometry import Floats
-from freelabels.renderers.engines.raycast import Skin
+from freelabels.renderers.engines.mesh import Skin
 from freelabels.renderers.surfaces.palette import srgb_to_linear
 
 

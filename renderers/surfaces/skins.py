@@ -10,7 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from freelabels.renderers.engines.raycast import Skin, affine_maps
+from freelabels.renderers.engines.mesh import Skin, affine_maps
 from freelabels.renderers.surfaces.cache import write_cached
 from freelabels.renderers.surfaces.palette import linear_to_srgb, srgb_to_linear
 

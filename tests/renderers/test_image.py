@@ -10,7 +10,8 @@ import pytest
 
 from freelabels.generators.contract.geometry import intrinsics_from_fov, pixel_centres, rays
 from freelabels.renderers.draw.appearances import draw_appearance
-from freelabels.renderers.engines.raycast import Mesh, Parts, Surfaces, cast, pose_surfaces
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Parts, Surfaces, cast, pose_surfaces
 from freelabels.renderers.pixels import environment
 from freelabels.renderers.pixels.lights import light_rays
 from freelabels.renderers.pixels.ray_image import render_image, render_radiance

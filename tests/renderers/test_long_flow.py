@@ -9,7 +9,8 @@ from freelabels.generators.contract.fields import field
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres, project, rays, transform
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Parts, pose_surfaces
 from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.instants import instants_around
 from freelabels.renderers.labels.long_flow import NAMES, long_flow

@@ -24,7 +24,8 @@ from freelabels.generators.contract.geometry import (
 from freelabels.renderers import instants
 from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.raycast import Mesh, Parts, pose_surfaces
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Parts, pose_surfaces
 from freelabels.renderers.labels.exact_speed import exact_speed
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.label_frame import Drawn, Known, label_frame
