@@ -25,7 +25,7 @@ from freelabels.pipeline.shards.identity import group_of
 HASH = 8  # pixels of a hash's side
 SIDE = 96  # pixels of the side that pictures are compared at
 ROUGH = SIDE // 2  # and first laid over one another at
-WINDOWS = (1.0, 0.95, 0.9, 0.8)  # shares of the side that one may show of the other
+WINDOWS = {1.0: 1, 0.95: 3, 0.9: 3, 0.8: 5}  # shares of the side that one may show; places of it along a side
 WAVES = 5  # most half waves of the cosines, both ways together
 ALIKE = 0.87  # least cosine of the angle between two that are compared
 CANDIDATES = 4  # most that are compared with one
@@ -234,10 +234,10 @@ def duplicates(dataset: Dataset) -> Duplicates:
 def windows() -> tuple[tuple[float, float, float], ...]:
     """Share of the side, and first row and column in sides, of each window; the first is the whole picture."""
     return tuple(
-        (share, (1 - share) * y / 2, (1 - share) * x / 2)
-        for share in WINDOWS
-        for y in ((0, 1, 2) if share < 1 else (0,))
-        for x in ((0, 1, 2) if share < 1 else (0,))
+        (share, (1 - share) * y / max(places - 1, 1), (1 - share) * x / max(places - 1, 1))
+        for share, places in WINDOWS.items()
+        for y in range(places)
+        for x in range(places)
     )
 
 

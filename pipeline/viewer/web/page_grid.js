@@ -75,7 +75,7 @@ function clipsFound(text) {
 
 /** Which frames are shown, in which order. */
 function arrange() {
-  const began = performance.now(), kept = new Uint32Array(frames.count), search = view.search.toLowerCase();
+  const kept = new Uint32Array(frames.count), search = view.search.toLowerCase();
   const dataset = view.dataset === "" ? -1 : +view.dataset, cls = view.cls === "" ? null : shares[classIds.indexOf(+view.cls)];
   const kind = view.kind ? clipTables.map((clips) => clips.kinds.indexOf(view.kind)) : null, found = search ? clipsFound(search) : null;
   const ranges = [...view.ranges].filter(([name]) => figureNumber.has(name)).map(([name, [low, high]]) => [figures[figureNumber.get(name)], low, high]);
@@ -102,7 +102,6 @@ function arrange() {
   draw();
   keepAddress();
   if (document.getElementById("mapped").open) drawMap();
-  arrange.took = performance.now() - began;
 }
 
 function measureGrid() {

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
 from freelabels.cli.main import main
 from freelabels.generators.contract.fields import Array
@@ -105,6 +106,20 @@ def test_parts_of_one_wall_are_others_and_their_copies_are_found() -> None:
     assert same_pictures(looks, range(4)) == []
     copies = [look_at(recoded(image, 30)) for image in walls]
     assert same_pictures([*looks, *copies], range(8)) == [(k, k + 4) for k in range(4)]
+
+
+def test_crops_of_grass_are_found_wherever_they_lie() -> None:
+    """Fine detail alone tells them apart: a window a few pixels out of place is not alike."""
+    grass = data.grass()[..., None].repeat(3, axis=2)
+    tiles = [
+        cv2.resize(grass[y : y + 128, x : x + 128], (SIDE, SIDE))
+        for y in range(0, 512, 128)
+        for x in range(0, 512, 128)
+    ]
+    copies = [cropped(image, 0.8, 0.25) for image in tiles]
+    assert same_pictures([look_at(image) for image in tiles + copies], range(32)) == [
+        (k, k + 16) for k in range(16)
+    ]
 
 
 def test_what_is_spare_is_a_list_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
