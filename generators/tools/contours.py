@@ -55,37 +55,33 @@ def cracks(labels: Ids) -> tuple[Index, Index]:
     return np.concatenate([across, down]), np.concatenate([across + 1, down + width])
 
 
-def sorted_pairs(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index]:
-    """Pairs (k,) of ids < `limit`, sorted: first × limit + second (k,), which pair each was, and its rank (k,).
+def sorted_pairs(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index, Index]:
+    """The distinct pairs, first and second (m,), sorted; where all stood (k,) in that order; which each is (k,).
 
-    The rank numbers the distinct pairs; equal pairs stay in order. A number holds both the pair and where it
-    stood, as numpy sorts numbers several times as fast as it finds their order.
+    first, second: (k,) ids < `limit`; equal pairs stay as they came. A number holds both ids and the place, as
+    numpy sorts numbers several times as fast as it finds their order.
     """
-    bits = len(first).bit_length()
-    packed = ((first * limit + second) << bits) | np.arange(len(first))
-    packed.sort()
-    code = packed >> bits
-    new = np.empty(len(code), bool)
-    new[:1] = False
-    np.not_equal(code[1:], code[:-1], out=new[1:])
-    packed &= (1 << bits) - 1
-    return code, packed, np.cumsum(new)
+    each, index = limit.bit_length(), len(first).bit_length()
+    if 2 * each + index > 63:
+        order = np.lexsort((second, first))
+        pair = (first[order] << each) | second[order]
+    else:
+        packed = (((first << each) | second) << index) | np.arange(len(first))
+        packed.sort()
+        pair = packed >> index
+        order = packed & ((1 << index) - 1)
+    new = np.ones(len(pair), bool)
+    np.not_equal(pair[1:], pair[:-1], out=new[1:])
+    pairs = pair[new]
+    return pairs >> each, pairs & ((1 << each) - 1), order, np.cumsum(new) - 1
 
 
 def distinct(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index]:
     """The distinct pairs, first and second (m,), sorted, and which of them each pair (k,) is; all < `limit`."""
-    code, order, rank = sorted_pairs(first, second, limit)
+    one, other, order, which = sorted_pairs(first, second, limit)
     of = np.empty(len(order), np.int64)
-    of[order] = rank
-    one, other = np.divmod(_of_each(code, rank), limit)
+    of[order] = which
     return one, other, of
-
-
-def _of_each(values: Index, rank: Index) -> Index:
-    """The value of each rank, of values (k,) sorted by ranks (k,) that begin at 0."""
-    out = np.empty(int(rank[-1]) + 1 if len(rank) else 0, np.int64)
-    out[rank] = values
-    return out
 
 
 def find_arcs(labels: Ids) -> Arcs:
@@ -189,8 +185,8 @@ class Borders:
         """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal."""
         mean = self.total / self.length
         code = self.first * count + self.second
-        apart = code * 2654435761 % 4294967296 / 4294967296  # no long chains of equals
-        mean = mean + (1e-6 * mean + 1e-9) * apart
+        apart = ((code * 2654435761) & 0xFFFFFFFF) * 2.0**-32  # no long chains of equals
+        mean += (1e-6 * mean + 1e-9) * apart
         weakest = np.full(count, np.inf)
         np.minimum.at(weakest, self.first, mean)
         np.minimum.at(weakest, self.second, mean)
@@ -201,10 +197,9 @@ class Borders:
         one, other = now[self.first], now[self.second]
         outer = np.flatnonzero(one != other)
         one, other = one[outer], other[outer]
-        code, order, rank = sorted_pairs(np.minimum(one, other), np.maximum(one, other), len(now))
+        first, second, order, which = sorted_pairs(np.minimum(one, other), np.maximum(one, other), len(now))
         order = outer[order]
-        first, second = np.divmod(_of_each(code, rank), len(now))
-        sums = (np.bincount(rank, each[order]) for each in (self.length, self.total))
+        sums = (np.bincount(which, each[order]) for each in (self.length, self.total))
         length, total = (np.asarray(each, np.float64) for each in sums)
         return Borders(first, second, length, total)
 
@@ -220,17 +215,17 @@ def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
     now = np.arange(arcs.count)  # what has been merged doesn't come again
     merges: list[tuple[Index, Index, Values]] = [(arcs.first[:0], arcs.first[:0], arcs.length[:0])]
     while len(borders.first):
-        mean = borders.total / borders.length
-        if (
-            left <= least
-            and np.sum(np.concatenate([m[2] for m in merges]) <= mean.min()) >= arcs.count - least
-        ):
-            break
+        if left <= least:
+            lower = np.concatenate([merge[2] for merge in merges]) <= (borders.total / borders.length).min()
+            if lower.sum() >= arcs.count - least:
+                break
         weakest, mean = borders.weakest(arcs.count)
-        join = np.flatnonzero((weakest[borders.first] == mean) & (weakest[borders.second] == mean))
+        join = np.flatnonzero(weakest[borders.first] == mean)
+        join = join[weakest[borders.second[join]] == mean[join]]
         keep, drop = borders.first[join], borders.second[join]
-        height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
-        merges.append((keep, drop, height[keep]))
+        reached = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
+        height[keep] = reached
+        merges.append((keep, drop, reached))
         left -= len(keep)
         now[drop] = keep
         borders = borders.merged(now)
