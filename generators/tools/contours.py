@@ -19,6 +19,7 @@ Values = NDArray[np.float64]
 Ids = NDArray[np.int32]
 Index = NDArray[np.int64]
 PIECE = 8  # pixels; a contour is straight over so short a way
+CHECKED_EVERY = 4  # rounds of merging after which it is looked whether more are needed
 EIGEN_TOLERANCE = 1e-5  # relative; of eigenvectors it leaves about 1e-6
 
 
@@ -181,10 +182,12 @@ class Borders:
         """The arcs, each as strong as `strength` (m,)."""
         return Borders(arcs.first, arcs.second, arcs.length, arcs.length * strength)
 
-    def weakest(self, count: int) -> tuple[Values, Values]:
-        """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal."""
+    def weakest(self, count: int, code: Index) -> tuple[Values, Values]:
+        """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal.
+
+        code: (m,) a number of its own for each border; of equals it puts one first.
+        """
         mean = self.total / self.length
-        code = self.first * count + self.second
         apart = ((code * 2654435761) & 0xFFFFFFFF) * 2.0**-32  # no long chains of equals
         mean += (1e-6 * mean + 1e-9) * apart
         weakest = np.full(count, np.inf)
@@ -204,33 +207,54 @@ class Borders:
         return Borders(first, second, length, total)
 
 
-def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
-    """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
+def ultrametric(arcs: Sequence[Arcs], strength: Sequence[Values], least: int = 1) -> list[Hierarchy]:
+    """Merge regions of label maps across the weakest mean border first (ultrametric contours, Arbeláez 2006).
 
     Borders that join add up, weighted by length. Pairs that are each other's weakest merge in the same round,
     which gives the same tree as one merge at a time, as merging makes no border weaker than the weakest. It
-    ends when no merge to come could be among those that leave `least` regions.
+    ends when no merge to come could be among those that leave `least` regions. The maps' rounds are made together,
+    as a round costs by its calls more than by its borders.
     """
-    borders, height, left = Borders.of(arcs, strength), np.zeros(arcs.count), arcs.count
-    now = np.arange(arcs.count)  # what has been merged doesn't come again
-    merges: list[tuple[Index, Index, Values]] = [(arcs.first[:0], arcs.first[:0], arcs.length[:0])]
+    counts = np.array([each.count for each in arcs])
+    begin = np.cumsum(counts) - counts
+    of = np.repeat(np.arange(len(counts)), counts)  # which map each region is of
+    parts = [Borders.of(*each) for each in zip(arcs, strength, strict=True)]
+    borders = Borders(
+        np.concatenate([part.first + by for part, by in zip(parts, begin, strict=True)]),
+        np.concatenate([part.second + by for part, by in zip(parts, begin, strict=True)]),
+        np.concatenate([part.length for part in parts]),
+        np.concatenate([part.total for part in parts]),
+    )
+    times, back = counts[of], (begin * (counts + 1))[of]  # numbers of a border are those within its map
+    now, height = np.arange(len(of)), np.zeros(len(of))  # what has been merged doesn't come again
+    merges = [(now[:0], now[:0], height[:0])]
+    made, needed, turn = 0, int(np.maximum(counts - least, 0).sum()), 0
     while len(borders.first):
-        if left <= least:
-            lower = np.concatenate([merge[2] for merge in merges]) <= (borders.total / borders.length).min()
-            if lower.sum() >= arcs.count - least:
+        turn += 1
+        if made >= needed and turn % CHECKED_EVERY == 0:
+            low = np.full(len(counts), np.inf)
+            np.minimum.at(low, of[borders.first], borders.total / borders.length)
+            keeps, _, heights = (np.concatenate(each) for each in zip(*merges, strict=True))
+            lower = np.bincount(of[keeps][heights <= low[of[keeps]]], minlength=len(counts))
+            if (lower >= counts - least).all():
                 break
-        weakest, mean = borders.weakest(arcs.count)
+        code = borders.first * times[borders.first] + borders.second - back[borders.first]
+        weakest, mean = borders.weakest(len(of), code)
         join = np.flatnonzero(weakest[borders.first] == mean)
         join = join[weakest[borders.second[join]] == mean[join]]
         keep, drop = borders.first[join], borders.second[join]
         reached = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
         height[keep] = reached
         merges.append((keep, drop, reached))
-        left -= len(keep)
+        made += len(keep)
         now[drop] = keep
         borders = borders.merged(now)
-    keeps, drops, heights = zip(*merges, strict=True)
-    return Hierarchy(arcs.count, np.concatenate(keeps), np.concatenate(drops), np.concatenate(heights))
+    keeps, drops, heights = (np.concatenate(each) for each in zip(*merges, strict=True))
+    mine = [of[keeps] == number for number in range(len(counts))]
+    return [
+        Hierarchy(int(count), keeps[its] - by, drops[its] - by, heights[its])
+        for count, by, its in zip(counts, begin, mine, strict=True)
+    ]
 
 
 def absorbed(arcs: Arcs, strength: Values, area: int) -> Index:
@@ -242,8 +266,8 @@ def absorbed(arcs: Arcs, strength: Values, area: int) -> Index:
     borders, group = Borders.of(arcs, strength), np.arange(arcs.count)
     size = np.bincount(arcs.labels.ravel(), minlength=arcs.count).astype(float)
     while len(borders.first):
-        weakest, mean = borders.weakest(len(size))
         first, second = borders.first, borders.second
+        weakest, mean = borders.weakest(len(size), first * len(size) + second)
         join = (weakest[first] == mean) & (size[first] < area)
         join |= (weakest[second] == mean) & (size[second] < area)
         if not join.any():
