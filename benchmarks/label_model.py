@@ -85,7 +85,7 @@ def edge_votes(photos: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]], ne
     detector, parts = ContourEdges(), []
     for image, boundary in photos:
         lab = working_lab(image, detector.longest)
-        arcs, cues, alone = detector.cues(lab)
+        [(arcs, cues, alone)] = detector.cues([lab])
         fused = detector.fused(cues) * alone
         wide = boundary if near else _near(boundary)
         size = lab.shape[1::-1]

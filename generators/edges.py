@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -18,6 +19,7 @@ from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.contours import (
     Arcs,
     Floats,
+    Hierarchy,
     Values,
     absorbed,
     coarsened,
@@ -89,10 +91,12 @@ class ContourEdges:
     def frame(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boundary probability and trust, both (H, W) in [0, 1], of one frame (H, W, 3)."""
         lab = working_lab(image, self.longest)
-        arcs, fine, dispute = self.strength(lab)
+        smaller = [max(1, round(max(lab.shape) * shrink)) for shrink in self.shrink]
+        (arcs, fine, dispute), *coarser = self.strength(
+            [lab, *(working_lab(image, side) for side in smaller)]
+        )
         wider = []
-        for shrink in self.shrink:
-            others, theirs, _ = self.strength(working_lab(image, max(1, round(max(lab.shape) * shrink))))
+        for others, theirs, _ in coarser:
             reach = cv2.dilate(paint(others, theirs, lab.shape[:2]), np.ones((5, 5))).ravel()
             wider.append(arcs.mean(np.maximum(reach[arcs.before], reach[arcs.after])))
         calm = 1 / (1 + (noise(lab) / NOISE_LIMIT) ** 4)
@@ -107,19 +111,37 @@ class ContourEdges:
         score = calm * np.where(edges > 0, sure, 1 - nearby)
         return edges, score.astype(np.float32)
 
-    def strength(self, lab: Floats) -> tuple[Arcs, Values, Values]:
-        """The arcs of Lab (h, w, 3), how strong each is (m,), and how far the cues disagree (m,)."""
-        arcs, cues, alone = self.cues(lab)
-        # A line on a coarse lattice is off by up to half a pixel.
-        inner = rim_distance(arcs) > RIM * max(lab.shape) + 0.5
-        return arcs, self.fused(cues) * alone * inner, np.std(cues, axis=0)
+    def strength(self, lattices: Sequence[Floats]) -> list[tuple[Arcs, Values, Values]]:
+        """Of each Lab (h, w, 3): its arcs, how strong each is (m,), and how far the cues disagree (m,)."""
+        found = []
+        for arcs, cues, alone in self.cues(lattices):
+            # A line on a coarse lattice is off by up to half a pixel.
+            inner = rim_distance(arcs) > RIM * max(arcs.labels.shape) + 0.5
+            found.append((arcs, self.fused(cues) * alone * inner, np.std(cues, axis=0)))
+        return found
 
     def fused(self, cues: Values) -> Values:
         """One strength (m,) of cues (4, m) in [0, 1]: a mean, weighted by how far each can be wrong."""
         return np.asarray((local_strength(*cues[:3]) + 0.3 * cues[3]) / 1.3)
 
-    def cues(self, lab: Floats) -> tuple[Arcs, Values, Values]:
-        """The arcs of Lab (h, w, 3), cues (4, m): gradient, filling near and far, grouping; weight in clutter."""
+    def cues(self, lattices: Sequence[Floats]) -> list[tuple[Arcs, Values, Values]]:
+        """Of each Lab (h, w, 3): its arcs, four cues (4, m) and the weight of each arc in clutter (m,).
+
+        The cues are the gradient, differences of filling near and far, and grouping.
+        """
+        slopes = [self.slopes(lab) for lab in lattices]
+        hierarchies = ultrametric(
+            [arcs for arcs, *_ in slopes],
+            [gradient * alone for _, gradient, alone in slopes],
+            min(self.coarse),
+        )
+        return [
+            (arcs, self.regional(lab, arcs, gradient, hierarchy), alone)
+            for lab, (arcs, gradient, alone), hierarchy in zip(lattices, slopes, hierarchies, strict=True)
+        ]
+
+    def slopes(self, lab: Floats) -> tuple[Arcs, Values, Values]:
+        """The arcs of Lab (h, w, 3), the gradient across each (m,), and its weight in clutter (m,)."""
         tensors = gradient_tensors(lab)
         fine = np.asarray(sum(tensors[:4]), np.float32)
         slope = steepest(fine)
@@ -131,15 +153,17 @@ class ContourEdges:
         surround = np.sqrt(cv2.GaussianBlur(slope * slope, (0, 0), CLUTTER_SIGMA)).ravel()
         steep, *each = directed_strengths([fine, *tensors], arcs, normal)
         alone = 1.25 - saturate(arcs.mean(surround[arcs.before]), 2 * steep + 2)
-        gradient = np.mean([saturate(one, HALF_RESPONSE) for one in each], axis=0)
-        hierarchy = ultrametric(arcs, gradient * alone, min(self.coarse))
+        return arcs, np.mean([saturate(one, HALF_RESPONSE) for one in each], axis=0), alone
+
+    def regional(self, lab: Floats, arcs: Arcs, gradient: Values, hierarchy: Hierarchy) -> Values:
+        """The four cues (4, m) of the arcs of Lab (h, w, 3), of which the gradient (m,) is the first."""
         merged = [hierarchy.cut(count) for count in self.coarse]
         half = np.s_[:, ::2]  # half of the pixels are enough to tell fillings apart
         filling = soft_bins((np.dstack([lab, texture(lab)])[half] / BIN_UNITS).astype(np.float32))
         content = region_sums(filling, arcs.labels[half], arcs.count)
         near, far = (contrast(arcs, regions, content) for regions in merged)
         split = spectral(arcs, merged[0], local_strength(gradient, near, far), self.vectors, self.decay)
-        return arcs, np.stack([gradient, near, far, saturate(split, HALF_GROUPING)]), alone
+        return np.stack([gradient, near, far, saturate(split, HALF_GROUPING)])
 
 
 def lattice_trust(edges: Floats, coarse: float) -> Floats:

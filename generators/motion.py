@@ -328,11 +328,17 @@ def spans(ahead: Flow, back: Flow, step: int) -> Iterator[tuple[int, Flow, Flow]
         ahead, back, size = ahead.twice(size), back.twice(-size), 2 * size
 
 
+def _without_nan(flow: Array) -> Floats:
+    """Flow (H, W, 2) as float32, 0 where there is none."""
+    values = flow.astype(np.float32)
+    return values if np.isfinite(values).all() else np.nan_to_num(values)
+
+
 def _reduced(clip: Clip, label: str, size: tuple[int, int], scale: float) -> Flow:
     """A clip's flow at `size` = (w, h); 0 where there is none."""
     flow = np.stack(
         [
-            cv2.resize(np.nan_to_num(frame.astype(np.float32)), size, interpolation=cv2.INTER_NEAREST_EXACT)
+            cv2.resize(_without_nan(frame), size, interpolation=cv2.INTER_NEAREST_EXACT)
             for frame in clip.labels[label]
         ]
     )

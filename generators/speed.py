@@ -57,9 +57,10 @@ class SceneSpeed:
         for t in range(len(clip) - 1):
             flow = np.asarray(clip.labels["flow"][t], np.float32)
             back = np.asarray(clip.labels["flow_backward"][t + 1], np.float32)
-            known = (clip.labels["flow_confidence"][t] >= TRUSTED) & np.isfinite(lengths(flow))
+            length = lengths(flow)
+            known = (clip.labels["flow_confidence"][t] >= TRUSTED) & np.isfinite(length)
             if known.mean() >= KNOWN:
-                made[t] = speed_of(lengths(flow)[known], self.own(flow, back, known)[known])
+                made[t] = speed_of(length[known], self.own(flow, back, known)[known])
         return {"speed": as_stored("speed", made)}
 
     def own(self, flow: Floats, back: Floats, known: NDArray[np.bool_]) -> Floats:

@@ -19,6 +19,7 @@ Values = NDArray[np.float64]
 Ids = NDArray[np.int32]
 Index = NDArray[np.int64]
 PIECE = 8  # pixels; a contour is straight over so short a way
+CHECKED_EVERY = 4  # rounds of merging after which it is looked whether more are needed
 EIGEN_TOLERANCE = 1e-5  # relative; of eigenvectors it leaves about 1e-6
 
 
@@ -55,37 +56,33 @@ def cracks(labels: Ids) -> tuple[Index, Index]:
     return np.concatenate([across, down]), np.concatenate([across + 1, down + width])
 
 
-def sorted_pairs(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index]:
-    """Pairs (k,) of ids < `limit`, sorted: first × limit + second (k,), which pair each was, and its rank (k,).
+def sorted_pairs(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index, Index]:
+    """The distinct pairs, first and second (m,), sorted; where all stood (k,) in that order; which each is (k,).
 
-    The rank numbers the distinct pairs; equal pairs stay in order. A number holds both the pair and where it
-    stood, as numpy sorts numbers several times as fast as it finds their order.
+    first, second: (k,) ids < `limit`; equal pairs stay as they came. A number holds both ids and the place, as
+    numpy sorts numbers several times as fast as it finds their order.
     """
-    bits = len(first).bit_length()
-    packed = ((first * limit + second) << bits) | np.arange(len(first))
-    packed.sort()
-    code = packed >> bits
-    new = np.empty(len(code), bool)
-    new[:1] = False
-    np.not_equal(code[1:], code[:-1], out=new[1:])
-    packed &= (1 << bits) - 1
-    return code, packed, np.cumsum(new)
+    each, index = limit.bit_length(), len(first).bit_length()
+    if 2 * each + index > 63:
+        order = np.lexsort((second, first))
+        pair = (first[order] << each) | second[order]
+    else:
+        packed = (((first << each) | second) << index) | np.arange(len(first))
+        packed.sort()
+        pair = packed >> index
+        order = packed & ((1 << index) - 1)
+    new = np.ones(len(pair), bool)
+    np.not_equal(pair[1:], pair[:-1], out=new[1:])
+    pairs = pair[new]
+    return pairs >> each, pairs & ((1 << each) - 1), order, np.cumsum(new) - 1
 
 
 def distinct(first: Index, second: Index, limit: int) -> tuple[Index, Index, Index]:
     """The distinct pairs, first and second (m,), sorted, and which of them each pair (k,) is; all < `limit`."""
-    code, order, rank = sorted_pairs(first, second, limit)
+    one, other, order, which = sorted_pairs(first, second, limit)
     of = np.empty(len(order), np.int64)
-    of[order] = rank
-    one, other = np.divmod(_of_each(code, rank), limit)
+    of[order] = which
     return one, other, of
-
-
-def _of_each(values: Index, rank: Index) -> Index:
-    """The value of each rank, of values (k,) sorted by ranks (k,) that begin at 0."""
-    out = np.empty(int(rank[-1]) + 1 if len(rank) else 0, np.int64)
-    out[rank] = values
-    return out
 
 
 def find_arcs(labels: Ids) -> Arcs:
@@ -185,12 +182,14 @@ class Borders:
         """The arcs, each as strong as `strength` (m,)."""
         return Borders(arcs.first, arcs.second, arcs.length, arcs.length * strength)
 
-    def weakest(self, count: int) -> tuple[Values, Values]:
-        """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal."""
+    def weakest(self, count: int, code: Index) -> tuple[Values, Values]:
+        """The weakest border's mean strength of each of `count` regions, and that of each border; no two equal.
+
+        code: (m,) a number of its own for each border; of equals it puts one first.
+        """
         mean = self.total / self.length
-        code = self.first * count + self.second
-        apart = code * 2654435761 % 4294967296 / 4294967296  # no long chains of equals
-        mean = mean + (1e-6 * mean + 1e-9) * apart
+        apart = ((code * 2654435761) & 0xFFFFFFFF) * 2.0**-32  # no long chains of equals
+        mean += (1e-6 * mean + 1e-9) * apart
         weakest = np.full(count, np.inf)
         np.minimum.at(weakest, self.first, mean)
         np.minimum.at(weakest, self.second, mean)
@@ -201,41 +200,61 @@ class Borders:
         one, other = now[self.first], now[self.second]
         outer = np.flatnonzero(one != other)
         one, other = one[outer], other[outer]
-        code, order, rank = sorted_pairs(np.minimum(one, other), np.maximum(one, other), len(now))
+        first, second, order, which = sorted_pairs(np.minimum(one, other), np.maximum(one, other), len(now))
         order = outer[order]
-        first, second = np.divmod(_of_each(code, rank), len(now))
-        sums = (np.bincount(rank, each[order]) for each in (self.length, self.total))
+        sums = (np.bincount(which, each[order]) for each in (self.length, self.total))
         length, total = (np.asarray(each, np.float64) for each in sums)
         return Borders(first, second, length, total)
 
 
-def ultrametric(arcs: Arcs, strength: Values, least: int = 1) -> Hierarchy:
-    """Merge regions across the weakest mean border first (ultrametric contours, Arbeláez 2006).
+def ultrametric(arcs: Sequence[Arcs], strength: Sequence[Values], least: int = 1) -> list[Hierarchy]:
+    """Merge regions of label maps across the weakest mean border first (ultrametric contours, Arbeláez 2006).
 
     Borders that join add up, weighted by length. Pairs that are each other's weakest merge in the same round,
     which gives the same tree as one merge at a time, as merging makes no border weaker than the weakest. It
-    ends when no merge to come could be among those that leave `least` regions.
+    ends when no merge to come could be among those that leave `least` regions. The maps' rounds are made together,
+    as a round costs by its calls more than by its borders.
     """
-    borders, height, left = Borders.of(arcs, strength), np.zeros(arcs.count), arcs.count
-    now = np.arange(arcs.count)  # what has been merged doesn't come again
-    merges: list[tuple[Index, Index, Values]] = [(arcs.first[:0], arcs.first[:0], arcs.length[:0])]
+    counts = np.array([each.count for each in arcs])
+    begin = np.cumsum(counts) - counts
+    of = np.repeat(np.arange(len(counts)), counts)  # which map each region is of
+    parts = [Borders.of(*each) for each in zip(arcs, strength, strict=True)]
+    borders = Borders(
+        np.concatenate([part.first + by for part, by in zip(parts, begin, strict=True)]),
+        np.concatenate([part.second + by for part, by in zip(parts, begin, strict=True)]),
+        np.concatenate([part.length for part in parts]),
+        np.concatenate([part.total for part in parts]),
+    )
+    times, back = counts[of], (begin * (counts + 1))[of]  # numbers of a border are those within its map
+    now, height = np.arange(len(of)), np.zeros(len(of))  # what has been merged doesn't come again
+    merges = [(now[:0], now[:0], height[:0])]
+    made, needed, turn = 0, int(np.maximum(counts - least, 0).sum()), 0
     while len(borders.first):
-        mean = borders.total / borders.length
-        if (
-            left <= least
-            and np.sum(np.concatenate([m[2] for m in merges]) <= mean.min()) >= arcs.count - least
-        ):
-            break
-        weakest, mean = borders.weakest(arcs.count)
-        join = np.flatnonzero((weakest[borders.first] == mean) & (weakest[borders.second] == mean))
+        turn += 1
+        if made >= needed and turn % CHECKED_EVERY == 0:
+            low = np.full(len(counts), np.inf)
+            np.minimum.at(low, of[borders.first], borders.total / borders.length)
+            keeps, _, heights = (np.concatenate(each) for each in zip(*merges, strict=True))
+            lower = np.bincount(of[keeps][heights <= low[of[keeps]]], minlength=len(counts))
+            if (lower >= counts - least).all():
+                break
+        code = borders.first * times[borders.first] + borders.second - back[borders.first]
+        weakest, mean = borders.weakest(len(of), code)
+        join = np.flatnonzero(weakest[borders.first] == mean)
+        join = join[weakest[borders.second[join]] == mean[join]]
         keep, drop = borders.first[join], borders.second[join]
-        height[keep] = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
-        merges.append((keep, drop, height[keep]))
-        left -= len(keep)
+        reached = np.maximum(mean[join], np.maximum(height[keep], height[drop]))
+        height[keep] = reached
+        merges.append((keep, drop, reached))
+        made += len(keep)
         now[drop] = keep
         borders = borders.merged(now)
-    keeps, drops, heights = zip(*merges, strict=True)
-    return Hierarchy(arcs.count, np.concatenate(keeps), np.concatenate(drops), np.concatenate(heights))
+    keeps, drops, heights = (np.concatenate(each) for each in zip(*merges, strict=True))
+    mine = [of[keeps] == number for number in range(len(counts))]
+    return [
+        Hierarchy(int(count), keeps[its] - by, drops[its] - by, heights[its])
+        for count, by, its in zip(counts, begin, mine, strict=True)
+    ]
 
 
 def absorbed(arcs: Arcs, strength: Values, area: int) -> Index:
@@ -247,8 +266,8 @@ def absorbed(arcs: Arcs, strength: Values, area: int) -> Index:
     borders, group = Borders.of(arcs, strength), np.arange(arcs.count)
     size = np.bincount(arcs.labels.ravel(), minlength=arcs.count).astype(float)
     while len(borders.first):
-        weakest, mean = borders.weakest(len(size))
         first, second = borders.first, borders.second
+        weakest, mean = borders.weakest(len(size), first * len(size) + second)
         join = (weakest[first] == mean) & (size[first] < area)
         join |= (weakest[second] == mean) & (size[second] < area)
         if not join.any():

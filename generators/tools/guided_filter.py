@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from freelabels.generators.contract.fields import Array, channel_sum
+from freelabels.generators.contract.fields import Array
 
 Floats = NDArray[np.float32]
 
@@ -25,26 +25,32 @@ def guided_upsampling(
     counts as flat.
     """
     window = (2 * radius + 1, 2 * radius + 1)
-    guide = np.asarray(small / np.float32(255), np.float32)
+    guide = [np.asarray(channel / np.float32(255), np.float32) for channel in cv2.split(small)]
 
     def mean(values: Array) -> Floats:
         return np.asarray(cv2.blur(values, window), np.float32)
 
-    guide_mean, coarse_mean = mean(guide), mean(coarse)
-    covariance = mean(guide * coarse[..., None]) - guide_mean * coarse_mean[..., None]
-    products = mean(np.dstack([guide[..., i] * guide[..., j] for i, j in ((0, 0), (0, 1), (0, 2))]))
-    rest = mean(np.dstack([guide[..., i] * guide[..., j] for i, j in ((1, 1), (1, 2), (2, 2))]))
-    r, g, b = (guide_mean[..., channel] for channel in range(3))
-    rr, rg, rb = products[..., 0] - r * r + smoothness, products[..., 1] - r * g, products[..., 2] - r * b
-    gg, gb, bb = rest[..., 0] - g * g + smoothness, rest[..., 1] - g * b, rest[..., 2] - b * b + smoothness
+    r, g, b = means = [mean(channel) for channel in guide]
+    coarse_mean = mean(coarse)
+    x, y, z = (mean(channel * coarse) - at * coarse_mean for channel, at in zip(guide, means, strict=True))
+
+    def product(i: int, j: int) -> Floats:
+        return np.asarray(mean(guide[i] * guide[j]) - means[i] * means[j], np.float32)
+
+    rr, gg, bb = (product(i, i) + np.float32(smoothness) for i in range(3))
+    rg, rb, gb = product(0, 1), product(0, 2), product(1, 2)
     # the inverse of the symmetric 3 × 3 covariance of the guide, by cofactors
     c00, c01, c02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
     c11, c12, c22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
     determinant = rr * c00 + rg * c01 + rb * c02
-    x, y, z = (covariance[..., channel] for channel in range(3))
-    slope = np.dstack([c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z])
-    slope = slope / determinant[..., None]
-    offset = coarse_mean - channel_sum(slope * guide_mean)
-    linear = cv2.resize(mean(np.dstack([slope, offset])), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    values = channel_sum(linear[..., :3] * (image.astype(np.float32) / 255)) + linear[..., 3]
-    return np.asarray(np.clip(values, 0, 1), np.float32)
+    slope = [c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z]
+    for way in slope:
+        way /= determinant
+    offset = coarse_mean - (slope[0] * r + slope[1] * g + slope[2] * b)
+    size = image.shape[1::-1]
+    *linear, rest = (
+        cv2.resize(mean(each), size, interpolation=cv2.INTER_LINEAR) for each in (*slope, offset)
+    )
+    colours = (channel.astype(np.float32) / np.float32(255) for channel in cv2.split(image))
+    x, y, z = (way * colour for way, colour in zip(linear, colours, strict=True))
+    return np.asarray(np.clip(x + y + z + rest, 0, 1), np.float32)

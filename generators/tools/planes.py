@@ -83,22 +83,20 @@ def column_sums(channels: list[Map], up: Map) -> list[Map]:
 def _sum_along_first(values: Map, link: Map) -> Map:
     """Each entry (n, C, m) plus all others, weighted by the links (n, m) between; overwrites `values`."""
     shape = values.shape
-    values = values.reshape(shape[0], -1)
-    link = np.repeat(link[:, None], shape[1], axis=1).reshape(
-        values.shape
-    )  # flat rows multiply twice as fast
+    values = values.reshape(shape[0], -1)  # flat rows multiply twice as fast
+    link = np.repeat(link[:, None], shape[1], axis=1).reshape(values.shape)
     ahead = np.empty_like(values)
     ahead[0] = before = values[0]
     for value, chain, out in zip(values[1:], link[1:], ahead[1:], strict=True):
         np.multiply(before, chain, out=out)
         out += value
         before = out
-    behind, step = values[-1], np.empty_like(values[0])
-    for value, chain, out in zip(values[-2::-1], link[:0:-1], ahead[-2::-1], strict=True):
-        np.multiply(behind, chain, out=step)
-        value += step
-        out += step
+    behind = values[-1]
+    for value, chain in zip(values[-2::-1], link[:0:-1], strict=True):
+        chain *= behind
+        value += chain
         behind = value
+    ahead[:-1] += link[1:]
     return ahead.reshape(shape)
 
 

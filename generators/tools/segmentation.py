@@ -63,11 +63,8 @@ def basins(height: Floats) -> Ids:
         np.copyto(into[here], index[there], where=height[there] < lowest[here])
         np.minimum(lowest[here], height[there], out=lowest[here])
     bottom, end = into == index, into.ravel()
-    falling = np.flatnonzero(~bottom)
-    while len(falling):  # each looks twice as far as before, until it sees the bottom
-        seen = end[falling]
-        end[falling] = further = end[seen]
-        falling = falling[further != seen]
+    while not np.array_equal(end, further := end[end]):
+        end = further
 
     number = np.cumsum(bottom).reshape(height.shape) - 1  # of each bottom pixel
     level = []

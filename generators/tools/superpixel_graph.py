@@ -134,11 +134,9 @@ def _followed(here: Mesh, there: Mesh, flow: Array, trust: Array) -> tuple[Index
     to_y = np.rint(np.arange(height)[:, None] + flow[..., 1])
     seen = (to_x >= 0) & (to_x < width) & (to_y >= 0) & (to_y < height) & (trust > 0.05)
     into = (to_y[seen] * width + to_x[seen]).astype(np.intp)
-    nodes = len(there.size)
-    code, order, rank = sorted_pairs(here.flat[seen.ravel()], there.flat[into], nodes)
-    last = np.flatnonzero(np.append(rank[1:] != rank[:-1], [True] * (len(rank) > 0)))
-    one, other = np.divmod(code[last], nodes)
-    return one, other, np.asarray(np.bincount(rank, trust[seen][order]), np.float64)
+    limit = max(len(here.size), len(there.size))
+    one, other, order, which = sorted_pairs(here.flat[seen.ravel()], there.flat[into], limit)
+    return one, other, np.asarray(np.bincount(which, trust[seen][order]), np.float64)
 
 
 def _nearest(features: NDArray[np.float64]) -> Any:

@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from freelabels.generators.flow import warp
 from freelabels.generators.saliency import ahead, all_ways
 from freelabels.generators.tools.border_distance import ALIKE, COMMON, SMOOTH, border_distance
-from freelabels.generators.tools.contours import distinct
+from freelabels.generators.tools.contours import distinct, find_arcs, sorted_pairs, ultrametric
+from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.segmentation import basins, components
 from freelabels.generators.tools.superpixel_graph import _followed
 from freelabels.generators.tools.superpixels import Mesh, waterpixels
@@ -144,3 +145,71 @@ def test_warping_by_one_map_is_that_by_its_two(channels):
     ways = x + flow[..., 0], y + flow[..., 1]
     plain = cv2.remap(values, *ways, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     assert np.array_equal(warp(values, flow), plain)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_guided_filtering_by_planes_is_that_of_interleaved_channels(scale):
+    rng = np.random.default_rng(scale)
+    image = rng.integers(0, 256, (36 * scale, 28 * scale, 3), np.uint8)
+    small = np.asarray(cv2.resize(image, (28, 36), interpolation=cv2.INTER_AREA))
+    coarse = rng.random((36, 28)).astype(np.float32)
+    guide = small / np.float32(255)
+
+    def mean(values):
+        return cv2.blur(np.ascontiguousarray(values), (13, 13))
+
+    average, (r, g, b) = mean(guide), np.moveaxis(mean(guide), -1, 0)
+    with_coarse = mean(guide * coarse[..., None]) - average * mean(coarse)[..., None]
+    products = {(i, j): mean(guide[..., i] * guide[..., j]) for i, j in product(range(3), repeat=2)}
+    rr, gg, bb = (products[i, i] - average[..., i] * average[..., i] + 1e-4 for i in range(3))
+    rg, rb, gb = products[0, 1] - r * g, products[0, 2] - r * b, products[1, 2] - g * b
+    c00, c01, c02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+    c11, c12, c22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    determinant = rr * c00 + rg * c01 + rb * c02
+    x, y, z = np.moveaxis(with_coarse, -1, 0)
+    slope = np.dstack([c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z])
+    slope = slope / determinant[..., None]
+    offset = mean(coarse) - (slope[..., 0] * r + slope[..., 1] * g + slope[..., 2] * b)
+    linear = cv2.resize(mean(np.dstack([slope, offset])), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    parts = linear[..., :3] * (image.astype(np.float32) / 255)
+    plain = np.clip(parts[..., 0] + parts[..., 1] + parts[..., 2] + linear[..., 3], 0, 1)
+    assert np.array_equal(guided_upsampling(coarse, small, image), plain)
+
+
+def test_pairs_whose_numbers_are_too_large_to_pack_are_sorted_all_the_same():
+    first, second = np.random.default_rng(0).integers(0, 9, (2, 60))
+    for few, many in zip(sorted_pairs(first, second, 9), sorted_pairs(first, second, 2**30), strict=True):
+        assert np.array_equal(few, many)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_label_maps_merged_together_merge_as_each_alone(seed):
+    rng = np.random.default_rng(seed)
+    arcs = [
+        find_arcs(basins(cv2.GaussianBlur(rng.random(shape).astype(np.float32), (0, 0), 1.5)))
+        for shape in ((60, 70), (48, 56), (30, 35))
+    ]
+    strength = [rng.random(len(each.first)) for each in arcs]
+    together = ultrametric(arcs, strength, 8)
+    for each, values, found in zip(arcs, strength, together, strict=True):
+        height, group, needed = {}, list(range(each.count)), each.count - 8
+        border = {
+            pair: (length, length * value)
+            for *pair, length, value in zip(each.first, each.second, each.length, values, strict=True)
+            for pair in [tuple(map(int, pair))]
+        }
+        heights = []
+        while len(heights) < each.count - 1:  # one merge at a time
+            one, other = min(border, key=lambda pair: border[pair][1] / border[pair][0])
+            length, total = border.pop((one, other))
+            heights.append(max(total / length, height.get(one, 0), height.get(other, 0)))
+            height[one] = heights[-1]
+            group = [one if region == other else region for region in group]
+            for pair in [pair for pair in border if other in pair]:
+                length, total = border.pop(pair)
+                new = tuple(sorted((one, sum(pair) - other)))
+                before = border.get(new, (0, 0))
+                border[new] = before[0] + length, before[1] + total
+            if len(heights) == needed:
+                assert found.cut(8).tolist() == np.unique(group, return_inverse=True)[1].tolist()
+        assert np.allclose(np.sort(found.height)[:needed], np.sort(heights)[:needed], atol=1e-5)
