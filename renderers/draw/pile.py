@@ -29,6 +29,8 @@ BOARD = 0.02  # metres, of a bin's boards
 SETTLED = 0.7  # share of piles that have come to rest, or nearly, when the clip begins
 TRIES = 100
 SIZES = (0.08, 0.26)  # metres, of the things
+STEEP = 2.0  # a heap on a floor rises so much for each metre that its layers grow narrower
+GRIP = (0.75, 1.0), (0.01, 0.03), (0.0, 0.05)  # friction, rolling friction and bounce of what lies in heaps
 
 
 def lay_pile(draws: Draws, ranges: SceneRanges, assets: Library, left_out: dict[str, str]) -> Layout:
@@ -58,7 +60,8 @@ def lay_pile(draws: Draws, ranges: SceneRanges, assets: Library, left_out: dict[
         radius = float(np.sqrt((half * half).sum())) * scale
         reach = np.maximum(inside / 2 - radius, 0.0)
         for _ in range(TRIES):
-            flat = child.uniform(-reach, reach)
+            spread = reach if boards else np.maximum(reach - level / STEEP / 2, 0.1)
+            flat = child.uniform(-spread, spread)
             x, y = (turn * flat).sum(axis=1)
             place = np.array([x, y, level + radius + GAP])
             if taken.free(place - radius, place + radius):
@@ -71,10 +74,12 @@ def lay_pile(draws: Draws, ranges: SceneRanges, assets: Library, left_out: dict[
         taken.take(place - radius, place + radius)
         orientation = any_turn(child)
         middle = rotated(orientation, (asset.lower + asset.upper) / 2 * scale)
+        body = dataclasses.replace(
+            body, position=vector(place - middle), orientation=orientation, behaviour="drop"
+        )
+        friction, rolling, bounce = (number(child.uniform(*interval)) for interval in GRIP)
         bodies.append(
-            dataclasses.replace(
-                body, position=vector(place - middle), orientation=orientation, behaviour="drop"
-            )
+            dataclasses.replace(body, friction=friction, rolling_friction=rolling, restitution=bounce)
         )
     walls = np.array([shell.sides[0] / 2 - 0.25, shell.sides[1] / 2 - 0.25, 0.0])
     bounds = vector((-walls[0], -walls[1], 0.3)), vector((walls[0], walls[1], shell.height - 0.2))

@@ -249,7 +249,8 @@ def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     """Irradiance (N, 3) from the background, as far as it is not hidden, and from other surfaces.
 
     One ray for every second of the whole pixels, like the black fields of a chess board, its direction one of
-    those that cover the hemisphere; the mean over a tile of the same surface then holds them all.
+    those that cover the hemisphere; the mean over a tile of the same surface then holds them all, and the mean of
+    such means leaves no block where one ray met something bright.
     """
     look, points = scene.appearance, lattice.points
     arrived = environment.irradiance(look.background, look.lights, points.normal)
@@ -265,7 +266,7 @@ def indirect(scene: _Bounce, lattice: Lattice, turn: Floats) -> Floats:
     towards -= flat * (np.minimum(dot(towards, flat), 0) * np.float32(2))[:, None]
     met, bounced = scene.along(picked(points.above, black), towards, disc_sample(0, 1, turn[black]))
     put(arrived, black[met], bounced * np.float32(np.pi))
-    return lattice.mean(arrived, black, TILE, PRIOR)
+    return lattice.mean(lattice.mean(arrived, black, TILE, PRIOR), np.arange(lattice.whole), TILE)
 
 
 def _hemisphere_tile() -> Floats:

@@ -177,6 +177,16 @@ def test_corners_are_darker_than_open_floor_and_take_the_walls_colour(tmp_path: 
     assert row[4, 1] == pytest.approx(0.5, abs=0.03)
 
 
+def test_light_from_a_bright_spot_leaves_no_blocks_on_the_floor() -> None:
+    """A low sun lights one side of a block and no floor: few rays of the floor's pixels meet that side."""
+    parts = [(block(20, 20, 2), at(0, 0, -1)), (block(0.5, 3, 0.8), at(-2, 0, 0.4))]
+    seen = radiance(parts, [matt(0.8), matt(0.9)], [sun(1, 0, 0)], above(4), size=(64, 64))[..., 0]
+    floor = seen[:, 30:]
+    assert floor.max() > 0.01
+    for axis in (0, 1):
+        assert np.abs(np.diff(floor, axis=axis)).max() < 0.25 * floor.max()  # .95 where blocks end
+
+
 def test_the_edge_of_a_plate_covers_pixels_by_area(tmp_path: Path) -> None:
     turned = at(0, 0, 0)
     angle = np.radians(17)
