@@ -114,7 +114,9 @@ def test_a_scene_of_other_meshes_names_the_option(rendered: Path) -> None:
     clip = Dataset(rendered).open(Dataset(rendered).shards()[0]).clips[0]
     body = clip["scene"]["bodies"][0] | {"asset": "own/mug"}
     options = RenderOptions(scene=clip["scene"] | {"bodies": [body]})
-    with pytest.raises(UserError, match=r"--scene holds own/mug, which what ships .* came from with --meshes"):
+    with pytest.raises(
+        UserError, match=r"--scene holds own/mug, which what ships .* came from with --meshes"
+    ):
         _ = options.library
 
 
