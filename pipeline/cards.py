@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX, known_field
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 from freelabels.ground.versions import version_of
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.shards.index import Index
@@ -222,8 +223,9 @@ def _field(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(figures: Mapping[str, Any]) -> str:
-    kinds = ", ".join(f"{n['clips']} {kind} clips" for kind, n in figures["sources"].items())
-    return f"{figures['rows']} frames of {kinds} with dense labels that no human drew, as zarr v3 shards."
+    kinds = ", ".join(counted(n["clips"], f"{kind} clip") for kind, n in figures["sources"].items())
+    frames = counted(figures["rows"], "frame")
+    return f"{frames} of {kinds} with dense labels that no human drew, as zarr v3 shards."
 
 
 def _readme(
@@ -252,4 +254,5 @@ def _readme(
         version=version_of("freelabels"),
         example=example,
         yaml=json.dumps,
+        counted=counted,
     )

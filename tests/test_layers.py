@@ -66,6 +66,7 @@ LAYERS = {
     "face": [],  # freelabels/__init__.py, which imports whatever it names
     "cli": ["shell", "lists", "curating", "sharing", "demo", "commands"],
 }
+FLOORS = ("generators", "renderers", "pipeline", "train")
 ROOMS = [
     place for layer, rooms in LAYERS.items() for place in (*(f"{layer}.{room}" for room in rooms), layer)
 ]
@@ -223,3 +224,11 @@ def test_every_room_says_what_it_is() -> None:
     assert [
         str(path) for path in python_files() if path.parts[0] != "docs" and path.parent not in packages
     ] == []
+
+
+def test_the_house_is_drawn_with_all_its_rooms() -> None:
+    drawn = (ROOT / "docs" / "house.svg").read_text()
+    for floor, rooms in LAYERS.items():
+        if floor in FLOORS:
+            shown = [room for room in rooms if (ROOT / floor / room / "__init__.py").exists()]
+            assert f">{' → '.join(shown)}" in drawn, floor

@@ -26,6 +26,7 @@ from freelabels.pipeline.stages.bookkeeping import (
     begin,
     end,
     failure_entry,
+    tell_failed,
     time_limit,
     write_failed,
     writing_to,
@@ -108,8 +109,7 @@ def copy(
                     failures.append(failure_entry(outcome, outcome.work.shard, [outcome.work.source]))
         end(target, cluster, to)
         if failures:
-            target.failures_log().write_lines(failures)
-            to.say(f"{len(failures)} shards failed, see {target.failures_log()}", failed=len(failures))
+            tell_failed(target, failures, to)
     clips, frames = sum(len(work.clips) for work in planned), sum(work.frames for work in planned)
     return CopySummary(os.fspath(out), len(planned), clips, frames, made, len(failures), duplicates)
 

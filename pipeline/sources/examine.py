@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.media.cuts import THUMB, CutFinder, thumb
 from freelabels.pipeline.media.images import animation, check_size
 from freelabels.pipeline.media.pictures import Gap
@@ -188,9 +189,11 @@ def _scan_video(uri: str, number: int, begins: Sequence[float] = ()) -> _Scan:
     if lost:
         notes.append(f"about {lost} damaged frames were left out, {len(scan.indices)} were used")
     if missing:
-        notes.append(f"{missing} frames are missing, {len(spoilt)} that were made from them were left out")
+        notes.append(
+            f"{counted(missing, 'frame')} missing, {len(spoilt)} that were made from them were left out"
+        )
     if timeless:
-        notes.append(f"{len(timeless)} frames were left out whose time stamps don't rise")
+        notes.append(f"{counted(len(timeless), 'frame')} left out whose time stamps don't rise")
     if not lost and lasts < SHORT * promised - 1:
         notes.append(f"ends after {lasts:.1f} of {promised:.1f} s; what is there was used")
     if streams > 1:

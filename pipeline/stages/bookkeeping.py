@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from freelabels.ground.errors import Unwritable, UserError
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import read_index
 from freelabels.pipeline.work.progress import Reporter
@@ -81,10 +82,22 @@ def failure_entry(outcome: Outcome[Any, Any], shard: str, sources: Sequence[str]
     }
 
 
+def tell_failed(dataset: Dataset, failures: Sequence[Mapping[str, Any]], reporter: Reporter) -> None:
+    """Keep what failed in failures.jsonl; say how much that is, where it stands and why the first did."""
+    dataset.failures_log().write_lines(failures)
+    if failures:
+        why = str(failures[0]["error"]).removeprefix("ValueError: ")
+        first = "the first " if len({entry["error"] for entry in failures}) > 1 else ""
+        reporter.say(
+            f"{counted(len(failures), 'shard')} failed ({first}for: {why}), see {dataset.failures_log()}",
+            failed=len(failures),
+        )
+
+
 def write_failed(dataset: Dataset, error: str, made: int) -> UserError:
     """What to tell the user when the place of the dataset takes no more."""
     why = error.removeprefix("Unwritable: ")
     return UserError(
-        f"can't write to {dataset.path} ({why}); {made} shards were made, free space or permissions and run "
+        f"can't write to {dataset.path} ({why}); {counted(made, 'shard')} made, free space or permissions and run "
         "again to go on"
     )

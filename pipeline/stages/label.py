@@ -13,6 +13,7 @@ import numpy as np
 from freelabels.generators.contract.detector import Detector
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import digest
@@ -24,6 +25,7 @@ from freelabels.pipeline.stages.bookkeeping import (
     begin,
     end,
     failure_entry,
+    tell_failed,
     time_limit,
     write_failed,
     writing_to,
@@ -131,7 +133,7 @@ def label(
         refusals = sorted([*refused.values(), *scanned.refusals], key=lambda r: r.uri)
         dataset.rejected_log().write_lines([asdict(refusal) for refusal in refusals])
         if refusals:
-            files = "1 file" if len(refusals) == 1 else f"{len(refusals)} files"
+            files = counted(len(refusals), "file")
             reporter.say(f"{files} refused, see {dataset.rejected_log()}", refused=len(refusals))
             if strict:
                 raise UserError(f"{files} refused and --strict is given; first: {refusals[0]}")
@@ -198,13 +200,12 @@ def _label_clips(
         left = again
     if made:
         end(dataset, cluster, reporter)
-    dataset.failures_log().write_lines(failures)
-    if failures:
-        reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+    tell_failed(dataset, failures, reporter)
     gone = _gone(index, shards)
     if gone:
         reporter.say(
-            f"{gone} clips are of sources that are gone; freelabels prune --gone {dataset.path} takes them out",
+            f"{counted(gone, 'clip')} of sources that are gone; "
+            f"freelabels prune --gone {dataset.path} takes them out",
             gone=gone,
         )
     covered: Coverage = {}
@@ -265,8 +266,12 @@ def _announce(
         count[kind] += int((offers == offer).sum())
         frames[kind] += int(lengths[offers == offer].sum())
     for kind in sorted(frames):
-        reporter.say(f"{kind}: {count[kind]} clips, {frames[kind]} frames", kind=kind, frames=frames[kind])
+        reporter.say(
+            f"{kind}: {counted(count[kind], 'clip')}, {counted(frames[kind], 'frame')}",
+            kind=kind,
+            frames=frames[kind],
+        )
         for name, reason in skipped.get(kind, {}).items():
             reporter.say(f"  no {name}: {reason}", kind=kind, label=name, reason=reason)
     state = f"{todo} to make or complete" if todo else "all up to date"
-    reporter.say(f"{len(shards)} shards, {state}", shards=len(shards), to_do=todo)
+    reporter.say(f"{counted(len(shards), 'shard')}, {state}", shards=len(shards), to_do=todo)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from freelabels.generators.contract.detector import Detector
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, index_of, read_index
 from freelabels.pipeline.shards.shard import MAX_ROWS
@@ -93,7 +94,8 @@ class Estimate:
         """The plan and its cost as text."""
         for kind, reasons in self.skipped.items():
             yield from (f"no {name} of {kind}: {reason}" for name, reason in reasons.items())
-        yield f"plan: {self.frames} frames in {self.shards} shards, {self.to_do} of them to make or complete"
+        whole = f"{counted(self.frames, 'frame')} in {counted(self.shards, 'shard')}"
+        yield f"plan: {whole}, {self.to_do:,} to make or complete"
         total = sum(self.cpu_hours.values())
         yield f"cost: about {total:.3g} CPU-hours and {self.gib:.3g} GiB, from figures measured at 256 x 256"
         for step, hours in sorted(self.cpu_hours.items(), key=lambda one: -one[1]):

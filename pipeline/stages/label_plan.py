@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from freelabels.generators.contract.clip import SEED, SENSOR_DEPTH, STEREO
 from freelabels.generators.contract.detector import detectors, label_names, plan, sees_between
 from freelabels.generators.contract.fields import CONFIDENCE_SUFFIX
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.index import Index
 from freelabels.pipeline.stages.label_shard import LabelOptions, LabelWork
 from freelabels.pipeline.stages.planning import (
@@ -39,7 +40,7 @@ class Older:
         """Labels, who made them, and how many frames it would take to remake them."""
         labels = sorted(key for key in self.counts if not key[0].endswith(CONFIDENCE_SUFFIX))
         return "; ".join(
-            f"{column} by {version}: {shards} shards, {frames} frames"
+            f"{column} by {version}: {counted(shards, 'shard')}, {counted(frames, 'frame')}"
             for (column, version), (shards, frames) in ((key, self.counts[key]) for key in labels)
         )
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from freelabels.generators.contract.fields import STEPS, Array
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.index import Index, read_index
@@ -28,6 +29,7 @@ from freelabels.pipeline.stages.bookkeeping import (
     committing,
     end,
     failure_entry,
+    tell_failed,
     time_limit,
     write_failed,
     writing_to,
@@ -36,7 +38,7 @@ from freelabels.pipeline.stages.joining import joined
 from freelabels.pipeline.work import tally
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster, run
-from freelabels.renderers.draw.ranges import SceneRanges, identity, ranges_from_toml
+from freelabels.renderers.draw.ranges import SceneRanges, identity
 from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.engines import windows
 from freelabels.renderers.preview import preview
@@ -136,11 +138,18 @@ class RenderOptions:
 
     @property
     def library(self) -> Library:
-        """The assets scenes are drawn from. Raises UserError for a folder that is missing or empty."""
+        """Assets to draw from. Raises UserError for folders missing, empty or without what a scene holds."""
         try:
-            return _library(self.meshes, self.photos, self.split, self.environments)
+            found = _library(self.meshes, self.photos, self.split, self.environments)
         except ValueError as error:
             raise UserError(str(error)) from error
+        if self.scene is not None and (lacks := found.lacks(body["asset"] for body in self.scene["bodies"])):
+            named = ", ".join(lacks[:3]) + (f" and {len(lacks) - 3} more" if len(lacks) > 3 else "")
+            raise UserError(
+                f"--scene holds {named}, which {self.meshes or 'what ships with Freelabels'} doesn't; "
+                "name the folder that its meshes came from with --meshes"
+            )
+        return found
 
 
 @lru_cache(maxsize=4)
@@ -214,7 +223,8 @@ def render(
         remade = {item.base for item in work}
         if kept := next((name for name in map(decoded, index.names.tolist()) if name not in remade), None):
             _refuse_other_classes(dataset, kept, options.library.classes)
-        reporter.say(f"{clips} clips of {options.frames} frames, {len(work)} shards to make", to_do=len(work))
+        what = f"{counted(clips, 'clip')} of {counted(options.frames, 'frame')}"
+        reporter.say(f"{what}, {counted(len(work), 'shard')} to make", to_do=len(work))
         made, failures = 0, []
         with reporter.stage("render", len(work)) as tick:
             outcomes = run(
@@ -237,9 +247,7 @@ def render(
                     made += 1
         if made:
             end(dataset, cluster, reporter)
-        dataset.failures_log().write_lines(failures)
-        if failures:
-            reporter.say(f"{len(failures)} shards failed, see {dataset.failures_log()}", failed=len(failures))
+        tell_failed(dataset, failures, reporter)
         shards = -(-clips // _clips_per_shard(options))
         return RenderSummary(os.fspath(out), shards, clips * options.frames, made, len(failures))
 
@@ -347,45 +355,6 @@ def render_shard(work: RenderWork) -> str:
             base=base,
             compression=work.compression,
         )
-
-
-def load_scene(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A stored scene, and what its file says besides (frames, size, image). Raises UserError.
-
-    The file holds a scene, or a clip's record as `freelabels inspect --scenes` writes it.
-    """
-    try:
-        document = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"--scene {path}: can't be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"--scene {path}: is not JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise UserError(f"--scene {path}: holds no scene")
-    scene = document.get("scene", document)
-    try:
-        scene_from_json(scene)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--scene {path}: {error}") from error
-    return scene, document if scene is not document else {}
-
-
-def load_ranges(path: str | None, families: Sequence[str] = ()) -> SceneRanges:
-    """The default ranges with what a TOML file and a list of families override. Raises UserError.
-
-    families: names, or names and weights as in "room=2".
-    """
-    try:
-        ranges = ranges_from_toml(Path(path)) if path is not None else SceneRanges()
-    except (ValueError, OSError) as error:
-        raise UserError(f"--ranges {error}") from error
-    if not families:
-        return ranges
-    try:
-        weights = {name: float(weight or 1) for name, _, weight in (each.partition("=") for each in families)}
-        return dataclasses.replace(ranges, families=weights)
-    except ValueError as error:
-        raise UserError(f"--families {' '.join(families)}: {error}") from error
 
 
 def draw_preview(path: str | os.PathLike[str], options: RenderOptions) -> Path:

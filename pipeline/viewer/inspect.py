@@ -14,6 +14,7 @@ from rich.table import Table
 
 from freelabels.generators.contract.fields import confidence_name, known_field
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.dataset import Dataset, DatasetFile
 from freelabels.pipeline.shards.index import Index, read_index
 from freelabels.pipeline.shards.record import digest
@@ -98,11 +99,12 @@ def _lines(log: DatasetFile) -> int:
 def print_table(figures: Mapping[str, Any], console: Console) -> None:
     """The figures of `inspect` as a table for people."""
     sources = ", ".join(
-        f"{n['clips']} {kind} ({n['frames']} frames)" for kind, n in figures["sources"].items()
+        f"{n['clips']} {kind} ({counted(n['frames'], 'frame')})" for kind, n in figures["sources"].items()
     )
     size = " × ".join(str(n) for n in figures["attributes"].get("size", ["?"]))
     console.print(
-        f"{figures['dataset']}: {figures['shards']} shards, {figures['rows']} frames of {size}, "
+        f"{figures['dataset']}: {counted(figures['shards'], 'shard')}, "
+        f"{counted(figures['rows'], 'frame')} of {size}, "
         f"{figures['bytes'] / MIB:.1f} MiB; {sources or 'nothing yet'}",
         soft_wrap=True,
         markup=False,
@@ -130,7 +132,9 @@ def print_table(figures: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for name, column in figures["fields"].items():
         if len(column["made_by"]) > 1 and not name.endswith("_confidence"):
-            rows = ", ".join(f"{count} rows by {version}" for version, count in column["made_by"].items())
+            rows = ", ".join(
+                f"{counted(count, 'row')} by {version}" for version, count in column["made_by"].items()
+            )
             console.print(f"{name} is of several versions: {rows}", markup=False, soft_wrap=True)
     for what, hint in (("refused", "rejected.jsonl"), ("failed", "failures.jsonl")):
         if figures[what]:

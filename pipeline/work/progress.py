@@ -87,8 +87,8 @@ class Tick:
         self.frames += frames
         if self.bar is not None:
             self.bar.update(self.task, completed=self.done, facts=self._facts())
-        elif time.monotonic() - self.shown > SECONDS_BETWEEN_LINES:
-            self.line()
+        elif self.done < self.total and time.monotonic() - self.shown > SECONDS_BETWEEN_LINES:
+            self.line()  # the end has its own
 
     def notice(self, items: list[str], limits: list[float], cpus: int) -> None:
         """Say which items have not come back for long; `window.Notice`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +85,10 @@ class Library:
         if name not in self._by_name:
             raise ValueError(f"there is no asset called {name!r} in this library")
         return load_asset(self._by_name[name])
+
+    def lacks(self, names: Iterable[str]) -> list[str]:
+        """Those of some names that no asset here has, sorted."""
+        return sorted(set(names) - self._by_name.keys())
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:

@@ -13,6 +13,7 @@ from timm.models import load_state_dict
 from torch import Tensor
 
 from freelabels.ground.errors import MissingFile, UserError
+from freelabels.ground.spelling import counted
 from freelabels.train.config import AdversaryConfig, BalanceConfig, RobustConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
@@ -139,7 +140,7 @@ def rotation_network(
             robust=RobustConfig(),
         )
         begun = (out / checkpoint.CHECKPOINT).is_file()
-        say(f"training the rotation pretext for {config.steps} steps into {out}")
+        say(f"training the rotation pretext for {counted(config.steps, 'step')} into {out}")
         summary = fit(data.get("real", ()), data.get("synthetic", ()), str(out), config, begun, quiet=True)
         if not summary.finished:
             raise KeyboardInterrupt

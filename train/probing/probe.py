@@ -18,6 +18,7 @@ from torch import Tensor
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
+from freelabels.ground.spelling import counted
 from freelabels.train.config import ProbeConfig, TrainConfig
 from freelabels.train.export import trained_backbone, versions
 from freelabels.train.model import ranks
@@ -209,7 +210,7 @@ def _read(
         yield from read_shards(path, config.fields, seen, loader, config.frames, config.seed)
         return
     for found in read_folder(path):
-        say(f"{path}: {found.layout or found.name}, {len(found.files)} images")
+        say(f"{path}: {found.layout or found.name}, {counted(len(found.files), 'image')}")
         if isinstance(found, Listed) and (epochs := epochs_of(found, config.stream)):
             yield StreamedImages(found, schedule_for(len(found.files), epochs))
             if len(found.files) > LARGE:
@@ -322,7 +323,7 @@ def _facts(one: Labelled, split: Split, taken: Sequence[str]) -> dict[str, Any]:
     elif isinstance(one, FilmedClips):
         base = one.about.name
         what = f"{len(one.about.classes)} classes, {counts}, {one.clips} clips of {one.frames} frames of each"
-        what += f", {one.about.missing} videos that lists name are missing" if one.about.missing else ""
+        what += f", {counted(one.about.missing, 'video')} of the lists missing" if one.about.missing else ""
     elif isinstance(one, StreamedImages):
         base = f"{one.about.name} (streamed)"
         what = f"{len(one.about.classes)} classes, {counts}, {one.schedule.epochs} epochs"

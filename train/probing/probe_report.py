@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.quality.plots import new_figure, save_png
 from freelabels.train.config import ProbeConfig
 
@@ -132,7 +133,7 @@ def lacks(config: ProbeConfig) -> Iterator[str]:
     if not config.supervised:
         yield "No row learned from human labels stands beside: give --supervised FILE, or timm."
     if config.seeds < 3:
-        yield f"{config.seeds} seeds tell little of the spread: give --seeds 3 or more."
+        yield f"{counted(config.seeds, 'seed')}: little is known of the spread; give --seeds 3 or more."
 
 
 def markdown(report: ProbeReport) -> str:
@@ -161,7 +162,7 @@ def markdown(report: ProbeReport) -> str:
         "**Bold**: best of the column. \\*: better than random initialisation, the 95 % interval of the paired "
         "difference lies above zero (of forty cells, chance alone marks one). ±: half the 95 % "
         "confidence interval of the mean over "
-        f"{report.settings['seeds']} seeds (of splits, draws and random weights; not of pre-training).",
+        f"{counted(report.settings['seeds'], 'seed')} (of splits, draws and random weights; not of pre-training).",
         "",
         *(f"- {note}" for note in report.notes),
         "",

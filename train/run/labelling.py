@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from freelabels.ground.spelling import counted
 from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader, to_device
 from freelabels.train.data.words import words_of
@@ -66,7 +67,7 @@ def told(name: str, labels: Labels, before: Labels | None) -> str:
     if "label" not in labels.clips:
         return sentence
     label = labels.clips["label"].astype(np.int64)
-    sentence += f", {len(np.unique(label))} clusters of {len(label)} clips"
+    sentence += f", {counted(len(np.unique(label)), 'cluster')} of {counted(len(label), 'clip')}"
     if before is not None and "label" in before.clips:
         same = agreement(label, before.clips["label"].astype(np.int64))
         sentence += f", agreement with the one before (NMI) {same:.2f}"

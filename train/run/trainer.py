@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from freelabels.ground.spelling import counted
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.windows import DOMAINS
 from freelabels.train.model import ranks
@@ -74,7 +75,7 @@ def _introduce(state: RunState, log: Log) -> None:
     windows = state.catalogue.windows
     counts = windows.counts(np.ones(len(windows.row), bool))
     real, synthetic = (int(counts[windows.domain == d].sum()) for d in DOMAINS)
-    excluded = f", {state.catalogue.excluded} frames excluded" if state.catalogue.excluded else ""
+    excluded = f", {counted(state.catalogue.excluded, 'frame')} excluded" if state.catalogue.excluded else ""
     log.say(
         f"{', '.join(state.learner.tasks)} from {real} real and {synthetic} synthetic windows, "
         f"{len(state.loader.held_out)} held out{excluded}; {state.config.model.backbone}, {state.device}, "
@@ -83,7 +84,7 @@ def _introduce(state: RunState, log: Log) -> None:
 
     for column, made in state.catalogue.mixed.items():
         if column in state.loader.fields:
-            rows = ", ".join(f"{frames} frames by {version}" for version, frames in made.items())
+            rows = ", ".join(f"{counted(frames, 'frame')} by {version}" for version, frames in made.items())
             log.say(
                 f"{column} is of several versions: {rows}; --loader.versions {column}=… takes one of them"
             )

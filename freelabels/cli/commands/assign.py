@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from freelabels.cli.shell.options import FLAT, HERE, Where
 from freelabels.cli.shell.terminal import DONE, conclude, reporter
+from freelabels.ground.spelling import counted
 
 
 def assign(
@@ -36,7 +37,8 @@ def assign(
     from freelabels.train.assign import assign as assigned
 
     summary = assigned(run, datasets, clusters, seed, into, where.cluster, reporter(json))
-    told = f"{summary.clips} clips in {summary.clusters} clusters of {summary.smallest} to {summary.largest}"
-    published = f"; the column cluster is new in {summary.shards} shards" if into else ""
+    clusters_made = f"{counted(summary.clusters, 'cluster')} of {summary.smallest} to {summary.largest}"
+    told = f"{counted(summary.clips, 'clip')} in {clusters_made}"
+    published = f"; the column cluster is new in {counted(summary.shards, 'shard')}" if into else ""
     conclude(json, summary, f"{told}: {run}/{LIST}{published}")
     return DONE

@@ -12,6 +12,7 @@ import freelabels
 from freelabels.cli.shell.options import configured
 from freelabels.cli.shell.terminal import DONE, FAILED, note, say
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 
 if TYPE_CHECKING:
     from freelabels.pipeline.quality.compare import Comparison
@@ -94,14 +95,18 @@ def _print(found: Comparison) -> None:
     Console().print(table)
     more = len(ranked) - LISTED
     if more > 0:
-        say(f"… and {more} frames that differ less; --json lists all")
+        say(f"… and {counted(more, 'frame')} of less difference; --json lists all")
     say(
-        f"{found.field} of {len(found.frames)} frames: {found.measure} {_said(found.difference, found.unit)}; "
+        f"{found.field} of {counted(len(found.frames), 'frame')}: "
+        f"{found.measure} {_said(found.difference, found.unit)}; "
         f"of the pixels {found.compared:.1%} are labelled by both, {found.only_a:.1%} by A alone, "
         f"{found.only_b:.1%} by B alone"
     )
     if found.frames_only_a or found.frames_only_b:
-        say(f"{found.frames_only_a} frames are in A alone, {found.frames_only_b} in B alone")
+        say(
+            f"in A alone: {counted(found.frames_only_a, 'frame')}, "
+            f"in B alone: {counted(found.frames_only_b, 'frame')}"
+        )
 
 
 def _said(value: float | None, unit: str) -> str:

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 import freelabels
 from freelabels.cli.shell.terminal import DONE, note, reporter
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 
 if TYPE_CHECKING:
     from freelabels.pipeline.viewer.frame_map import FrameFeatures
@@ -77,7 +78,7 @@ def inspect(
     if scenes is not None:
         from freelabels.pipeline.viewer.inspect import write_scenes
 
-        note(f"{write_scenes(dataset, scenes)} scenes written to {scenes}")
+        note(f"{counted(write_scenes(dataset, scenes), 'scene')} written to {scenes}")
     if html is not None:
         from freelabels.pipeline.viewer.page import write_html
 
@@ -119,8 +120,8 @@ def _duplicates(dataset: str, target: str) -> str:
         raise UserError(f"can't write {target} ({error.strerror})") from error
     many = sum(map(len, found.groups))
     return (
-        f"{many} of {found.frames} frames show the same as another, in {len(found.groups)} groups; all but the "
-        f"first of each are listed in {target}; {found.flat} have no detail to tell by"
+        f"{many} of {found.frames} frames show the same as another, in {counted(len(found.groups), 'group')}; "
+        f"all but the first of each are listed in {target}; {found.flat} have no detail to tell by"
     )
 
 

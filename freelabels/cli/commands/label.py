@@ -12,6 +12,7 @@ import freelabels
 from freelabels.cli.shell.options import FLAT, HERE, Where, chosen, compression_of, configured, size_of
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 
 
 def label(
@@ -115,9 +116,10 @@ def label(
     conclude(
         json,
         summary,
-        f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
+        f"{summary.made} of {counted(summary.shards, 'shard')} made, "
+        f"{counted(summary.frames, 'frame')} in {summary.dataset}"
         + (f"; {summary.failed} failed" if summary.failed else "")
-        + (f"; {summary.refused} sources refused" if summary.refused else "")
-        + (f"; {summary.passed} files passed over" if summary.passed else ""),
+        + (f"; {counted(summary.refused, 'source')} refused" if summary.refused else "")
+        + (f"; {counted(summary.passed, 'file')} passed over" if summary.passed else ""),
     )
     return DONE if summary.complete else FAILED

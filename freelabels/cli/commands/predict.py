@@ -9,6 +9,7 @@ from tyro.conf import Positional
 import freelabels
 from freelabels.cli.shell.options import FLAT, HERE, Where, size_of
 from freelabels.cli.shell.terminal import DONE, conclude, reporter
+from freelabels.ground.spelling import counted
 
 
 def predict(
@@ -48,6 +49,6 @@ def predict(
         cluster=where.cluster,
         reporter=reporter(json),
     )
-    told = f"{', '.join(done.labels)} in {done.made} of {done.shards} shards"
-    conclude(json, done, f"{told}, {done.frames} frames in {done.dataset}")
+    told = f"{', '.join(done.labels)} in {done.made} of {counted(done.shards, 'shard')}"
+    conclude(json, done, f"{told}, {counted(done.frames, 'frame')} in {done.dataset}")
     return DONE

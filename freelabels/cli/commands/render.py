@@ -9,6 +9,7 @@ import freelabels
 from freelabels.cli.shell.options import FLAT, HERE, Where, compression_of, size_of
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter, say
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 
 
 def render(
@@ -64,7 +65,8 @@ def render(
         where: Where and how carefully it runs.
         json: Print progress and summary as JSON lines on standard output.
     """
-    from freelabels.pipeline.stages.render import draw_preview, load_ranges, load_scene
+    from freelabels.pipeline.stages.render import draw_preview
+    from freelabels.pipeline.stages.render_inputs import load_ranges, load_scene
 
     options = freelabels.RenderOptions(
         seed, frames, size_of(size, smallest=1), image, load_ranges(ranges, families), meshes, photos, split
@@ -93,6 +95,7 @@ def render(
         reporter=reporter(json),
     )
     failed = f"; {summary.failed} failed" if summary.failed else ""
-    made = f"{summary.made} of {summary.shards} shards made, {summary.frames} frames in {summary.dataset}"
-    conclude(json, summary, made + failed)
+    made = f"{summary.made} of {counted(summary.shards, 'shard')} made"
+    held = f"{counted(summary.frames, 'frame')} in {summary.dataset}"
+    conclude(json, summary, f"{made}, {held}{failed}")
     return DONE if summary.complete else FAILED

@@ -15,7 +15,7 @@ from freelabels.cli.shell.options import FLAT
 from freelabels.cli.shell.parsing import given, with_defaults
 from freelabels.cli.shell.terminal import DONE, INTERRUPTED, say
 from freelabels.ground.errors import UserError
-from freelabels.ground.spelling import nearest
+from freelabels.ground.spelling import counted, nearest
 from freelabels.train.config import (
     AdversaryConfig,
     BalanceConfig,
@@ -76,7 +76,7 @@ def train(
         workers=workers,
         address=address,
     )
-    say(f"{summary.steps} steps, run folder {summary.run}")
+    say(f"{counted(summary.steps, 'step')}, run folder {summary.run}")
     return DONE if summary.finished else INTERRUPTED
 
 

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 import freelabels
 from freelabels.cli.shell.options import Where
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, reporter
+from freelabels.ground.spelling import counted
 
 
 def verify(
@@ -40,7 +41,7 @@ def verify(
             f"renders: depth, poses and object motion meet the stored flow within {summary.residual:.4f} px (p99)",
             residual=summary.residual,
         )
-    verdict = f"{len(summary.problems)} problems" if summary.problems else "all is whole"
+    verdict = counted(len(summary.problems), "problem") if summary.problems else "all is whole"
     repaired = f"; set aside {summary.repaired}: run the same stage again" if summary.repaired else ""
-    conclude(json, summary, f"{summary.shards} shards checked, {verdict}{repaired}")
+    conclude(json, summary, f"{counted(summary.shards, 'shard')} checked, {verdict}{repaired}")
     return FAILED if summary.problems and not repair else DONE

@@ -11,6 +11,7 @@ import freelabels
 from freelabels.cli.shell.choosing import ALL, Which
 from freelabels.cli.shell.options import FLAT
 from freelabels.cli.shell.terminal import DONE, FAILED, conclude, note, reporter
+from freelabels.ground.spelling import counted
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def copied(datasets: tuple[str, ...], to: Target, which: Which) -> int:
         datasets, to.out, which.selection, layout=to.layout, cluster=where, reporter=reporter(to.json)
     )
     more = f"; {done.duplicates} more were there already" if done.duplicates else ""
-    failed = f"; {done.failed} shards failed" if done.failed else ""
-    told = f"{done.clips} clips, {done.frames} frames in {done.dataset}: {done.made} of {done.shards} shards made"
-    conclude(to.json, done, told + more + failed)
+    failed = f"; {counted(done.failed, 'shard')} failed" if done.failed else ""
+    told = f"{counted(done.clips, 'clip')}, {counted(done.frames, 'frame')} in {done.dataset}"
+    made = f"{done.made} of {counted(done.shards, 'shard')} made"
+    conclude(to.json, done, f"{told}: {made}{more}{failed}")
     return DONE if done.complete else FAILED

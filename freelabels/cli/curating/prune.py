@@ -10,6 +10,7 @@ import freelabels
 from freelabels.cli.shell.choosing import ALL, Which
 from freelabels.cli.shell.options import FLAT
 from freelabels.cli.shell.terminal import DONE, conclude, reporter
+from freelabels.ground.spelling import counted
 
 SHOWN = 20  # sources
 
@@ -47,7 +48,8 @@ def prune(
             to.say(f"  {source}", source=source)
         more = len(summary.sources) - SHOWN
         to.say(
-            f"{summary.clips} clips, {summary.frames} frames {goes}" + (f" ({more} more)" if more > 0 else "")
+            f"{counted(summary.clips, 'clip')}, {counted(summary.frames, 'frame')} {goes}"
+            + (f" ({more} more)" if more > 0 else "")
         )
     for one in summary.quarantine:
         to.say(f"set aside: {one.name} ({'; '.join(one.reasons)})", name=one.name, reasons=list(one.reasons))

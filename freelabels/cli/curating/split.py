@@ -10,6 +10,7 @@ import freelabels
 from freelabels.cli.shell.choosing import ALL, Which
 from freelabels.cli.shell.options import FLAT
 from freelabels.cli.shell.terminal import DONE, conclude, note
+from freelabels.ground.spelling import counted
 
 
 def split(
@@ -36,7 +37,8 @@ def split(
     """
     done = freelabels.split(dataset, val=val, test=test, put=put, selection=which.selection, anew=anew)
     held = ", ".join(
-        f"{name} {n['sources']} sources ({n['clips']} clips, {n['frames']} frames)"
+        f"{name} {counted(n['sources'], 'source')} "
+        f"({counted(n['clips'], 'clip')}, {counted(n['frames'], 'frame')})"
         for name, n in done.splits.items()
     )
     conclude(json, done, f"{done.dataset}: {held}")

@@ -6,6 +6,7 @@ from tyro.conf import Positional
 
 import freelabels
 from freelabels.cli.shell.terminal import DONE, conclude
+from freelabels.ground.spelling import counted
 
 
 def convert(
@@ -29,5 +30,5 @@ def convert(
         json: Print the result as JSON.
     """
     done = freelabels.convert(dataset, to, out, fields=fields, places=paths)
-    conclude(json, done, f"{done.frames} frames as {done.format}: {done.out}")
+    conclude(json, done, f"{counted(done.frames, 'frame')} as {done.format}: {done.out}")
     return DONE

@@ -6,6 +6,7 @@ from tyro.conf import Positional
 
 import freelabels
 from freelabels.cli.shell.terminal import DONE, conclude
+from freelabels.ground.spelling import counted
 
 
 def push(
@@ -34,5 +35,9 @@ def push(
     """
     about = freelabels.About(description=description, license=license, source_license=source_license)
     done = freelabels.push(path, repository, about, private=not public, into=dry_run)
-    conclude(json, done, f"{done.kind}, {done.files} files, {done.bytes / (1 << 20):.1f} MiB: {done.address}")
+    conclude(
+        json,
+        done,
+        f"{done.kind}, {counted(done.files, 'file')}, {done.bytes / (1 << 20):.1f} MiB: {done.address}",
+    )
     return DONE

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from freelabels.pipeline.sources.layouts import texts, words
 from freelabels.pipeline.sources.layouts.family import Family, Picture
@@ -54,7 +55,7 @@ class Passed:
     first: str
 
     def __str__(self) -> str:
-        files = "1 file" if self.count == 1 else f"{self.count} files"
+        files = counted(self.count, "file")
         return f"{self.folder}: {files} passed over: {self.reason} (such as {self.first})"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import IO
 
 from freelabels.ground.errors import SourceError
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.storage.archives.bytes_at import GZIP, BytesAt, GzipBytes, Window
 from freelabels.pipeline.storage.archives.directory import LINKS, Directory
 
@@ -62,12 +63,16 @@ class Tar:
         except SourceError as error:
             if not self._directory.files:
                 raise
-            self.fault = f"{error}; the {self._count} files before that are used"
+            self.fault = f"{error}; {self._before}"
         except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
             if not self._directory.files:
                 raise SourceError("is not a tar, or is cut off or damaged in its first file") from error
-            where = f"in {last}" if last else f"after {self._count} files"
-            self.fault = f"is cut off or damaged {where}; the {self._count} files before that are used"
+            where = f"in {last}" if last else f"after {counted(self._count, 'file')}"
+            self.fault = f"is cut off or damaged {where}; {self._before}"
+
+    @property
+    def _before(self) -> str:
+        return f"what was before that, {counted(self._count, 'file')}, is used"
 
     @property
     def _count(self) -> int:

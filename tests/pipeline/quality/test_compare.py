@@ -139,7 +139,7 @@ def test_the_command_tells_ci_and_people(
     page = tmp_path / "deep" / "sheet.html"
     assert run(*pair, "--field", "flow", "--max-difference", "0.1", "--html", page, "--page-frames", 2) == 1
     said = capsys.readouterr()
-    assert "flow of 10 frames: end-point error 0.2" in said.out and "2 frames are in A alone" in said.out
+    assert "flow of 10 frames: end-point error 0.2" in said.out and "in A alone: 2 frames" in said.out
     assert "more than --max-difference 0.1" in said.err
     text = page.read_text()
     assert text.count("<article") == 2 and text.count("<img") >= 8 and "at most 0.1 px was allowed" in text

@@ -13,7 +13,8 @@ import pytest
 from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.verify import VerifyWork, verify, verify_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.pipeline.stages.render import RenderOptions, load_ranges, render
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.stages.render_inputs import load_ranges
 from freelabels.pipeline.storage.local import LocalStorage
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster

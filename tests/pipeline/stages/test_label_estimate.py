@@ -70,7 +70,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         main(arguments)
     said = capsys.readouterr().out
     assert end.value.code == 0 and not (tmp_path / "out").exists()
-    assert "plan: 10 frames in 2 shards, 2 of them to make or complete" in said
+    assert "plan: 10 frames in 2 shards, 2 to make or complete" in said
     assert "CPU-hours and" in said and "no flow of photo" in said and said.startswith("kind")
     with pytest.raises(SystemExit):
         main([*arguments, "--json"])

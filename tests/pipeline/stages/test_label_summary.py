@@ -12,6 +12,7 @@ from rich.console import Console
 
 import freelabels
 from freelabels.pipeline.sources.clip_specs import SourceOptions
+from freelabels.pipeline.work import progress
 from freelabels.pipeline.work.progress import Reporter, Tick, duration
 from tests.sources import moving_frames, write_photos, write_video
 
@@ -135,3 +136,14 @@ def test_a_notebook_that_asks_for_colour_is_no_terminal(monkeypatch: pytest.Monk
         tick(1)
         tick(1)
     assert len(said.getvalue().splitlines()) == 1 and "\x1b[?25l" not in said.getvalue()
+
+
+def test_the_end_of_a_stage_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    with Reporter().stage("label", 2) as tick:
+        tick()
+        tick()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" about")[0].strip() for line in lines] == ["label: 1 of 2", "label: 2 of 2"]

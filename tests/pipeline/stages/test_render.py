@@ -13,7 +13,9 @@ from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages import render as stage
-from freelabels.pipeline.stages.render import RenderOptions, load_ranges, load_scene, render
+from freelabels.pipeline.stages.bookkeeping import tell_failed
+from freelabels.pipeline.stages.render import RenderOptions, render
+from freelabels.pipeline.stages.render_inputs import load_ranges, load_scene
 from freelabels.pipeline.viewer.inspect import write_scenes
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -106,6 +108,25 @@ def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path
                 first, beyond = np.split(first, [made.shape[1]], axis=1)
                 assert not beyond.any()
             np.testing.assert_array_equal(made, first, name)
+
+
+def test_a_scene_of_other_meshes_names_the_option(rendered: Path) -> None:
+    clip = Dataset(rendered).open(Dataset(rendered).shards()[0]).clips[0]
+    body = clip["scene"]["bodies"][0] | {"asset": "own/mug"}
+    options = RenderOptions(scene=clip["scene"] | {"bodies": [body]})
+    with pytest.raises(
+        UserError, match=r"--scene holds own/mug, which what ships .* came from with --meshes"
+    ):
+        _ = options.library
+
+
+def test_what_failed_is_told_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = Dataset.create(tmp_path / "out", {"size": [32, 40]})
+    tell_failed(dataset, [{"error": "ValueError: no mesh"}], Reporter())
+    tell_failed(dataset, [{"error": "no mesh"}, {"error": "no light"}], Reporter())
+    one, two = capsys.readouterr().err.splitlines()
+    assert one == f"1 shard failed (for: no mesh), see {dataset.failures_log()}"
+    assert two.startswith("2 shards failed (the first for: no mesh), see ")
 
 
 def test_labels_that_disagree_fail_verification(rendered: Path, tmp_path: Path) -> None:

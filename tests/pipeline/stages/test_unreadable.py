@@ -81,9 +81,7 @@ def test_an_output_that_can_not_be_written_ends_the_job(
         raise OSError(number, os.strerror(number), folder)
 
     monkeypatch.setattr(LocalStorage, "commit", commit)
-    with pytest.raises(
-        UserError, match=rf"can't write to .*out \({os.strerror(number)}\); 0 shards were made"
-    ):
+    with pytest.raises(UserError, match=rf"can't write to .*out \({os.strerror(number)}\); 0 shards made"):
         run([tmp_path / "photos"], tmp_path / "out", labels=LABELS, shard_frames=1)
     assert len(tried) == 1  # neither again nor with the next shard
 

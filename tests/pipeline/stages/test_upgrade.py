@@ -71,7 +71,7 @@ def test_the_command_says_what_stays_and_what_remaking_would_cost(
     with pytest.raises(SystemExit):
         main(command)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"older versions made these, which stay (edges by {generator} {old}: 1 shards, 3 frames)" in said
+    assert f"older versions made these, which stay (edges by {generator} {old}: 1 shard, 3 frames)" in said
     with pytest.raises(SystemExit):
         main([*command, "--json"])
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

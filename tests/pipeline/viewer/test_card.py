@@ -84,7 +84,7 @@ def test_the_readme_tells_fields_units_licence_provenance_and_figures(data: Path
     text = (data / "README.md").read_text()
     for word in ("Streets", "CC-BY-4.0", "https://example.com/terms", "A. Person, A Lab", "@misc{streets}"):
         assert word in text
-    assert "| frames | 5 of 24 × 32 pixels in 1 shards" in text
+    assert "| frames | 5 of 24 × 32 pixels in 1 shard" in text
     [flow] = [line for line in text.splitlines() if line.startswith("| flow |")]
     assert (
         "| float16 [24, 32, 2] | (u, v) displacement to the next frame | px, image | nan | 80.0 % | test 3"
