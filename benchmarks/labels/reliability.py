@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -219,11 +219,19 @@ def footage_counts(data: Path, half: str) -> list[FootageCount]:
     for (label, name, where), parts in found.items():
         read = parts[0].read
         versions = {each: known[each].version for each in (*read, detector_of(name))}
-        maps = {each: calibration_digest(each) for each in read}
+        heard = [known[each] for each in (*read, detector_of(name))]
+        maps = {
+            each: calibration_digest(each) for each in read if any(_believes(other, each) for other in heard)
+        }
         clips = len(parts) if where.startswith(DRAWN) else 1  # each picture is a scene of its own
         tally = Tally.sum([part.tally for part in parts])
         counts.append(FootageCount(name, label, where, clips, tally, versions, maps))
     return counts
+
+
+def _believes(detector: type[Any], other: str) -> bool:
+    """Whether a detector reads another one's confidence."""
+    return not detector.needs.isdisjoint(n for n in detectors()[other].makes if n.endswith(CONFIDENCE_SUFFIX))
 
 
 def reliability_rows(

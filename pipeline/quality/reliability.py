@@ -85,7 +85,7 @@ class FootageCount:
 
     map: its name; label; data: "clip" or "clip, how it was seen"; clips: how many it holds, where they are counted
     together. versions: of the detector and of those whose labels it read, by name; read: digests of the maps of
-    the latter.
+    those whose confidence had a say.
     """
 
     map: str

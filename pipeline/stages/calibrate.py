@@ -19,7 +19,13 @@ import numpy as np
 import skimage.data
 
 from freelabels.generators.contract import calibration
-from freelabels.generators.contract.calibration import ConfidenceMap, detector_of, map_name, using
+from freelabels.generators.contract.calibration import (
+    ConfidenceMap,
+    calibration_digest,
+    detector_of,
+    map_name,
+    using,
+)
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
@@ -153,6 +159,8 @@ def calibrate(
                             f"map of {map_of}: renders alone, as footage doesn't help clips left out"
                         )
                         its = []
+                    if moved := _with_other_maps(its, maps):
+                        reporter.say(f"footage counts for {map_of} were taken with other maps of {moved}")
                     if (whole := together(renders, its)).count.any():
                         maps[map_of], used[map_of] = fit_map(whole), its
         if not tallies:
@@ -222,6 +230,12 @@ def usable(counts: Sequence[FootageCount], reporter: Reporter) -> dict[str, list
             f"maps of {', '.join(few)}: renders alone, as there are under {LEAST_CLIPS} clips of footage"
         )
     return {name: its for name, its in kept.items() if name not in few}
+
+
+def _with_other_maps(counts: Sequence[FootageCount], maps: Mapping[str, ConfidenceMap]) -> str:
+    """The detectors whose confidence was read by other maps than these when footage was counted."""
+    with using(maps):
+        return ", ".join(sorted({n for c in counts for n in c.read if c.read[n] != calibration_digest(n)}))
 
 
 def counts_digest(counts: Mapping[str, Sequence[FootageCount]]) -> str:

@@ -13,7 +13,6 @@ from freelabels.generators.contract.calibration import (
     STORED,
     ConfidenceMap,
     calibrated,
-    calibration_digest,
     map_name,
     maps_from_json,
     stored_maps,
@@ -42,6 +41,7 @@ from freelabels.pipeline.quality.reliability import (
 from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
 from freelabels.pipeline.stages.calibrate import (
     SHIPPED,
+    _with_other_maps,
     calibrate,
     calibration_options,
     counts_digest,
@@ -154,6 +154,12 @@ def test_counts_are_kept_in_a_file_and_left_out_where_the_detector_has_changed(
     assert "edges: renders alone" in "".join(capsys.readouterr())
 
 
+def test_maps_that_have_changed_since_footage_was_counted_are_named() -> None:
+    count = replace(counted("swan", 200, 10, 0.5), read={"edges": None})
+    assert _with_other_maps([count], {}) == ""
+    assert _with_other_maps([count], {"edges": ConfidenceMap((0.0, 1.0), (0.0, 0.5))}) == "edges"
+
+
 @pytest.mark.parametrize("text", [None, "no JSON", "[]", '{"counts": [{"map": "edges"}]}'])
 def test_what_holds_no_counts_is_refused_in_a_sentence(text: str | None, tmp_path: Path) -> None:
     if text is not None:
@@ -220,10 +226,7 @@ def test_the_stored_maps_are_fitted_to_the_counts_that_are_shipped() -> None:
     counts = usable(read_counts(SHIPPED), QUIET)
     assert stored["fitted"]["footage"] == {"counts": counts_digest(counts), "even": EVEN}
     for name, entry in stored["maps"].items():
-        its = counts.get(name, [])
-        assert entry["footage"] in ({}, {each.clip: each.clips for each in its})
-        for each in its:  # of the maps that were in use when it was counted
-            assert all(each.read[n] == calibration_digest(n) for n in each.read), f"{name}: count again"
+        assert entry["footage"] in ({}, {each.clip: each.clips for each in counts.get(name, [])})
 
 
 @pytest.mark.slow
