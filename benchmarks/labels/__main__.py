@@ -89,7 +89,9 @@ SENSITIVITY = "sensitivity"  # a quarter of an hour, so only where it is asked f
 PARTS = ("cost", "renders", *MEASURES, "reliability")  # cost first: the caches are its own
 
 
-def measured(part: str, data: Path | None, clips: int, pictures: Path | None, half: str) -> Iterator[Row]:
+def measured(
+    part: str, data: Path | None, clips: int, pictures: Path | None, half: str, counts: Path | None
+) -> Iterator[Row]:
     """The rows of one part, as they are measured."""
     if part == "cost":
         yield from cost_rows()
@@ -98,7 +100,7 @@ def measured(part: str, data: Path | None, clips: int, pictures: Path | None, ha
     elif part == "renders":
         yield from rendered_rows(clips)
     elif part == "reliability":
-        yield from reliability_rows(data, pictures, half)
+        yield from reliability_rows(data, pictures, half, counts)
     else:
         yield from MEASURES[part](data, half)
 
@@ -120,6 +122,7 @@ def main(
     half: str = "",
     clips: int = 4,
     pictures: Path | None = None,
+    counts: Path | None = None,
     out: Path | None = None,
 ) -> None:
     """Print one table of figures: label, data, method, metric, value.
@@ -132,6 +135,8 @@ def main(
         half: "chosen" for the footage that constants were chosen on, "other" for the rest; without it both, apart.
         clips: How many rendered clips.
         pictures: Folder for reliability diagrams on the real footage.
+        counts: Also write raw scores and how often they were right, by clip of real footage, into this JSON file
+            (with reliability): `freelabels calibrate --footage` takes it.
         out: Also write the rows into this JSON file.
     """
     cv2.setNumThreads(1)
@@ -149,7 +154,7 @@ def main(
         if part not in (asked or PARTS):
             continue
         before = len(rows)
-        for row in measured(part, data, clips, pictures, half):
+        for row in measured(part, data, clips, pictures, half, counts):
             rows.append(row)
             print(line(row), flush=True)
         if len(rows) == before:

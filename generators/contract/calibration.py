@@ -1,8 +1,9 @@
 """Turning a detector's raw trust score into a probability that its label is right.
 
-`calibration.json` holds one monotone map per detector, fitted on the project's own renders, whose truth is
-exact and free (`freelabels calibrate`). A detector without a map keeps its raw score. A label that says yes or
-no (a boundary, moving, foreground) has a map for each: yes is rarer, and harder to be right about.
+`calibration.json` holds one monotone map per detector, fitted by `freelabels calibrate` on the project's own
+renders, whose truth is exact and free, and, where that helps, on counts taken on real footage with truth
+(`footage_counts.json`). A detector without a map keeps its raw score. A label that says yes or no (a boundary,
+moving, foreground) has a map for each: yes is rarer, and harder to be right about.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def stored_maps() -> Maps:
     return maps_from_json(stored.read_text()) if stored.is_file() else {}
 
 
-def _in_use() -> Maps:
+def maps_in_use() -> Maps:
+    """The maps that detectors use here: the stored ones, or those of `using`."""
     chosen = _chosen.get()
     return stored_maps() if chosen is None else chosen
 
@@ -76,9 +78,14 @@ def map_name(detector: str, yes: bool = False) -> str:
     return f"{detector}: yes" if yes else detector
 
 
+def detector_of(name: str) -> str:
+    """The detector that a map of this name belongs to."""
+    return name.removesuffix(map_name("", yes=True))
+
+
 def calibration_digest(detector: str) -> str | None:
     """16 hexadecimal digits that change with the maps of a detector that are in use; None if it has none."""
-    maps = _in_use()
+    maps = maps_in_use()
     names = [name for yes in (False, True) if (name := map_name(detector, yes)) in maps]
     described = json.dumps({name: asdict(maps[name]) for name in names})
     return hashlib.sha256(described.encode()).hexdigest()[:16] if names else None
@@ -93,7 +100,7 @@ def calibrated(detector: str, score: Array, yes: NDArray[np.bool_] | None = None
         np.fmax(np.asarray(score, np.float32), 0), 1
     )  # of a number and NaN, these take the number
     level = np.ceil(score * np.float32(LEVELS)).astype(np.uint16)  # up, so that only 0 is 0
-    known = _in_use()
+    known = maps_in_use()
     mapped = _table(known.get(map_name(detector)))[level]
     if yes is not None:
         mapped = np.where(yes, _table(known.get(map_name(detector, True)))[level], mapped)

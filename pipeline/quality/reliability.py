@@ -1,8 +1,13 @@
-"""From counts of raw scores, and of how often these were right, to monotone maps and calibration errors."""
+"""From counts of raw scores, and of how often these were right, to monotone maps and calibration errors.
+
+Counts come from rendered clips, whose truth is exact, and from footage with truth. `benchmarks.labels` takes
+these and writes them into a file, which stands for the footage.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +20,10 @@ LEVELS = 256  # scores and confidences are bytes
 KNOTS = 32
 RAISED = 4.0  # a map raises no score more than so many times: noise and black frames must stay distrusted
 BINS = 10
+EVEN = (
+    6  # so many clips of footage weigh in a map as much as all renders, n of them n / (n + EVEN) of the whole
+)
+LEAST_CLIPS = 6  # of footage in a map: fewer can't be tried on each other
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,61 @@ class Tally:
         return float(wrong.sum() / max(wanted, 1e-9))
 
 
+@dataclass(frozen=True)
+class FootageCount:
+    """How often raw scores were right on a piece of footage with truth, for one map of a detector.
+
+    map: its name; label; data: "clip" or "clip, how it was seen"; clips: how many it holds, where they are counted
+    together. versions: of the detector and of those whose labels it read, by name; read: digests of the maps of
+    those whose confidence had a say.
+    """
+
+    map: str
+    label: str
+    data: str
+    clips: int
+    tally: Tally
+    versions: Mapping[str, int]
+    read: Mapping[str, str | None]
+
+    @property
+    def clip(self) -> str:
+        """Which footage it is, however seen."""
+        return self.data.partition(", ")[0]
+
+
+def counts_as_json(counts: Sequence[FootageCount]) -> str:
+    """Text of a file of counts: a row each, scores × 255 that occur, how many have them and how many are right."""
+    rows = []
+    for each in counts:
+        seen = np.flatnonzero(each.tally.count)
+        row = {"map": each.map, "label": each.label, "data": each.data, "clips": each.clips}
+        row |= {"versions": dict(each.versions), "read": dict(each.read), "score": seen.tolist()}
+        row |= {"count": each.tally.count[seen].astype(int).tolist()}
+        row |= {"right": np.rint(each.tally.right[seen]).astype(int).tolist()}
+        rows.append(json.dumps(row))
+    return '{"counts": [\n' + ",\n".join(rows) + "\n]}\n"
+
+
+def counts_from_json(text: str) -> list[FootageCount]:
+    """The counts in the text of such a file. Raises ValueError if it is none."""
+    try:
+        return [
+            FootageCount(
+                row["map"], row["label"], row["data"], row["clips"], _tally(row), row["versions"], row["read"]
+            )
+            for row in json.loads(text)["counts"]
+        ]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"no file of counts: {error!r}") from error
+
+
+def _tally(row: Mapping[str, Array]) -> Tally:
+    count, right = np.zeros(LEVELS), np.zeros(LEVELS)
+    count[row["score"]], right[row["score"]] = row["count"], row["right"]
+    return Tally(count, right)
+
+
 def fit_map(tally: Tally) -> ConfidenceMap:
     """The monotone map from score to the share of right labels, by isotonic regression on at most `KNOTS` groups.
 
@@ -93,11 +157,67 @@ def fit_map(tally: Tally) -> ConfidenceMap:
     return ConfidenceMap(tuple(knots[0].tolist()), tuple(knots[1].tolist()))
 
 
-def cross_validated(parts: Sequence[Tally], folds: int = 4) -> Tally:
-    """Labels by confidence, each part's from a map fitted to the other folds: what to expect of new clips."""
+def together(renders: Tally, footage: Sequence[FootageCount]) -> Tally:
+    """Counts of renders, which weigh as `EVEN` clips, and of footage, every clip of it alike.
+
+    Several counts of one clip share its weight. Where there is only one of the two, it is all.
+    """
+    clips = _by_clip(footage)
+    if not clips:
+        return renders
+    seen = [_of_weight(each.tally, each.clips / len(its)) for its in clips.values() for each in its]
+    return Tally.sum([*seen, _of_weight(renders, EVEN)] if renders.count.any() else seen)
+
+
+def _by_clip(footage: Sequence[FootageCount]) -> dict[str, list[FootageCount]]:
+    clips: dict[str, list[FootageCount]] = {}
+    for each in footage:
+        if each.tally.count.any():
+            clips.setdefault(each.clip, []).append(each)
+    return clips
+
+
+def clips_in(footage: Sequence[FootageCount]) -> int:
+    """How many clips there are, however often each was counted."""
+    return sum(max(each.clips for each in its) for its in _by_clip(footage).values())
+
+
+def _of_weight(tally: Tally, weight: float) -> Tally:
+    """The same shares with another sum."""
+    by = weight / tally.count.sum()
+    return Tally(tally.count * by, tally.right * by)
+
+
+def cross_validated(parts: Sequence[Tally], footage: Sequence[FootageCount] = (), folds: int = 4) -> Tally:
+    """Labels of renders by confidence, each part's from a map fitted to footage and to the other folds."""
     judged = []
     for k in range(min(folds, len(parts))):
-        others = Tally.sum([part for i, part in enumerate(parts) if i % folds != k])
+        others = together(Tally.sum([part for i, part in enumerate(parts) if i % folds != k]), footage)
         if others.count.any():
             judged += [part.mapped(fit_map(others)) for part in parts[k::folds]]
     return Tally.sum(judged)
+
+
+def held_out(renders: Tally, footage: Sequence[FootageCount]) -> list[Tally]:
+    """Labels of footage by confidence, in the order of `footage`: each clip's from a map that hasn't seen it.
+
+    Maps are fitted to renders and to the other clips; empty where there are no others.
+    """
+    clips = list(_by_clip(footage))
+    maps = {}
+    for clip in clips:
+        others = together(renders, [each for each in footage if each.clip != clip])
+        maps[clip] = fit_map(others) if others.count.any() else None
+    return [
+        each.tally.mapped(known) if (known := maps.get(each.clip)) is not None else Tally.sum([])
+        for each in footage
+    ]
+
+
+def footage_helps(renders: Tally, footage: Sequence[FootageCount]) -> bool:
+    """Whether the other clips and renders calibrate a clip better than renders alone, in the mean of clips."""
+    if not renders.count.any():
+        return True
+    alone = fit_map(renders)
+    without = [each.tally.mapped(alone).calibration_error for each in footage]
+    return float(np.mean([t.calibration_error for t in held_out(renders, footage)])) < float(np.mean(without))

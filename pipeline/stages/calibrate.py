@@ -1,8 +1,12 @@
-"""The calibrate stage: detectors on rendered clips, whose truth is exact → a confidence map for each, on Ray."""
+"""The calibrate stage: detectors on rendered clips, whose truth is exact → a confidence map for each, on Ray.
+
+Counts taken before on footage with truth go into the maps too: those that come with the package, or others.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Container, Mapping, Sequence
@@ -15,7 +19,13 @@ import numpy as np
 import skimage.data
 
 from freelabels.generators.contract import calibration
-from freelabels.generators.contract.calibration import ConfidenceMap, map_name, using
+from freelabels.generators.contract.calibration import (
+    ConfidenceMap,
+    calibration_digest,
+    detector_of,
+    map_name,
+    using,
+)
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors
 from freelabels.generators.contract.fields import Array
@@ -23,7 +33,20 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.composites import pasted
 from freelabels.pipeline.quality.detector_views import STILLS, VIEWS, Key, sensed_depth, tallies_of, views_of
 from freelabels.pipeline.quality.plots import draw_reliability
-from freelabels.pipeline.quality.reliability import Tally, cross_validated, fit_map
+from freelabels.pipeline.quality.reliability import (
+    EVEN,
+    LEAST_CLIPS,
+    FootageCount,
+    Tally,
+    clips_in,
+    counts_as_json,
+    counts_from_json,
+    cross_validated,
+    fit_map,
+    footage_helps,
+    held_out,
+    together,
+)
 from freelabels.pipeline.quality.rightness import RIGHT
 from freelabels.pipeline.stages.bookkeeping import writing_to
 from freelabels.pipeline.stages.render import RENDER_VERSION, RenderOptions
@@ -38,6 +61,9 @@ from freelabels.renderers.scene.scene import camera_poses, pinhole
 from freelabels.renderers.simulate.world import build_world
 
 SEED_OF_MAPS = 20
+SHIPPED, NONE = "shipped", "none"  # instead of a file of counts on footage: the package's own, or no counts
+COUNTS = "footage_counts.json"
+PACKAGE = files("freelabels.generators.contract")  # where maps and counts are stored
 # Most cameras move: one that stands still gives no depth, and so says nothing of its confidence.
 MOVING = {"static": 0.5, "orbit": 2.0, "dolly": 2.0, "handheld": 2.0}
 # Every third clip is a close look at a crowded floor: real footage is less tidy than a few things on one.
@@ -92,6 +118,7 @@ def calibrate(
     *,
     frames: int = 8,
     size: tuple[int, int] = (256, 256),
+    footage: Sequence[str | os.PathLike[str]] = (SHIPPED,),
     install: bool = False,
     cluster: Cluster | None = None,
     reporter: Reporter | None = None,
@@ -99,10 +126,13 @@ def calibrate(
     """Fit a confidence map per detector on rendered clips; writes calibration.json and reliability-<label>.png.
 
     out: the folder written to. clips, frames, size (height, width), seed: what is rendered; the same give the
-    same bytes whatever the workers. install: also make these the maps that detectors use from now on, in this
-    installation. Detectors that read others' confidence are fitted after them. Raises UserError.
+    same bytes whatever the workers. footage: files of counts on footage with truth, which `benchmarks.labels`
+    writes; "shipped" are those that come with the package, "none" leaves renders alone. install: also make these
+    the maps that detectors use from now on, in this installation. Detectors that read others' confidence are
+    fitted after them. Raises UserError.
     """
     reporter = reporter or Reporter()
+    counts = usable([count for each in footage for count in read_counts(each)], reporter)
     options = calibration_options(seed, frames, size)
     if clips < 2:
         raise UserError(
@@ -110,6 +140,7 @@ def calibrate(
         )
     _ = options[0].library  # what hinders rendering is found before anything is written
     maps: dict[str, ConfidenceMap] = {}
+    used: dict[str, list[FootageCount]] = {}
     tallies: dict[Key, list[Tally]] = {}
     failed: set[int] = set()
     with writing_to(out), output_folder(out) as folder:
@@ -122,16 +153,27 @@ def calibrate(
             tallies |= found
             for name in sorted(judged):
                 for map_of in _map_names(name):
-                    whole = _whole(found, map_of)
-                    if whole.count.any():
-                        maps[map_of] = fit_map(whole)
-        if not maps:
+                    renders, its = _whole(found, map_of), counts.get(map_of, [])
+                    if its and not footage_helps(renders, its):
+                        reporter.say(
+                            f"map of {map_of}: renders alone, as footage doesn't help clips left out"
+                        )
+                        its = []
+                    if moved := _with_other_maps(its, maps):
+                        reporter.say(f"footage counts for {map_of} were taken with other maps of {moved}")
+                    if (whole := together(renders, its)).count.any():
+                        maps[map_of], used[map_of] = fit_map(whole), its
+        if not tallies:
             raise UserError("no clip could be labelled, so there is nothing to fit; see the messages above")
-        text = _as_json(maps, tallies, options[0], clips - len(failed))
+        about: dict[str, Any] = {"seed": seed, "clips": clips - len(failed), "frames": frames}
+        about |= {"size": list(size), "render_version": RENDER_VERSION}
+        if counts:
+            about["footage"] = {"counts": counts_digest(counts), "even": EVEN}
+        text = _as_json(about, maps, tallies, used)
         (folder / calibration.STORED).write_text(text)
-        errors = _draw(tallies, folder)
+        errors = _draw(tallies, used, folder)
         if install:
-            Path(str(files("freelabels.generators.contract").joinpath(calibration.STORED))).write_text(text)
+            Path(str(PACKAGE.joinpath(calibration.STORED))).write_text(text)
             calibration.stored_maps.cache_clear()
     return CalibrationSummary(
         f"{os.fspath(out).rstrip('/')}/{calibration.STORED}", clips, len(failed), errors
@@ -149,6 +191,57 @@ def calibration_options(seed: int, frames: int, size: tuple[int, int]) -> tuple[
         RenderOptions(seed=seed, frames=frames, size=size, photos=photos, ranges=each)
         for each in (*places, CROWDED)
     )
+
+
+def read_counts(file: str | os.PathLike[str]) -> list[FootageCount]:
+    """The counts in a file that `benchmarks.labels` wrote, or what is meant by a word. Raises UserError."""
+    if os.fspath(file) == NONE:
+        return []
+    try:
+        source = PACKAGE.joinpath(COUNTS) if os.fspath(file) == SHIPPED else Path(file)
+        text = source.read_text()
+        return counts_from_json(text)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--footage {os.fspath(file)} holds no counts ({error}); name a file that "
+            "`python -m benchmarks.labels --counts` wrote"
+        ) from error
+
+
+def usable(counts: Sequence[FootageCount], reporter: Reporter) -> dict[str, list[FootageCount]]:
+    """By name of the map, counts of labels that detectors make as they are now; what is left out is named."""
+    known = detectors()
+    kept: dict[str, list[FootageCount]] = {}
+    outdated: dict[str, None] = {}
+    for count in counts:
+        now = {name: known[name].version for name in count.versions if name in known}
+        if now == count.versions:
+            kept.setdefault(count.map, []).append(count)
+        else:
+            outdated[detector_of(count.map)] = None
+    if outdated:
+        reporter.say(
+            f"footage counts of other versions of {', '.join(outdated)} (or of what they read) are left out; "
+            "count again with `python -m benchmarks.labels --counts`"
+        )
+    few = [name for name, its in kept.items() if clips_in(its) < LEAST_CLIPS]
+    if few:
+        reporter.say(
+            f"maps of {', '.join(few)}: renders alone, as there are under {LEAST_CLIPS} clips of footage"
+        )
+    return {name: its for name, its in kept.items() if name not in few}
+
+
+def _with_other_maps(counts: Sequence[FootageCount], maps: Mapping[str, ConfidenceMap]) -> str:
+    """The detectors whose confidence was read by other maps than these when footage was counted."""
+    with using(maps):
+        return ", ".join(sorted({n for c in counts for n in c.read if c.read[n] != calibration_digest(n)}))
+
+
+def counts_digest(counts: Mapping[str, Sequence[FootageCount]]) -> str:
+    """16 hexadecimal digits that change with the counts that maps were fitted to, by name of the map."""
+    text = counts_as_json([count for name in sorted(counts) for count in counts[name]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _tallied(
@@ -193,33 +286,40 @@ def _in_order() -> list[frozenset[str]]:
 
 
 def _as_json(
+    about: Mapping[str, Any],
     maps: Mapping[str, ConfidenceMap],
     tallies: Mapping[Key, Sequence[Tally]],
-    options: RenderOptions,
-    clips: int,
+    used: Mapping[str, Sequence[FootageCount]],
 ) -> str:
     """Text of calibration.json: the maps, and what they were fitted for and from."""
     described = {}
     for name in sorted(maps):
-        detector = next(cls for cls in detectors().values() if name in _map_names(cls.name))
+        detector = detectors()[detector_of(name)]
+        its = used[name]
         described[name] = {
             "version": detector.version,
             "parameters": dataclasses.asdict(detector()),
             "labels": int(_whole(tallies, name).count.sum()),
+            "footage": {count.clip: count.clips for count in its},
+            "labels_of_footage": int(sum(count.tally.count.sum() for count in its)),
             **dataclasses.asdict(maps[name]),
         }
-    fitted = {"seed": options.seed, "clips": clips, "frames": options.frames, "size": list(options.size)}
-    rows = json.dumps({"fitted": {**fitted, "render_version": RENDER_VERSION}, "maps": described}, indent=1)
-    return rows + "\n"
+    return json.dumps({"fitted": about, "maps": described}, indent=1) + "\n"
 
 
-def _draw(tallies: Mapping[Key, Sequence[Tally]], folder: Path) -> dict[str, float]:
+def _draw(
+    tallies: Mapping[Key, Sequence[Tally]], used: Mapping[str, Sequence[FootageCount]], folder: Path
+) -> dict[str, float]:
     """Write a reliability diagram per label; returns calibration errors by label and detector."""
     errors: dict[str, float] = {}
     for label in RIGHT:
-        curves = {
-            detector: cross_validated(parts) for (detector, of), parts in tallies.items() if of == label
-        }
+        curves = {}
+        for (name, of), parts in tallies.items():
+            if of == label:
+                its = used.get(name, ())
+                curves[name] = cross_validated(parts, its)
+                if its:
+                    curves[f"{name}, footage"] = Tally.sum(held_out(_whole(tallies, name), its))
         errors |= {f"{label} by {name}": tally.calibration_error for name, tally in curves.items()}
         if curves:
             draw_reliability(f"{label}: clips not fitted to", curves, folder / f"reliability-{label}.png")

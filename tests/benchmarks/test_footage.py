@@ -9,7 +9,10 @@ import scipy.io
 
 from benchmarks.labels import __main__ as labels
 from benchmarks.labels.footage import drawn_images, flow_pairs, moving_clips, static_clips, stereo_pairs
+from benchmarks.labels.reliability import believed, edges_and_regions, grouped, half_rows
 from benchmarks.labels.rgbd import films, read_rgbd
+from freelabels.generators.contract.calibration import ConfidenceMap, using
+from freelabels.pipeline.quality.reliability import FootageCount
 
 SIZE = (12, 16)
 
@@ -36,6 +39,37 @@ def test_drawings_are_boundaries_and_segments_of_each_person(tmp_path: Path) -> 
     for k in range(2):
         np.testing.assert_array_equal(np.flatnonzero(boundaries[k].any(axis=0)), [5 + k])
         assert (segments[k][:, 5 + k :] == 2).all()
+
+
+def test_scores_are_counted_raw_whatever_maps_are_in_use(tmp_path: Path) -> None:
+    """And rows are of the confidence that these maps give, drawings in one however they are grouped."""
+    person = np.zeros((1, 1), [("Segmentation", object), ("Boundaries", object)])
+    segments = np.ones((32, 32), np.uint16)
+    segments[:, 16:] = 2
+    person[0, 0] = (segments, np.diff(segments, axis=1, prepend=1).astype(np.uint8))
+    people = np.empty((1, 1), object)
+    people[0, 0] = person
+    (tmp_path / "edges" / "boundaries").mkdir(parents=True)
+    for name in "abc":
+        write(tmp_path / "edges" / "images" / f"{name}.jpg", np.repeat(segments[..., None] * 80, 3, axis=2))
+        scipy.io.savemat(tmp_path / "edges" / "boundaries" / f"{name}.mat", {"groundTruth": people})
+    unsure = ConfidenceMap((0.0, 0.01, 1.0), (0.0, 0.5, 0.5))
+    with using(dict.fromkeys(("edges", "edges: yes", "superpixels"), unsure)):
+        counts = [
+            FootageCount(each.map, each.label, each.data, 1, each.tally, {}, {})
+            for each in edges_and_regions(tmp_path, "chosen")
+        ]
+        rows = list(half_rows(whole := grouped(counts), [believed(each) for each in whole], "chosen"))
+    assert {each.data for each in counts} == {"BSDS 1, chosen half", "BSDS 2, chosen half"}
+    assert len(whole) == 3 and {(each.data, each.clips) for each in whole} == {("BSDS, chosen half", 2)}
+    with using({}):
+        again = [each.tally.count.tolist() for each in edges_and_regions(tmp_path, "chosen")]
+    assert again == [each.tally.count.tolist() for each in counts]
+    by_metric = {(row["label"], row["metric"]): row["value"] for row in rows}
+    right = sum(each.tally.right.sum() for each in counts if each.label == "regions")
+    labels = sum(each.tally.count.sum() for each in counts if each.label == "regions")
+    assert by_metric["regions", "ECE"] == pytest.approx(abs(right / labels - 128 / 255), abs=1e-6)
+    assert "ECE of yes" in {metric for label, metric in by_metric if label == "edges"}
 
 
 def test_flow_is_unknown_where_the_file_says_so_and_disparity_is_flow_to_the_left(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Confidence is a probability: maps rise, the same seed gives the same ones, and they hold on fresh clips."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,17 +21,34 @@ from freelabels.generators.contract.calibration import (
 from freelabels.generators.contract.detector import detectors, provenance
 from freelabels.generators.edges import ContourEdges
 from freelabels.generators.regions import Superpixels
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.detector_views import VIEWS, sensed_depth, tallies_of
 from freelabels.pipeline.quality.plots import draw_reliability
 from freelabels.pipeline.quality.reliability import (
+    EVEN,
     KNOTS,
     RAISED,
+    FootageCount,
     Tally,
+    clips_in,
+    counts_as_json,
     cross_validated,
     fit_map,
+    footage_helps,
+    held_out,
+    together,
 )
 from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
-from freelabels.pipeline.stages.calibrate import calibrate, calibration_options, rendered_views
+from freelabels.pipeline.stages.calibrate import (
+    SHIPPED,
+    _with_other_maps,
+    calibrate,
+    calibration_options,
+    counts_digest,
+    read_counts,
+    rendered_views,
+    usable,
+)
 from freelabels.pipeline.stages.label import label
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
@@ -75,6 +93,79 @@ def test_calibration_error_and_risk_in_closed_form() -> None:
     assert tally.calibration_error == pytest.approx(0.1)
     assert [tally.risk(share) for share in (0.5, 1.0)] == pytest.approx([0.2, 0.4])
     assert cross_validated([tally] * 4).calibration_error < 0.01
+
+
+def counted(
+    data: str, level: int, labels: int, right: float, version: int = ContourEdges.version, clips: int = 1
+) -> FootageCount:
+    """All labels of one score × 255, of which a share is right."""
+    tally = Tally.of(
+        np.full(labels, level, np.uint8), (np.arange(labels) < right * labels).astype(np.float32)
+    )
+    return FootageCount("edges", "edges", data, clips, tally, {"edges": version}, {})
+
+
+def share(tally: Tally) -> float:
+    """The share of right labels."""
+    return float(tally.right.sum() / tally.count.sum())
+
+
+def test_clips_of_footage_weigh_alike_and_six_of_them_what_renders_do() -> None:
+    renders = Tally.of(np.full(1000, 200, np.uint8), np.ones(1000))
+    footage = [
+        counted("swan", 200, 10_000, 0.0),
+        counted("goat", 200, 10, 1.0),
+        counted("goat, 256 px", 200, 10, 0.0),
+        counted("pictures", 200, 50, 0.0, clips=4),
+    ]
+    assert clips_in(footage) == EVEN
+    assert share(together(renders, footage)) == pytest.approx((1 + 0.5 / EVEN) / 2)
+    assert together(renders, []) is renders
+    assert share(together(Tally.sum([]), footage)) == pytest.approx(0.5 / EVEN)
+
+
+def test_footage_is_tried_on_maps_that_have_not_seen_the_clip() -> None:
+    """One clip is always right and one never; each gets what the other one and the renders say."""
+    renders = Tally.of(np.full(100, 200, np.uint8), (np.arange(100) < 50).astype(np.float32))
+    footage = [counted("good", 200, 50, 1.0, clips=6), counted("bad", 200, 50, 0.0, clips=6)]
+    tally = Tally.sum(held_out(renders, footage))
+    assert not footage_helps(renders, footage)  # the other one misleads
+    assert footage_helps(renders, [replace(each, tally=footage[0].tally) for each in footage])
+    said = np.flatnonzero(tally.count)
+    assert said == pytest.approx(np.array([0.25, 0.75]) * 255, abs=1)
+    assert tally.right[said].tolist() == [50, 0]
+
+
+def test_counts_are_kept_in_a_file_and_left_out_where_the_detector_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, old = counted("swan", 200, 10, 0.5, clips=6), counted("goat", 9, 10, 0.5, ContourEdges.version - 1)
+    (tmp_path / "counts.json").write_text(counts_as_json([kept, old]))
+    read = read_counts(tmp_path / "counts.json")
+    assert [(each.data, each.versions) for each in read] == [
+        (each.data, each.versions) for each in (kept, old)
+    ]
+    np.testing.assert_array_equal(read[0].tally.right, kept.tally.right)
+    used = usable(read, Reporter())
+    assert [each.data for each in used["edges"]] == ["swan"]
+    assert "other versions of edges" in "".join(capsys.readouterr())
+    assert read_counts("none") == []
+    assert usable([replace(kept, clips=5)], Reporter()) == {}
+    assert "edges: renders alone" in "".join(capsys.readouterr())
+
+
+def test_maps_that_have_changed_since_footage_was_counted_are_named() -> None:
+    count = replace(counted("swan", 200, 10, 0.5), read={"edges": None})
+    assert _with_other_maps([count], {}) == ""
+    assert _with_other_maps([count], {"edges": ConfidenceMap((0.0, 1.0), (0.0, 0.5))}) == "edges"
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", "[]", '{"counts": [{"map": "edges"}]}'])
+def test_what_holds_no_counts_is_refused_in_a_sentence(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "counts.json").write_text(text)
+    with pytest.raises(UserError, match=r"--footage .*counts\.json holds no counts"):
+        read_counts(tmp_path / "counts.json")
 
 
 def test_scores_are_raw_without_maps_and_mapped_with_them() -> None:
@@ -128,6 +219,14 @@ def test_the_stored_maps_are_for_these_detectors_and_rise() -> None:
         known = stored_maps()[name]
         assert np.all(np.diff(known.score) > 0) and np.all(np.diff(known.confidence) >= 0)
         assert known.score[0] == known.confidence[0] == 0 and known.confidence[-1] <= 1
+
+
+def test_the_stored_maps_are_fitted_to_the_counts_that_are_shipped() -> None:
+    stored = json.loads(files("freelabels.generators.contract").joinpath(STORED).read_text())
+    counts = usable(read_counts(SHIPPED), QUIET)
+    assert stored["fitted"]["footage"] == {"counts": counts_digest(counts), "even": EVEN}
+    for name, entry in stored["maps"].items():
+        assert entry["footage"] in ({}, {each.clip: each.clips for each in counts.get(name, [])})
 
 
 @pytest.mark.slow
