@@ -24,7 +24,7 @@ from scipy.special import expit, logit
 from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
-from freelabels.generators.contract.fields import Array, as_bytes, channel_sum
+from freelabels.generators.contract.fields import Array, as_bytes, channel_sum, converted
 from freelabels.generators.contract.ranges import Range
 from freelabels.generators.flow import inconsistency, inside, warp
 from freelabels.generators.tools.border_distance import border_distance
@@ -328,24 +328,19 @@ def spans(ahead: Flow, back: Flow, step: int) -> Iterator[tuple[int, Flow, Flow]
         ahead, back, size = ahead.twice(size), back.twice(-size), 2 * size
 
 
-def _without_nan(flow: Array) -> Floats:
-    """Flow (H, W, 2) as float32, 0 where there is none."""
-    values = flow.astype(np.float32)
-    return values if np.isfinite(values).all() else np.nan_to_num(values)
-
-
 def _reduced(clip: Clip, label: str, size: tuple[int, int], scale: float) -> Flow:
     """A clip's flow at `size` = (w, h); 0 where there is none."""
-    flow = np.stack(
-        [
-            cv2.resize(_without_nan(frame), size, interpolation=cv2.INTER_NEAREST_EXACT)
-            for frame in clip.labels[label]
-        ]
-    )
-    trust = np.stack(
-        [
-            cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST_EXACT)
-            for frame in clip.labels[label + "_confidence"]
-        ]
-    )
-    return Flow((flow * scale).astype(np.float32), (trust / 255).astype(np.float32))
+    shift = np.empty((len(clip), size[1], size[0], 2), np.float32)
+    trust = np.empty(shift.shape[:3], np.float32)
+    share = (np.arange(256) / 255).astype(np.float32)
+    for t, flow in enumerate(clip.labels[label]):
+        values, sure = converted(flow, np.float32), clip.labels[label + "_confidence"][t]
+        values = values if np.isfinite(values).all() else np.nan_to_num(values)
+        if size != sure.shape[::-1]:
+            values, sure = (
+                np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_NEAREST_EXACT))
+                for each in (values, sure)
+            )
+        np.multiply(values, scale, out=shift[t])
+        np.take(share, sure, out=trust[t])
+    return Flow(shift, trust)

@@ -49,7 +49,11 @@ class Superpixels:
         lab = working_lab(image, self.longest)
         step = max(1, round(float(np.sqrt(lab.shape[0] * lab.shape[1] / self.count))))
         labels = waterpixels(reduced(image, self.longest), step)
-        off = np.linalg.norm(lab - region_means(lab, labels)[labels], axis=-1) / self.colour_tolerance
+        means = region_means(lab, labels)
+        light, green, blue = (
+            np.square(lab[..., channel] - means[:, channel][labels]) for channel in range(3)
+        )
+        off = np.sqrt(light + green + blue) / self.colour_tolerance
         score = np.exp(-0.5 * off * off).astype(np.float32)
         size = image.shape[1::-1]
         return (

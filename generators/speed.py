@@ -12,7 +12,7 @@ from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_stored
 from freelabels.generators.contract.ranges import Range
-from freelabels.generators.contract.vectors import lengths
+from freelabels.generators.contract.vectors import converted, lengths
 from freelabels.generators.flow import inconsistency
 from freelabels.generators.tools.camera_motion import camera_homography, carried, off_parallax
 
@@ -55,8 +55,8 @@ class SceneSpeed:
         """Label one clip."""
         made = np.full((len(clip), 2), np.nan)
         for t in range(len(clip) - 1):
-            flow = np.asarray(clip.labels["flow"][t], np.float32)
-            back = np.asarray(clip.labels["flow_backward"][t + 1], np.float32)
+            flow = converted(clip.labels["flow"][t], np.float32)
+            back = converted(clip.labels["flow_backward"][t + 1], np.float32)
             length = lengths(flow)
             known = (clip.labels["flow_confidence"][t] >= TRUSTED) & np.isfinite(length)
             if known.mean() >= KNOWN:

@@ -18,6 +18,7 @@ from freelabels.generators.contract.schema import Array as Array
 from freelabels.generators.contract.schema import Field as Field
 from freelabels.generators.contract.schema import Kind as Kind
 from freelabels.generators.contract.vectors import channel_sum as channel_sum
+from freelabels.generators.contract.vectors import converted as converted
 from freelabels.generators.contract.vectors import lengths as lengths
 from freelabels.ground.plugins import with_plugins
 
@@ -320,7 +321,7 @@ def confidence_name(label: str) -> str:
 
 def as_stored(name: str, values: DTypeLike | Array) -> Array:
     """`values` in the dtype the contract stores for field `name`, contiguous."""
-    return np.ascontiguousarray(values, dtype=field(name).dtype)
+    return converted(np.asarray(values), field(name).dtype)
 
 
 def as_bytes(probability: Array) -> NDArray[np.uint8]:

@@ -17,6 +17,15 @@ def channel_sum(values: Array) -> Any:
     return reduce(np.add, np.moveaxis(values, -1, 0))
 
 
+def converted(values: Array, dtype: Any) -> Array:
+    """`values` (…) as `dtype`, contiguous; between float16 and float32 several times as fast as NumPy does it."""
+    kind = {np.dtype(np.float16): cv2.CV_16F, np.dtype(np.float32): cv2.CV_32F}
+    if values.dtype == dtype or values.dtype not in kind or np.dtype(dtype) not in kind or not values.size:
+        return np.ascontiguousarray(values, dtype)
+    flat = np.ascontiguousarray(values).reshape(1, -1)
+    return np.asarray(cv2.multiply(flat, 1.0, dtype=kind[np.dtype(dtype)])).reshape(values.shape)  # type: ignore[call-overload]
+
+
 def lengths(vectors: Array) -> NDArray[np.float32]:
     """Euclidean lengths (…) of vectors (…, channel), float32."""
     if vectors.dtype == np.float16:  # whose squares are exact in float32; NumPy takes six times as long

@@ -8,6 +8,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
+from freelabels.generators.contract.vectors import converted
 from freelabels.generators.flow import warp
 from freelabels.generators.saliency import ahead, all_ways
 from freelabels.generators.tools.border_distance import ALIKE, COMMON, SMOOTH, border_distance
@@ -213,3 +214,16 @@ def test_label_maps_merged_together_merge_as_each_alone(seed):
             if len(heights) == needed:
                 assert found.cut(8).tolist() == np.unique(group, return_inverse=True)[1].tolist()
         assert np.allclose(np.sort(found.height)[:needed], np.sort(heights)[:needed], atol=1e-5)
+
+
+def test_float16_becomes_float32_and_back_as_numpy_makes_it():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    numbers = every[np.isfinite(every) | np.isinf(every)]
+    wide = converted(numbers, np.float32)
+    assert np.array_equal(wide.view(np.uint32), numbers.astype(np.float32).view(np.uint32))
+    between = np.concatenate([wide, (wide[1:] + wide[:-1]) / 2, np.float32([np.nan, 1e9, 1e-9])])
+    with np.errstate(over="ignore"):
+        plain = between.astype(np.float16)
+    assert np.array_equal(converted(between, np.float16).view(np.uint16), plain.view(np.uint16))
+    assert converted(between[:0].reshape(0, 2), np.float16).shape == (0, 2)
+    assert converted(every.reshape(256, 256).T, np.float32).flags.c_contiguous
