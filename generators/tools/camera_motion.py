@@ -67,18 +67,15 @@ def off_parallax(residual: Floats, noise: Floats, trusted: NDArray[np.bool_]) ->
     u, v = _centred(length.shape)
     shifts, at_u, at_v = residual[y, x][off], u[x[off]], v[y[off]]
     way = _epipole(shifts, at_u, at_v)
-    along = np.stack(np.broadcast_arrays(way[2] * u - way[0], (way[2] * v - way[1])[:, None]), axis=-1)
-    reach = np.maximum(np.hypot(along[..., 0], along[..., 1]), np.float32(1e-6))
-    unit = along / reach[..., None]
-    across = np.abs(residual[..., 0] * unit[..., 1] - residual[..., 1] * unit[..., 0])
+    right, down = way[2] * u - way[0], (way[2] * v - way[1])[:, None]
+    reach = np.maximum(np.hypot(right, down), np.float32(1e-6))
+    right, down = right / reach, down / reach
+    across = np.abs(residual[..., 0] * down - residual[..., 1] * right)
     if np.mean(across[y, x][off] < OFF * noise[y, x][off]) < AGREEING:
         return length
-    depth = (residual[..., 0] * unit[..., 0] + residual[..., 1] * unit[..., 1]) / reach
-    common = depth[y, x][across[y, x] < OFF * noise[y, x]]
-    low, high = (
-        WIDER * np.minimum(np.percentile(common, 3), 0),
-        WIDER * np.maximum(np.percentile(common, 97), 0),
-    )
+    depth = (residual[..., 0] * right + residual[..., 1] * down) / reach
+    low, high = np.percentile(depth[y, x][across[y, x] < OFF * noise[y, x]], [3, 97])
+    low, high = WIDER * np.minimum(low, 0), WIDER * np.maximum(high, 0)
     beyond = np.maximum(np.maximum(depth - high, low - depth), 0) * reach
     return np.asarray(np.hypot(across, beyond), np.float32)
 
@@ -89,6 +86,7 @@ def _epipole(shifts: Floats, u: Floats, v: Floats) -> NDArray[np.float64]:
     Least squares on the sine of the angle between, reweighted (Cauchy), from several starts; that of most weight.
     """
     x, y = (shifts / np.maximum(np.linalg.norm(shifts, axis=1, keepdims=True), 1e-6)).astype(np.float64).T
+    u, v = u.astype(np.float64), v.astype(np.float64)
     rows = np.stack([y, -x, x * v - y * u], axis=1)
     best, most = np.array([1.0, 0.0, 0.0]), -1.0
     starts = [np.linalg.eigh(rows.T @ rows)[1][:, 0], *np.eye(3)]
