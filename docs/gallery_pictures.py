@@ -26,7 +26,8 @@ from freelabels.renderers.draw.scenes import FAMILIES
 
 DOCS = Path(__file__).parent
 SIDE, DRAW = 192, 17
-MOVING = 17  # draw of a clip in which things and the camera move
+# Draws of clips in which things and the camera move; what the first doesn't tell is of the other.
+MOVING = (17, 18)
 SHOWN = 5  # frame of the clips of 8
 OTHERS = 6  # further draws that are looked through for what the first doesn't tell
 STEP = 6  # most levels by which a palette may change a pixel of a label
@@ -74,7 +75,7 @@ def families() -> dict[str, str]:
 
 
 def clips() -> list[tuple[Clip, set[str]]]:
-    """What detectors are shown, and what it provides: a rendered video, a stereo pair, a photo."""
+    """What detectors are shown, and what it provides: rendered videos, a stereo pair, a photo."""
     still = cv2.resize(data.chelsea(), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
     left, right, _ = data.stereo_motorcycle()
 
@@ -86,9 +87,9 @@ def clips() -> list[tuple[Clip, set[str]]]:
             image[None], np.zeros(1), K, right=None if other is None else other[None], baseline=baseline
         )
 
-    video, _ = rendered_views(RenderOptions(seed=MOVING, frames=12), 0, ("video",))["video"]
+    videos = [rendered_views(RenderOptions(seed=k, frames=12), 0, ("video",))["video"][0] for k in MOVING]
     return [
-        (video, {CONSECUTIVE, INTRINSICS, SEED}),
+        *((video, {CONSECUTIVE, INTRINSICS, SEED}) for video in videos),
         (photo(left, right), {STEREO, INTRINSICS, BASELINE, SEED}),
         (photo(still), {SEED}),
     ]
