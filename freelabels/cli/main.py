@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = FAILED
     finally:
         signal.signal(signal.SIGTERM, before)
+    if status == INTERRUPTED and arguments is None and "ray" in sys.modules:
+        _end_now(status)
     sys.exit(status)
 
 
@@ -153,6 +155,14 @@ def _help() -> None:
 def _interrupt(*_: Any) -> None:
     """A polite kill is treated as Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def _end_now(status: int) -> None:
+    """End a program that was interrupted: Ray's threads crash at times while Python takes itself apart."""
+    sys.modules["ray"].shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def _nobody_reads() -> bool:

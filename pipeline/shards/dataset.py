@@ -21,6 +21,7 @@ from freelabels.pipeline.storage.layouts import FOLDERS, LAYOUTS, PACKED, open_p
 from freelabels.pipeline.storage.local import QUARANTINE, RECORD, LocalStorage
 from freelabels.pipeline.storage.object_store import ObjectStorage
 from freelabels.pipeline.storage.packed import PACKS
+from freelabels.pipeline.storage.uris import is_remote
 
 RECORDS_AT_A_TIME = 256  # read ahead when all shards are gone through
 SCAN_CACHE, INDEX = ".sources", ".index"  # folders
@@ -143,7 +144,11 @@ class Dataset:
                 raise UserError(
                     f"{self.path}/{RECORD} can't be read ({error.strerror}); see to that and run again"
                 ) from error
-            how = f"; {_HOW_TO_MEND.format(self.path)}" if self.shards_if_any() else ""
+            how = (
+                f"; {_HOW_TO_MEND.format(self.path)}"
+                if self.shards_if_any()
+                else _besides(os.fspath(self.path))
+            )
             raise NotADataset(
                 f"{self.path} is not a Freelabels dataset: it has no {RECORD} of one{how}"
             ) from error
@@ -275,3 +280,14 @@ def _revisions(folders: Sequence[str]) -> tuple[list[str], list[str]]:
             newest[shard] = max(newest.get(shard, 0), int(revision))
     keep = [f"{shard}.{revision}" for shard, revision in newest.items()]
     return keep, [f"{s}.{r}" for s, r in found if r != newest[s]]
+
+
+def _besides(path: str) -> str:
+    """What is there instead of a dataset, as the end of a sentence."""
+    if is_remote(path):
+        return ""
+    if not os.path.exists(path):
+        return ", nor is there such a folder"
+    if not os.path.isdir(path):
+        return ", it is a file"
+    return "" if os.listdir(path) else ", the folder is empty: label or render into it first"

@@ -120,6 +120,8 @@ def _holding(clips: Sequence[ClipSpec]) -> Holding:
 
 def lines(found: Inventory) -> Iterator[str]:
     """The inventory as text: a table, then what is passed over, refused and remarked."""
+    if not found.holdings:
+        yield "no photo or video was found that can be used"
     table = [
         ("kind", "clips", "frames", "size", "camera", "depth, baseline", "rate", "sound", "tags", "place")
     ]
@@ -135,7 +137,7 @@ def lines(found: Inventory) -> Iterator[str]:
             (one.kind, str(one.clips), str(one.frames), size, camera, deep, rate, *beside, one.place)
         )
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]) - 1)]
-    for row in table:
+    for row in table if found.holdings else ():
         yield "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]])
     for title, said in (
         ("passed over", found.passed),

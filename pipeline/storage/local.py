@@ -30,6 +30,13 @@ QUARANTINE = ".quarantine"  # a folder; of each folder in it there is a note bes
 # What has not changed for so long, between two time stamps of the file system, was left by a writer that is dead.
 # One that was paused for longer, between two of its writes, has to begin anew; nothing worse.
 ABANDONED = timedelta(hours=1)
+NO_FOLDER = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)  # whatever is tried again
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)  # how a rename onto a folder is refused
 
 
@@ -205,7 +212,14 @@ class LocalStorage:
     def begin(self, key: str, data: bytes) -> None:
         """Make the folder with its first file unless another writer has; a failure leaves no folder behind."""
         new = not self.root.exists()
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in NO_FOLDER:
+                raise
+            raise UserError(
+                f"{self.root} can't be made ({os.strerror(error.errno)}); name another folder with --out"
+            ) from error
         try:
             self.put_new(key, data, "begin")
         except OSError:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,6 +160,24 @@ def test_a_reader_that_hangs_up_ends_it_without_a_word(dataset: str, line: str) 
     assert (end.returncode, end.stderr) == (1, "")
 
 
+def test_a_program_that_is_interrupted_ends_without_taking_itself_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray's threads crashed at times while Python did so, and the status was that of a crash."""
+    told: list[object] = []
+
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(freelabels, "verify", interrupted)
+    monkeypatch.setattr(os, "_exit", told.append)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(shutdown=lambda: told.append("Ray")))
+    monkeypatch.setattr(sys, "argv", ["freelabels", "verify", "somewhere"])
+    with pytest.raises(SystemExit):
+        main()
+    assert told == ["Ray", 130] and "interrupted" in capsys.readouterr().err
+
+
 def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def break_off(*_: object, **__: object) -> int:
         raise BrokenPipeError("a worker is gone")
@@ -216,3 +235,24 @@ def test_what_is_no_dataset_is_said_in_a_sentence(
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"freelabels: {tmp_path / 'nowhere'} is not a Freelabels dataset")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_instead_of_a_dataset_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, what in (
+        ("nowhere", "nor is there such a folder"),
+        ("empty", "the folder is empty: label or render into it first"),
+        ("file", "it is a file"),
+    ):
+        assert status("inspect", str(tmp_path / name)) == 2
+        assert what in capsys.readouterr().err
+    assert status("sources", str(tmp_path / "empty")) == 1
+    assert "no photo or video was found" in capsys.readouterr().out
+    below = tmp_path / "file" / "out"
+    with pytest.raises(freelabels.UserError, match=r"can't be made \(Not a directory\); name another folder"):
+        freelabels.Dataset.create(below, {})
+    assert status("demo", "--out", str(below)) == 2
+    assert "can't be made (Not a directory)" in capsys.readouterr().err

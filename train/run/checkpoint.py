@@ -41,7 +41,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             os.close(folder)
     except (OSError, RuntimeError) as error:
         old = "the one before is untouched" if path.exists() else "there is none before it"
-        raise UserError(f"the checkpoint {path} can't be written ({error}); {old}") from error
+        why = "it ended early: is the disk full?" if "unexpected pos" in str(error) else error
+        raise UserError(f"the checkpoint {path} can't be written ({why}); {old}") from error
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -36,17 +36,23 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
     began, folder, to = time.monotonic(), Path(out), reporter()
     if folder.exists() and any(p.name not in (*WORKED_ON, *_pictures(folder)) for p in folder.iterdir()):
         raise UserError(f"{out} holds something else; name a new folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} can't be made ({error.strerror}); name another folder with --out") from error
     here = freelabels.Cluster(workers=0)  # few things to do: Ray would take longer to start
 
     def made(what: str, path: Path) -> None:
         say(f"{what}: {path.resolve()} ({time.monotonic() - began:.0f} s)")
 
     from freelabels.cli.demo.sources import write_sources
+    from freelabels.pipeline.stages.bookkeeping import writing_to
     from freelabels.pipeline.viewer.contact_sheet import draw_contact_sheet
     from freelabels.pipeline.viewer.page import write_html
 
     if not (folder / "sources" / "clip.mp4").exists():
-        write_sources(folder / "sources")
+        with writing_to(out):
+            write_sources(folder / "sources")
     real, synthetic = folder / "real", folder / "synthetic"
     freelabels.label(folder / "sources", real, size=(size, size), cluster=here, reporter=to)
     made(
