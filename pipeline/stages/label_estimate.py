@@ -24,27 +24,28 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 
 # Measured by `python -m benchmarks.label --data …` on 148 frames of photos, video, stereo and RGB-D, on two cores
-# that other programs shared. Cost is taken to grow with the pixels of the stored frames.
+# that other programs shared; edges, flow, motion, saliency, speed, superpixels, disparity and normals of video on
+# 262 frames of video, sequences and RGB-D likewise. Cost is taken to grow with the pixels of the stored frames.
 FIGURES_AT = 256 * 256  # pixels a frame of all the figures
 EXAMINE, DECODE, WRITE = "examine", "decode", "write"
 SECONDS: Mapping[str, float] = {  # of one core, a frame, by step
     EXAMINE: 0.0104,
     DECODE: 0.0079,
     WRITE: 0.0093,
-    "edges": 0.068,
-    "superpixels": 0.0058,
-    "boundary_saliency": 0.0245,  # version 4: .36 of edges, on three rendered frames
-    "dense_inverse_search": 0.0547,
-    "independent_motion": 0.057,
+    "edges": 0.0577,
+    "superpixels": 0.0049,
+    "boundary_saliency": 0.0191,
+    "dense_inverse_search": 0.0658,
+    "independent_motion": 0.0909,
     "sensor_depth": 0.0009,
-    "normals": 0.0068,
+    "normals": 0.013,
     "motion_foreground": 0.0004,
-    "video_disparity": 0.0109,
+    "video_disparity": 0.0202,
     "stereo": 0.53,
     "stereo_depth": 0.0011,  # on four frames
     "sound_track": 0.0006,  # with decoding it; on 187 frames of public clips
     "sound_texture": 0.0007,
-    "scene_speed": 0.0043,
+    "scene_speed": 0.005,
 }
 KIB: Mapping[str, float] = {  # a frame, by column, with the default compression
     "image": 172,
