@@ -53,9 +53,12 @@ def _step(one: Instant, other: Instant) -> _Step:
     to_world, from_world = one.camera_pose, invert_pose(other.camera_pose)
     before, after = one.surfaces.geometry_pose, other.surfaces.geometry_pose
     camera = product(from_world, to_world)[:3]
-    at_infinity = np.concatenate([camera[:, :3], np.zeros((3, 1))], axis=1)[None]
-    parts = np.concatenate([product(from_world, after, invert_pose(before), to_world)[:, :3], at_infinity])
-    return _Step(camera, parts, np.append(np.any(before != after, axis=(1, 2)), True))
+    moves = np.append(np.any(before != after, axis=(1, 2)), True)
+    parts = np.tile(camera, (len(moves), 1, 1))
+    some = np.flatnonzero(moves[:-1])
+    parts[some] = product(from_world, after[some], invert_pose(before[some]), to_world)[:, :3]
+    parts[-1, :, 3] = 0.0
+    return _Step(camera, parts, moves)
 
 
 def flow_to(
