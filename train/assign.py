@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.paths import AnyPath, path_list
-from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import digest
@@ -105,9 +104,7 @@ def assign(
         found[item.dataset, item.shard] = result
     points = np.concatenate([found[key] for key in shards]) if shards else np.empty((0, 1), np.float32)
     if not 2 <= clusters <= len(points):
-        raise UserError(
-            f"--clusters {clusters}: the data holds {counted(len(points), 'clip')}; give 2 to {len(points)}"
-        )
+        raise UserError(f"--clusters {clusters}: there are {len(points)} clips; give 2 to {len(points)}")
     white = whitened(points, np.ones(len(points), bool))
     _, labels = k_means(white, clusters, np.random.default_rng(seed))
     made_by = {

@@ -135,7 +135,9 @@ def print_table(figures: Mapping[str, Any], console: Console) -> None:
             rows = ", ".join(
                 f"{counted(count, 'row')} by {version}" for version, count in column["made_by"].items()
             )
-            console.print(f"{name} is of several makers or versions: {rows}", markup=False, soft_wrap=True)
+            makers = {version.rpartition(" ")[0] for version in column["made_by"]}
+            several = "is of several versions" if len(makers) == 1 else "is made by several detectors"
+            console.print(f"{name} {several}: {rows}", markup=False, soft_wrap=True)
     for what, hint in (("refused", "rejected.jsonl"), ("failed", "failures.jsonl")):
         if figures[what]:
             console.print(f"{figures[what]} {what}, see {hint}", markup=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import freelabels
 from freelabels.cli.shell.terminal import DONE, INTERRUPTED, note, reporter, say
 from freelabels.ground.errors import UserError
+from freelabels.ground.spelling import counted
 
 if TYPE_CHECKING:
     from freelabels.train.config import TrainConfig
@@ -40,6 +41,8 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out} can't be made ({error.strerror}); name another folder with --out") from error
+    parts = ["labels", *(["renders"] if clips else []), *(["a short training"] if steps else []), "a page"]
+    say(f"{', '.join(parts)}: a few minutes, everything into {folder.resolve()}")
     here = freelabels.Cluster(workers=0)  # few things to do: Ray would take longer to start
 
     def made(what: str, path: Path) -> None:
@@ -70,9 +73,11 @@ def demo(*, out: str = "demo", steps: int = 40, clips: int = 12, size: int = 128
         note(f"{error}; going on without renders")
     if steps:
         shutil.rmtree(folder / "run", ignore_errors=True)
+        say(f"training {counted(steps, 'step')} …")
         if not freelabels.fit(datasets, folder / "run", _few(steps), quiet=True).finished:
             return INTERRUPTED
         made("what the network has learned", max((folder / "run" / "pictures").iterdir()))
+    say("writing the page …")
     page = Path(write_html(datasets, str(folder / "page.html"), clips=0)).resolve()
     made("the page", page)
     beside = f" --beside {synthetic}" if len(datasets) > 1 else ""

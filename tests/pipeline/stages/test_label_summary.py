@@ -89,6 +89,7 @@ def test_the_demo_needs_nothing_but_the_package(
     monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))
     assert demo.demo(out=str(tmp_path / "demo"), steps=0, clips=0, size=64) == 0
     said = capsys.readouterr().out
+    assert said.startswith(f"labels, a page: a few minutes, everything into {tmp_path / 'demo'}")
     address = (tmp_path / "demo" / "page.html").as_uri()
     assert opened == [address] and said.splitlines()[-1] == f"shown in your browser: {address}"
     assert f"freelabels inspect {tmp_path / 'demo' / 'real'} --serve\n" in said
