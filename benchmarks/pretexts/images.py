@@ -26,7 +26,7 @@ def main(
     data: str = "",
     out: str = "runs/pretexts",
     only: tuple[str, ...] = (),
-    megapixels: float = 20.0,
+    megapixels: float | None = None,
     size: int = 64,
     batch: int = 32,
     backbone: str = "resnet18",
@@ -40,7 +40,7 @@ def main(
         data: Folder with train/ and val/, each with a folder of photos a class; default: drawn patterns.
         out: Folder of the runs, the finished rows and the table (features.md, features.json, features.png).
         only: Tasks to measure; default: all that learn from photos alone.
-        megapixels: How much the trunk sees of each.
+        megapixels: How much the trunk sees of each; default: 20, of drawn patterns 4.
         size: Side of the views, pixels; twice that where a task cuts views of less than the trunk takes.
         batch: Samples of a step.
         backbone: The timm model.
@@ -54,7 +54,7 @@ def main(
     config = BenchConfig(
         rows=names,
         seeds=1,
-        budget=megapixels,
+        budget=megapixels or (20.0 if data else 4.0),
         size=size,
         batch=batch,
         backbone=backbone,
