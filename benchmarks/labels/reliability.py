@@ -68,7 +68,7 @@ STILLS = 8  # every so many frames of a clip are judged as photos
 def edges_and_regions(data: Path, half: str) -> Iterator[Counted]:
     """Against drawings, as BSDS counts: a boundary is one if anybody drew it, a missed one is each person's."""
     for k, (image, boundaries, drawn) in enumerate(drawn_images(data, half=half)):
-        where = f"{DRAWN} {k % GROUPS + 1}, {half} half"
+        where = f"{DRAWN} {half} {k % GROUPS + 1}"  # other pictures in each half, so clips of their own
         clip = _stills(image[None])
         edges, regions = _raw(ContourEdges(), clip), _raw(Superpixels(), clip)
         each = edges_right(np.repeat(edges["edges"], len(boundaries), axis=0), boundaries)
@@ -271,8 +271,7 @@ def grouped(counts: Sequence[FootageCount]) -> list[FootageCount]:
     """The same with the groups of drawings in one."""
     found: dict[tuple[str, str, str], list[FootageCount]] = {}
     for count in counts:
-        clip, _, how = count.data.partition(", ")
-        data = f"{DRAWN}, {how}" if clip.startswith(DRAWN) else count.data
+        data = f"{DRAWN}, {count.data.split()[1]} half" if count.data.startswith(DRAWN) else count.data
         found.setdefault((count.label, count.map, data), []).append(count)
     return [
         replace(its[0], data=data, clips=sum(c.clips for c in its), tally=Tally.sum([c.tally for c in its]))

@@ -1,5 +1,6 @@
 """Real footage is read as its publishers lay it out; what isn't there yields nothing and is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -60,7 +61,9 @@ def test_scores_are_counted_raw_whatever_maps_are_in_use(tmp_path: Path) -> None
             for each in edges_and_regions(tmp_path, "chosen")
         ]
         rows = list(half_rows(whole := grouped(counts), [believed(each) for each in whole], "chosen"))
-    assert {each.data for each in counts} == {"BSDS 1, chosen half", "BSDS 2, chosen half"}
+    assert {each.data for each in counts} == {"BSDS chosen 1", "BSDS chosen 2"}
+    others = (replace(counts[0], data=each.data) for each in edges_and_regions(tmp_path, "other"))
+    assert {each.clip for each in others}.isdisjoint({each.clip for each in counts})
     assert len(whole) == 3 and {(each.data, each.clips) for each in whole} == {("BSDS, chosen half", 2)}
     with using({}):
         again = [each.tally.count.tolist() for each in edges_and_regions(tmp_path, "chosen")]
