@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -128,9 +129,15 @@ def counts_from_json(text: str) -> list[FootageCount]:
         raise ValueError(f"no file of counts: {error!r}") from error
 
 
-def _tally(row: Mapping[str, Array]) -> Tally:
+def _tally(row: Mapping[str, Any]) -> Tally:
+    """Raises ValueError for numbers that can't have been counted."""
+    score = np.asarray(row["score"], int)
     count, right = np.zeros(LEVELS), np.zeros(LEVELS)
-    count[row["score"]], right[row["score"]] = row["count"], row["right"]
+    count[score], right[score] = row["count"], row["right"]
+    if not (score > 0).all() or not (right >= 0).all() or not (right <= count).all() or not row["clips"] >= 1:
+        raise ValueError(
+            f"{row['map']} on {row['data']}: more right than there are, or a number below what can be"
+        )
     return Tally(count, right)
 
 

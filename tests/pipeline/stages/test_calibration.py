@@ -168,6 +168,17 @@ def test_what_holds_no_counts_is_refused_in_a_sentence(text: str | None, tmp_pat
         read_counts(tmp_path / "counts.json")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"right": [11]}, {"right": [-1]}, {"score": [-1]}, {"score": [256]}, {"clips": 0}, {"clips": "six"}],
+)
+def test_counts_that_nobody_can_have_counted_are_refused(wrong: dict[str, object], tmp_path: Path) -> None:
+    [row] = json.loads(counts_as_json([counted("swan", 200, 10, 0.5)]))["counts"]
+    (tmp_path / "counts.json").write_text(json.dumps({"counts": [row | wrong]}))
+    with pytest.raises(UserError, match=r"--footage .*counts\.json holds no counts"):
+        read_counts(tmp_path / "counts.json")
+
+
 def test_scores_are_raw_without_maps_and_mapped_with_them() -> None:
     twice = ConfidenceMap((0.0, 0.5), (0.0, 1.0))
     with using({}):
