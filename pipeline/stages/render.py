@@ -143,7 +143,8 @@ class RenderOptions:
             found = _library(self.meshes, self.photos, self.split, self.environments)
         except ValueError as error:
             raise UserError(str(error)) from error
-        if self.scene is not None and (lacks := found.lacks(body["asset"] for body in self.scene["bodies"])):
+        held = () if self.scene is None else (*self.scene["clutter"], *self.scene["bodies"])
+        if lacks := found.lacks(body["asset"] for body in held):
             named = ", ".join(lacks[:3]) + (f" and {len(lacks) - 3} more" if len(lacks) > 3 else "")
             raise UserError(
                 f"--scene holds {named}, which {self.meshes or 'what ships with Freelabels'} doesn't; "

@@ -169,6 +169,8 @@ def _plain(value: Any) -> Any:
         return list(value) if _PLAIN.issuperset(map(type, value)) else [_plain(part) for part in value]
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, str | float | int):  # of a kind of its own, such as NumPy's float64
+        return value
     return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
 
 

@@ -35,6 +35,8 @@ def test_a_scene_survives_json_exactly(scene: Scene) -> None:
     assert scene_from_json(json.loads(text)) == scene
     assert scene_to_json(scene) == json.loads(json.dumps(dataclasses.asdict(scene)))
     assert json.dumps(scene_to_json(scene_from_json(json.loads(text)))) == text
+    far = dataclasses.replace(scene, camera=dataclasses.replace(scene.camera, distance=np.float64(2.5)))
+    assert json.loads(json.dumps(scene_to_json(far)))["camera"]["distance"] == 2.5
 
 
 @pytest.mark.slow

@@ -110,10 +110,11 @@ def test_a_stored_scene_renders_to_the_same_bytes(rendered: Path, tmp_path: Path
             np.testing.assert_array_equal(made, first, name)
 
 
-def test_a_scene_of_other_meshes_names_the_option(rendered: Path) -> None:
+@pytest.mark.parametrize("what", ["bodies", "clutter"])
+def test_a_scene_of_other_meshes_names_the_option(rendered: Path, what: str) -> None:
     clip = Dataset(rendered).open(Dataset(rendered).shards()[0]).clips[0]
     body = clip["scene"]["bodies"][0] | {"asset": "own/mug"}
-    options = RenderOptions(scene=clip["scene"] | {"bodies": [body]})
+    options = RenderOptions(scene=clip["scene"] | {what: [body]})
     with pytest.raises(
         UserError, match=r"--scene holds own/mug, which what ships .* came from with --meshes"
     ):
