@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -30,7 +31,7 @@ COMMANDS = {
     "merge": "Merge datasets of one domain into another.",
     "split": "Divide a dataset into train, val and test by source.",
     "card": "Write a dataset's card, for people and for machines.",
-    "calibrate": "Fit what each detector's confidence means on rendered clips.",
+    "calibrate": "Fit what each detector's confidence means, on rendered clips and counts on footage.",
     "train": "Train a multitask model on label shards of both domains.",
     "detectors": "List the detectors that label can run, with their parameters.",
     "fields": "List the fields that a dataset may hold, and what makes them.",
@@ -159,9 +160,11 @@ def _interrupt(*_: Any) -> None:
 
 def _end_now(status: int) -> None:
     """End a program that was interrupted: Ray's threads crash at times while Python takes itself apart."""
-    sys.modules["ray"].shutdown()
+    with suppress(KeyboardInterrupt):  # a second one ends it at once
+        sys.modules["ray"].shutdown()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(status)
 
 

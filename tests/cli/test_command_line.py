@@ -160,18 +160,24 @@ def test_a_reader_that_hangs_up_ends_it_without_a_word(dataset: str, line: str) 
     assert (end.returncode, end.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("again", [False, True])
 def test_a_program_that_is_interrupted_ends_without_taking_itself_apart(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    again: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ray's threads crashed at times while Python did so, and the status was that of a crash."""
     told: list[object] = []
+
+    def shutdown() -> None:
+        told.append("Ray")
+        if again:
+            raise KeyboardInterrupt
 
     def interrupted(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(freelabels, "verify", interrupted)
     monkeypatch.setattr(os, "_exit", told.append)
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(shutdown=lambda: told.append("Ray")))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(shutdown=shutdown))
     monkeypatch.setattr(sys, "argv", ["freelabels", "verify", "somewhere"])
     with pytest.raises(SystemExit):
         main()
