@@ -32,7 +32,8 @@ SEAL = "<!-- written by freelabels card: {} {} -->\n"
 SEALED = re.compile(re.escape(SEAL).replace(r"\{\}", "([0-9a-f]{64})") + r"\Z")
 HOW_LABELLED = (
     "Labels of real frames were made by hard-coded detectors without any human or pretrained network; they are "
-    "noisy, which each label's confidence says pixel by pixel. Labels of rendered frames are exact."
+    "noisy, which each label's confidence says pixel by pixel: fitted to renders and, for some labels, to counts "
+    "of how often they were right on footage that people had labelled. Labels of rendered frames are exact."
 )
 
 
