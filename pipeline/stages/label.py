@@ -173,7 +173,7 @@ def _label_clips(
     _announce(shards, skipped, len(work), reporter)
     if len(work.older):
         reporter.say(
-            f"older versions made these, which stay ({work.older}); --update makes them anew",
+            f"older versions or confidence maps made these, which stay ({work.older}); --update makes them anew",
             event="older",
             columns=len(work.older),
             older=[

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from freelabels.cli.main import main
+from freelabels.generators.contract.calibration import stored_maps, using
 from freelabels.generators.contract.detector import detectors
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
@@ -71,7 +73,8 @@ def test_the_command_says_what_stays_and_what_remaking_would_cost(
     with pytest.raises(SystemExit):
         main(command)
     said = " ".join(capsys.readouterr().err.split())
-    assert f"older versions made these, which stay (edges by {generator} {old}: 1 shard, 3 frames)" in said
+    these = f"edges by {generator} {old}: 1 shard, 3 frames"
+    assert f"older versions or confidence maps made these, which stay ({these})" in said
     with pytest.raises(SystemExit):
         main([*command, "--json"])
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -82,6 +85,19 @@ def test_the_command_says_what_stays_and_what_remaking_would_cost(
         main([*command, "--update", "--json"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["made"] == 1
     assert versions(out, "edges") == [old + 1]
+
+
+def test_after_a_fit_of_confidence_alone_labels_stay_and_update_makes_them_to_the_same_bytes(
+    out: Path,
+) -> None:
+    shard = Dataset(out).open(Dataset(out).shards()[0])
+    before = {name: shard.read_rows(name) for name in ("edges", "edges_confidence")}
+    with using({name: each for name, each in stored_maps().items() if name != "edges"}):
+        assert (label(out).made, label(out).older) == (0, 2)
+        assert label(out, update=("edges",)).made == 1
+    shard = Dataset(out).open(Dataset(out).shards()[0])
+    assert np.array_equal(shard.read_rows("edges"), before["edges"])
+    assert not np.array_equal(shard.read_rows("edges_confidence"), before["edges_confidence"])
 
 
 def test_what_is_missing_is_made_beside_it(tmp_path: Path, upgrade: Callable[[str], None]) -> None:
