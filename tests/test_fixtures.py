@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from freelabels.cli.main import main
+from freelabels.ground.spelling import counted
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import SCHEMA
 from freelabels.pipeline.stages.render import RENDER_VERSION
@@ -236,7 +237,7 @@ def test_it_is_trained_on(version: str, capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     said = captured.out + captured.err
     frames = EXCLUDED.get(version, 0)
-    assert (f"{frames} frames excluded" in said) if frames else ("excluded" not in said)
+    assert (f"{counted(frames, 'frame')} excluded" in said) if frames else ("excluded" not in said)
 
 
 @pytest.mark.slow

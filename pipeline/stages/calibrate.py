@@ -132,13 +132,13 @@ def calibrate(
     fitted after them. Raises UserError.
     """
     reporter = reporter or Reporter()
-    counts = usable([count for each in footage for count in read_counts(each)], reporter)
     options = calibration_options(seed, frames, size)
     if clips < 2:
         raise UserError(
             f"--clips must be at least 2, not {clips}: every map is tried on clips it has not seen"
         )
     _ = options[0].library  # what hinders rendering is found before anything is written
+    counts = usable([count for each in footage for count in read_counts(each)], reporter)
     maps: dict[str, ConfidenceMap] = {}
     used: dict[str, list[FootageCount]] = {}
     tallies: dict[Key, list[Tally]] = {}
