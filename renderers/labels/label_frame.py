@@ -16,7 +16,7 @@ from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion
-from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
+from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, borders, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
@@ -233,14 +233,25 @@ def _seen(
     seen: PixelHits, point: Floats, now: Instant, known: Known, lens: Lens, size: tuple[int, int]
 ) -> Seen:
     """What edges are told from."""
-    surfaces, hit = now.surfaces, seen.hit
-    inverse = 1.0 / seen.depth
+    surfaces = now.surfaces
+    face = np.where(seen.hit, seen.face, NOTHING)
+    index = np.flatnonzero(borders(face.reshape(size)))
+    flat, at, geometry = picked(seen.normal, index), picked(point, index), seen.geometry[index]
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image of a pinhole.
     if seen.rolled is None:
-        normal, offset = seen.normal, dot(seen.normal, point)
+        normal, offset = flat, dot(flat, at)
     else:
-        normal, offset = turned_by(seen.rolled.to_row, seen.normal), dot(seen.normal, point - seen.rolled.eye)
-    slope = _along(normal[:, :2] / np.where(hit, offset, 1.0)[:, None], lens.steps(size))
+        normal, offset = turned_by(seen.rolled.to_row[index], flat), dot(flat, at - picked(seen.rolled.eye, index))
+    hit = geometry != NOTHING
+    steps = lens.steps(size)
+    slope = np.zeros((2, len(point)))
+    slope[:, index] = _along(
+        normal[:, :2] / np.where(hit, offset, 1.0)[:, None],
+        steps.take(index, 2) if steps.shape[2] > 1 else steps,
+    ).T
+    thing, patch = np.zeros((2, len(point)), np.int32)
+    thing[index] = np.where(hit, surfaces.part_of_geometry.object[geometry], NOTHING)
+    patch[index] = np.where(hit, surfaces.face_patch[face[index]], NOTHING)
     appearance = known.appearance
     lit, facing = _lit(
         seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()
@@ -249,11 +260,12 @@ def _seen(
     if appearance is not None and known.drawn.textures:
         bare, filtered = _albedo(seen, point, now, appearance, lens, size)
     return Seen(
-        inverse_depth=inverse.reshape(size),
-        slope=slope.T.reshape(2, *size).transpose(1, 2, 0),
-        thing=np.where(hit, surfaces.part_of_geometry.object[seen.geometry], NOTHING).reshape(size),
+        face=face.reshape(size),
+        inverse_depth=(1.0 / seen.depth).reshape(size),
+        slope=slope.reshape(2, *size),
+        thing=thing.reshape(size),
         geometry=seen.geometry.reshape(size),
-        patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
+        patch=patch.reshape(size),
         lit=lit.T.reshape(-1, *size).transpose(1, 2, 0),
         facing=facing.T.reshape(-1, *size).transpose(1, 2, 0),
         albedo=bare,

@@ -109,13 +109,9 @@ def _met(
     """Faces, depths and normals as of `PixelHits`, of rays from `eye`, in the camera's axes."""
     hit = hits.geometry != NOTHING
     face = np.where(hit, surfaces.first_face[hits.geometry] + hits.primitive, 0)
-    # A part's axes and origin as the camera sees them, the origin apart from it, of what each ray hits.
-    place, away = surfaces.geometry_pose, surfaces.geometry_pose[:, :3, 3] - surfaces.origin
-    seen = [product(rotation.T, place[:, :3, :3]).reshape(-1, 9), product(away, rotation)]
-    row = np.concatenate(seen, axis=1).T.take(hits.geometry, 1)
-    x, y, z = surfaces.face_normal.take(face, 1)
-    normal = np.stack([(row[k] * x + row[k + 1] * y) + row[k + 2] * z for k in (0, 3, 6)]).T
-    offset = surfaces.face_distance[face] + dot(normal, row[9:].T)
+    planes, row = _planes(surfaces, rotation, face)
+    row = row.take(face)
+    normal, offset = planes[:3].take(row, 1).T, planes[3].take(row)
     slant = dot(normal, ray)
     start = dot(normal, eye) if isinstance(eye, np.ndarray) else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -124,6 +120,31 @@ def _met(
         depth = np.where(np.abs(depth - hits.t) <= 1e-3 * hits.t, depth, hits.t)
     normal *= np.where(hit, -np.sign(slant), 0)[:, None]
     return face, np.where(hit, depth, np.inf), normal
+
+
+def _planes(
+    surfaces: Surfaces, rotation: Floats, face: NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.int32]]:
+    """Normals and distances (4, M) of the planes of those faces that occur in (N,), as the camera sees them.
+
+    And the column (F,) of each of them: a picture has far fewer faces than pixels.
+    """
+    occurs = np.zeros(len(surfaces.face_distance), bool)
+    occurs[face] = True
+    some = np.flatnonzero(occurs)
+    column = np.empty(len(occurs), np.int32)
+    column[some] = np.arange(len(some), dtype=np.int32)
+    geometry = np.searchsorted(surfaces.first_face, some, side="right") - 1
+    # A part's axes and origin as the camera sees them, the origin apart from it.
+    place, away = surfaces.geometry_pose, surfaces.geometry_pose[:, :3, 3] - surfaces.origin
+    seen = [product(rotation.T, place[:, :3, :3]).reshape(-1, 9), product(away, rotation)]
+    part = np.concatenate(seen, axis=1).T.take(geometry, 1)
+    x, y, z = surfaces.face_normal.take(some, 1)
+    planes = np.empty((4, len(some)))
+    for axis, k in enumerate((0, 3, 6)):
+        planes[axis] = (part[k] * x + part[k + 1] * y) + part[k + 2] * z
+    planes[3] = surfaces.face_distance[some] + dot(planes[:3].T, part[9:].T)
+    return planes, column
 
 
 def _look_rolling(now: Instant, motion: Motion, lens: Lens, size: tuple[int, int]) -> PixelHits:
