@@ -15,7 +15,7 @@ from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import INFINITY, NEAREST, placed
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import occluded_moving
-from freelabels.renderers.engines.raycast import Floats, Ints, occluded
+from freelabels.renderers.engines.raycast import Floats, occluded
 from freelabels.renderers.engines.rectangles import before, reaching
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
@@ -42,7 +42,7 @@ class _Step:
     parts: Floats
     moves: NDArray[np.bool_]
 
-    def __call__(self, geometry: Ints, point: Floats) -> Floats:
+    def __call__(self, geometry: Index, point: Floats) -> Floats:
         """PixelHits (N, 3) of geometries (N,), moved."""
         out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
@@ -94,7 +94,8 @@ def flow_to(
         towards = (picked(rolling.point, inside) - origins).astype(np.float32)
         hidden = occluded_moving(other.motion, origins, towards, seconds, 0.0, 1 - SAME_POINT)
     else:
-        spot = np.maximum(y[inside].astype(np.int32) + np.int32(window.top), 0) * width + x[inside].astype(np.int32)
+        right, down = (where if within.all() else where[inside] for where in (x, y))
+        spot = (down.astype(np.int64) + window.top) * width + right.astype(np.int64)
         if seen.rolled is None and np.array_equal(now.camera_pose, other.camera_pose):
             # The camera stays where it is: only what has moved may hide what has not.
             moved = np.flatnonzero(step.moves[:-1])
@@ -108,7 +109,7 @@ def flow_to(
 
 @lru_cache(maxsize=2)
 def _centres(size: tuple[int, int]) -> Floats:
-    """x and y (2, N) of a window's pixel centres; not to be written to."""
+    """Places x, y (2, N) of a window's pixel centres; not to be written to."""
     table = np.ascontiguousarray(pixel_centres(*size).reshape(-1, 2).T)
     table.flags.writeable = False
     return table

@@ -30,11 +30,11 @@ Index = NDArray[np.integer]
 class Seen:
     """What each pixel's centre ray hits, (H, W) each.
 
-    face: numbers of triangles, −1 where nothing is hit. inverse_depth: 1 / z, 0 where nothing is hit. slope: (2,
-    H, W) its change per pixel along x and y over the plane hit. thing, patch: ids, −1 where nothing is hit; a thing
-    is an instance or the static scene. These two and slope are told at `borders` of faces alone. geometry: ids
-    likewise, of all pixels. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the surface is turned
-    to light l. albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
+    face: numbers of triangles, −1 where nothing is hit. inverse_depth: 1 / z, 0 where nothing is hit.
+    slope: (2, H, W) its change per pixel along x and y over the plane hit. thing, patch: ids, −1 where nothing is
+    hit; a thing is an instance or the static scene. These two and slope are told at `borders` of faces alone.
+    geometry: ids likewise, of all pixels. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the
+    surface is turned to light l. albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
     """
 
     face: NDArray[np.integer]
@@ -54,10 +54,10 @@ def edge_types(seen: Seen, focal: float) -> NDArray[np.uint8]:
 
     Occluding boundaries are marked on the nearer side, contacts on the thing with the higher id (an object rather
     than the floor it stands on), others on the right or lower pixel. Two neighbours hit
-    one continuous surface if they hit one triangle, or if their planes meet between them or miss by less than `GAP`
-    pixel footprints; otherwise the boundary is occluding. A continuous one is a contact between two things, a
-    crease between faces that bend, a shadow's border where a light begins to be seen, a texture edge where albedo
-    steps. focal: pixels.
+    one continuous surface if they hit one triangle, or if their planes meet between them or miss by less than
+    `GAP` pixel footprints; otherwise the boundary is occluding. A continuous one is a contact between two things,
+    a crease between faces that bend, a shadow's border where a light begins to be seen, a texture edge where
+    albedo steps. focal: pixels.
     """
     rank = np.zeros(seen.face.size, np.uint8)
     order = np.zeros(len(EDGE_TYPES), np.uint8)
@@ -118,7 +118,7 @@ def _between(
 def _told(
     seen: Seen, focal: float, along: int, first: Index, second: Index, drawn: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The types of boundaries between pixels (M,) that hit two triangles, and whether they are marked on the first.
+    """The types of boundaries between pixels (M,) that hit two triangles; whether they are marked on the first.
 
     along: 0 for neighbours along x, 1 along y. drawn: what there is between them if both are of one surface.
     """

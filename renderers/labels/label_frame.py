@@ -13,7 +13,7 @@ from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import placed, turned_by
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
+from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion
 from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, borders, edge_types, near_steps
@@ -27,6 +27,7 @@ from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
+Index = NDArray[np.int64]
 BLURRED = 4.0  # pixels of blur in which an edge, or a shadow, is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
@@ -115,8 +116,10 @@ def label_window(
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
     point = seen.point
-    instance = np.where(hit, parts.object[geometry], 0)
-    part = np.where(hit, parts.part[geometry], 0)
+    instance, part, semantic = (
+        np.append(table, 0).astype(kind)[geometry]  # the last for what is nothing
+        for table, kind in ((parts.object, np.int64), (parts.part, np.uint16), (parts.semantic, np.uint8))
+    )
     flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
@@ -138,8 +141,8 @@ def label_window(
         "motion": moving,
         "foreground": (instance > 0) * np.uint8(255),
         "instance": instance.astype(np.uint16),
-        "part": part.astype(np.uint16),
-        "semantic": np.where(hit, parts.semantic[geometry], 0).astype(np.uint8),
+        "part": part,
+        "semantic": semantic,
         "object_coordinates": _canonical(seen, point, now, instance, known),
         "edge_type": kind.ravel(),
         "edges": EDGES[kind].ravel(),
@@ -204,7 +207,7 @@ def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
     hits = seen.hits
     in_world = smooth_normals(
         surfaces,
-        hits.geometry[curved],
+        seen.geometry[curved],
         hits.primitive[curved],
         picked(hits.uv, curved),
         times(flat.astype(np.float32), turn.T),
@@ -219,7 +222,7 @@ def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _canonical(
-    seen: PixelHits, point: Floats, now: Instant, instance: Ints, known: Known
+    seen: PixelHits, point: Floats, now: Instant, instance: Index, known: Known
 ) -> NDArray[np.float16]:
     """Position in the object's own box (N, 3), 0 on the static scene."""
     out = np.zeros((3, len(point)), np.float16).T
@@ -241,15 +244,18 @@ def _seen(
     if seen.rolled is None:
         normal, offset = flat, dot(flat, at)
     else:
-        normal, offset = turned_by(seen.rolled.to_row[index], flat), dot(flat, at - picked(seen.rolled.eye, index))
+        normal, offset = (
+            turned_by(seen.rolled.to_row[index], flat),
+            dot(flat, at - picked(seen.rolled.eye, index)),
+        )
     hit = geometry != NOTHING
     steps = lens.steps(size)
-    slope = np.zeros((2, len(point)))
+    slope = np.empty((2, len(point)))
     slope[:, index] = _along(
         normal[:, :2] / np.where(hit, offset, 1.0)[:, None],
         steps.take(index, 2) if steps.shape[2] > 1 else steps,
     ).T
-    thing, patch = np.zeros((2, len(point)), np.int32)
+    thing, patch = np.empty((2, len(point)), np.int32)
     thing[index] = np.where(hit, surfaces.part_of_geometry.object[geometry], NOTHING)
     patch[index] = np.where(hit, surfaces.face_patch[face[index]], NOTHING)
     appearance = known.appearance
