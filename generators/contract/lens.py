@@ -37,9 +37,12 @@ def distort(x: Floats, y: Floats, coefficients: Floats | tuple[float, ...]) -> t
     if (square > last).any():
         far = np.sqrt(np.maximum(square / last, 1))
         x, y, square = x / far, y / far, np.minimum(square, last)
-    radial = 1 + square * (k1 + square * (k2 + square * k3))
-    both = 2 * (p2 * x + p1 * y)
-    x, y = x * radial + p2 * square + x * both, y * radial + p1 * square + y * both
+    radial = 1 + square * (k1 + square * (k2 + square * k3 if k3 else k2))
+    if p1 or p2:
+        both = 2 * (p2 * x + p1 * y)
+        x, y = x * radial + p2 * square + x * both, y * radial + p1 * square + y * both
+    else:
+        x, y = x * radial, y * radial
     return (x, y) if far is None else (x * far, y * far)
 
 

@@ -44,7 +44,8 @@ class _Step:
 
     def __call__(self, geometry: Index, point: Floats) -> Floats:
         """PixelHits (N, 3) of geometries (N,), moved."""
-        out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
+        out = times(point, self.camera[:, :3].T)
+        out += self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
         put(out, apart, placed(self.parts, geometry[apart], picked(point, apart)))
         return out
