@@ -35,6 +35,7 @@ class Seen:
     hit; a thing is an instance or the static scene. These two and slope are told at `borders` of faces alone.
     geometry: ids likewise, of all pixels. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the
     surface is turned to light l. albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
+    Of nothing they are false and 0.
     """
 
     face: NDArray[np.integer]

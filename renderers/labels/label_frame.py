@@ -132,7 +132,7 @@ def label_window(
     amodal = amodal_masks(seen, now, instance, lens, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
-        "disparity": half(1.0 / seen.depth),
+        "disparity": half(told.inverse_depth.ravel()),
         "normals": half(normal),
         "flow": flow,
         "flow_backward": backward,

@@ -56,7 +56,8 @@ class PixelHits:
     @cached_property
     def point(self) -> Floats:
         """(N, 3) what is seen, in the camera's axes at the instant; of what is nothing, the way to it."""
-        point: Floats = np.where(self.hit, self.depth, 1.0)[:, None] * self.ray
+        depth = self.depth if self.hit.all() else np.where(self.hit, self.depth, 1.0)
+        point: Floats = depth[:, None] * self.ray
         return point if self.rolled is None else point + self.hit[:, None] * self.rolled.eye
 
     @cached_property
