@@ -42,7 +42,7 @@ class Seen:
     inverse_depth: NDArray[np.float64]
     slope: NDArray[np.float64]
     thing: NDArray[np.int32]
-    geometry: NDArray[np.int32]
+    geometry: NDArray[np.integer]
     patch: NDArray[np.int32]
     lit: NDArray[np.bool_]
     facing: NDArray[np.bool_]

@@ -116,10 +116,10 @@ def label_window(
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
     point = seen.point
-    instance, part, semantic = (
-        np.append(table, 0).astype(kind)[geometry]  # the last for what is nothing
-        for table, kind in ((parts.object, np.int64), (parts.part, np.uint16), (parts.semantic, np.uint8))
-    )
+    # The last for what is nothing.
+    instance = np.append(parts.object, 0).astype(np.int64)[geometry]
+    part = np.append(parts.part, 0).astype(np.uint16)[geometry]
+    semantic = np.append(parts.semantic, 0).astype(np.uint8)[geometry]
     flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
