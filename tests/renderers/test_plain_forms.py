@@ -63,7 +63,7 @@ def picture(seed: int) -> Seen:
 def everywhere(seen: Seen, focal: float) -> NDArray[np.uint8]:
     """The edge types by comparing all neighbours, whatever they hit."""
     out, strength = np.zeros(seen.face.shape, np.uint8), [0, *PRIORITY]
-    height, width = out.shape
+    height, width = seen.face.shape
     for down in (1, 0):
         for row in range(height - down):
             for column in range(width - (1 - down)):
