@@ -37,10 +37,22 @@ def distort(x: Floats, y: Floats, coefficients: Floats | tuple[float, ...]) -> t
     if (square > last).any():
         far = np.sqrt(np.maximum(square / last, 1))
         x, y, square = x / far, y / far, np.minimum(square, last)
-    radial = 1 + square * (k1 + square * (k2 + square * k3))
-    both = 2 * (p2 * x + p1 * y)
-    x, y = x * radial + p2 * square + x * both, y * radial + p1 * square + y * both
-    return (x, y) if far is None else (x * far, y * far)
+    # In place, so that pictures of places take no room for each term: 1 + square * (k1 + square * (k2 + …)).
+    radial = square * k3
+    for k in (k2, k1):
+        radial += k
+        radial *= square
+    radial += 1
+    to_x, to_y = x * radial, y * radial
+    if p1 or p2:
+        both = p2 * x
+        both += p1 * y
+        both *= 2
+        to_x += p2 * square
+        to_x += x * both
+        to_y += p1 * square
+        to_y += y * both
+    return (to_x, to_y) if far is None else (to_x * far, to_y * far)
 
 
 @lru_cache(maxsize=64)

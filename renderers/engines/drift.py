@@ -184,7 +184,8 @@ class Drift:
         """
         to_camera = invert_pose(self.cameras(pose, np.asarray(seconds)))
         still = product(to_camera, pose)
-        out = times(points, still[:3, :3].T) + near[:, None] * still[:3, 3]
+        out = times(points, still[:3, :3].T)
+        out += still[:3, 3] if near.all() else near[:, None] * still[:3, 3]
         index = np.flatnonzero(near & self.moves[geometry])
         if len(index):
             origin = np.tile(np.eye(4), (len(self.place), 1, 1))
@@ -227,9 +228,11 @@ class Drift:
 
 def shown_at(points: Floats, lens: Lens) -> tuple[Floats, Floats, Mask]:
     """Where points (N, 3), camera axes, are seen: x, y (N,), and whether they are before the camera."""
-    in_front = points[:, 2] > NEAREST
-    z = np.where(in_front, points[:, 2], 1.0)
-    x, y = lens.land(np.where(in_front, points[:, 0], 0.0) / z, np.where(in_front, points[:, 1], 0.0) / z)
+    x, y, z = points.T
+    in_front = z > NEAREST
+    if not in_front.all():
+        x, y, z = (np.where(in_front, of, other) for of, other in ((x, 0.0), (y, 0.0), (z, 1.0)))
+    x, y = lens.land(x / z, y / z)
     return x, y, in_front
 
 

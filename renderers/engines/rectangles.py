@@ -23,7 +23,10 @@ def rectangles(corners: Floats, lens: Lens, size: tuple[int, int]) -> NDArray[np
     z = corners[..., 2]
     ahead, behind = z.min(axis=1) > NEAR, z.max(axis=1) <= NEAR
     groups = [(np.flatnonzero(ahead), corners[ahead])]
-    groups += [(np.array([box]), _before(corners[box])[None]) for box in np.flatnonzero(~(ahead | behind))]
+    if len(crossing := np.flatnonzero(~(ahead | behind))):
+        parts = [_before(corners[box]) for box in crossing]
+        numbers = np.arange(max(map(len, parts)))
+        groups.append((crossing, np.stack([part[np.minimum(numbers, len(part) - 1)] for part in parts])))
     for boxes, points in groups:
         if not len(boxes):
             continue

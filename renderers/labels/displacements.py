@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import INFINITY, NEAREST, placed
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import occluded_moving
-from freelabels.renderers.engines.raycast import Floats, Ints, occluded
+from freelabels.renderers.engines.raycast import Floats, occluded
 from freelabels.renderers.engines.rectangles import before, reaching
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
@@ -41,9 +42,10 @@ class _Step:
     parts: Floats
     moves: NDArray[np.bool_]
 
-    def __call__(self, geometry: Ints, point: Floats) -> Floats:
+    def __call__(self, geometry: Index, point: Floats) -> Floats:
         """PixelHits (N, 3) of geometries (N,), moved."""
-        out = times(point, self.camera[:, :3].T) + self.camera[:, 3]
+        out = times(point, self.camera[:, :3].T)
+        out += self.camera[:, 3]
         apart = np.flatnonzero(self.moves[geometry])
         put(out, apart, placed(self.parts, geometry[apart], picked(point, apart)))
         return out
@@ -67,7 +69,6 @@ def flow_to(
     """Displacement (N, 2) of every surface point to the other image, whether it is seen there, where known."""
     step = _step(now, other)
     there = step(seen.geometry, point)
-    start = np.asfortranarray(pixel_centres(*window.shape).reshape(-1, 2))
     in_front = there[:, 2] > NEAREST
     rolling = None
     if other.motion is not None and other.rolls:
@@ -75,33 +76,44 @@ def flow_to(
         rolling = other.motion.lands(world, seen.geometry, seen.hit, other.camera_pose, lens, window.size[0])
         x, y, in_front = rolling.x, rolling.y, rolling.in_front
     else:
-        z = np.where(in_front, there[:, 2], 1.0)
+        z = there[:, 2] if in_front.all() else np.where(in_front, there[:, 2], 1.0)
         x, y = lens.land(there[:, 0] / z, there[:, 1] / z)
-    right, down = x - start[:, 0], y - start[:, 1]
-    known = in_front & (np.abs(right) < FAR) & (np.abs(down) < FAR)
-    flow = np.stack([right, down])
+    flow = np.empty((2, len(point)))
+    for way, to, of in zip(flow, (x, y), _centres(window.shape), strict=True):
+        np.subtract(to, of, out=way)
+    known = in_front
+    if not np.abs(flow).max(initial=0) < FAR:  # or one is NaN
+        known = in_front & (np.abs(flow[0]) < FAR) & (np.abs(flow[1]) < FAR)
     if not known.all():
         flow[:, ~known] = np.nan
     height, width = window.size
     within = in_front & (x >= 0) & (x < width) & (y >= -window.top) & (y < height - window.top)
     inside = np.flatnonzero(within)
+    visibility = np.where(within, np.uint8(VISIBLE), np.uint8(OUT_OF_VIEW))
     if rolling is not None and other.motion is not None:
         origins, seconds = picked(rolling.origin, inside), rolling.seconds[inside]
         towards = (picked(rolling.point, inside) - origins).astype(np.float32)
         hidden = occluded_moving(other.motion, origins, towards, seconds, 0.0, 1 - SAME_POINT)
     else:
-        spot = np.maximum(y[inside].astype(np.int64) + window.top, 0) * width + x[inside].astype(np.int64)
-        asked = np.arange(len(inside))
+        right, down = (where if within.all() else where[inside] for where in (x, y))
+        spot = (down.astype(np.int64) + window.top) * width + right.astype(np.int64)
         if seen.rolled is None and np.array_equal(now.camera_pose, other.camera_pose):
             # The camera stays where it is: only what has moved may hide what has not.
             moved = np.flatnonzero(step.moves[:-1])
             front = before(other.surfaces, moved, other.camera_pose, lens, window).ravel()
             asked = np.flatnonzero(step.moves[seen.geometry[inside]] | front[spot])
-        hidden = np.zeros(len(inside), bool)
-        hidden[asked] = _hidden(seen, there, inside[asked], spot[asked], other, lens, window)
-    visibility = np.full(len(point), OUT_OF_VIEW, np.uint8)
-    visibility[inside] = np.where(hidden, OCCLUDED, VISIBLE)
+            inside, spot = inside[asked], spot[asked]
+        hidden = _hidden(seen, there, inside, spot, other, lens, window)
+    visibility[inside[hidden]] = OCCLUDED
     return half(flow).T, visibility, known
+
+
+@lru_cache(maxsize=2)
+def _centres(size: tuple[int, int]) -> Floats:
+    """Places x, y (2, N) of a window's pixel centres; not to be written to."""
+    table = np.ascontiguousarray(pixel_centres(*size).reshape(-1, 2).T)
+    table.flags.writeable = False
+    return table
 
 
 def _hidden(
@@ -111,9 +123,12 @@ def _hidden(
 
     spot: (M,) the picture's pixels that would show them.
     """
-    turn = other.camera_pose[:3, :3].astype(np.float32)
-    towards = times(picked(there.astype(np.float32), index), turn.T)
-    towards *= np.where(seen.hit[index], np.float32(1), np.float32(INFINITY))[:, None]
+    turn, few = other.camera_pose[:3, :3].astype(np.float32), len(index) < len(there)
+    points = there.astype(np.float32)
+    towards = times(picked(points, index) if few else points, turn.T)
+    missed = np.flatnonzero(~(seen.hit[index] if few else seen.hit))
+    if len(missed):
+        put(towards, missed, picked(towards, missed) * np.float32(INFINITY))
     near = reaching(other.surfaces, other.camera_pose, lens, window)
     apart = None if near is None else np.flatnonzero(near.ravel()[spot])
     return occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT, apart)

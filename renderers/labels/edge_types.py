@@ -23,20 +23,26 @@ STEEPEST = 6.0  # slope, in pixel footprints per pixel, up to which two *things*
 ALBEDO_STEP = 0.08  # change of linear albedo, in any channel, that makes a texture edge
 
 
+Index = NDArray[np.integer]
+
+
 @dataclass(frozen=True)
 class Seen:
     """What each pixel's centre ray hits, (H, W) each.
 
-    inverse_depth: 1 / z, 0 where nothing is hit. slope: (H, W, 2) its change per pixel along x and y over the
-    plane hit. thing, geometry, patch: ids, −1 where nothing is hit; a thing is an instance or the static
-    scene. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the surface is turned to light l.
-    albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
+    face: numbers of triangles, −1 where nothing is hit. inverse_depth: 1 / z, 0 where nothing is hit.
+    slope: (2, H, W) its change per pixel along x and y over the plane hit. thing, patch: ids, −1 where nothing is
+    hit; a thing is an instance or the static scene. These two and slope are told at `borders` of faces alone.
+    geometry: ids likewise, of all pixels. lit: (H, W, L) whether light l is seen. facing: (H, W, L) whether the
+    surface is turned to light l. albedo, filtered: (H, W, 3) linear, at the point and over the pixel, or None.
+    Of nothing they are false and 0.
     """
 
+    face: NDArray[np.integer]
     inverse_depth: NDArray[np.float64]
     slope: NDArray[np.float64]
     thing: NDArray[np.int32]
-    geometry: NDArray[np.int32]
+    geometry: NDArray[np.integer]
     patch: NDArray[np.int32]
     lit: NDArray[np.bool_]
     facing: NDArray[np.bool_]
@@ -49,21 +55,31 @@ def edge_types(seen: Seen, focal: float) -> NDArray[np.uint8]:
 
     Occluding boundaries are marked on the nearer side, contacts on the thing with the higher id (an object rather
     than the floor it stands on), others on the right or lower pixel. Two neighbours hit
-    one continuous surface if their planes meet between them, or miss by less than `GAP` pixel footprints;
-    otherwise the boundary is occluding. A continuous one is a contact between two things, a crease between
-    faces that bend, a shadow's border where a light begins to be seen, a texture edge where albedo steps.
-    focal: pixels.
+    one continuous surface if they hit one triangle, or if their planes meet between them or miss by less than
+    `GAP` pixel footprints; otherwise the boundary is occluding. A continuous one is a contact between two things,
+    a crease between faces that bend, a shadow's border where a light begins to be seen, a texture edge where
+    albedo steps. focal: pixels.
     """
-    rank = np.zeros(seen.geometry.shape, np.uint8)
+    rank = np.zeros(seen.face.size, np.uint8)
     order = np.zeros(len(EDGE_TYPES), np.uint8)
     order[list(PRIORITY)] = np.arange(1, len(PRIORITY) + 1)
     for axis in (0, 1):
-        kind, on_first = _between(seen, focal, axis)
-        first, second = _sides(rank, axis)
-        strength = order[kind]
-        np.maximum(first, np.where(on_first, strength, 0), out=first)
-        np.maximum(second, np.where(on_first, 0, strength), out=second)
-    return np.array([0, *PRIORITY], np.uint8)[rank]
+        first, second, kind, on_first = _between(seen, focal, axis)
+        for side, some in ((first, on_first), (second, ~on_first)):
+            at = side[some]  # no pixel twice: it has one neighbour on each side
+            rank[at] = np.maximum(rank[at], order[kind[some]])
+    return np.array([0, *PRIORITY], np.uint8)[rank].reshape(seen.face.shape)
+
+
+def borders(face: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(H, W) the pixels beside which a neighbour hits another triangle, numbers (H, W)."""
+    near = np.zeros(face.shape, bool)
+    for axis in (0, 1):
+        before, after = _sides(face, axis)
+        differs = before != after
+        for side in _sides(near, axis):
+            np.logical_or(side, differs, out=side)
+    return near
 
 
 def _sides(values: Array, axis: int) -> tuple[Array, Array]:
@@ -71,13 +87,47 @@ def _sides(values: Array, axis: int) -> tuple[Array, Array]:
     return (values[:-1], values[1:]) if axis == 0 else (values[:, :-1], values[:, 1:])
 
 
-def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The type of boundary between each pair of neighbours, and whether it is marked on the first of them."""
-    near, far = _sides(seen.inverse_depth, axis)
-    slope_near, slope_far = _sides(seen.slope[..., 1 - axis], axis)
-    thing, other_thing = _sides(seen.thing, axis)
-    geometry, other_geometry = _sides(seen.geometry, axis)
-    patch, other_patch = _sides(seen.patch, axis)
+def _between(
+    seen: Seen, focal: float, axis: int
+) -> tuple[Index, Index, NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pairs of neighbours between which there is a boundary: which pixels (M,) they are, counted row by row.
+
+    Its type, and whether it is marked on the first of them.
+    """
+    face, other_face = _sides(seen.face, axis)
+    apart = face != other_face
+    shadow, texture = np.zeros_like(apart), np.zeros_like(apart)
+    for light in range(seen.lit.shape[-1]):
+        lit, other_lit = _sides(seen.lit[..., light], axis)
+        facing, other_facing = _sides(seen.facing[..., light], axis)
+        shadow |= (lit != other_lit) & facing & other_facing
+    if seen.albedo is not None and seen.filtered is not None:
+        # The pattern steps between the two points, and is not too fine to be seen at this distance.
+        texture = _steps(seen.albedo, axis, ALBEDO_STEP) & _steps(seen.filtered, axis, ALBEDO_STEP / 3)
+    where = np.flatnonzero(apart | shadow | texture)
+    kind = texture.ravel()[where] * np.uint8(TEXTURE)
+    kind[shadow.ravel()[where]] = SHADOW
+    on_first = np.zeros(len(where), bool)
+    width = seen.face.shape[1]
+    first = where if axis == 0 else where // (width - 1) * width + where % (width - 1)
+    second = first + (width if axis == 0 else 1)
+    differ = np.flatnonzero(apart.ravel()[where])
+    kind[differ], on_first[differ] = _told(seen, focal, 1 - axis, first[differ], second[differ], kind[differ])
+    return first, second, kind, on_first
+
+
+def _told(
+    seen: Seen, focal: float, along: int, first: Index, second: Index, drawn: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The types of boundaries between pixels (M,) that hit two triangles; whether they are marked on the first.
+
+    along: 0 for neighbours along x, 1 along y. drawn: what there is between them if both are of one surface.
+    """
+    near, far = (seen.inverse_depth.ravel()[of] for of in (first, second))
+    slope_near, slope_far = (seen.slope[along].ravel()[of] for of in (first, second))
+    thing, other_thing = (seen.thing.ravel()[of] for of in (first, second))
+    geometry, other_geometry = (seen.geometry.ravel()[of] for of in (first, second))
+    patch, other_patch = (seen.patch.ravel()[of] for of in (first, second))
     one_thing = thing == other_thing
     footprint = np.maximum(near, far) / focal  # one pixel's width, in inverse depth
     limit = np.where(one_thing, np.inf, STEEPEST * footprint)
@@ -86,18 +136,10 @@ def _between(seen: Seen, focal: float, axis: int) -> tuple[NDArray[np.uint8], ND
     low, high = np.minimum(slope_near, slope_far), np.maximum(slope_near, slope_far)
     tolerance = GAP * footprint
     meets = (step >= low - tolerance) & (step <= high + tolerance) & (geometry >= 0) & (other_geometry >= 0)
-    kind = np.zeros(step.shape, np.uint8)
-    if seen.albedo is not None and seen.filtered is not None:
-        # The pattern steps between the two points, and is not too fine to be seen at this distance.
-        kind[_steps(seen.albedo, axis, ALBEDO_STEP) & _steps(seen.filtered, axis, ALBEDO_STEP / 3)] = TEXTURE
-    for light in range(seen.lit.shape[-1]):
-        lit, other_lit = _sides(seen.lit[..., light], axis)
-        facing, other_facing = _sides(seen.facing[..., light], axis)
-        kind[(lit != other_lit) & facing & other_facing] = SHADOW
+    kind = drawn.copy()
     kind[(geometry != other_geometry) | (patch != other_patch)] = CREASE
     kind[~one_thing] = CONTACT
     kind[~meets] = OCCLUDING
-    kind[(geometry < 0) & (other_geometry < 0)] = 0
     return kind, ((kind == OCCLUDING) & (near > far)) | ((kind == CONTACT) & (thing > other_thing))
 
 

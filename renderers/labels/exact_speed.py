@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import invert_pose, pixel_centres
 from freelabels.generators.contract.products import product, times
-from freelabels.generators.contract.vectors import lengths
+from freelabels.generators.contract.vectors import converted, lengths
 from freelabels.generators.speed import speed_of
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Floats
@@ -27,15 +27,16 @@ def exact_speed(labels: Mapping[str, Array], lens: Lens, now: Floats, then: Floa
     height, width = labels["depth"].shape
     step = max(1, -(-max(height, width) // MOST))
     some = (slice(None, None, step), slice(None, None, step))
-    flow, depth = labels["flow"][some].reshape(-1, 2).astype(np.float32), labels["depth"][some].ravel()
+    flow = converted(labels["flow"][some], np.float32).reshape(-1, 2)
+    depth = labels["depth"][some].ravel()
     length = lengths(flow)
     known = np.isfinite(length)
     if not known.any():
         return np.full(2, np.nan, np.float32)
     moves = np.flatnonzero((labels["motion"][some].ravel() > 127) & known & np.isfinite(depth))
-    centres = pixel_centres(height, width)[some].reshape(-1, 2)[moves]
     own = np.zeros(len(length), np.float32)
     if len(moves):
+        centres = pixel_centres(height, width)[some].reshape(-1, 2)[moves]
         ray = lens.rays((height, width)).reshape(height, width, 3)[some].reshape(-1, 3)[moves]
         point = ray * depth[moves, None]
         to_next = product(invert_pose(then), now)

@@ -10,21 +10,23 @@ from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.products import picked, product
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, covers_moving
-from freelabels.renderers.engines.raycast import Floats, Ints, covers
+from freelabels.renderers.engines.raycast import Floats, covers
 from freelabels.renderers.engines.rectangles import rectangles
 from freelabels.renderers.labels.looks import Instant, PixelHits
 
+Index = NDArray[np.int64]
 BEYOND = 1e-3  # share of its depth that what is seen lies nearer than it is, to be on the safe side
 
 
 def amodal_masks(
-    seen: PixelHits, now: Instant, instance: Ints, lens: Lens, size: tuple[int, int], objects: int
+    seen: PixelHits, now: Instant, instance: Index, lens: Lens, size: tuple[int, int], objects: int
 ) -> NDArray[np.bool_]:
     """(objects, N) every object's full extent, seen or not; row 0 is the static scene's."""
     masks = np.zeros((objects, len(instance)), bool)
-    masks.ravel()[instance.astype(np.int64) * len(instance) + np.arange(len(instance))] = True
+    numbers = np.arange(len(instance))
+    masks.ravel()[instance * len(instance) + numbers] = True
     masks[0] &= seen.hit
-    pixels = np.arange(len(instance), dtype=np.int32).reshape(size)
+    pixels = numbers.reshape(size)
     owner = now.surfaces.part_of_geometry.object
     corners = _corners(now, np.flatnonzero(owner))
     owner = owner[owner > 0]  # the static scene may be anywhere
@@ -56,7 +58,7 @@ def _corners(now: Instant, some: NDArray[np.integer]) -> Floats:
     return product(boxes - now.surfaces.origin, now.camera_pose[:3, :3])
 
 
-def _region(places: NDArray[np.int64], pixels: Ints) -> Ints:
+def _region(places: NDArray[np.int64], pixels: Index) -> Index:
     """Those of the pixels (H, W) that lie in one of the rectangles (n, 4)."""
     places = places[(places[:, 1] > places[:, 0]) & (places[:, 3] > places[:, 2])]
     if not len(places):
@@ -92,7 +94,7 @@ def shares_and_boxes(instance: Array, amodal: Array) -> dict[str, Array]:
     share = np.divide(visible, full, out=np.zeros(objects), where=full > 0)
     share[0] = min(share[0], 1.0)  # where nothing is hit counts as instance 0 but belongs to no mask
     boxes = np.full((objects, 4), np.nan, np.float32)
-    for index, found in enumerate(find_objects(instance.astype(np.int32) + 1)):
+    for index, found in enumerate(find_objects(instance + np.int32(1))):
         if found is not None:
             rows, columns = found
             boxes[index] = columns.start, rows.start, columns.stop, rows.stop

@@ -10,4 +10,5 @@ SMALLEST = 2.0**-14  # below it float16 keeps ever fewer digits, and processors 
 
 def half(values: NDArray[np.floating]) -> NDArray[np.float16]:
     """Values as float16; what is too small for all its digits is 0. NaN stays."""
-    return np.where(np.abs(values) < SMALLEST, 0, values).astype(np.float16)
+    small = np.abs(values) < SMALLEST
+    return (np.where(small, 0, values) if small.any() else values).astype(np.float16)

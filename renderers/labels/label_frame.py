@@ -13,10 +13,10 @@ from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import picked, product, put, times
 from freelabels.renderers.engines.drift import placed, turned_by
 from freelabels.renderers.engines.lens import Lens
-from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, Ints, occluded, smooth_normals
+from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, occluded, smooth_normals
 from freelabels.renderers.engines.windows import Window, whole
 from freelabels.renderers.labels.displacements import flow_to, own_motion
-from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, edge_types, near_steps
+from freelabels.renderers.labels.edge_types import SURFACE_EDGES, Seen, borders, edge_types, near_steps
 from freelabels.renderers.labels.extents import amodal_masks, shares_and_boxes
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
@@ -27,6 +27,7 @@ from freelabels.renderers.pixels.shading import albedo
 from freelabels.renderers.surfaces.appearance import PHOTO, SKIN, Appearance, Light
 from freelabels.renderers.surfaces.surface_points import dot
 
+Index = NDArray[np.int64]
 BLURRED = 4.0  # pixels of blur in which an edge, or a shadow, is lost
 SAME_NORMAL = np.cos(np.radians(15))  # of the angle between a triangle and the surface it stands for
 SMALL_LIGHT = np.radians(4.0)  # a light of a larger angular radius has no border of shadow to speak of
@@ -115,8 +116,10 @@ def label_window(
     parts = now.surfaces.part_of_geometry
     hit, geometry = seen.hit, seen.geometry
     point = seen.point
-    instance = np.where(hit, parts.object[geometry], 0)
-    part = np.where(hit, parts.part[geometry], 0)
+    # The last for what is nothing.
+    instance = np.append(parts.object, 0).astype(np.int64)[geometry]
+    part = np.append(parts.part, 0).astype(np.uint16)[geometry]
+    semantic = np.append(parts.semantic, 0).astype(np.uint8)[geometry]
     flow, visibility, known_flow = flow_to(seen, point, now, after, lens, window)
     backward, backward_visibility, known_backward = flow_to(seen, point, now, before, lens, window)
     normal, plain = _normals(seen, now)
@@ -129,7 +132,7 @@ def label_window(
     amodal = amodal_masks(seen, now, instance, lens, size, known.objects)
     labels: dict[str, Array] = {
         "depth": seen.depth.astype(np.float32),
-        "disparity": half(1.0 / seen.depth),
+        "disparity": half(told.inverse_depth.ravel()),
         "normals": half(normal),
         "flow": flow,
         "flow_backward": backward,
@@ -138,8 +141,8 @@ def label_window(
         "motion": moving,
         "foreground": (instance > 0) * np.uint8(255),
         "instance": instance.astype(np.uint16),
-        "part": part.astype(np.uint16),
-        "semantic": np.where(hit, parts.semantic[geometry], 0).astype(np.uint8),
+        "part": part,
+        "semantic": semantic,
         "object_coordinates": _canonical(seen, point, now, instance, known),
         "edge_type": kind.ravel(),
         "edges": EDGES[kind].ravel(),
@@ -204,7 +207,7 @@ def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
     hits = seen.hits
     in_world = smooth_normals(
         surfaces,
-        hits.geometry[curved],
+        seen.geometry[curved],
         hits.primitive[curved],
         picked(hits.uv, curved),
         times(flat.astype(np.float32), turn.T),
@@ -219,7 +222,7 @@ def _normals(seen: PixelHits, now: Instant) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _canonical(
-    seen: PixelHits, point: Floats, now: Instant, instance: Ints, known: Known
+    seen: PixelHits, point: Floats, now: Instant, instance: Index, known: Known
 ) -> NDArray[np.float16]:
     """Position in the object's own box (N, 3), 0 on the static scene."""
     out = np.zeros((3, len(point)), np.float16).T
@@ -233,14 +236,28 @@ def _seen(
     seen: PixelHits, point: Floats, now: Instant, known: Known, lens: Lens, size: tuple[int, int]
 ) -> Seen:
     """What edges are told from."""
-    surfaces, hit = now.surfaces, seen.hit
-    inverse = 1.0 / seen.depth
+    surfaces = now.surfaces
+    face = np.where(seen.hit, seen.face, NOTHING)
+    index = np.flatnonzero(borders(face.reshape(size)))
+    flat, at, geometry = picked(seen.normal, index), picked(point, index), seen.geometry[index]
     # On a plane n·X = c, 1/z = n·ray / c: linear in the image of a pinhole.
     if seen.rolled is None:
-        normal, offset = seen.normal, dot(seen.normal, point)
+        normal, offset = flat, dot(flat, at)
     else:
-        normal, offset = turned_by(seen.rolled.to_row, seen.normal), dot(seen.normal, point - seen.rolled.eye)
-    slope = _along(normal[:, :2] / np.where(hit, offset, 1.0)[:, None], lens.steps(size))
+        normal, offset = (
+            turned_by(seen.rolled.to_row[index], flat),
+            dot(flat, at - picked(seen.rolled.eye, index)),
+        )
+    hit = geometry != NOTHING
+    steps = lens.steps(size)
+    slope = np.empty((2, len(point)))
+    slope[:, index] = _along(
+        normal[:, :2] / np.where(hit, offset, 1.0)[:, None],
+        steps.take(index, 2) if steps.shape[2] > 1 else steps,
+    ).T
+    thing, patch = np.empty((2, len(point)), np.int32)
+    thing[index] = np.where(hit, surfaces.part_of_geometry.object[geometry], NOTHING)
+    patch[index] = np.where(hit, surfaces.face_patch[face[index]], NOTHING)
     appearance = known.appearance
     lit, facing = _lit(
         seen, point, now, appearance.lights if appearance is not None and known.drawn.shadows else ()
@@ -249,11 +266,12 @@ def _seen(
     if appearance is not None and known.drawn.textures:
         bare, filtered = _albedo(seen, point, now, appearance, lens, size)
     return Seen(
-        inverse_depth=inverse.reshape(size),
-        slope=slope.T.reshape(2, *size).transpose(1, 2, 0),
-        thing=np.where(hit, surfaces.part_of_geometry.object[seen.geometry], NOTHING).reshape(size),
+        face=face.reshape(size),
+        inverse_depth=(1.0 / seen.depth).reshape(size),
+        slope=slope.reshape(2, *size),
+        thing=thing.reshape(size),
         geometry=seen.geometry.reshape(size),
-        patch=np.where(hit, surfaces.face_patch[seen.face], NOTHING).reshape(size),
+        patch=patch.reshape(size),
         lit=lit.T.reshape(-1, *size).transpose(1, 2, 0),
         facing=facing.T.reshape(-1, *size).transpose(1, 2, 0),
         albedo=bare,

@@ -59,7 +59,7 @@ def shown(
     bright = _grey(mean_colours(surfaces, look)) > DARK
     bright &= ~np.array([material.metal for material in materials])
     told = np.flatnonzero(facing & bright[seen.geometry])
-    normal = picked(seen.normal, told).astype(np.float32)
+    normal = picked(seen.normal.astype(np.float32), told)
     rest: Floats = np.full(1, luminance(look.background.fill or look.background.horizon) * np.pi, np.float32)
     others = [light for light in look.lights if light is not main]
     if main.kind == "sun" and not others:
@@ -67,7 +67,7 @@ def shown(
         given: Floats = np.full(1, luminance(main.irradiance), np.float32)
         cosine = times(normal, times(towards, turn).T)[:, 0]
     else:
-        at = times(picked(point, told).astype(np.float32), turn.T) + surfaces.origin.astype(np.float32)
+        at = times(picked(point.astype(np.float32), told), turn.T) + surfaces.origin.astype(np.float32)
         where, colour, _ = arriving(main, at)
         cosine, given = dot(normal, times(where, turn)), _grey(colour)
         rest = rest + sum(_grey(arriving(light, at)[1]) for light in others)
