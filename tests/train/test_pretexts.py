@@ -1,5 +1,7 @@
 """What single pretexts do beyond their contract."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from freelabels.train.tasks.colour.colourful import ColorfulColorization, expect
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
 from freelabels.train.tasks.colour.split_brain import SplitBrain
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.generation.bigan import BiGAN
 from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
 from freelabels.train.tasks.generation.generators import Convolutional, alike
@@ -145,8 +148,41 @@ def test_a_generator_is_told_that_it_makes_one_image_whatever_the_noise(name: st
                 said.append(float(task.paint(head, inputs.asked[name]).target[1].mean()))
         for parameter in next(m for m in head.generator.modules() if isinstance(m, nn.Linear)).parameters():
             parameter.data.zero_()
-    assert said[0] < 0.45 and said[1] == pytest.approx(0.5)
+    assert said[0] < 0.27 and said[1] == pytest.approx(task.apart)  # type: ignore[attr-defined]
     assert float(alike(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 80.0), 0.5)[0]) == 0
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan"])
+def test_images_are_judged_in_noise_while_training_and_as_they_are_after(name: str) -> None:
+    task = tasks()[name]
+    made = learner(task)
+    asked = prepare({name: task}, sample_batch(task)).asked[name]
+    head = made.model.heads[name]
+    assert asked.images is not None
+    with torch.no_grad():
+        shown, plain = task.paint(head, asked).images, task.paint(head.eval(), asked).images
+    assert shown is not None and plain is not None
+    rough = (shown[:, :2] - plain[:, :2]).flatten(2)
+    assert torch.equal(plain[:, 0], asked.images[:, 0])
+    assert torch.allclose(rough[:, 0], rough[:, 1], atol=1e-3)  # the same on both
+    strength = rough[:, 0].std(1)
+    assert 0 < strength.min() < strength.max() < 70 and strength.std() > 5
+
+
+def test_bigan_is_judged_by_what_an_image_loses_on_its_way_there_and_back() -> None:
+    task = BiGAN()
+    made = learner(task)
+    told = made.predict(prepare({task.name: task}, sample_batch(task)))
+    answer, asked = told.answers["bigan"], told.asked["bigan"]
+    assert asked.images is not None
+    lost = answer["again"].sum()
+    more = task.judge(answer, asked) - replace(task, again=0.0).judge(answer, asked)
+    assert float(more) == pytest.approx(2 * float(lost), rel=1e-4) and 0 < float(lost) < 2 * len(asked.images)
+    lost.backward()
+    with_gradient = {
+        name.split(".")[0] for name, p in made.model.heads["bigan"].named_parameters() if p.grad is not None
+    }
+    assert with_gradient == {"encoder", "generator"}
 
 
 def test_images_are_distinct_that_lie_as_far_apart_as_real_ones() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,18 +14,20 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape, with_weights_held
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
-from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Rate, Seen, Task, everyone, first
 from freelabels.train.tasks.generation.frechet import by_a_new, compared, figures, frechet, random_features
 from freelabels.train.tasks.generation.generators import (
     NOISE,
     Convolutional,
     Dense,
     alike,
+    grain,
     made,
     real,
     shrunk,
 )
 
+BETAS = 0.5, 0.999  # of a generator's Adam; Radford et al., 2015
 Logits = tuple[
     Tensor, Tensor, Tensor
 ]  # (N,) each: of the real one, of the made one, of the made one for its maker
@@ -44,15 +46,19 @@ class GAN(Task):
     """Whether an image is real or made by a generator of two full layers, which learns not to be told apart.
 
     The judge is the trunk and a linear layer. It sees real and made images; the generator's gradient comes through
-    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss. Two made
-    images must differ, up to `apart` (photos differ by about .5): without that a short training ends with one
-    image, whatever the noise. Smaller than in the paper: one step of each in turn is one step of both; images of
-    32 pixels.
+    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss. Both are
+    shown in noise of up to `grain` levels, another strength for each sample: else the judge knows the made ones by
+    their texture before the generator has a colour right, and colours run away to black and white. The
+    generator takes steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of
+    photos do): without that a short training ends with one image, whatever the noise. Smaller than in the paper:
+    one step of each in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
-    apart: float = 0.5
+    apart: float = 0.3
     variety: float = 10.0
+    grain: float = 60.0
+    rate: float = 0.25
 
     name = "gan"
     system = "GAN"
@@ -65,6 +71,11 @@ class GAN(Task):
         if self.side not in (32, 64, 128):
             raise ValueError("side is 32, 64 or 128")
 
+    @property
+    def rates(self) -> Mapping[str, Rate]:
+        """The generator's."""
+        return {"generator": Rate(self.rate, BETAS)}
+
     def generator(self) -> nn.Module:
         """Noise → images."""
         return Dense(self.side)
@@ -74,9 +85,10 @@ class GAN(Task):
         return Opponents(self.generator(), nn.Linear(shape.channels[-1], 1))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise, and that of another image."""
+        """The image at the generator's size; target: the noise, that of another image, what both are shown in."""
         images = shrunk(first(batch), self.side)[:, None]
-        return Asked((draw.normal(NOISE), draw.normal(NOISE)), everyone(batch), images)
+        noises = draw.normal(NOISE), draw.normal(NOISE), grain(draw, self.grain, self.side)
+        return Asked(noises, everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """The real image and the made one; both again for the maker. Target: noise, how alike two made ones are.
@@ -84,9 +96,10 @@ class GAN(Task):
         Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
         """
         assert asked.images is not None
-        noise, another, *more = asked.target
+        noise, another, rough, *more = asked.target
         images = head.generator(noise)
         both = torch.stack([asked.images[:, 0], images], 1)
+        both = both + rough if head.training else both
         same = alike(images, head.generator(another), self.apart)
         return replace(asked, images=both.detach(), held=both, target=(noise, same, *more))
 

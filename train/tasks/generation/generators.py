@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from freelabels.train.tasks.contract.draw import Draw
+
 NOISE = 100
 HALF = 127.5
 CELLS = 8  # a side, of which images must differ
@@ -93,6 +95,15 @@ def alike(one: Tensor, other: Tensor, apart: float) -> Tensor:
     """
     small = [F.adaptive_avg_pool2d(image / HALF, CELLS) for image in (one, other)]
     return F.relu(apart - (small[0] - small[1]).abs().flatten(1).mean(1))
+
+
+def grain(draw: Draw, most: float, side: int) -> Tensor:
+    """Noise (N, 1, 3, side, side), levels, of a strength between none and `most` for each sample.
+
+    Added to real and to made images alike. Sønderby et al., Amortised MAP inference for image super-resolution,
+    2017; at all strengths at once as in Wang et al., Diffusion-GAN, 2023.
+    """
+    return most * draw.uniform(1, 1, 1, 1) * draw.normal(1, 3, side, side)
 
 
 def shrunk(image: Tensor, side: int) -> Tensor:

@@ -52,7 +52,7 @@ class SelfGAN(DCGAN):
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As gan; then the real one turned, and the made one turned for its maker."""
-        turns = asked.target[2]
+        turns = asked.target[-1]
         painted = super().paint(head, asked)
         assert painted.images is not None and painted.held is not None
         return replace(
