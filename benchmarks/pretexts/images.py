@@ -106,7 +106,7 @@ def main(
             print(line)
     for name, why in failed.items():
         print(f"{name} failed: {why}")
-    (where / TABLE).write_text(markdown(records, stages))
+    (where / TABLE).write_text(about(config, bool(data), records) + "\n" + markdown(records, stages))
 
 
 def record_of(name: str, out: Path, seed: int) -> Path:
@@ -136,6 +136,21 @@ def lines(record: Mapping[str, Any]) -> Iterator[str]:
             figures = f"{length:>6}{score['score']:>9.3f}{score['constant']:>9.3f}{gap_of(score):>7}"
             more = "".join(f"; {name}: {value:.3g}" for name, value in score.get("beside", {}).items())
             yield f"{record['row']:18}{figures}{ends}  {score['metric']} ({score['trivial']}){more}"
+
+
+def about(config: BenchConfig, given: bool, records: Sequence[Mapping[str, Any]]) -> str:
+    """What the table is of, for docs/pretexts.md."""
+    scored = max((score["frames"] for record in records for score in record["scores"]), default=0)
+    command = (
+        f"images{' --data FOLDER' if given else ''} --megapixels {config.budget:g} --photos {config.photos:,}"
+    )
+    return (
+        f"Of `{command.replace(',', '')}`, one seed: a {config.backbone}, views of {config.size} px. Rows with a "
+        f"generator saw {LONGER * config.budget:g} megapixels. Scores are of up to {scored:,} photos kept from "
+        "training, beside the trivial answer; *gap* is how much better than that, in standard errors, where "
+        "questions about one photo count one by one; by three a task has learned its question. Then the linear "
+        f"probe of each stage, % right of the classes of val/, of {config.probe.images:,} photos of both.\n"
+    )
 
 
 def markdown(records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> str:
