@@ -22,7 +22,6 @@ from freelabels.train.tasks.generation.generators import (
     Dense,
     alike,
     grain,
-    made,
     real,
     shrunk,
 )
@@ -41,24 +40,31 @@ class Opponents(nn.Module):
         self.generator, self.judge = generator, judge
 
 
+def means(seen: Seen) -> Tensor:
+    """The means over places of all stages beside each other, (N, k, channels of all), float32."""
+    pooled = torch.cat([stage.float().mean((2, 3)) for stage in seen.stages], 1)
+    return pooled.view(-1, seen.views, pooled.shape[1])
+
+
 @dataclass(frozen=True)
 class GAN(Task):
     """Whether an image is real or made by a generator of two full layers, which learns not to be told apart.
 
-    The judge is the trunk and a linear layer. It sees real and made images; the generator's gradient comes through
-    the same trunk with its weights held, so one backward pass serves both. The non-saturating loss. Both are
-    shown in noise of up to `grain` levels, another strength for each sample: else the judge knows the made ones by
-    their texture before the generator has a colour right, and colours run away to black and white. The
-    generator takes steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of
-    photos do): without that a short training ends with one image, whatever the noise. Smaller than in the paper:
-    one step of each in turn is one step of both; images of 32 pixels.
+    The judge is the trunk and a linear layer on the means of all its stages (the last one alone taught more
+    slowly). It sees real and made images; the generator's gradient comes through the same trunk with its weights
+    held, so one backward pass serves both. The non-saturating loss, of the logits of a real and a made image in
+    pairs (Jolicoeur-Martineau, 2019). Both are shown in noise of up to `grain` levels, another strength for each
+    sample: else the judge knows the made ones by their texture before a colour is right. The generator takes
+    steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of photos do):
+    without that a short training ends with one image, whatever the noise. Smaller than in the paper: one step of
+    each in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
     apart: float = 0.3
     variety: float = 10.0
     grain: float = 60.0
-    rate: float = 0.25
+    rate: float = 0.5
 
     name = "gan"
     system = "GAN"
@@ -82,7 +88,7 @@ class GAN(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """Generator and last layer of the judge."""
-        return Opponents(self.generator(), nn.Linear(shape.channels[-1], 1))
+        return Opponents(self.generator(), nn.Linear(sum(shape.channels), 1))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """The image at the generator's size; target: the noise, that of another image, what both are shown in."""
@@ -106,13 +112,14 @@ class GAN(Task):
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
         """Logits, positive = real."""
         assert seen.held is not None
-        told = head.judge(seen.deep)[..., 0]
-        maker = with_weights_held(head.judge, seen.held.deep)[..., 0]
+        told = head.judge(means(seen))[..., 0]
+        maker = with_weights_held(head.judge, means(seen.held))[..., 0]
         return told[:, 0], told[:, 1], maker[:, 1]
 
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
         """Both sides' losses, and the maker's for what is alike."""
-        each: Tensor = real(answer[0]) + made(answer[1]) + real(answer[2]) + self.variety * asked.target[1]
+        genuine, ours, maker = answer
+        each: Tensor = real(genuine - ours) + real(maker - genuine.detach()) + self.variety * asked.target[1]
         return (asked.weight * each).sum()
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
@@ -144,9 +151,11 @@ class GAN(Task):
 
 @dataclass(frozen=True)
 class DCGAN(GAN):
-    """As gan, with a generator of transposed convolutions.
+    """As gan, with a generator of convolutions that doubles the side from step to step.
 
-    Smaller than in the paper: group norm for batch norm, so that a batch may be split; the judge is the trunk.
+    Smaller than in the paper: maps are doubled by interpolation, as transposed convolutions leave a checkerboard
+    that takes long to unlearn (Odena et al., 2016); group norm for batch norm, so that a batch may be split; the
+    judge is the trunk.
     """
 
     name = "dcgan"

@@ -29,9 +29,10 @@ class Dense(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, doubled from 4 × 4 by transposed convolutions.
+    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, from 4 × 4, doubled by interpolation and convolved.
 
-    Radford, Metz and Chintala, 2015, with group norm for batch norm, so that a batch may be split.
+    Radford, Metz and Chintala, 2015, have transposed convolutions, which leave a checkerboard (Odena, Dumoulin and
+    Olah, Deconvolution and checkerboard artifacts, 2016). Group norm for batch norm, so that a batch may be split.
     """
 
     def __init__(self, side: int, width: int = 128):
@@ -41,7 +42,8 @@ class Convolutional(nn.Module):
         self.start = nn.Linear(NOISE, widths[0] * 16)
         steps: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), nn.GroupNorm(8, widths[0]), nn.ReLU()]
         for k in range(doublings):
-            steps.append(nn.ConvTranspose2d(widths[k], widths[k + 1], 4, 2, 1, bias=False))
+            steps.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+            steps.append(nn.Conv2d(widths[k], widths[k + 1], 3, padding=1, bias=False))
             steps += [nn.GroupNorm(8, widths[k + 1]), nn.ReLU()]
         self.body = nn.Sequential(*steps, nn.Conv2d(widths[-1], 3, 3, padding=1))
 

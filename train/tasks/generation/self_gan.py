@@ -43,7 +43,7 @@ class SelfGAN(DCGAN):
     def head(self, shape: Shape) -> nn.Module:
         """As gan, and a linear layer that tells turns."""
         width = shape.channels[-1]
-        return TurnedOpponents(self.generator(), nn.Linear(width, 1), nn.Linear(width, TURNS))
+        return TurnedOpponents(self.generator(), nn.Linear(sum(shape.channels), 1), nn.Linear(width, TURNS))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """As gan; target: the noise and the turns."""
