@@ -23,10 +23,10 @@ from freelabels.train.tasks.generation.generators import (
     Convolutional,
     Judge,
     alike,
-    grain,
     made,
     real,
     shrunk,
+    veil,
 )
 
 
@@ -47,14 +47,14 @@ class BiGAN(Task):
     The trunk is the encoder and not the judge: a small net of its own tells the pairs apart, and trunk and
     generator learn against it with its weights held. That G(E(x)) is x follows only where pairs can't be told
     apart at all, which no short training reaches; so it is asked for as well (`again`; Li et al., ALICE, 2017).
-    The score is its mean absolute error, beside that of another image's. Grain, rate and two images that differ
-    as in gan. Smaller than in the paper: images of 32 pixels.
+    The score is its mean absolute error, beside that of another image's. What hides them, rate and two
+    images that differ as in gan. Smaller than in the paper: images of 32 pixels.
     """
 
     side: int = 32
     apart: float = 0.3
     variety: float = 10.0
-    grain: float = 60.0
+    grain: float = 30.0
     rate: float = 0.5
     again: float = 2.0
 
@@ -79,9 +79,9 @@ class BiGAN(Task):
         return Heads(shape.channels[-1], self.side)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise, that of another image, what both are shown in."""
+        """The image at the generator's size; target: the noise, that of another image, what hides both."""
         images = shrunk(first(batch), self.side)[:, None]
-        noises = draw.normal(NOISE), draw.normal(NOISE), grain(draw, self.grain, self.side)
+        noises = draw.normal(NOISE), draw.normal(NOISE), veil(draw, self.grain, self.side)
         return Asked(noises, everyone(batch), images)
 
     def answer(self, head: Heads, seen: Seen, asked: Asked) -> dict[str, Tensor]:  # type: ignore[override]
@@ -90,9 +90,10 @@ class BiGAN(Task):
         code = head.encoder(seen.deep[:, 0])
         if not head.training:
             return {"again": head.generator(code), "made": head.generator(asked.target[0])}
-        noise, another, rough = asked.target
+        noise, another, hidden = asked.target
         images, again = head.generator(noise), head.generator(code)
-        image, painted = (_around_zero(one + rough[:, 0]) for one in (asked.images[:, 0], images))
+        both = _around_zero(hidden(torch.stack([asked.images[:, 0], images], 1)))
+        image, painted = both[:, 0], both[:, 1]
         return {
             "real": head.judge(image, code.detach()),
             "made": head.judge(painted.detach(), noise),

@@ -21,9 +21,9 @@ from freelabels.train.tasks.generation.generators import (
     Convolutional,
     Dense,
     alike,
-    grain,
     real,
     shrunk,
+    veil,
 )
 
 BETAS = 0.5, 0.999  # of a generator's Adam; Radford et al., 2015
@@ -53,17 +53,17 @@ class GAN(Task):
     The judge is the trunk and a linear layer on the means of all its stages (the last one alone taught more
     slowly). It sees real and made images; the generator's gradient comes through the same trunk with its weights
     held, so one backward pass serves both. The non-saturating loss, of the logits of a real and a made image in
-    pairs (Jolicoeur-Martineau, 2019). Both are shown in noise of up to `grain` levels, another strength for each
-    sample: else the judge knows the made ones by their texture before a colour is right. The generator takes
-    steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of photos do):
-    without that a short training ends with one image, whatever the noise. Smaller than in the paper: one step of
-    each in turn is one step of both; images of 32 pixels.
+    pairs (Jolicoeur-Martineau, 2019). Both are judged at one of four sharpnesses, drawn for each sample, in noise
+    of up to `grain` levels: else the judge knows the made ones by their texture before a colour is right. The
+    generator takes steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of
+    photos do): without that a short training ends with one image, whatever the noise. Smaller than in the paper:
+    one step of each in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
     apart: float = 0.3
     variety: float = 10.0
-    grain: float = 60.0
+    grain: float = 30.0
     rate: float = 0.5
 
     name = "gan"
@@ -91,9 +91,9 @@ class GAN(Task):
         return Opponents(self.generator(), nn.Linear(sum(shape.channels), 1))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise, that of another image, what both are shown in."""
+        """The image at the generator's size; target: the noise, that of another image, what hides both."""
         images = shrunk(first(batch), self.side)[:, None]
-        noises = draw.normal(NOISE), draw.normal(NOISE), grain(draw, self.grain, self.side)
+        noises = draw.normal(NOISE), draw.normal(NOISE), veil(draw, self.grain, self.side)
         return Asked(noises, everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
@@ -102,10 +102,10 @@ class GAN(Task):
         Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
         """
         assert asked.images is not None
-        noise, another, rough, *more = asked.target
+        noise, another, hidden, *more = asked.target
         images = head.generator(noise)
         both = torch.stack([asked.images[:, 0], images], 1)
-        both = both + rough if head.training else both
+        both = hidden(both) if head.training else both
         same = alike(images, head.generator(another), self.apart)
         return replace(asked, images=both.detach(), held=both, target=(noise, same, *more))
 

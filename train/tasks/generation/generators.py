@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -99,13 +100,41 @@ def alike(one: Tensor, other: Tensor, apart: float) -> Tensor:
     return F.relu(apart - (small[0] - small[1]).abs().flatten(1).mean(1))
 
 
-def grain(draw: Draw, most: float, side: int) -> Tensor:
-    """Noise (N, 1, 3, side, side), levels, of a strength between none and `most` for each sample.
+@dataclass(frozen=True)
+class Veil:
+    """What hides how images are made where they are judged: each sample's sharpness (N,), its noise, levels.
 
-    Added to real and to made images alike. Sønderby et al., Amortised MAP inference for image super-resolution,
-    2017; at all strengths at once as in Wang et al., Diffusion-GAN, 2023.
+    level: on how many cells a side colours are left, doubled each time from 4; the last one leaves an image as it
+    is. grain: float32 (N, 1, 3, side, side), of a strength between none and the most for each sample.
     """
-    return most * draw.uniform(1, 1, 1, 1) * draw.normal(1, 3, side, side)
+
+    level: Tensor
+    grain: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, k, 3, side, side) as they are judged, real and made ones of a sample alike."""
+        side, flat = images.shape[-1], images.flatten(0, 1)
+        coarse = [
+            F.interpolate(F.adaptive_avg_pool2d(flat, cells), (side, side), mode="bilinear").view_as(images)
+            for cells in cells_of(side)
+        ]
+        rows = torch.arange(len(images), device=images.device)
+        return torch.stack([*coarse, images])[self.level, rows] + self.grain
+
+
+def veil(draw: Draw, most: float, side: int) -> Veil:
+    """Of any sharpness alike, and of noise up to `most` levels strong.
+
+    Noise: Sønderby et al., Amortised MAP inference for image super-resolution, 2017. All sharpnesses at once stand
+    for one after the other in Karras et al., Progressive growing of GANs, 2018.
+    """
+    level = draw.integers(1 + len(cells_of(side)))
+    return Veil(level, most * draw.uniform(1, 1, 1, 1) * draw.normal(1, 3, side, side))
+
+
+def cells_of(side: int) -> list[int]:
+    """4, 8, … below the side."""
+    return [4 << k for k in range((side // 4).bit_length() - 1)]
 
 
 def shrunk(image: Tensor, side: int) -> Tensor:
