@@ -55,7 +55,7 @@ class BiGAN(Task):
     apart: float = 0.3
     variety: float = 10.0
     grain: float = 30.0
-    rate: float = 0.5
+    rate: float = 0.15
     again: float = 2.0
 
     name = "bigan"

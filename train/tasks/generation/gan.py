@@ -26,7 +26,7 @@ from freelabels.train.tasks.generation.generators import (
     veil,
 )
 
-BETAS = 0.5, 0.999  # of a generator's Adam; Radford et al., 2015
+BETAS = 0.0, 0.99  # of a generator's Adam, which must not overshoot; Karras et al., 2018
 Logits = tuple[
     Tensor, Tensor, Tensor
 ]  # (N,) each: of the real one, of the made one, of the made one for its maker
@@ -53,18 +53,20 @@ class GAN(Task):
     The judge is the trunk and a linear layer on the means of all its stages (the last one alone taught more
     slowly). It sees real and made images; the generator's gradient comes through the same trunk with its weights
     held, so one backward pass serves both. The non-saturating loss, of the logits of a real and a made image in
-    pairs (Jolicoeur-Martineau, 2019). Both are judged at one of four sharpnesses, drawn for each sample, in noise
-    of up to `grain` levels: else the judge knows the made ones by their texture before a colour is right. The
-    generator takes steps of `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of
-    photos do): without that a short training ends with one image, whatever the noise. Smaller than in the paper:
-    one step of each in turn is one step of both; images of 32 pixels.
+    pairs (Jolicoeur-Martineau, 2019), whose squared difference counts `calm`, so that the judge unlearns what no
+    longer tells. Both are judged at one of four sharpnesses, drawn for each sample, in noise of up to `grain`
+    levels: else the judge knows the made ones by their texture before a colour is right. The generator takes
+    steps of `rate` of the trunk's, so that the judge keeps up. Two made images must differ, up to `apart` (19 of
+    20 pairs of photos do): without that a short training ends with one image, whatever the noise. Smaller than in
+    the paper: one step of each in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
     apart: float = 0.3
     variety: float = 10.0
     grain: float = 30.0
-    rate: float = 0.5
+    rate: float = 0.15
+    calm: float = 0.1
 
     name = "gan"
     system = "GAN"
@@ -119,8 +121,9 @@ class GAN(Task):
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
         """Both sides' losses, and the maker's for what is alike."""
         genuine, ours, maker = answer
-        each: Tensor = real(genuine - ours) + real(maker - genuine.detach()) + self.variety * asked.target[1]
-        return (asked.weight * each).sum()
+        apart = genuine - ours
+        each: Tensor = real(apart) + self.calm * apart.square() + real(maker - genuine.detach())
+        return (asked.weight * (each + self.variety * asked.target[1])).sum()
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
         """What `compared` gives; the real image's pixels' mean."""

@@ -20,8 +20,8 @@ class WGAN(DCGAN):
     """As dcgan, with a critic that widens the gap between its means of real and of made images.
 
     Its slope is held near 1 on images between a real and a made one (gradient penalty of Gulrajani et al., 2017):
-    clipping weights, as the paper does, would clip the trunk that other tasks share. Smaller than in the paper:
-    the critic's part counts five times instead of taking five steps.
+    clipping weights, as the paper does, would clip the trunk that other tasks share. `calm` has no part in it.
+    Smaller than in the paper: the critic's part counts five times instead of taking five steps.
     """
 
     penalty: float = 10.0
