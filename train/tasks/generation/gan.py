@@ -122,8 +122,9 @@ class GAN(Task):
         """Both sides' losses, and the maker's for what is alike."""
         genuine, ours, maker = answer
         apart = genuine - ours
-        each: Tensor = real(apart) + self.calm * apart.square() + real(maker - genuine.detach())
-        return (asked.weight * (each + self.variety * asked.target[1])).sum()
+        each = real(apart) + self.calm * apart.square() + real(maker - genuine.detach())
+        total: Tensor = (asked.weight * (each + self.variety * asked.target[1])).sum()
+        return total
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
         """What `compared` gives; the real image's pixels' mean."""
