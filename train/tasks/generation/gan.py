@@ -55,17 +55,17 @@ class GAN(Task):
     held, so one backward pass serves both. The non-saturating loss, of the logits of a real and a made image in
     pairs (Jolicoeur-Martineau, 2019), whose squared difference counts `calm`, so that the judge unlearns what no
     longer tells. Both are judged at one of four sharpnesses, drawn for each sample, in noise of up to `grain`
-    levels: else the judge knows the made ones by their texture before a colour is right. The generator takes
-    steps of `rate` of the trunk's, so that the judge keeps up. Two made images must differ, up to `apart` (19 of
-    20 pairs of photos do): without that a short training ends with one image, whatever the noise. Smaller than in
-    the paper: one step of each in turn is one step of both; images of 32 pixels.
+    levels: else the judge knows the made ones by their texture before a colour is right. The generator's steps are
+    `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of photos do): without that a
+    short training ends with one image, whatever the noise. Smaller than in the paper: one step of each in turn is
+    one step of both; images of 32 pixels.
     """
 
     side: int = 32
     apart: float = 0.3
     variety: float = 10.0
     grain: float = 30.0
-    rate: float = 0.15
+    rate: float = 1.0
     calm: float = 0.1
 
     name = "gan"
@@ -159,8 +159,10 @@ class DCGAN(GAN):
 
     Smaller than in the paper: maps are doubled by interpolation, as transposed convolutions leave a checkerboard
     that takes long to unlearn (Odena et al., 2016); group norm for batch norm, so that a batch may be split; the
-    judge is the trunk.
+    judge is the trunk. Its generator takes smaller steps (`rate`), so that the judge keeps up.
     """
+
+    rate: float = 0.15
 
     name = "dcgan"
     system = "DCGAN"
