@@ -1,11 +1,12 @@
-"""Writes the table of docs/pretexts.md anew, from what each task says of itself.
+"""Writes the tables of docs/pretexts.md anew: from what each task says of itself, and from what was measured.
 
-python docs/pretexts_table.py
+python docs/pretexts_table.py [runs/pretexts]      the folder that python -m benchmarks.pretexts images has left
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from freelabels.train.tasks.contract.task import FAMILIES, Task
@@ -16,6 +17,8 @@ from freelabels.train.tasks.tasks import tasks
 PAGE = Path(__file__).parent / "pretexts.md"
 SMALLER = "Smaller than in the paper: "
 BEGIN, END = "<!-- table: python docs/pretexts_table.py -->\n", "<!-- end of table -->\n"
+FIGURES = "<!-- figures: python docs/pretexts_table.py runs/pretexts -->\n", "<!-- end of figures -->\n"
+MEASURED = "table.md"  # as benchmarks/pretexts/images.py writes it
 
 
 def table() -> str:
@@ -60,9 +63,21 @@ def _option(facts: TaskFacts) -> str:
 
 def written(page: str) -> str:
     """The page with the table as it is now."""
-    before, _, rest = page.partition(BEGIN)
-    return before + BEGIN + "\n" + table() + "\n" + END + rest.partition(END)[2]
+    return _between(page, (BEGIN, END), table())
+
+
+def with_figures(page: str, measured: str) -> str:
+    """The page with another table of figures."""
+    return _between(page, FIGURES, measured)
+
+
+def _between(page: str, marks: tuple[str, str], text: str) -> str:
+    before, _, rest = page.partition(marks[0])
+    return before + marks[0] + "\n" + text + "\n" + marks[1] + rest.partition(marks[1])[2]
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    whole = written(PAGE.read_text())
+    PAGE.write_text(
+        with_figures(whole, (Path(sys.argv[1]) / MEASURED).read_text()) if sys.argv[1:] else whole
+    )

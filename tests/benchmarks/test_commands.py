@@ -46,6 +46,10 @@ SMALLEST = {
         "--only arrow_of_time --seconds 1 --clips 8 --batch 4 --backbone test_resnet --out {folder}",
         "accuracy (chance)",
     ),
+    "pretexts beside": (
+        "--names dcgan --seeds 0 --steps 2 --clips 8 --size 32 --batch 4 --backbone test_resnet",
+        "dcgan",
+    ),
     "realism": ("--count 8 --nets 1", "% right"),
     "render residual": ("--clips 1 --size 64", "worst p99:"),
     "render speed": ("--clips 1 --frames 1 --sizes 32", "labels and texture edges"),

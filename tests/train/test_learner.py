@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from timm.optim import param_groups_weight_decay
+from timm.scheduler import create_scheduler_v2
 from torch import Tensor
 
 from freelabels.generators.contract.pictures import UNKNOWN
 from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import Batch
 from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.rates import groups
 from freelabels.train.run.evaluate import draw
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
@@ -99,6 +102,34 @@ def test_a_generator_learns_through_the_trunk_that_learns_nothing_from_it() -> N
     with_gradient = {name for name, p in made.named_parameters() if p.grad is not None and bool(p.grad.any())}
     assert "model.heads.dcgan.judge.weight" in with_gradient
     assert not any(name.startswith("model.heads.dcgan.generator.") for name in with_gradient)
+
+
+def test_a_generator_learns_at_a_rate_of_its_own() -> None:
+    made = learner(("edges", "dcgan"), replace(CONFIG, adversary=AdversaryConfig()))
+    some = groups(made, 0.05)
+    assert sorted(id(p) for group in some for p in group["params"]) == sorted(
+        id(p) for p in made.parameters()
+    )
+    generator = {id(p) for p in made.model.heads["dcgan"].generator.parameters()}
+    for group in some:
+        mine = {id(p) in generator for p in group["params"]}
+        assert mine == {"lr_scale" in group}
+        assert not mine.issubset({True}) or (group["lr_scale"], group["betas"]) == (0.15, (0.0, 0.99))
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+    optimizer = torch.optim.AdamW(some, lr=1e-3)
+    scheduler, _ = create_scheduler_v2(optimizer, sched="cosine", num_epochs=10, warmup_epochs=2)
+    for step in range(10):
+        scheduler.step(step)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates[-1] == pytest.approx(0.15 * rates[0])
+
+
+def test_tasks_without_rates_of_their_own_leave_the_optimiser_as_it_was() -> None:
+    made = learner(("edges", "rotation"))
+    ours, plain = groups(made, 0.05), param_groups_weight_decay(made, 0.05)
+    assert [{**group, "params": list(map(id, group["params"]))} for group in ours] == [
+        {**group, "params": list(map(id, group["params"]))} for group in plain
+    ]
 
 
 @pytest.mark.parametrize("names", [("edges", "depth"), ("rotation", "depth")])

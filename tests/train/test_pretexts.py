@@ -1,5 +1,7 @@
 """What single pretexts do beyond their contract."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,10 +12,12 @@ from freelabels.train.objective.learner import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
 from freelabels.train.tasks.colour.split_brain import SplitBrain
+from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.generation.bigan import BiGAN
 from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
-from freelabels.train.tasks.generation.generators import Convolutional, alike
+from freelabels.train.tasks.generation.generators import Convolutional, alike, veil
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
@@ -145,8 +149,55 @@ def test_a_generator_is_told_that_it_makes_one_image_whatever_the_noise(name: st
                 said.append(float(task.paint(head, inputs.asked[name]).target[1].mean()))
         for parameter in next(m for m in head.generator.modules() if isinstance(m, nn.Linear)).parameters():
             parameter.data.zero_()
-    assert said[0] < 0.45 and said[1] == pytest.approx(0.5)
+    assert said[0] < 0.27 and said[1] == pytest.approx(task.apart)  # type: ignore[attr-defined]
     assert float(alike(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 80.0), 0.5)[0]) == 0
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan"])
+def test_images_are_judged_behind_a_veil_while_training_and_as_they_are_after(name: str) -> None:
+    task = tasks()[name]
+    made = learner(task)
+    asked = prepare({name: task}, sample_batch(task)).asked[name]
+    head, hidden = made.model.heads[name], asked.target[2]
+    assert asked.images is not None
+    with torch.no_grad():
+        shown, plain = task.paint(head, asked).images, task.paint(head.eval(), asked).images
+    assert shown is not None and plain is not None
+    assert torch.equal(plain[:, 0], asked.images[:, 0])
+    torch.testing.assert_close(shown[:, :2], hidden(plain[:, :2]))
+    assert bool((shown[:, :2] != plain[:, :2]).flatten(1).any(1).all())
+
+
+def test_a_veil_takes_detail_away_and_leaves_the_mean_alike_on_both() -> None:
+    images = 255 * torch.rand(64, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images[:, 1] = images[:, 0]
+    hidden = veil(Draw(torch.arange(64), "veil"), 30.0, 32)
+    shown = replace(hidden, grain=torch.zeros(()))(images)
+    assert torch.equal(shown[:, 0], shown[:, 1])
+    torch.testing.assert_close(shown.mean((3, 4)), images.mean((3, 4)), atol=6.0, rtol=0)
+    spread = shown.flatten(1).std(1)
+    by_level = [spread[hidden.level == level].mean() for level in range(4)]
+    assert sorted(by_level) == by_level and by_level[0] < 20 < 60 < by_level[3]
+    assert torch.equal(shown[hidden.level == 3], images[hidden.level == 3])
+    strength = hidden.grain.flatten(1).std(1)
+    assert 0 < strength.min() < 5 and 25 < strength.max() < 32
+
+
+def test_bigan_is_judged_by_what_an_image_loses_on_its_way_there_and_back() -> None:
+    task = BiGAN()
+    made = learner(task)
+    told = made.predict(prepare({task.name: task}, sample_batch(task)))
+    answer, asked = told.answers["bigan"], told.asked["bigan"]
+    assert asked.images is not None
+    lost = answer["again"].sum()
+    more = task.judge(answer, asked) - replace(task, again=0.0).judge(answer, asked)
+    assert float(more.detach()) == pytest.approx(2 * float(lost.detach()), rel=1e-4)
+    assert 0 < float(lost.detach()) < 2 * len(asked.images)
+    lost.backward()
+    with_gradient = {
+        name.split(".")[0] for name, p in made.model.heads["bigan"].named_parameters() if p.grad is not None
+    }
+    assert with_gradient == {"encoder", "generator"}
 
 
 def test_images_are_distinct_that_lie_as_far_apart_as_real_ones() -> None:

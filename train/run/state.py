@@ -22,6 +22,7 @@ from freelabels.train.data.loader import Loader
 from freelabels.train.data.resident import Resident
 from freelabels.train.model import ranks
 from freelabels.train.objective.learner import Learner
+from freelabels.train.objective.rates import groups
 from freelabels.train.run import checkpoint
 from freelabels.train.run.checks import check
 from freelabels.train.run.config_file import CONFIG, write_config
@@ -159,7 +160,12 @@ def begin(
         learner.to(memory_format=torch.channels_last)
     ema = ModelEmaV3(learner.model, decay=config.ema, use_warmup=True)
     optimizer = create_optimizer_v2(
-        learner, opt=config.optimizer, lr=config.lr, weight_decay=config.weight_decay, **_fused(config)
+        learner,
+        opt=config.optimizer,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        param_group_fn=lambda whole: groups(whole, config.weight_decay),
+        **_fused(config),
     )
     scheduler, _ = create_scheduler_v2(
         optimizer,

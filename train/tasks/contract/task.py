@@ -64,6 +64,14 @@ class Measure:
         return score > trivial if self.higher_is_better else score < trivial
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How part of a head learns: its share of the learning rate; betas of Adam and its kin, None: as all do."""
+
+    share: float
+    betas: tuple[float, float] | None = None
+
+
 ANYTHING = Needs()
 ACCURACY = Measure("accuracy", "", True)
 
@@ -137,7 +145,8 @@ class Task:
     - name: in `--tasks`; system: the survey's name of it; family: one of `FAMILIES`; paper: authors, title, year;
     - needs: what data must have; compares: whether its loss of a sample depends on the others of its batch;
     - measure: what `score` is; trivial: what the score is printed beside;
-    - clips: whether it asks for clips, so that there is a trunk that sees them.
+    - clips: whether it asks for clips, so that there is a trunk that sees them;
+    - rates: of parts of its head, by their names in it, that learn at a rate of their own, such as a generator.
     """
 
     name: str
@@ -157,6 +166,11 @@ class Task:
     def measure(self) -> Measure:
         """What its score is."""
         return ACCURACY
+
+    @property
+    def rates(self) -> Mapping[str, Rate]:
+        """How parts of its head learn, where not as all the rest."""
+        return {}
 
     @property
     def classes(self) -> int:

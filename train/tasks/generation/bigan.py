@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,12 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape, with_weights_held
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
-from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Seen, Task, everyone, first
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Rate, Seen, Task, everyone, first
 from freelabels.train.tasks.contract.views import LEVEL, SPREAD
 from freelabels.train.tasks.generation.frechet import by_a_new, compared, figures
+from freelabels.train.tasks.generation.gan import BETAS
 from freelabels.train.tasks.generation.generators import (
+    HALF,
     NOISE,
     Convolutional,
     Judge,
@@ -24,6 +26,7 @@ from freelabels.train.tasks.generation.generators import (
     made,
     real,
     shrunk,
+    veil,
 )
 
 
@@ -42,13 +45,18 @@ class BiGAN(Task):
     """Pairs of an image and its code by the trunk against pairs of noise and the image made of it.
 
     The trunk is the encoder and not the judge: a small net of its own tells the pairs apart, and trunk and
-    generator learn against it with its weights held. The score is the mean absolute error of G(E(x)), beside that
-    of another image's. Two made images must differ, as in gan. Smaller than in the paper: images of 32 pixels.
+    generator learn against it with its weights held. That G(E(x)) is x follows only where pairs can't be told
+    apart at all, which no short training reaches; so it is asked for as well (`again`; Li et al., ALICE, 2017).
+    The score is its mean absolute error, beside that of another image's. What hides them, rate and two
+    images that differ as in gan. Smaller than in the paper: images of 32 pixels.
     """
 
     side: int = 32
-    apart: float = 0.5
+    apart: float = 0.3
     variety: float = 10.0
+    grain: float = 30.0
+    rate: float = 0.15
+    again: float = 2.0
 
     name = "bigan"
     system = "BiGAN"
@@ -61,41 +69,47 @@ class BiGAN(Task):
         if self.side not in (32, 64, 128):
             raise ValueError("side is 32, 64 or 128")
 
+    @property
+    def rates(self) -> Mapping[str, Rate]:
+        """The generator's."""
+        return {"generator": Rate(self.rate, BETAS)}
+
     def head(self, shape: Shape) -> nn.Module:
         """Encoder's last layer, generator, judge."""
         return Heads(shape.channels[-1], self.side)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """The image at the generator's size; target: the noise, and that of another image."""
-        return Asked(
-            (draw.normal(NOISE), draw.normal(NOISE)),
-            everyone(batch),
-            shrunk(first(batch), self.side)[:, None],
-        )
+        """The image at the generator's size; target: the noise, that of another image, what hides both."""
+        images = shrunk(first(batch), self.side)[:, None]
+        noises = draw.normal(NOISE), draw.normal(NOISE), veil(draw, self.grain, self.side)
+        return Asked(noises, everyone(batch), images)
 
     def answer(self, head: Heads, seen: Seen, asked: Asked) -> dict[str, Tensor]:  # type: ignore[override]
         """Logits (N,) of both pairs, for the judge and for the others; in evaluation the reconstruction."""
         assert asked.images is not None
-        image, code = _around_zero(asked.images[:, 0]), head.encoder(seen.deep[:, 0])
+        code = head.encoder(seen.deep[:, 0])
         if not head.training:
             return {"again": head.generator(code), "made": head.generator(asked.target[0])}
-        noise, another = asked.target
-        images = head.generator(noise)
-        painted = _around_zero(images)
+        noise, another, hidden = asked.target
+        images, again = head.generator(noise), head.generator(code)
+        both = _around_zero(hidden(torch.stack([asked.images[:, 0], images], 1)))
+        image, painted = both[:, 0], both[:, 1]
         return {
             "real": head.judge(image, code.detach()),
             "made": head.judge(painted.detach(), noise),
             "encoder": with_weights_held(head.judge, image, code),
             "generator": with_weights_held(head.judge, painted, noise),
             "alike": alike(images, head.generator(another), self.apart),
+            "again": (again - asked.images[:, 0]).abs().mean((1, 2, 3)) / HALF,
         }
 
     def judge(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
-        """The judge's loss, the others' for being taken for each other, the generator's for what is alike."""
+        """The judge's loss, the others' for being taken for each other, for what is alike, for what is lost."""
         each = (
             real(answer["real"]) + made(answer["made"]) + made(answer["encoder"]) + real(answer["generator"])
         )
-        return (asked.weight * (each + self.variety * answer["alike"])).sum()
+        each = each + self.variety * answer["alike"] + self.again * answer["again"]
+        return (asked.weight * each).sum()
 
     def score(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
         """Mean absolute errors."""

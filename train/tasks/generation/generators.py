@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from freelabels.train.tasks.contract.draw import Draw
 
 NOISE = 100
 HALF = 127.5
@@ -27,20 +30,26 @@ class Dense(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, doubled from 4 × 4 by transposed convolutions.
+    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, doubled from 4 × 4 and convolved.
 
-    Radford, Metz and Chintala, 2015, with group norm for batch norm, so that a batch may be split.
+    Radford, Metz and Chintala, 2015, with group norm for batch norm, so that a batch may be split. transposed: as
+    theirs; otherwise maps are doubled by interpolation, which leaves no checkerboard (Odena, Dumoulin and Olah,
+    Deconvolution and checkerboard artifacts, 2016).
     """
 
-    def __init__(self, side: int, width: int = 128):
+    def __init__(self, side: int, width: int = 128, transposed: bool = False):
         super().__init__()
         doublings = (side // 4).bit_length() - 1
         widths = [max(16, width >> k) for k in range(doublings + 1)]
         self.start = nn.Linear(NOISE, widths[0] * 16)
         steps: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), nn.GroupNorm(8, widths[0]), nn.ReLU()]
-        for k in range(doublings):
-            steps.append(nn.ConvTranspose2d(widths[k], widths[k + 1], 4, 2, 1, bias=False))
-            steps += [nn.GroupNorm(8, widths[k + 1]), nn.ReLU()]
+        for one, other in pairwise(widths):
+            if transposed:
+                steps.append(nn.ConvTranspose2d(one, other, 4, 2, 1, bias=False))
+            else:
+                steps.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+                steps.append(nn.Conv2d(one, other, 3, padding=1, bias=False))
+            steps += [nn.GroupNorm(8, other), nn.ReLU()]
         self.body = nn.Sequential(*steps, nn.Conv2d(widths[-1], 3, 3, padding=1))
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -93,6 +102,43 @@ def alike(one: Tensor, other: Tensor, apart: float) -> Tensor:
     """
     small = [F.adaptive_avg_pool2d(image / HALF, CELLS) for image in (one, other)]
     return F.relu(apart - (small[0] - small[1]).abs().flatten(1).mean(1))
+
+
+@dataclass(frozen=True)
+class Veil:
+    """What hides how images are made where they are judged: each sample's sharpness (N,), its noise, levels.
+
+    level: on how many cells a side colours are left, doubled each time from 4; the last one leaves an image as it
+    is. grain: float32 (N, 1, 3, side, side), of a strength between none and the most for each sample.
+    """
+
+    level: Tensor
+    grain: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, k, 3, side, side) as they are judged, real and made ones of a sample alike."""
+        side, flat = images.shape[-1], images.flatten(0, 1)
+        coarse = [
+            F.interpolate(F.adaptive_avg_pool2d(flat, cells), (side, side), mode="bilinear").view_as(images)
+            for cells in cells_of(side)
+        ]
+        rows = torch.arange(len(images), device=images.device)
+        return torch.stack([*coarse, images])[self.level, rows] + self.grain
+
+
+def veil(draw: Draw, most: float, side: int) -> Veil:
+    """Of any sharpness alike, and of noise up to `most` levels strong.
+
+    Noise: Sønderby et al., Amortised MAP inference for image super-resolution, 2017. All sharpnesses at once stand
+    for one after the other in Karras et al., Progressive growing of GANs, 2018.
+    """
+    level = draw.integers(1 + len(cells_of(side)))
+    return Veil(level, most * draw.uniform(1, 1, 1, 1) * draw.normal(1, 3, side, side))
+
+
+def cells_of(side: int) -> list[int]:
+    """4, 8, … below the side."""
+    return [4 << k for k in range((side // 4).bit_length() - 1)]
 
 
 def shrunk(image: Tensor, side: int) -> Tensor:

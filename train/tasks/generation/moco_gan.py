@@ -24,7 +24,7 @@ class ContentAndMotion(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.move = nn.GRU(MOTION, MOTION, batch_first=True)
-        self.frame = Convolutional(SIDE, 64)
+        self.frame = Convolutional(SIDE, 64, transposed=True)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Clips."""

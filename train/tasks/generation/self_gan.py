@@ -43,7 +43,7 @@ class SelfGAN(DCGAN):
     def head(self, shape: Shape) -> nn.Module:
         """As gan, and a linear layer that tells turns."""
         width = shape.channels[-1]
-        return TurnedOpponents(self.generator(), nn.Linear(width, 1), nn.Linear(width, TURNS))
+        return TurnedOpponents(self.generator(), nn.Linear(sum(shape.channels), 1), nn.Linear(width, TURNS))
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """As gan; target: the noise and the turns."""
@@ -52,7 +52,7 @@ class SelfGAN(DCGAN):
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As gan; then the real one turned, and the made one turned for its maker."""
-        turns = asked.target[2]
+        turns = asked.target[-1]
         painted = super().paint(head, asked)
         assert painted.images is not None and painted.held is not None
         return replace(

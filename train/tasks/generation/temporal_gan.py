@@ -27,7 +27,7 @@ class CodesThenFrames(nn.Module):
             steps += [nn.ConvTranspose1d(a, b, 4, 2, 1), nn.ReLU() if b == width else nn.Tanh()]
         self.codes = nn.Sequential(*steps)
         self.whole = nn.Linear(NOISE, NOISE - half)
-        self.frame = Convolutional(SIDE, width)
+        self.frame = Convolutional(SIDE, width, transposed=True)
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Clips; nothing more for its loss."""

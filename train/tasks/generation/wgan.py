@@ -10,7 +10,7 @@ from torch import Tensor
 from freelabels.train.data.loader import Batch
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen
-from freelabels.train.tasks.generation.gan import DCGAN, Logits, Opponents
+from freelabels.train.tasks.generation.gan import DCGAN, Logits, Opponents, means
 
 PIXELS = 127.5  # a slope is per image in -1 … 1
 
@@ -20,8 +20,8 @@ class WGAN(DCGAN):
     """As dcgan, with a critic that widens the gap between its means of real and of made images.
 
     Its slope is held near 1 on images between a real and a made one (gradient penalty of Gulrajani et al., 2017):
-    clipping weights, as the paper does, would clip the trunk that other tasks share. Smaller than in the paper:
-    the critic's part counts five times instead of taking five steps.
+    clipping weights, as the paper does, would clip the trunk that other tasks share. `calm` has no part in it.
+    Smaller than in the paper: the critic's part counts five times instead of taking five steps.
     """
 
     penalty: float = 10.0
@@ -53,7 +53,7 @@ class WGAN(DCGAN):
         told = super().answer(head, seen, asked)
         if not torch.is_grad_enabled():
             return told, torch.zeros_like(told[0])
-        between = head.judge(seen.deep[:, 2])[:, 0]
+        between = head.judge(means(seen)[:, 2])[:, 0]
         (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
         length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
         return told, (length - 1).square()

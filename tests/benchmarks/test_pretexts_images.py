@@ -1,0 +1,51 @@
+"""The table of `benchmarks.pretexts images`, and the row that learns from another."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pretexts import images
+from docs.pretexts_table import FIGURES, PAGE, with_figures
+
+SCORE = {"task": "counting", "domain": "all", "metric": "error", "trivial": "chance"}
+SCORE |= {"score": 0.2, "constant": 0.3, "better": True, "error": 0.05, "frames": 9}
+RECORD = {
+    "row": "counting",
+    "scores": [SCORE, SCORE | {"domain": "real"}],
+    "tables": [{"measure": "linear, ridge", "values": [0.5, None]}],
+    "seconds": 3.0,
+    "lines": {"counting": 75},
+}
+
+
+def test_the_table_for_the_page_has_a_line_a_row() -> None:
+    lines = images.markdown(
+        [RECORD, RECORD | {"row": "random", "scores": []}], ["conv1", "conv2"]
+    ).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[2] == ["`counting`", "error", "0.200", "0.300 (chance)", "2.0", "50.0", "", "3", "75"]
+    assert cells[3] == ["`random`", "", "", "", "", "50.0", "", "3", ""]
+    assert len(cells) == 4 and {len(line) for line in cells} == {9}
+
+
+def test_figures_take_the_place_of_those_before_on_the_page() -> None:
+    page = PAGE.read_text()
+    first = with_figures(page, "| one |")
+    assert first.startswith(page[: page.index(FIGURES[0])]) and first.endswith(page[page.index(FIGURES[1]) :])
+    assert "| one |" in first and with_figures(first, "| two |") == with_figures(page, "| two |")
+
+
+def test_what_learns_from_another_row_comes_last_and_generators_lie_apart(tmp_path: Path) -> None:
+    assert images.systems()[-1] == "boosting" and len(set(images.systems())) == len(images.systems())
+    apart = {name for name in images.systems() if images.trains_a_generator(name)}
+    assert apart == {"gan", "dcgan", "wgan", "bigan", "self_gan"}
+
+
+@pytest.mark.slow
+def test_clusters_of_one_row_are_what_another_learns(tmp_path: Path) -> None:
+    toy = {"megapixels": 0.05, "size": 32, "batch": 4, "backbone": "test_resnet", "photos": 200, "scored": 8}
+    images.main(out=str(tmp_path), only=("boosting",), **toy)  # type: ignore[arg-type]
+    [score] = json.loads(images.record_of("boosting", tmp_path, 0).read_text())["scores"]
+    assert score["trivial"] == "commonest cluster"
+    assert "`boosting`" in (tmp_path / images.TABLE).read_text()
