@@ -8,8 +8,8 @@ standard errors, and .80 where chance is .50. `falls`: one thing falls on a floo
 any time of the clip, and is heard. `pitches`: things of very different sizes do, and the small ones sound high.
 These two are in one look of floor, thing and light, so that a clip can't be known by that. `passes`: a ball slides
 through the view. `breaks`: a column of bricks is struck by a ball and comes apart. The camera stands still, and
-nothing in a clip but what moves and what is heard tells the answer. Scores are of clips kept from training, *gap* is
-as for `video`; rows that are finished are kept in --out.
+nothing in a clip but what moves and what is heard tells the answer. Scores are of clips kept from training, *gap*
+is as for `video`; rows that are finished are kept in --out.
 
 Cost: eight CPU minutes with the defaults, of which three and a half are for the clips.
 """
@@ -155,6 +155,10 @@ SORTS: Mapping[str, Sort] = {
     "passes": Sort(PASSES, passing, frames=20),
     "breaks": Sort(BREAKS, struck),
 }
+ON_PASSES = (
+    *("shuffle_learn", "lstm_permute", "opn", "order_policy", "video_jigsaw", "rotation_3d", "cubic_puzzles"),
+    *("transitive", "un_lstm", "lstm_dynamics", "video_colorization"),
+)
 # A task, the sort of clips it learns from, and parameters of its own.
 CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("arrow_of_time", "falls", ()),
@@ -162,12 +166,8 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("look_listen_learn", "pitches", ("frames=16",)),
     ("avts", "thuds", ()),
     ("audio_visual", "thuds", ()),
-    *(
-        (name, "passes", ())
-        for name in ("shuffle_learn", "lstm_permute", "opn", "video_jigsaw", "cubic_puzzles")
-    ),
+    *((name, "passes", ()) for name in ON_PASSES),
     ("o3n", "passes", ("span=0.6",)),
-    ("order_policy", "passes", ()),
     ("temporal_coherence", "passes", ("span=0.75",)),
 )
 
