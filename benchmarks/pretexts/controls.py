@@ -4,12 +4,13 @@
     python -m benchmarks.pretexts controls --only avts --seconds 60
 
 What is to be shown is that the task learns what it asks for: a score better than the trivial answer by three
-standard errors, and .80 where chance is .50. `falls`: one thing falls on a floor. `thuds`: a large one does, at
-any time of the clip, and is heard. `pitches`: things of very different sizes do, and the small ones sound high.
-These two are in one look of floor, thing and light, so that a clip can't be known by that. `passes`: a ball slides
-through the view. `breaks`: a column of bricks is struck by a ball and comes apart. The camera stands still, and
-nothing in a clip but what moves and what is heard tells the answer. Scores are of clips kept from training, *gap*
-is as for `video`; rows that are finished are kept in --out.
+standard errors, and .80 of the arrow of time and of sound, where chance is .50. `falls`: one thing falls on a
+floor. `thuds`: a large one does, at any time of the clip, and is heard. `pitches`: things of very different
+sizes do, and the small ones sound high. These two are in one look of floor, thing and light, so that a clip
+can't be known by that. `passes`: a ball slides through the view. `breaks`: a column of bricks is struck by a
+ball and comes apart. The camera stands still, and nothing in a clip but what moves and what is heard tells the
+answer. Scores are of clips kept from training, *gap* is as for `video`; rows that are finished are kept in
+--out.
 
 Cost: eight CPU minutes with the defaults, of which three and a half are for the clips.
 """
@@ -39,7 +40,8 @@ from freelabels.train.tasks.tasks import tasks
 SEED = 11
 STORED = 72  # side of the clips, pixels
 FRAMES = 16  # of a clip: two thirds of a second, in which a fall of up to 1.2 m ends
-WANTED = 0.8  # of the answers
+WANTED = 0.8  # of the answers, of tasks that only a control can teach at this size
+HARD = ("arrow_of_time", "look_listen_learn", "avts", "audio_visual")
 QUIET_VIEW: dict[str, Any] = {  # nothing but things that move, seen by a camera that stands
     "families": {"table": 1.0},
     "groups": {"primitive": 1.0},
@@ -69,6 +71,20 @@ THUDS = SceneRanges(**LANDS, size=(0.3, 0.6), arena=(0.1, 0.3), drop_height=(0.0
 PITCHES = SceneRanges(**LANDS, size=(0.08, 0.64), arena=(0.0, 0.1), drop_height=(0.05, 0.5))
 BREAKS = SceneRanges(**QUIET_VIEW, objects=(4, 6))
 PASSES = SceneRanges(**LANDS, size=(0.3, 0.5))
+TOURS = SceneRanges(
+    **{
+        **QUIET_VIEW,
+        "behaviours": {"rest": 1.0},
+        "fps": (12,),
+        "elevation": (15.0, 45.0),
+        "look_at_height": (0.0, 0.2),
+        "paths": {"orbit": 1.0, "dolly": 1.0},
+    },
+    objects=(3, 5),
+    size=(0.2, 0.5),
+    orbit_speed=(15.0, 60.0),
+    dolly_speed=(0.4, 1.6),
+)
 
 
 def as_drawn(scene: Scene) -> Scene:
@@ -141,11 +157,16 @@ def struck(scene: Scene) -> Scene:
 
 @dataclass(frozen=True)
 class Sort:
-    """Clips of one sort: what their scenes are drawn from, what is done to each, and how many frames they have."""
+    """Clips of one sort.
+
+    ranges: what their scenes are drawn from. change: what is done to each. frames: of a clip. size: side at which
+    they are seen, pixels.
+    """
 
     ranges: SceneRanges
     change: Callable[[Scene], Scene] = as_drawn
     frames: int = FRAMES
+    size: int = 32
 
 
 SORTS: Mapping[str, Sort] = {
@@ -154,10 +175,15 @@ SORTS: Mapping[str, Sort] = {
     "pitches": Sort(PITCHES, on_one_stage),
     "passes": Sort(PASSES, passing, frames=20),
     "breaks": Sort(BREAKS, struck),
+    "tours": Sort(TOURS, frames=10, size=64),
 }
 ON_PASSES = (
     *("shuffle_learn", "lstm_permute", "opn", "order_policy", "video_jigsaw", "rotation_3d", "cubic_puzzles"),
-    *("transitive", "un_lstm", "lstm_dynamics", "video_colorization"),
+    *("transitive", "un_lstm", "video_colorization"),
+)
+ON_TOURS = (
+    *("flow_net", "flow_net2", "un_flow", "pose_action", "geo_net", "df_net", "lstm_dynamics"),
+    *("learn_by_move", "tied_ego_motion", "visual_odometry"),
 )
 # A task, the sort of clips it learns from, and parameters of its own.
 CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -169,6 +195,7 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     *((name, "passes", ()) for name in ON_PASSES),
     ("o3n", "passes", ("span=0.6",)),
     ("temporal_coherence", "passes", ("span=0.75",)),
+    *((name, "tours", ()) for name in ON_TOURS),
 )
 
 
@@ -177,7 +204,6 @@ def main(
     only: tuple[str, ...] = (),
     seconds: float = 40.0,
     clips: int = 160,
-    size: int = 32,
     batch: int = 64,
     backbone: str = "resnet10t",
     settings: tuple[str, ...] = (),
@@ -189,21 +215,21 @@ def main(
         only: Tasks to measure; default: all that have a control.
         seconds: CPU seconds of training of each.
         clips: How many are made of each sort; a quarter of them is kept for scores.
-        size: Side of the frames, pixels.
-        batch: Samples of a step.
+        batch: Samples of a step, of frames of 32 pixels; of clips a third, of larger frames fewer.
         backbone: The timm model.
         settings: Parameters of tasks, NAME.PARAMETER=VALUE.
     """
     torch.set_num_threads(1)
     folder = Path(out)
     print(HEADING)
-    loader = LoaderConfig(size=size, batch=batch, held_out=0.25, augment=AugmentConfig(crop=(0.85, 1.0)))
     for name, sort, own in CONTROLS:
         if only and name not in only:
             continue
         given = (*(f"{name}.{value}" for value in own), *settings)
-        many = batch // 3 if tasks()[name].clips else batch
-        config = configured(name, replace(loader, batch=many), backbone, given)
+        size = SORTS[sort].size
+        many = batch * 32**2 // size**2 // (3 if tasks()[name].clips else 1)
+        loader = LoaderConfig(size=size, batch=many, held_out=0.25, augment=AugmentConfig(crop=(0.85, 1.0)))
+        config = configured(name, loader, backbone, given)
         data = partial(made, folder / f"{sort}-{clips}", sort, clips)
         facts = finished(folder, f"{name}-{sort}", name, config, seconds, data, "")
         if facts is not None:
@@ -211,8 +237,8 @@ def main(
 
 
 def shown(facts: Mapping[str, Any]) -> bool:
-    """Whether a row beats the trivial answer by three standard errors, and where that is .5 reaches .8."""
-    told: bool = facts["gap"] >= 3 and (facts["trivial"] != 0.5 or facts["score"] >= WANTED)
+    """Whether a row beats the trivial answer by three standard errors, and with a hard task reaches `WANTED`."""
+    told: bool = facts["gap"] >= 3 and (facts["task"] not in HARD or facts["score"] >= WANTED)
     return told
 
 
