@@ -238,6 +238,9 @@ def _scoring(task: Task) -> Iterator[str]:
     score, trivial, _ = task.summary(columns)
     if not (math.isfinite(score) and math.isfinite(trivial)):
         yield f"scores {score} where the trivial answer scores {trivial}"
+    score, trivial, _ = task.summary([column[:0] for column in columns])
+    if not (math.isnan(score) and math.isnan(trivial)):
+        yield f"scores {score} where nothing was kept, not NaN"
     shown = task.picture(answer, asked, SIZE)
     if shown is not None and (shown.dtype != np.uint8 or shown.shape[0] != SAMPLES or shown.shape[1] != SIZE):
         yield f"draws {shown.dtype} {shown.shape}, not uint8 (N, side, width, 3)"

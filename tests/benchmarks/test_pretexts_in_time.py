@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.pretexts import video
-from benchmarks.pretexts.controls import CLIPS, FRAMES, SEED
+from benchmarks.pretexts.controls import FRAMES, SEED, SORTS, STORED
 from freelabels.ground.errors import UserError
 from freelabels.renderers.render import find_scene
 from freelabels.renderers.scene.assets import library
@@ -15,12 +15,11 @@ from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.world import build_world
 
 
-def motion_of(sort: str) -> Simulation:
-    """Of the first clip."""
-    ranges, change = CLIPS[sort]
-    assets = library(None, None, "all", None)
-    scene = change(find_scene(SEED, 0, ranges, assets, FRAMES, 32)[0])
-    return simulate(scene, build_world(scene, assets), FRAMES)
+def motion_of(name: str, clip: int = 0) -> Simulation:
+    """Of one clip."""
+    sort, assets = SORTS[name], library(None, None, "all", None)
+    scene = sort.change(find_scene(SEED, clip, sort.ranges, assets, sort.frames, STORED)[0])
+    return simulate(scene, build_world(scene, assets), sort.frames)
 
 
 @pytest.mark.renders
@@ -30,6 +29,21 @@ def test_a_thing_falls_and_is_heard_while_it_is_seen() -> None:
     height = motion.body_pose[:, 0, 2, 3]
     assert height[1] > 0.3 and np.diff(height[:5]).max() < 0  # row 1 is the first frame
     assert any(0.15 < blow.time < 0.6 and blow.speed > 0.5 for blow in motion.impacts)
+
+
+@pytest.mark.renders
+@pytest.mark.parametrize("name", ["thuds", "pitches"])
+def test_what_is_heard_falls_in_either_half_of_a_clip(name: str) -> None:
+    blows = [min(blow.time for blow in motion_of(name, clip).impacts) for clip in range(6)]
+    assert 0 < min(blows) < FRAMES / 24 / 2 and max(blows) < FRAMES / 24
+
+
+@pytest.mark.renders
+def test_what_passes_moves_evenly_to_the_end() -> None:
+    motion = motion_of("passes")
+    assert not motion.problems
+    steps = np.linalg.norm(np.diff(motion.body_pose[1:-1, 0, :2, 3], axis=0), axis=1)
+    assert steps.min() > 0.04 and steps.max() < 1.1 * steps.min()  # metres a frame, of some two that are seen
 
 
 @pytest.mark.renders

@@ -1,5 +1,6 @@
 """The tasks keep their contract, and its test finds those that don't."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -114,11 +115,22 @@ class Hasty(Brightest):
         return replace(super().ask(batch, draw), weight=torch.ones(len(batch["image"])))
 
 
+@dataclass(frozen=True)
+class Sanguine(Brightest):
+    """Takes what it never saw for right."""
+
+    name = "sanguine"
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        return super().summary(columns) if len(columns[0]) else (1.0, 0.25, 0.0)
+
+
 BROKEN = {
     Moody: "asks for something else the second time",
     Neighbourly: "asks for other views of a sample in another batch",
     Averaging: "has another gradient when a batch is split",
     Careless: "has a loss of nan where nothing counts",
+    Sanguine: "scores 1.0 where nothing was kept",
     Hasty: "must weigh a clip that has its frames, and not one that is too short",
     Forgetful: "doesn't go on bit for bit",
 }

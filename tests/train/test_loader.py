@@ -368,6 +368,17 @@ def test_one_version_of_a_column_can_be_asked_for(tmp_path: Path, version: int) 
     assert (batch["depth_weight"].flatten(1) > 0).any(dim=1).all()
 
 
+def test_labels_of_two_makers_are_not_versions_of_one(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "data", SYNTHETIC, 8, 32, labels=("edges",))
+    dataset = Dataset(path)
+    base = dataset.open(dataset.shards()[1])
+    edges = {"edges": base.read_rows("edges")}
+    commit_shard(
+        dataset, base.id, edges, base.clips, {"edges": {"generator": "drawn", "version": 2}}, base=base
+    )
+    assert read_catalogue([], [str(path)], 1).mixed == {}
+
+
 def test_of_another_version_of_images_no_window_is_left(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "data", SYNTHETIC, 4, 32, labels=("edges",))
     assert len(read_catalogue([], [str(path)], 1, versions=["image=1"]).windows) == 16

@@ -45,8 +45,8 @@ class Catalogue:
     names: by category, the names of its classes in all shards, a class's id being its place. digest: identifies
     the data, so that a resumed run can tell. excluded: how many frames exclusion lists keep out of it. sampling:
     how windows are grouped and ordered, see `order`. versions: of columns, the one version that is read. mixed:
-    by column that is of several versions, how many frames each has made. frames: of a window. splits: by path, the
-    rules of datasets that have one.
+    by column that one maker made with several versions, how many frames each has made. frames: of a window.
+    splits: by path, the rules of datasets that have one.
     """
 
     windows: Windows
@@ -90,7 +90,7 @@ def read_catalogue(
     asked = asked_versions(versions)
     excluded = 0
     windows = Builder()
-    made: dict[str, Counter[str]] = {}
+    made: dict[str, Counter[tuple[str, str]]] = {}  # rows by maker and version
     columns: set[tuple[int, str]] = set()
     names: dict[str, list[str]] = {}
     everything = hashlib.sha256()
@@ -113,7 +113,7 @@ def read_catalogue(
             for recipe, rows in zip(index.recipes, rows_of, strict=True):
                 columns |= {(domain, column) for column in recipe if of_version(recipe, column, asked)}
                 for column, its in recipe.items():
-                    made.setdefault(column, Counter())[version_of(its)] += rows
+                    made.setdefault(column, Counter())[(_maker(its), version_of(its))] += rows
             for column, table in _tables(index):
                 extend(names.setdefault(column, []), table)
             runs, out = _runs(index, windows, unwanted, frames, sampling)
@@ -134,17 +134,18 @@ def read_catalogue(
                 few = f" with clips of {frames} frames or more" if frames > 1 else ""
                 raise UserError(f"{path} holds no shards{few}: label or render into it first")
     for column, version in asked.items():
-        if version not in made.get(column, {}):
-            there = ", ".join(sorted(made.get(column, {}))) or "none"
+        versions_there = {its for _, its in made.get(column, {})}
+        if version not in versions_there:
+            there = ", ".join(sorted(versions_there)) or "none"
             raise UserError(
                 f"--loader.versions {column}={version}: no shard has that; versions there: {there}"
             )
     tables = {column: tuple(table) for column, table in names.items() if table}
-    several = {column: dict(some) for column, some in sorted(made.items()) if len(some) > 1}
     mixed = {
-        column: some
-        for column, some in several.items()
+        column: several
+        for column, its in sorted(made.items())
         if column not in asked and not column.endswith(CONFIDENCE_SUFFIX)
+        if (several := _several(its))
     }
     return Catalogue(
         windows.build(),
@@ -174,6 +175,20 @@ def asked_versions(versions: Sequence[str]) -> dict[str, str]:
 def version_of(made_by: Mapping[str, Any]) -> str:
     """The version of what made a column."""
     return str(made_by.get("version", "?"))
+
+
+def _maker(made_by: Mapping[str, Any]) -> str:
+    """The detector, or whatever else, that made a column."""
+    return str(made_by.get("generator", "?"))
+
+
+def _several(rows: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Rows by version of those makers that made some with one version and some with another.
+
+    A detector's labels of photos and the renderer's exact ones are of two makers, and nothing to choose from.
+    """
+    makers = Counter(maker for maker, _ in rows)
+    return {version: count for (maker, version), count in rows.items() if makers[maker] > 1}
 
 
 def of_version(recipe: Mapping[str, Mapping[str, Any]], column: str, asked: Mapping[str, str]) -> bool:

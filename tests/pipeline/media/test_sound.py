@@ -22,6 +22,7 @@ from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from tests.films import clap, talkie
 from tests.pipeline.sources.test_sources import save, stereo_pair
+from tests.pipeline.stages.test_label import contents
 from tests.sources import moving_frames, write_video
 
 AT = 1.234  # seconds at which there is a clap
@@ -137,6 +138,28 @@ def test_a_film_is_labelled_with_its_sound_and_one_without_stays_as_it_was(tmp_p
     assert "sound" not in shards["mute"].clips[0]["spec"]
     figures = inspect(dataset.path)["fields"]["sound"]
     assert (figures["rows"], figures["coverage"], figures["confidence"]) == (30, 1.0, 1.0)
+
+
+@pytest.mark.ray
+def test_any_number_of_workers_cuts_the_same_sound(tmp_path: Path) -> None:
+    films = [
+        talkie(
+            tmp_path / f"{n}.mkv", clap(1.0 + n, AT, 16_000), 16_000, frames=10 * (n + 1), codec="pcm_s16le"
+        )
+        for n in range(1, 6)
+    ]
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    try:
+        outs = {n: tmp_path / str(n) for n in (1, 2, 4)}
+        for n, out in outs.items():
+            labelled(out, *films, cluster=Cluster(workers=n))
+    finally:
+        ray.shutdown()
+    made = [contents(out) for out in outs.values()]
+    assert sum(name.endswith("/sound/zarr.json") for name in made[0]) > 2
+    assert made[0] == made[1] == made[2]
 
 
 def test_a_shard_offers_what_all_its_clips_do(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ class LearnByMove(Task):
         """Beside the most frequent bin of each axis."""
         scores, target, counts = columns
         hit, target = scores[counts > 0, 0], target[counts > 0]
+        if not len(hit):
+            return math.nan, math.nan, math.nan
         common = (target == target.mode(0).values).double().mean(1)
         error = float((hit - common).std(correction=0)) / len(hit) ** 0.5
         return float(hit.mean()), float(common.mean()), error

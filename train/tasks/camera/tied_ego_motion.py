@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.camera.relative_poses import between
+from freelabels.train.tasks.clusters.classes import commonest
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
@@ -89,11 +90,5 @@ class TiedEgoMotion(Task):
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Beside the most frequent kind."""
-        scores, target, counts = columns
-        hit, target = scores[counts > 0, 0], target[counts > 0]
-        common = (target == target.mode().values).double()
-        return (
-            float(hit.mean()),
-            float(common.mean()),
-            float((hit - common).std(correction=0)) / len(hit) ** 0.5,
-        )
+        scores, *others = columns
+        return commonest([scores[:, 0], *others])

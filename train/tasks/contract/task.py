@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -217,8 +218,13 @@ class Task:
         return self.score(answer, asked), (weight > 0).double()
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
-        """The score, the trivial answer's, and the standard error of their difference, of what was kept."""
+        """The score, the trivial answer's, and the standard error of their difference, of what was kept.
+
+        All three are NaN where nothing was.
+        """
         figures = columns[0][columns[1] > 0]
+        if not len(figures):
+            return math.nan, math.nan, math.nan
         score, trivial = figures.mean(0).tolist()
         gap = figures[:, 0] - figures[:, 1]
         return score, trivial, float(gap.std(correction=0)) / len(gap) ** 0.5

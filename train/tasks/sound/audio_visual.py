@@ -26,7 +26,7 @@ class Fused(nn.Module):
         self.ear = Ear()
         self.eye, self.heard = nn.Conv3d(channels, width, 1), nn.Conv1d(self.ear.width, width, 1)
         self.both = nn.Sequential(
-            nn.Conv3d(2 * width, width, 3, padding=1),
+            nn.Conv3d(3 * width, width, 3, padding=1),
             nn.GroupNorm(8, width),
             nn.ReLU(),
             nn.Conv3d(width, width, 3, padding=1),
@@ -40,7 +40,7 @@ class Fused(nn.Module):
         seen = self.eye(maps)
         heard = F.adaptive_avg_pool1d(self.heard(self.ear(sound).amax(2)), seen.shape[2])
         laid = heard[..., None, None].expand(-1, -1, -1, *seen.shape[3:])
-        out: Tensor = self.out(self.both(torch.cat([seen, laid], 1)).mean((3, 4)).amax(2))
+        out: Tensor = self.out(self.both(torch.cat([seen, laid, seen * laid], 1)).amax((2, 3, 4)))
         return out
 
 

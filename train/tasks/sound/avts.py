@@ -25,7 +25,7 @@ class Both(nn.Module):
         super().__init__()
         self.ear = Ear()
         self.eye = nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width))
-        self.heard = nn.Sequential(nn.Linear(self.ear.width, width), nn.ReLU(), nn.Linear(width, width))
+        self.heard = nn.Sequential(nn.Linear(self.ear.summed, width), nn.ReLU(), nn.Linear(width, width))
 
 
 @dataclass(frozen=True)

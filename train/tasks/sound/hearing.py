@@ -93,6 +93,7 @@ class Ear(nn.Module):
             before = channels
         self.layers = nn.Sequential(*layers)
         self.width = before
+        self.summed = before * BANDS // 2 ** len(CHANNELS)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Feature maps."""
@@ -100,6 +101,9 @@ class Ear(nn.Module):
         return out
 
     def summary(self, pictures: Tensor) -> Tensor:
-        """(N, 256) the largest of each feature over all bands and times: events are short."""
-        out: Tensor = self(pictures).amax((2, 3))
+        """(N, 1024) the largest of each feature in each band over all times.
+
+        When something is heard doesn't count, as events are short; how high it sounds does.
+        """
+        out: Tensor = self(pictures).amax(3).flatten(1)
         return out

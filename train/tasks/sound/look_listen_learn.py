@@ -18,12 +18,12 @@ from freelabels.train.tasks.sound.others import another
 
 
 class Pair(nn.Module):
-    """A frame's and a sound's features (N, C), (N, 256) → logit (N,) that they belong together."""
+    """A frame's and a sound's features (N, C), (N, 1024) → logit (N,) that they belong together."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.ear = Ear()
-        self.eye, self.heard = nn.Linear(channels, width), nn.Linear(self.ear.width, width)
+        self.eye, self.heard = nn.Linear(channels, width), nn.Linear(self.ear.summed, width)
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
         self.both = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
 
