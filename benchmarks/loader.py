@@ -21,7 +21,8 @@ from benchmarks.tools.shapes import write_dataset
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.tasks import choose, fields_of
 

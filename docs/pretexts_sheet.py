@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import Batch
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.online import Online
 from freelabels.train.tasks.contract.task import Task

@@ -238,8 +238,8 @@ def main(
 
 def shown(facts: Mapping[str, Any]) -> bool:
     """Whether a row beats the trivial answer by three standard errors, and with a hard task reaches `WANTED`."""
-    told: bool = facts["gap"] >= 3 and (facts["task"] not in HARD or facts["score"] >= WANTED)
-    return told
+    told: bool = facts["task"] not in HARD or facts["score"] >= WANTED
+    return told and facts["gap"] is not None and facts["gap"] >= 3
 
 
 def made(folder: Path, name: str, clips: int) -> str:

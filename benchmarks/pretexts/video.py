@@ -30,7 +30,7 @@ from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.catalogue import by_domain, read_catalogue
 from freelabels.train.data.loader import Batch, Loader, to_device
-from freelabels.train.objective.learner import prepare
+from freelabels.train.objective.inputs import prepare
 from freelabels.train.run.labelling import turn
 from freelabels.train.run.state import RunState, begin
 from freelabels.train.run.step import step
@@ -237,11 +237,15 @@ def held_out(loader: Loader) -> Iterator[Batch]:
 
 
 def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
-    """Mean difference over its standard error, both over clips; None where a task scores no samples."""
+    """Mean difference over its standard error, both over clips; None where a task scores no samples.
+
+    Where the trivial answer is one for all samples, as their commonest class, its score is taken as given.
+    """
     figures = columns[0]
-    if len(columns) != 2 or figures.ndim != 2 or figures.shape[1] != 2:
+    if figures.ndim != 2 or figures.shape[1] != 2:
         return None
-    better = (figures[:, 0] - figures[:, 1]) * (1 if task.measure.higher_is_better else -1)
+    trivial = figures[:, 1] if len(columns) == 2 else task.summary(columns)[1]
+    better = (figures[:, 0] - trivial) * (1 if task.measure.higher_is_better else -1)
     means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
     if len(means) < 2:
         return None

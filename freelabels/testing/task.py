@@ -35,7 +35,8 @@ from freelabels.testing.task_samples import (
 )
 from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks
-from freelabels.train.objective.learner import Inputs, Learner, prepare
+from freelabels.train.objective.inputs import Inputs, prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import Online

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import Batch
-from freelabels.train.objective.learner import Inputs, Learner, prepare
+from freelabels.train.objective.inputs import Inputs, prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Task

@@ -15,7 +15,8 @@ from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import SYNTHETIC
 from freelabels.train.export import export
 from freelabels.train.model.clips import KINDS, ClipBackbone
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.state import begin
 from freelabels.train.tasks.tasks import tasks
 

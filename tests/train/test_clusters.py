@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from freelabels.testing.task import learner, made_labels, sample_batch
-from freelabels.train.objective.learner import prepare
+from freelabels.train.objective.inputs import prepare
 from freelabels.train.tasks.clusters.cluster_embedding import ClusterEmbedding, Embedding
 from freelabels.train.tasks.clusters.deep_cluster import DeepCluster
 from freelabels.train.tasks.clusters.graph_constraint import mined

@@ -21,7 +21,8 @@ from freelabels.train.config import (
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.model import ranks
 from freelabels.train.objective.adversary import ADVERSARIES
-from freelabels.train.objective.learner import Inputs, Learner
+from freelabels.train.objective.inputs import Inputs
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run import checkpoint
 from freelabels.train.run.step import backward
 from freelabels.train.run.trainer import fit

@@ -12,7 +12,8 @@ from torch import Tensor
 from freelabels.generators.contract.pictures import UNKNOWN
 from freelabels.train.config import AdversaryConfig, LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.loader import Batch
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.objective.rates import groups
 from freelabels.train.run.evaluate import draw
 from freelabels.train.run.step import backward

@@ -7,7 +7,8 @@ import torch
 
 from freelabels.testing.task_samples import CONFIG, sample_batch
 from freelabels.train.config import ModelConfig
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.tasks import tasks

@@ -8,7 +8,7 @@ from torch import nn
 
 from freelabels.testing.task_samples import NORMED, learner, sample_batch
 from freelabels.train.model.network import Shape
-from freelabels.train.objective.learner import prepare
+from freelabels.train.objective.inputs import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
 from freelabels.train.tasks.colour.lab import ab_bins, lab, rgb
 from freelabels.train.tasks.colour.split_brain import SplitBrain

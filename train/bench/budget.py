@@ -12,7 +12,8 @@ from torch import nn
 from freelabels.train.config import TrainConfig
 from freelabels.train.data.catalogue import Catalogue
 from freelabels.train.data.loader import Loader
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.tasks.contract.online import Online
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.tasks import fields_of, reaches_of

@@ -5,63 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from freelabels.train.config import TrainConfig
-from freelabels.train.data.loader import Batch
-from freelabels.train.data.reach import own
 from freelabels.train.model import ranks
 from freelabels.train.model.mix import Mix
 from freelabels.train.model.network import Features, Model, with_weights_held
 from freelabels.train.objective.adversary import make_adversary
 from freelabels.train.objective.balance import gram_matrix, make_balance
-from freelabels.train.objective.seeing import Stream, see, without_colour
-from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.online import joined
+from freelabels.train.objective.inputs import Columns, Inputs
+from freelabels.train.objective.seeing import FRAMES, Stream, see_all
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
 from freelabels.train.tasks.labelled import Labelled
 
 TEACHER_OFF: Mapping[str, Tensor] = {}
-Columns = Mapping[str, Tensor]
-"""Labels that a task has made, a row a clip."""
-NO_LABELS: Mapping[str, Columns] = {}
-FRAMES = "frames"  # the stream of images as they are
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A batch as the learner takes it: frames (B, T, 3, H, W), what each task asks, and the domain (B,)."""
-
-    frames: Tensor
-    asked: dict[str, Asked]
-    domain: Tensor
-
-    def counts(self) -> Tensor:
-        """How many places count (k,) for each task, float64."""
-        return torch.stack([asked.count() for asked in self.asked.values()])
-
-    def frame_domain(self) -> Tensor:
-        """The domain of each frame (B T,)."""
-        return self.domain.repeat_interleave(self.frames.shape[1])
-
-
-def prepare(tasks: Mapping[str, Task], batch: Batch, labels: Mapping[str, Columns] = NO_LABELS) -> Inputs:
-    """Ask every task what it wants of a batch. labels: as `Learner.labels`."""
-    asked = {
-        name: task.ask(joined(_own(batch, task), labels.get(name, {})), Draw(batch["seed"], name))
-        for name, task in tasks.items()
-    }
-    return Inputs(batch["image"], asked, batch["domain"])
-
-
-def _own(batch: Batch, task: Task) -> Batch:
-    """A batch with the frames that are the task's own, if it has such."""
-    reach = task.needs.reach
-    return batch if reach is None else own(batch, reach)
 
 
 @dataclass(frozen=True)
@@ -72,15 +32,6 @@ class Predicted:
     asked: dict[str, Asked]
     groups: list[Features]
     frames: int
-
-
-def _streams(images: Mapping[str, Tensor | None], asked: Mapping[str, Asked]) -> dict[str, Stream]:
-    """Views (N, k, …) of those that ask for some."""
-    return {
-        name: Stream(some.flatten(0, 1), some.shape[1], asked[name].maps)
-        for name, some in images.items()
-        if some is not None
-    }
 
 
 class Learner(nn.Module):
@@ -120,32 +71,12 @@ class Learner(nn.Module):
         """
         with self.autocast(inputs.domain.device):
             asked = {n: task.paint(self.model.heads[n], inputs.asked[n]) for n, task in self.tasks.items()}
-        streams: dict[str, Stream] = {}
+        frames = None
         if self.adversary.needs_both_domains or any(one.shared for one in asked.values()):
-            frames = self.adversary.images(inputs.frames.flatten(0, 1), inputs.frame_domain())
-            streams[FRAMES] = Stream(frames, inputs.frames.shape[1], True)
-        streams |= _streams({n: one.images for n, one in asked.items()}, asked)
-        made = _streams({n: one.held for n, one in asked.items()}, asked)
-        clips = _streams({n: one.clips for n, one in asked.items()}, asked)
-        made_clips = _streams({n: one.held_clips for n, one in asked.items()}, asked)
-        if self.grey:
-            streams, made, clips, made_clips = (
-                {name: without_colour(stream) for name, stream in some.items()}
-                for some in (streams, made, clips, made_clips)
-            )
-        backbone = self.model.backbone
-        only = self.size if hasattr(backbone.net, "set_input_size") else None
-        least, held = max(backbone.strides), partial(with_weights_held, self.model)
+            images = self.adversary.images(inputs.frames.flatten(0, 1), inputs.frame_domain())
+            frames = Stream(images, inputs.frames.shape[1], True)
         with self.autocast(inputs.domain.device):
-            seen, groups = see(self.model, streams, least, only)
-            for name, part in see(held, made, least, only)[0].items():
-                seen[name] = replace(seen[name], held=part)
-            of_clips, more = see(self.model, clips, least, only)
-            for name, part in see(held, made_clips, least, only)[0].items():
-                of_clips[name] = replace(of_clips[name], held=part)
-        groups += more
-        for name, part in of_clips.items():
-            seen[name] = replace(seen.get(name, Seen((), None, 1)), clips=part)
+            seen, groups = see_all(self.model, self.size, frames, asked, self.grey)
         answers = {}
         device = inputs.domain.device
         for name, task in self.tasks.items():
@@ -153,7 +84,7 @@ class Learner(nn.Module):
             stored = isinstance(task, Labelled)  # their heads see to it that what is answered is float32
             with self.autocast(device) if stored else torch.autocast(device.type, enabled=False):
                 answers[name] = task.answer(self.model.heads[name], mine, asked[name])
-        return Predicted(answers, asked, groups, len(streams[FRAMES].images) if FRAMES in streams else 0)
+        return Predicted(answers, asked, groups, len(frames.images) if frames else 0)
 
     @property
     def mix(self) -> Mix:

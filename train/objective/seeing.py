@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from freelabels.train.model.network import Features, resize
-from freelabels.train.tasks.contract.task import Seen
+from freelabels.train.model.network import Features, Model, resize, with_weights_held
+from freelabels.train.tasks.contract.task import Asked, Seen
 from freelabels.train.tasks.contract.views import grey
 
 Trunk = Callable[[Tensor, int], Features]
+FRAMES = "frames"  # the stream of images as they are
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,39 @@ class Stream:
     images: Tensor
     views: int
     maps: bool
+
+
+def see_all(
+    model: Model, size: int, frames: Stream | None, asked: Mapping[str, Asked], colourless: bool
+) -> tuple[dict[str, Seen], list[Features]]:
+    """What each task sees of what it asked for, by its name, and of `frames` by `FRAMES`; features as of `see`.
+
+    size: side of the frames. Images that a task holds the weights for come through the same trunk, and so do
+    clips through the trunk for clips. colourless: whether colour is taken away.
+    """
+
+    def of(images: Mapping[str, Tensor | None]) -> dict[str, Stream]:
+        streams = {
+            name: Stream(some.flatten(0, 1), some.shape[1], asked[name].maps)
+            for name, some in images.items()
+            if some is not None
+        }
+        return {name: _grey(stream) for name, stream in streams.items()} if colourless else streams
+
+    streams = {} if frames is None else {FRAMES: _grey(frames) if colourless else frames}
+    streams |= of({n: one.images for n, one in asked.items()})
+    least = max(model.backbone.strides)
+    only = size if hasattr(model.backbone.net, "set_input_size") else None
+    held = partial(with_weights_held, model)
+    seen, groups = see(model, streams, least, only)
+    for name, part in see(held, of({n: one.held for n, one in asked.items()}), least, only)[0].items():
+        seen[name] = replace(seen[name], held=part)
+    clips, more = see(model, of({n: one.clips for n, one in asked.items()}), least, only)
+    for name, part in see(held, of({n: one.held_clips for n, one in asked.items()}), least, only)[0].items():
+        clips[name] = replace(clips[name], held=part)
+    for name, part in clips.items():
+        seen[name] = replace(seen.get(name, Seen((), None, 1)), clips=part)
+    return seen, groups + more
 
 
 def see(
@@ -58,7 +93,7 @@ def see(
     return seen, features
 
 
-def without_colour(stream: Stream) -> Stream:
+def _grey(stream: Stream) -> Stream:
     """The brightness of its images, three times."""
     return replace(stream, images=grey(stream.images).expand(stream.images.shape))
 

@@ -18,7 +18,8 @@ from freelabels.generators.contract.pictures import picture
 from freelabels.train.data.loader import Batch, Loader, to_device
 from freelabels.train.data.windows import DOMAIN_NAMES, DOMAINS
 from freelabels.train.model import ranks
-from freelabels.train.objective.learner import Learner, prepare
+from freelabels.train.objective.inputs import prepare
+from freelabels.train.objective.learner import Learner
 from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.labelled import Labelled, as_field
 from freelabels.train.tasks.losses import align

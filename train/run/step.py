@@ -13,7 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from freelabels.ground.errors import UserError
 from freelabels.train.data.loader import Batch, to_device
 from freelabels.train.model import ranks
-from freelabels.train.objective.learner import TEACHER_OFF, Inputs, Learner, prepare
+from freelabels.train.objective.inputs import Inputs, prepare
+from freelabels.train.objective.learner import TEACHER_OFF, Learner
 from freelabels.train.run.state import RunState
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
 from freelabels.train.tasks.camera.relative_poses import between
-from freelabels.train.tasks.clusters.classes import commonest
+from freelabels.train.tasks.contract.commonest import commonest
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.heads import projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.tasks.clusters.classes import commonest, kept
+from freelabels.train.tasks.contract.commonest import commonest, kept
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Task, first
 

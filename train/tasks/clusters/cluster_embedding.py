@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.tasks.clusters.classes import commonest
 from freelabels.train.tasks.clusters.k_means import enough, k_means
+from freelabels.train.tasks.contract.commonest import commonest
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.online import Clips, Labels, Online

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
-from freelabels.train.tasks.clusters.classes import commonest, kept
 from freelabels.train.tasks.clusters.k_means import enough, k_means, nearest
+from freelabels.train.tasks.contract.commonest import commonest, kept
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import Clips, Labels, Online
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, first
