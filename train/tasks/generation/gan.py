@@ -27,9 +27,8 @@ from freelabels.train.tasks.generation.generators import (
 )
 
 BETAS = 0.0, 0.99  # of a generator's Adam, which must not overshoot; Karras et al., 2018
-Logits = tuple[
-    Tensor, Tensor, Tensor
-]  # (N,) each: of the real one, of the made one, of the made one for its maker
+# (N,) each: of the real one, of the made one, of the made one for its maker.
+Logits = tuple[Tensor, Tensor, Tensor]
 
 
 class Opponents(nn.Module):
