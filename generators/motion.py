@@ -50,7 +50,9 @@ LOOKS = 3  # pixels along the distance of two superpixels that evidence is looke
 LASTING = 6  # frames that an object must be there for to be borne out in full
 SURE = 0.8  # probability from which the cut by colour leaves a pixel alone
 CUT_WEIGHT = 0.85  # of the cut against the diffused label
-CUT_ROUNDS = 1  # in which the cut's colours are learned anew; a second gains .005 of J for a quarter of the time
+CUT_ROUNDS = (
+    1  # in which the cut's colours are learned anew; a second gains .005 of J for a quarter of the time
+)
 CUT_PIXELS = 32  # fewer are no colour model
 
 
