@@ -213,11 +213,10 @@ class DenseInverseSearch:
     def _followed(self, grey: Sequence[NDArray[np.uint8]]) -> Floats:
         """Displacement (H, W, 2) from the first of some frames (H, W) to the last, step by step.
 
-        Steps are smaller than the whole way: fewer patches and gradient steps find them, at a quarter of the
-        resolution; the search with small patches goes on from there.
+        Steps are smaller than the whole way: fewer patches and gradient steps find them.
         """
         search = replace(self, wide_stride=self.wide_stride + 1, wide_descent=-(-self.wide_descent // 2))
-        return chained([search._wide(one, other, COARSE) for one, other in pairwise(grey)])
+        return chained([search._wide(one, other) for one, other in pairwise(grey)])
 
     def _better(
         self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats
@@ -246,10 +245,10 @@ class DenseInverseSearch:
             chosen.append(best)
         return chosen[0], chosen[1]
 
-    def _wide(self, first: NDArray[np.uint8], second: NDArray[np.uint8], octave: int = 1) -> Floats:
-        """(H, W, 2) displacement between grey frames (H, W) by large patches, found at 1 / 2^octave of them."""
+    def _wide(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Floats:
+        """(H, W, 2) displacement between grey frames (H, W) by large patches, found at half resolution."""
         search = self._search(self.wide_patch, self.wide_stride, self.wide_descent, self.wide_brightness)
-        search.setFinestScale(octave)
+        search.setFinestScale(1)
         search.setVariationalRefinementIterations(self.refinements // 2)
         return np.asarray(search.calc(first, second, None), np.float32)  # type: ignore[call-overload]
 

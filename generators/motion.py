@@ -248,20 +248,24 @@ class IndependentMotion:
                 camera_homography(fore.shift[t], fore.trust[t] > TRUSTED) for t in range(frames - span)
             ]
             for t in range(frames):
-                ways = []
+                ways: list[tuple[int, Flow, Flow, NDArray[np.float64] | None]] = []
                 if t + span < frames:
                     ways.append((t + span, fore, aft, cameras[t]))
                 if t >= span:
                     ways.append((t - span, aft, fore, inverse(cameras[t - span])))
-                seen = []
+                seen: list[Deviation] = []
+                trusts: list[Floats] = []
                 for other, way, home, camera in ways:
                     pair = way.shift[t], way.trust[t], home.shift[other], lab[t], lab[other]
                     found = deviation(*pair, meshes[t], camera)
-                    if found and found.following > (self.following if span == shortest else LONGER):
-                        seen.append((found, way.trust[t]))
+                    if found is not None and found.following > (
+                        self.following if span == shortest else LONGER
+                    ):
+                        seen.append(found)
+                        trusts.append(way.trust[t])
                 if seen:
-                    evidence[t] = np.maximum(evidence[t], agreed(*zip(*seen, strict=True)))
-                    following[t] = max(following[t], *(found.following for found, _ in seen))
+                    evidence[t] = np.maximum(evidence[t], agreed(seen, trusts))
+                    following[t] = max(following[t], *(found.following for found in seen))
         if apart > 1:
             size = evidence.shape[2] * apart, evidence.shape[1] * apart
             fine = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in evidence]

@@ -58,7 +58,7 @@ class SceneSpeed:
         apart = 2 if min(clip.size) >= LEAST_SIDE else 1
         for t in range(len(clip) - 1):
             flow, back = (
-                converted(np.ascontiguousarray(each[::apart, ::apart]), np.float32) / np.float32(apart)
+                np.asarray(converted(each[::apart, ::apart], np.float32) / np.float32(apart), np.float32)
                 for each in (clip.labels["flow"][t], clip.labels["flow_backward"][t + 1])
             )
             length = lengths(flow)
