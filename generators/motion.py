@@ -265,7 +265,7 @@ class IndependentMotion:
                         trusts.append(way.trust[t])
                 if seen:
                     evidence[t] = np.maximum(evidence[t], agreed(seen, trusts))
-                    following[t] = max(following[t], *(found.following for found in seen))
+                    following[t] = max(following[t], max(found.following for found in seen))
         if apart > 1:
             size = evidence.shape[2] * apart, evidence.shape[1] * apart
             fine = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in evidence]
