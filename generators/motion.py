@@ -267,7 +267,8 @@ class IndependentMotion:
                     evidence[t] = np.maximum(evidence[t], agreed(seen, trusts))
                     following[t] = max(following[t], max(found.following for found in seen))
         if apart > 1:
-            size = evidence.shape[2] * apart, evidence.shape[1] * apart
+            rows, columns = ahead.trust.shape[1:]
+            size = columns * apart, rows * apart
             fine = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in evidence]
             evidence = np.stack(fine)[:, :height, :width]
         return evidence, following
