@@ -1,4 +1,4 @@
-"""What detectors compute in a fast form, against the plain form of the same, bit for bit unless floats sum otherwise."""
+"""What detectors compute in a fast form, against the plain form of the same, where sums allow it bit for bit."""
 
 from itertools import product
 
