@@ -283,7 +283,7 @@ def squares_apart(points: Values) -> Values:
     return np.asarray(sum((axis[:, None] - axis[None]) ** 2 for axis in points.T))
 
 
-def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> Values:
+def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> NDArray[np.float32]:
     """(count, count) least cost of the ways between all nodes over undirected links `pairs` (m, 2) of `cost` (m,).
 
     Floyd and Warshall's sweep: there are few nodes, and those at the frame's border are all linked.
