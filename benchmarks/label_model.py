@@ -31,7 +31,8 @@ from benchmarks.tools.command import run
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges, saturate
 from freelabels.generators.flow import DenseInverseSearch
-from freelabels.generators.motion import IndependentMotion, deviation
+from freelabels.generators.motion import TRUSTED, IndependentMotion, deviation
+from freelabels.generators.tools.camera_motion import camera_homography
 from freelabels.generators.tools.contours import Arcs
 from freelabels.generators.tools.segmentation import region_means, working_lab
 from freelabels.generators.tools.superpixels import Mesh, waterpixels
@@ -130,12 +131,12 @@ def motion_votes(clips: Iterator[tuple[Clip, NDArray[np.bool_]]]) -> Votes:
         for t in range(1, len(clip) - 1):
             towards = (("flow", "flow_backward", t + 1), ("flow_backward", "flow", t - 1))
             nodes = waterpixels(clip.image[t], detector.step)
-            found_ways = [
-                deviation(
-                    *_flow(clip, label, t), _flow(clip, home, other)[0], lab[t], lab[other], Mesh.of(nodes)
-                )
-                for label, home, other in towards
-            ]
+            found_ways = []
+            for label, home, other in towards:
+                flow, trust = _flow(clip, label, t)
+                pair = flow, trust, _flow(clip, home, other)[0], lab[t], lab[other]
+                camera = camera_homography(flow, trust > TRUSTED)
+                found_ways.append(deviation(*pair, Mesh.of(nodes), camera))
             ways = [way for way in found_ways if way is not None and way.following > detector.following]
             if len(ways) < 2:
                 continue

@@ -14,7 +14,7 @@ the trusted surroundings of like colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
@@ -141,7 +141,7 @@ class DenseInverseSearch:
     """
 
     name: ClassVar[str] = "dense_inverse_search"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     makes: ClassVar[tuple[str, ...]] = (
         "flow",
         "flow_confidence",
@@ -153,12 +153,12 @@ class DenseInverseSearch:
 
     patch: Annotated[int, Range(4, 64)] = 4
     stride: Annotated[int, Range(1, 32)] = 3
-    descent: Annotated[int, Range(1, 100)] = 6
+    descent: Annotated[int, Range(1, 100)] = 4
     wide_patch: Annotated[int, Range(4, 64)] = 8
     wide_stride: Annotated[int, Range(1, 32)] = 3
     wide_descent: Annotated[int, Range(1, 100)] = 25
     wide_brightness: Annotated[float, Range(0, 1000)] = 5.0
-    refinements: Annotated[int, Range(0, 100)] = 10
+    refinements: Annotated[int, Range(0, 100)] = 8
     smoothness: Annotated[float, Range(0, 1000)] = 40.0
     gradient: Annotated[float, Range(0, 1000)] = 10.0
     brightness: Annotated[float, Range(0, 1000)] = 0.0
@@ -211,8 +211,12 @@ class DenseInverseSearch:
         return np.ascontiguousarray(self._fine(*grey, self._wide(*grey))[:height, :width])
 
     def _followed(self, grey: Sequence[NDArray[np.uint8]]) -> Floats:
-        """Displacement (H, W, 2) from the first of some frames (H, W) to the last, step by step."""
-        return chained([self._wide(one, other) for one, other in pairwise(grey)])
+        """Displacement (H, W, 2) from the first of some frames (H, W) to the last, step by step.
+
+        Steps are smaller than the whole way: fewer patches and gradient steps find them.
+        """
+        search = replace(self, wide_stride=self.wide_stride + 1, wide_descent=-(-self.wide_descent // 2))
+        return chained([search._wide(one, other) for one, other in pairwise(grey)])
 
     def _better(
         self, one: tuple[Floats, Floats], other: tuple[Floats, Floats], here: Floats, there: Floats

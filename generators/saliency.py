@@ -6,16 +6,15 @@ connectivity. The first finds things best; the other two tell how far it is to b
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra, floyd_warshall
-from scipy.sparse.linalg import splu
+from scipy.sparse.csgraph import dijkstra
 
 from freelabels.generators.contract.calibration import calibrated
 from freelabels.generators.contract.clip import Clip
@@ -23,11 +22,12 @@ from freelabels.generators.contract.detector import register
 from freelabels.generators.contract.fields import Array, as_bytes
 from freelabels.generators.contract.ranges import Range
 from freelabels.generators.tools.contours import Arcs, find_arcs
-from freelabels.generators.tools.segmentation import reduced, region_means, working_lab
+from freelabels.generators.tools.segmentation import reduced
 from freelabels.generators.tools.superpixels import waterpixels
 
 Values = NDArray[np.float64]
 
+QUIET = 0.5  # px, σ of the blur that takes compression noise off colours
 COLOUR = 0.03  # wall per Lab unit of a step of colour, beside the edge's probability
 FREE = 1e-3  # of a wall: a longer way is farther
 PRIOR = 0.24  # σ of the prior for the middle, as a share of the geometric mean of the sides
@@ -71,13 +71,18 @@ class Regions:
         ids = waterpixels(small, step)
         number = np.cumsum(np.bincount(ids.ravel()) > 0) - 1
         labels = number.astype(np.int32)[ids]
-        y, x = np.mgrid[:height, :width] + 0.5
-        middle = np.stack([y - height / 2, x - width / 2], axis=-1) / np.sqrt(height * width)
-        place = region_means(middle.astype(np.float32), labels)
-        size = np.bincount(labels.ravel()).astype(np.float64)
+        flat = labels.ravel().astype(np.int64)
+        size = np.bincount(flat).astype(np.float64)
+        y, x = np.divmod(np.arange(flat.size), width)
+        side = np.sqrt(height * width)
+        middle = (y + (0.5 - height / 2)) / side, (x + (0.5 - width / 2)) / side
+        place, colour = (
+            np.stack([np.bincount(flat, each) / size for each in values], axis=1)
+            for values in (middle, lab.reshape(-1, 3).T)
+        )
         rim = np.zeros(len(size), bool)
         rim[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
-        return cls(find_arcs(labels), region_means(lab, labels), size, place, rim)
+        return cls(find_arcs(labels), colour, size, place, rim)
 
     def steps(self) -> Values:
         """(m,) Lab differences between those that touch."""
@@ -107,17 +112,17 @@ class BoundarySaliency:
     abstains.
 
     longest: longer side of the frames worked on; step: pixels between its superpixels; coarse: between those that
-    the other two cues are computed on.
+    the other two cues are computed on, at half that resolution: they only rank places.
     """
 
     name: ClassVar[str] = "boundary_saliency"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[tuple[str, ...]] = ("saliency", "saliency_confidence")
     needs: ClassVar[frozenset[str]] = frozenset({"edges"})
 
     longest: Annotated[int, Range(64, 1024)] = 200
     step: Annotated[int, Range(4, 64)] = 8
-    coarse: Annotated[int, Range(4, 64)] = 14
+    coarse: Annotated[int, Range(4, 64)] = 16
 
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
@@ -132,7 +137,8 @@ class BoundarySaliency:
 
         edges: (H, W) probability × 255.
         """
-        small, lab = reduced(image, self.longest), working_lab(image, self.longest)
+        small = reduced(image, self.longest)
+        lab = lab_of(small)
         regions = Regions.of(small, lab, self.step)
         walls = wall_strengths(regions, edges)
         way = walled_off(regions, walls)
@@ -144,10 +150,28 @@ class BoundarySaliency:
         visible = 1 - np.exp(-((way.max() / VISIBLE) ** 2))
         out = (visible * found)[regions.labels].astype(np.float32)
         inside = (value > begin)[regions.labels]
-        coarse = Regions.of(small, lab, self.coarse)
+        coarse = Regions.of(*halved(small, lab), -(-self.coarse // 2))
+        inside = inside[::2, ::2]
         ranks = [ahead(inside, cue(coarse), coarse.labels) for cue in (minimum_barrier, border_contrast)]
         agreement = float(np.clip(sum(ranks), 0, 1))
         return np.asarray(cv2.resize(out, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)), agreement
+
+
+def lab_of(small: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """CIE Lab (h, w, 3) of an sRGB frame (h, w, 3) that has been shrunk, without its noise."""
+    plain = cv2.GaussianBlur(small, (0, 0), QUIET).astype(np.float32)
+    plain /= 255
+    return np.asarray(cv2.cvtColor(plain, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def halved(
+    small: NDArray[np.uint8], lab: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A frame (h, w, 3), in sRGB and in Lab, with half the rows and columns, rounded up."""
+    height, width = small.shape[:2]
+    size = -(-width // 2), -(-height // 2)
+    rgb, other = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (small, lab))
+    return np.asarray(rgb, np.uint8), np.asarray(other, np.float32)
 
 
 def wall_strengths(regions: Regions, edges: NDArray[np.uint8]) -> Values:
@@ -173,11 +197,11 @@ def smoothed(value: Values, regions: Regions, walls: Values) -> Values:
     n = len(value)
     pull = SMOOTH * np.exp(-walls / WALL - (regions.steps() / STEP) ** 2 / 2)
     one, other = regions.pairs.T
-    each = np.arange(n)
-    own = 1 + np.bincount(one, pull, n) + np.bincount(other, pull, n)
-    place = np.concatenate([one, other, each]), np.concatenate([other, one, each])
-    matrix = coo_array((np.concatenate([-pull, -pull, own]), place), shape=(n, n)).tocsc()
-    return np.asarray(splu(matrix, permc_spec="MMD_AT_PLUS_A").solve(value))
+    width = int((other - one).max(initial=0)) + 1  # small: ids go row by row, and those that touch are near
+    band = np.zeros((width, n))
+    band[0] = 1 + np.bincount(one, pull, n) + np.bincount(other, pull, n)
+    band[other - one, one] = -pull
+    return np.asarray(solveh_banded(band, value, lower=True, check_finite=False))
 
 
 def otsu(value: Values, size: Values) -> float:
@@ -206,31 +230,30 @@ def ahead(inside: NDArray[np.bool_], cue: Values, labels: NDArray[np.int32]) -> 
 
 
 def minimum_barrier(regions: Regions) -> Values:
-    """(n,) sum over channels of the least span of colour on a way from the border (Zhang et al. 2015)."""
-    n = len(regions.size)
-    beside: list[list[int]] = [[] for _ in range(n)]
-    for one, other in regions.pairs.tolist():
-        beside[one].append(other)
-        beside[other].append(one)
+    """(n,) sum over channels of the least span of colour on a way from the border (Zhang et al. 2015).
+
+    All regions look at once at the ways that their neighbours know, until none finds a shorter one.
+    """
+    n, both = len(regions.size), np.concatenate([regions.pairs, regions.pairs[:, ::-1]])
+    begin, end = both[np.argsort(both[:, 1], kind="stable")].T
+    if not len(end):
+        return np.zeros(n)
+    first = np.flatnonzero(np.diff(end, prepend=-1))
+    reached, each = end[first], np.diff(first, append=len(end))
     barrier = np.zeros(n)
-    rim = np.flatnonzero(regions.rim).tolist()
-    for channel in regions.colour.T.tolist():
-        least, done = [np.inf] * n, [False] * n
-        heap = [(0.0, node, channel[node], channel[node]) for node in rim]
-        for node in rim:
-            least[node] = 0.0
-        while heap:
-            _, node, low, high = heapq.heappop(heap)
-            if done[node]:
-                continue
-            done[node] = True
-            for other in beside[node]:
-                value = channel[other]
-                lower, upper = min(low, value), max(high, value)
-                if not done[other] and upper - lower < least[other]:
-                    least[other] = upper - lower
-                    heapq.heappush(heap, (upper - lower, other, lower, upper))
-        barrier += least
+    for colour in regions.colour.T:
+        low, high = np.where(regions.rim, colour, -np.inf), np.where(regions.rim, colour, np.inf)
+        here = colour[end]
+        while True:
+            lower, upper = np.minimum(low[begin], here), np.maximum(high[begin], here)
+            span = upper - lower
+            least = np.minimum.reduceat(span, first)
+            better = least < (high - low)[reached]
+            if not better.any():
+                break
+            way = np.flatnonzero((span == np.repeat(least, each)) & np.repeat(better, each))[::-1]
+            low[end[way]], high[end[way]] = lower[way], upper[way]  # of equals the first
+        barrier += high - low
     return np.where(np.isfinite(barrier), barrier, 0)
 
 
@@ -260,12 +283,16 @@ def squares_apart(points: Values) -> Values:
     return np.asarray(sum((axis[:, None] - axis[None]) ** 2 for axis in points.T))
 
 
-def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> Values:
+def all_ways(pairs: NDArray[np.int64], cost: Values, count: int) -> NDArray[np.float32]:
     """(count, count) least cost of the ways between all nodes over undirected links `pairs` (m, 2) of `cost` (m,).
 
     Floyd and Warshall's sweep: there are few nodes, and those at the frame's border are all linked.
     """
-    way = np.full((count, count), np.inf)
+    way = np.full((count, count), np.inf, np.float32)
     np.fill_diagonal(way, 0)
     way[pairs[:, 0], pairs[:, 1]] = way[pairs[:, 1], pairs[:, 0]] = cost
-    return np.asarray(floyd_warshall(way))
+    through = np.empty_like(way)
+    for node in range(count):
+        np.add(way[:, node, None], way[node], out=through)
+        np.minimum(way, through, out=way)
+    return way

@@ -22,6 +22,7 @@ LEAST_MOVING = 0.005  # share of what is known that must move of its own for tha
 TRUSTED = 128  # flow confidence from which a pixel is taken to be known
 KNOWN = 0.02  # share of a frame that must be known for it to have a speed
 FLOW_NOISE = 6e-4  # of the longer side: flow is never more exact
+LEAST_SIDE = 128  # px; of frames no smaller every second pixel says as much
 
 
 def speed_of(length: Floats, own: Floats) -> NDArray[np.float32]:
@@ -45,7 +46,7 @@ class SceneSpeed:
     """
 
     name: ClassVar[str] = "scene_speed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes: ClassVar[tuple[str, ...]] = ("speed",)
     needs: ClassVar[frozenset[str]] = frozenset({"flow", "flow_confidence", "flow_backward"})
 
@@ -54,17 +55,25 @@ class SceneSpeed:
     def __call__(self, clip: Clip) -> dict[str, Array]:
         """Label one clip."""
         made = np.full((len(clip), 2), np.nan)
+        apart = 2 if min(clip.size) >= LEAST_SIDE else 1
         for t in range(len(clip) - 1):
-            flow = converted(clip.labels["flow"][t], np.float32)
-            back = converted(clip.labels["flow_backward"][t + 1], np.float32)
+            flow, back = (
+                np.asarray(converted(each[::apart, ::apart], np.float32) / np.float32(apart), np.float32)
+                for each in (clip.labels["flow"][t], clip.labels["flow_backward"][t + 1])
+            )
             length = lengths(flow)
-            known = (clip.labels["flow_confidence"][t] >= TRUSTED) & np.isfinite(length)
+            sure = clip.labels["flow_confidence"][t][::apart, ::apart] >= TRUSTED
+            known = sure & np.isfinite(length)
             if known.mean() >= KNOWN:
-                made[t] = speed_of(length[known], self.own(flow, back, known)[known])
+                own = self.own(flow, back, known, self.least / apart)
+                made[t] = apart * speed_of(length[known], own[known])
         return {"speed": as_stored("speed", made)}
 
-    def own(self, flow: Floats, back: Floats, known: NDArray[np.bool_]) -> Floats:
-        """(H, W) pixels of flow (H, W, 2) that the camera doesn't explain; 0 where that is next to nothing."""
+    def own(self, flow: Floats, back: Floats, known: NDArray[np.bool_], least: float) -> Floats:
+        """(H, W) pixels of flow (H, W, 2) that the camera doesn't explain; 0 where that is next to nothing.
+
+        least: pixels that it must be more.
+        """
         homography = camera_homography(flow, known)
         if homography is None:
             return np.zeros(known.shape, np.float32)
@@ -76,4 +85,4 @@ class SceneSpeed:
             return np.zeros(known.shape, np.float32)
         noise = np.float32(FLOW_NOISE * max(height, width)) + np.minimum(inconsistency(flow, back), 4)
         left = off_parallax(residual, noise, known)
-        return np.where(left > np.float32(self.least) + 3 * noise, left, np.float32(0))
+        return np.where(left > np.float32(least) + 3 * noise, left, np.float32(0))

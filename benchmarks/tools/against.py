@@ -16,6 +16,8 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.dataset import Dataset
 
 HERE = Path(__file__).parents[2]
+# One of these is what `python -m freelabels` runs; once it was a file.
+RUNNABLE = ("freelabels/__main__.py", "freelabels.py")
 
 
 def label_cost(
@@ -41,9 +43,11 @@ def label_cost(
 def compare(before: Path, sources: Sequence[Path], size: int, repeats: int) -> None:
     """Print, a source a line, CPU seconds there and here and their ratio: all labels, and those made there too.
 
+    The last of several lines is of all sources together.
+
     Raises UserError for what isn't there before anything is labelled.
     """
-    if not (before / "freelabels" / "__main__.py").is_file():
+    if not any((before / module).is_file() for module in RUNNABLE):
         raise UserError(f"--before {before}: is no checkout of this project")
     for source in sources:
         if not source.exists():
@@ -51,6 +55,7 @@ def compare(before: Path, sources: Sequence[Path], size: int, repeats: int) -> N
     if repeats < 1:
         raise UserError("--repeats must be at least 1")
     print(f"{'CPU seconds, median':32}{'before':>10}{'now':>10}{'ratio':>8}{'same labels':>14}{'ratio':>8}")
+    whole: list[tuple[float, float, float]] = []
     for source in sources:
         runs: list[tuple[float, float, float]] = []
         labels: Sequence[str] = ()
@@ -60,8 +65,16 @@ def compare(before: Path, sources: Sequence[Path], size: int, repeats: int) -> N
                 now, makes = label_cost(HERE, source, Path(folder) / "now", size)
                 labels = labels or [name for name in label_names() if name in made & makes]
                 runs.append((then, now, label_cost(HERE, source, Path(folder) / "same", size, labels)[0]))
-        then, now, same = (median(column) for column in zip(*runs, strict=True))
-        print(
-            f"{source.name:32}{then:10.1f}{now:10.1f}{now / then:8.2f}{same:14.1f}{same / then:8.2f}",
-            flush=True,
-        )
+        whole.append(_medians(runs))
+        print(_line(source.name, *whole[-1]), flush=True)
+    if len(whole) > 1:
+        print(_line("all", *map(sum, zip(*whole, strict=True))))
+
+
+def _medians(runs: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    then, now, same = (median(column) for column in zip(*runs, strict=True))
+    return then, now, same
+
+
+def _line(name: str, then: float, now: float, same: float) -> str:
+    return f"{name:32}{then:10.1f}{now:10.1f}{now / then:8.2f}{same:14.1f}{same / then:8.2f}"

@@ -78,7 +78,7 @@ def waterpixels(image: NDArray[np.uint8], step: int) -> NDArray[np.int32]:
     markers[np.ix_(rows, columns)] = np.arange(1, count + 1).reshape(len(rows), -1)
     grown = cv2.dilate(markers, np.ones((3, 3)))
     # the watershed leaves lines between its basins, and the frame's rim, without an id
-    framed = np.pad(cv2.GaussianBlur(image, (0, 0), 0.7), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    framed = cv2.copyMakeBorder(cv2.GaussianBlur(image, (0, 0), 0.7), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     flooded = cv2.watershed(framed, np.pad(grown.astype(np.int32), 1))[1:-1, 1:-1]
     ids: Array = np.maximum(flooded, 0).astype(kind)
     while (bare := ids == 0).any():

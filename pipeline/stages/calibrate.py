@@ -208,13 +208,18 @@ def read_counts(file: str | os.PathLike[str]) -> list[FootageCount]:
         ) from error
 
 
-def usable(counts: Sequence[FootageCount], reporter: Reporter) -> dict[str, list[FootageCount]]:
-    """By name of the map, counts of labels that detectors make as they are now; what is left out is named."""
-    known = detectors()
+def usable(
+    counts: Sequence[FootageCount], reporter: Reporter, versions: Mapping[str, int] | None = None
+) -> dict[str, list[FootageCount]]:
+    """By name of the map, counts of labels that detectors of these versions make; what is left out is named.
+
+    versions: by detector's name; None: as they are now.
+    """
+    known = versions or {name: detector.version for name, detector in detectors().items()}
     kept: dict[str, list[FootageCount]] = {}
     outdated: dict[str, None] = {}
     for count in counts:
-        now = {name: known[name].version for name in count.versions if name in known}
+        now = {name: known[name] for name in count.versions if name in known}
         if now == count.versions:
             kept.setdefault(count.map, []).append(count)
         else:

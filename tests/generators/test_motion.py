@@ -18,13 +18,15 @@ from freelabels.generators.motion import (
     Flow,
     IndependentMotion,
     _reduced,
+    _shrunk,
     agreed,
     deviation,
     first_step,
+    inverse,
     spans,
 )
 from freelabels.generators.tools.border_distance import border_distance
-from freelabels.generators.tools.camera_motion import off_parallax
+from freelabels.generators.tools.camera_motion import camera_homography, off_parallax
 from freelabels.generators.tools.guided_filter import guided_upsampling
 from freelabels.generators.tools.superpixels import Mesh, waterpixels
 
@@ -85,9 +87,8 @@ def test_what_the_other_frame_does_not_show_says_nothing() -> None:
     )
     flow = np.full((SIDE, SIDE, 2), (-12, 0), np.float32)
     flow[:, :12] = (-12, 30)  # where nothing can be matched anything may be found
-    found = deviation(
-        flow, np.ones((SIDE, SIDE), np.float32), -flow, here, there, Mesh.of(waterpixels(scene[:, :SIDE], 8))
-    )
+    every, mesh = np.ones((SIDE, SIDE), np.float32), Mesh.of(waterpixels(scene[:, :SIDE], 8))
+    found = deviation(flow, every, -flow, here, there, mesh, camera_homography(flow, every > 0))
     assert found is not None
     assert np.isnan(found.evidence[:, :11]).all() and not np.isnan(found.evidence[:, 13:]).any()
     assert found.following > 0.9
@@ -124,6 +125,27 @@ def test_flow_over_several_steps_goes_on_from_where_it_led() -> None:
     assert not fore.trust[0, :, 25:].any()  # led out of the frame on the way
     assert [size for size, *_ in spans(one, back, 2)] == [2, 4, 8]
     assert [size for size, *_ in spans(Flow(one.shift[:2], one.trust[:2]), back, 2)] == [1]
+
+
+def test_the_camera_back_is_the_inverse_of_the_camera_there() -> None:
+    there = np.array([[1.02, 0.01, -7.0], [0.0, 0.99, 3.0], [1e-5, 0.0, 1.0]])
+    back = inverse(there)
+    assert back is not None and np.allclose(back @ there, np.eye(3))
+    assert inverse(None) is None
+    assert inverse(np.diag([1.0, 0.0, 1.0])) is None  # all of the frame on a line
+
+
+def test_every_second_pixel_lies_where_the_shrunken_frame_does() -> None:
+    """An odd number of pixels must not stretch the frame against its flow."""
+    ramp = np.repeat(np.arange(161, dtype=np.float32)[None, :, None], 35, axis=0)
+    small, flow = (
+        _shrunk(ramp, 2),
+        Flow(np.full((1, 35, 161, 2), 6, np.float32), np.ones((1, 35, 161), np.float32)),
+    )
+    half = flow.every(2)
+    assert small.shape[:2] == half.trust.shape[1:] == (18, 81)
+    assert (half.shift == 3).all()
+    assert np.allclose(small[:, :80], np.arange(80) * 2 + 0.5) and (small[:, 80] == 160).all()
 
 
 @pytest.mark.parametrize("factor", [3, 4])

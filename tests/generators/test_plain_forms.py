@@ -1,4 +1,4 @@
-"""What detectors compute in a fast form, against the plain form of the same, bit for bit."""
+"""What detectors compute in a fast form, against the plain form of the same, where sums allow it bit for bit."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 
 from freelabels.generators.contract.vectors import converted
 from freelabels.generators.flow import warp
-from freelabels.generators.saliency import ahead, all_ways
+from freelabels.generators.saliency import Regions, ahead, all_ways, lab_of, minimum_barrier, smoothed
 from freelabels.generators.tools.border_distance import ALIKE, COMMON, SMOOTH, border_distance
 from freelabels.generators.tools.contours import distinct, find_arcs, sorted_pairs, ultrametric
 from freelabels.generators.tools.guided_filter import guided_upsampling
@@ -124,7 +124,46 @@ def test_ways_between_all_nodes_are_found_by_the_plain_sweep():
     way[pairs[:, 0], pairs[:, 1]] = way[pairs[:, 1], pairs[:, 0]] = cost
     for k in range(31):
         way = np.minimum(way, way[:, k, None] + way[k])
-    assert np.array_equal(all_ways(pairs, cost, 31), way)
+    np.testing.assert_allclose(all_ways(pairs, cost, 31), way, rtol=1e-6)
+
+
+def regions_of(seed):
+    """Superpixels of a blurred random picture, and walls between them."""
+    rng = np.random.default_rng(seed)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (60, 80, 3)).astype(np.uint8), (0, 0), 3) * 3
+    regions = Regions.of(image, lab_of(image), 6)
+    return regions, rng.random(len(regions.pairs))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_smoothed_values_solve_the_equations_written_out(seed):
+    regions, walls = regions_of(seed)
+    value = np.random.default_rng(seed).random(len(regions.size))
+    pull = np.zeros((len(value), len(value)))
+    for (one, other), wall, step in zip(regions.pairs, walls, regions.steps(), strict=True):
+        pull[one, other] = pull[other, one] = 3 * np.exp(-wall / 0.15 - (step / 12) ** 2 / 2)
+    plain = np.linalg.solve(np.eye(len(value)) + np.diag(pull.sum(axis=1)) - pull, value)
+    np.testing.assert_allclose(smoothed(value, regions, walls), plain)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_barriers_are_hardly_above_the_least_of_all_ways(seed):
+    """The least: of all ways that never go below a colour the one with the lowest top, colour by colour."""
+    regions, _ = regions_of(seed)
+    least = np.zeros(len(regions.size))
+    for colour in regions.colour.T:
+        span = np.full(len(least), np.inf)
+        for bottom in colour:
+            allowed = np.where(colour >= bottom, colour, np.inf)
+            top, last = np.where(regions.rim, allowed, np.inf), None
+            while not np.array_equal(top, last):
+                last = top.copy()
+                for here, there in (regions.pairs.T, regions.pairs.T[::-1]):
+                    np.minimum.at(top, here, np.maximum(top[there], allowed[here]))
+            span = np.minimum(span, top - bottom)
+        least += span
+    made = minimum_barrier(regions)
+    assert (made > least - 1e-9).all() and made.mean() < 1.1 * least.mean()
 
 
 def test_ranks_of_regions_are_those_of_their_pixels():

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.clip import Clip
-from freelabels.generators.speed import SceneSpeed
+from freelabels.generators.speed import LEAST_SIDE, SceneSpeed
 
 HEIGHT, WIDTH = 48, 64
 MOVER = (slice(8, 24), slice(16, 32))
@@ -23,13 +23,13 @@ def told(flow: NDArray[np.float64], trust: int = 255) -> NDArray[np.float32]:
         "flow_backward": back,
         "flow_confidence": np.full(there.shape[:3], trust, np.uint8),
     }
-    image = np.zeros((2, HEIGHT, WIDTH, 3), np.uint8)
+    image = np.zeros((2, *flow.shape[:2], 3), np.uint8)
     return SceneSpeed()(Clip(image, np.arange(2.0), np.eye(3), labels=labels))["speed"]
 
 
 def _undone(flow: NDArray[np.float64]) -> NDArray[np.float64]:
     """The flow back, as far as where the next frame's pixels come from is told by the nearest of these."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     return np.asarray(
         -cv2.remap(flow.astype(np.float32), x - flow[..., 0].astype(np.float32), y, cv2.INTER_NEAREST)
     )
@@ -44,6 +44,16 @@ def test_speed_is_all_that_moves_and_what_the_camera_does_not_move(pan: float, m
     first, last = told(flow)
     np.testing.assert_allclose(first, (pan, mover), atol=0.1)
     assert np.isnan(last).all()  # there is no next frame
+
+
+def test_speed_of_large_frames_is_told_in_their_own_pixels() -> None:
+    """Every second pixel is looked at, and pixels are still those of the frame."""
+    flow = np.zeros((HEIGHT, WIDTH, 2))
+    flow[..., 0] = 3
+    flow[MOVER][..., 0] += 4
+    large = np.kron(flow, np.ones((4, 4, 1)))
+    assert min(large.shape[:2]) >= LEAST_SIDE
+    np.testing.assert_allclose(told(large)[0], (3, 4), atol=0.5)
 
 
 def test_a_camera_that_turns_in_place_moves_all_and_nothing_moves_of_its_own() -> None:
