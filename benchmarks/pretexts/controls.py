@@ -12,7 +12,7 @@ ball and comes apart. The camera stands still, and nothing in a clip but what mo
 answer. Scores are of clips kept from training, *gap* is as for `video`; rows that are finished are kept in
 --out.
 
-Cost: eight CPU minutes with the defaults, of which three and a half are for the clips.
+Cost: about an hour of one core with the defaults, of which a quarter is for the clips.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def main(
     out: str = "runs/pretexts-controls",
     only: tuple[str, ...] = (),
-    seconds: float = 40.0,
-    clips: int = 160,
+    seconds: float = 80.0,
+    clips: int = 320,
     batch: int = 64,
     backbone: str = "resnet10t",
     settings: tuple[str, ...] = (),

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -51,9 +53,21 @@ class Mesh:
     @cached_property
     def box(self) -> Floats:
         """The corners (8, 3) of the bounding box, the lowest first and the highest last."""
-        low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
-        share = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(8, 3)
-        return np.asarray(np.where(share, high, low))
+        return _boxed(self.vertices.min(axis=0), self.vertices.max(axis=0))
+
+    @cached_property
+    def pieces(self) -> Floats:
+        """The corners (P, 8, 3) of boxes, as of `box`, around triangles that share corners with no others."""
+        corner = self.triangles.astype(np.int64)
+        one, other = corner[:, :2].ravel(), corner[:, 1:].ravel()
+        count = len(self.vertices)
+        met = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(count, count))
+        of = np.unique(connected_components(met, directed=False)[1][corner[:, 0]], return_inverse=True)[1]
+        low, high = np.full((2, int(of.max()) + 1, 3), np.inf)
+        points = self.vertices[corner]
+        np.minimum.at(low, of, points.min(axis=1))
+        np.minimum.at(high, of, -points.max(axis=1))
+        return _boxed(low[:, None], -high[:, None])
 
     @cached_property
     def extent(self) -> float:
@@ -82,6 +96,11 @@ class Mesh:
         """Whether smooth shading changes anything."""
         normal = self.corner_normal
         return bool(np.abs(normal - normal[:, :1]).max(initial=0) > 1e-3)
+
+
+def _boxed(low: Floats, high: Floats) -> Floats:
+    share = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(8, 3)
+    return np.asarray(np.where(share, high, low))
 
 
 def affine_maps(corner: Floats, values: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import open3d as o3d
@@ -39,7 +40,7 @@ class Posed:
 
     base: (3,) world, metres, which the triangles for rays are relative to. whole holds all of them. owner: (G,)
     instance ids, the static scene's being 0. extent: (G,) and box: (G, 8, 3) as of `Surfaces`. shape: of each
-    geometry, vertices and triangles for rays.
+    geometry, vertices and triangles for rays. meshes: of each, at poses (G, 4, 4), part → world.
     """
 
     first: int
@@ -49,6 +50,22 @@ class Posed:
     extent: Floats
     box: Floats
     shape: tuple[tuple[o3d.core.Tensor, o3d.core.Tensor], ...]
+    meshes: tuple[Mesh, ...]
+    poses: Floats
+
+    @cached_property
+    def pieces(self) -> tuple[Floats, NDArray[np.int64]]:
+        """The corners (P, 8, 3), world, metres, of boxes around all there is, and the geometry (P,) of each.
+
+        The static scene's surfaces are of blocks far apart: there is a box for each block.
+        """
+        corners = [
+            times(mesh.pieces.reshape(-1, 3), place[:3, :3].T).reshape(-1, 8, 3) + place[:3, 3]
+            if owner == 0
+            else box[None]
+            for mesh, place, owner, box in zip(self.meshes, self.poses, self.owner, self.box, strict=True)
+        ]
+        return np.concatenate(corners), np.repeat(np.arange(len(corners)), [len(some) for some in corners])
 
     @cached_property
     def _alone(self) -> dict[int, o3d.t.geometry.RaycastingScene]:
@@ -99,8 +116,8 @@ class Surfaces:
     trees: _Trees
 
     @cached_property
-    def reached(self) -> dict[Hashable, NDArray[np.bool_]]:
-        """What `reaching` has found, by what it was asked."""
+    def reached(self) -> dict[Hashable, Any]:
+        """What `screens` has found, by what it was asked."""
         return {}
 
 
@@ -143,6 +160,8 @@ def pose(
         np.array(extents, np.float64),
         np.array(boxes, np.float64).reshape(-1, 8, 3),
         tuple(shapes),
+        tuple(meshes),
+        np.asarray(poses, np.float64),
     )
 
 
@@ -295,16 +314,15 @@ def occluded(
     directions: NDArray[np.floating],
     near: float,
     far: float,
-    apart: NDArray[np.integer] | None = None,
+    some: Sequence[NDArray[np.integer]] | None = None,
 ) -> NDArray[np.bool_]:
-    """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions."""
-    origins = np.asarray(origins)
-    first, *others = surfaces.posed
-    hit: NDArray[np.bool_] = first.whole.test_occlusions(
-        _rays(first.base, origins, directions), near, far, nthreads=1
-    ).numpy()
-    for posed in others:
-        left = np.flatnonzero(~hit) if apart is None else apart[~hit[apart]]
+    """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions.
+
+    some: of each part of what is posed, (M,) those of the rays that alone may meet it; None: any may.
+    """
+    origins, hit = np.asarray(origins), np.zeros(len(directions), bool)
+    for number, posed in enumerate(surfaces.posed):
+        left = np.flatnonzero(~hit) if some is None else some[number][~hit[some[number]]]
         rays = _rays(
             posed.base, picked(origins, left) if origins.ndim > 1 else origins, picked(directions, left)
         )

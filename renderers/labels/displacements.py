@@ -16,7 +16,8 @@ from freelabels.renderers.engines.drift import INFINITY, NEAREST, placed
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import occluded_moving
 from freelabels.renderers.engines.raycast import Floats, occluded
-from freelabels.renderers.engines.rectangles import before, reaching
+from freelabels.renderers.engines.rectangles import before
+from freelabels.renderers.engines.screens import hideable
 from freelabels.renderers.engines.windows import Window
 from freelabels.renderers.labels.half import half
 from freelabels.renderers.labels.looks import Instant, PixelHits
@@ -129,9 +130,10 @@ def _hidden(
     missed = np.flatnonzero(~(seen.hit[index] if few else seen.hit))
     if len(missed):
         put(towards, missed, picked(towards, missed) * np.float32(INFINITY))
-    near = reaching(other.surfaces, other.camera_pose, lens, window)
-    apart = None if near is None else np.flatnonzero(near.ravel()[spot])
-    return occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT, apart)
+    depth = points[:, 2][index] if few else points[:, 2].copy()
+    depth[missed] = np.inf
+    some = hideable(other.surfaces, other.camera_pose, lens, window, spot, depth, towards)
+    return occluded(other.surfaces, other.surfaces.origin, towards, 0.0, 1 - SAME_POINT, some)
 
 
 def own_motion(

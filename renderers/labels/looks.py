@@ -13,7 +13,8 @@ from freelabels.renderers.engines.drift import rotations, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.moving import Motion, cast_moving
 from freelabels.renderers.engines.raycast import NOTHING, Floats, Hits, Surfaces, cast
-from freelabels.renderers.engines.rectangles import reaching
+from freelabels.renderers.engines.screens import reaching
+from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.surfaces.surface_points import dot
 
 
@@ -97,7 +98,7 @@ def look(now: Instant, lens: Lens | Floats, size: tuple[int, int]) -> PixelHits:
         return _look_rolling(now, now.motion, lens, size)
     ray = lens.rays(size)
     towards = lens.world_rays(rotation, size)
-    near = reaching(surfaces, now.camera_pose, lens, size)
+    near = reaching(surfaces, now.camera_pose, lens, whole(size))
     apart = None if near is None else np.flatnonzero(near)
     hits = cast(surfaces, surfaces.origin, towards, apart)
     face, depth, normal = _met(surfaces, rotation, hits, ray, 0.0)

@@ -171,7 +171,10 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, str | float | int):  # of a kind of its own, such as NumPy's float64
         return value
-    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return {
+        name: part if type(part := getattr(value, name)) in _PLAIN else _plain(part)
+        for name in value.__dataclass_fields__
+    }
 
 
 def scene_from_json(stored: Mapping[str, Any]) -> Scene:

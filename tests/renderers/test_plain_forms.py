@@ -6,13 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+import trimesh
 from numpy.typing import NDArray
 
 from freelabels.generators.contract.fields import EDGE_TYPES
 from freelabels.generators.contract.geometry import intrinsics
 from freelabels.generators.contract.lens import distort
+from freelabels.renderers.draw.ranges import SceneRanges
 from freelabels.renderers.engines.lens import Lens
+from freelabels.renderers.engines.mesh import Mesh
+from freelabels.renderers.engines.raycast import Parts, occluded, pose_surfaces
 from freelabels.renderers.engines.rectangles import rectangles
+from freelabels.renderers.engines.screens import screens
+from freelabels.renderers.engines.windows import whole
+from freelabels.renderers.labels import displacements
 from freelabels.renderers.labels.edge_types import (
     ALBEDO_STEP,
     CONTACT,
@@ -28,6 +35,10 @@ from freelabels.renderers.labels.edge_types import (
     edge_types,
 )
 from freelabels.renderers.labels.half import SMALLEST, half
+from freelabels.renderers.render import find_scene, render_clip
+from freelabels.renderers.scene.assets import library
+from freelabels.renderers.simulate.world import build_world
+from freelabels.renderers.surfaces.meshes import as_mesh
 
 FOCAL = 60.0
 
@@ -150,3 +161,70 @@ def test_halves_are_rounded_once_and_what_is_too_small_is_nought() -> None:
     np.testing.assert_array_equal(half(values), values.astype(np.float16))
     small = np.array([SMALLEST, SMALLEST * 0.99, -SMALLEST / 3, 0.0])
     assert half(small).tolist() == [SMALLEST, 0.0, 0.0, 0.0] and small[1] != 0
+
+
+@pytest.mark.parametrize(
+    ("family", "bent"), [("table", 0.0), ("room", 1.0), ("street", 0.0), ("street", 1.0), ("shelf", 0.0)]
+)
+def test_points_that_boxes_leave_in_sight_are_hidden_from_no_ray(
+    family: str, bent: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rays cast find hidden what the rays find that are cast where boxes may hide something."""
+    ranges = dataclasses.replace(SceneRanges(), families={family: 1.0}, distorted=bent, rolling=0.0)
+    assets, counts = library(), []
+
+    def both(surfaces, origins, towards, near, far, some):  # type: ignore[no-untyped-def]
+        found = occluded(surfaces, origins, towards, near, far, some)
+        np.testing.assert_array_equal(found, occluded(surfaces, origins, towards, near, far))
+        counts.append((len(found), len(some[0]), int(found.sum())))
+        return found
+
+    monkeypatch.setattr(displacements, "occluded", both)
+    for clip in (50, 51):
+        scene, simulation = find_scene(0, clip, ranges, assets, 3, (96, 128))
+        render_clip(scene, assets, 3, (96, 128), image=None, simulation=simulation)
+    points, asked, hidden = np.sum([row for row in counts if row[0] > 4096], axis=0)
+    assert 0 < hidden < asked < 0.9 * points
+
+
+def slab(sides: tuple[float, float, float], at: tuple[float, float, float]) -> trimesh.Trimesh:
+    return trimesh.creation.box(sides, transform=trimesh.transformations.translation_matrix(at))
+
+
+def test_a_large_box_hides_only_what_lies_beyond_all_sides_that_are_seen() -> None:
+    """Two blocks of one surface are two boxes; on, before and between them nothing is asked."""
+    size, lens = (40, 56), Lens(intrinsics(60.0, 56, 40))
+    blocks = [slab((1.0, 2.0, 0.5), (x, 0.0, 3.0)) for x in (-0.9, 0.9)]
+    wall = as_mesh(trimesh.util.concatenate(blocks))
+    assert wall.pieces.shape == (2, 8, 3)
+    surfaces = pose_surfaces([wall], np.eye(4)[None], Parts(*np.zeros((4, 1), np.int32)), (0, 0, 0))
+    made = screens(surfaces, surfaces.posed[0], np.eye(4), lens, whole(size))
+    assert np.isinf(made.nearest).all() and [len(boxes) for _, boxes in made.large] == [2]
+    point = np.array(
+        [(0.9, 0, 2.75), (0.9, 0, 2.0), (0.0, 0, 9.0), (0.9, 0, 2.8), (2.0, 0.5, 7.0)], np.float32
+    )
+    x, y = (np.floor(v).astype(int) for v in lens.project(point.astype(float)))
+    asked = made.may_hide(y * size[1] + x, point[:, 2].copy(), np.asfortranarray(point))
+    assert asked.tolist() == [False, False, False, True, True]
+    assert screens(surfaces, surfaces.posed[0], np.eye(4), lens, whole(size)) is made
+
+
+def test_a_small_box_hides_what_its_pixels_show_beyond_its_nearest_corner() -> None:
+    size, lens = (40, 56), Lens(intrinsics(60.0, 56, 40))
+    cube = as_mesh(slab((0.1, 0.1, 0.1), (0.0, 0.0, 3.0)))
+    surfaces = pose_surfaces([cube], np.eye(4)[None], Parts(*np.ones((4, 1), np.int32)), (0, 0, 0))
+    made = screens(surfaces, surfaces.posed[0], np.eye(4), lens, whole(size))
+    point = np.array([(0, 0, 2.9), (0, 0, 3.5), (0.5, 0, 3.5)], np.float32)
+    x, y = (np.floor(v).astype(int) for v in lens.project(point.astype(float)))
+    asked = made.may_hide(y * size[1] + x, point[:, 2].copy(), np.asfortranarray(point))
+    assert asked.tolist() == [False, True, False] and not made.large
+
+
+def test_pieces_are_the_blocks_that_surfaces_are_made_of() -> None:
+    ranges = dataclasses.replace(SceneRanges(), families={"street": 1.0})
+    scene, _ = find_scene(0, 50, ranges, library(), 1, (64, 80))
+    world = build_world(scene, library())
+    surfaces = [mesh for mesh, owner in zip(world.meshes, world.parts.object, strict=True) if owner == 0]
+    assert sum(len(mesh.pieces) for mesh in surfaces) == len(scene.structure) > len(surfaces)
+    lone = Mesh(np.eye(3) * 2, np.array([[0, 1, 2]], np.uint32), np.zeros(1, np.int32))
+    np.testing.assert_array_equal(lone.pieces[0], lone.box)

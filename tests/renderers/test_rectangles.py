@@ -10,7 +10,9 @@ from freelabels.generators.contract.geometry import intrinsics
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import Parts, covers, pose_surfaces
 from freelabels.renderers.engines.raycast import pose as pose_geometries
-from freelabels.renderers.engines.rectangles import reaching, rectangles
+from freelabels.renderers.engines.rectangles import rectangles
+from freelabels.renderers.engines.screens import reaching
+from freelabels.renderers.engines.windows import whole
 from freelabels.renderers.surfaces.meshes import as_mesh
 from tests.renderers.test_render_labels import box, pose
 
@@ -27,7 +29,7 @@ def test_a_box_is_seen_only_by_the_pixels_of_its_rectangle(bent: tuple[float, ..
     surfaces = pose_surfaces(meshes, poses, tables, (0, 0, 0), still)
     lens = Lens(intrinsics(40.0, size[1], size[0]), bent)
     places = rectangles(surfaces.geometry_box, lens, size)
-    near = reaching(surfaces, np.eye(4), lens, size)
+    near = reaching(surfaces, np.eye(4), lens, whole(size))
     assert near is not None
     towards = lens.world_rays(np.eye(3), size)
     for number, (top, bottom, left, right) in enumerate(places):
