@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from freelabels.generators.contract.detector import detectors
@@ -17,6 +18,9 @@ from tests.preloaded import Programs, preloaded
 # Programs that tests start import the same modules by the hundred: what one has compiled is there for the others.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+PLENTY = 12 << 30  # bytes: tests hold some three at a time, in processes that take as much
 
 
 def keep_assets_here() -> None:
@@ -29,7 +33,15 @@ def keep_assets_here() -> None:
         shutil.rmtree(older, ignore_errors=True)
 
 
+def work_in_memory() -> None:
+    """Keep what tests write in memory, where there is plenty: a disk takes long over each of their many syncs."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and min(shutil.disk_usage(memory).free, psutil.virtual_memory().available) > PLENTY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
 keep_assets_here()
+work_in_memory()
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
 detectors()  # registered now, so that none registers while a test has put another registry in its place

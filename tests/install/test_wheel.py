@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -89,9 +90,16 @@ def _lend_compiled(here: Path, there: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The programs of a new environment with the plain install, and a folder of a user's own modules."""
-    environment, home = tmp_path_factory.mktemp("new") / "venv", tmp_path_factory.mktemp("home")
+def elsewhere(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """The programs of a new environment with the plain install, and a folder of a user's own modules.
+
+    The environment is on the disk, where uv links files that it has rather than copy gigabytes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield install(built, Path(folder) / "venv", tmp_path_factory.mktemp("home"))
+
+
+def install(built: Path, environment: Path, home: Path) -> tuple[Path, Path]:
     (wheel,) = built.glob("*.whl")
     run(UV, "venv", "--python", sys.executable, environment)
     run(UV, "pip", "install", "--python", environment, "-c", ROOT / "constraints.txt", wheel, cwd=home)
