@@ -314,7 +314,7 @@ def occluded(
     directions: NDArray[np.floating],
     near: float,
     far: float,
-    some: Sequence[NDArray[np.integer]] | None = None,
+    some: Sequence[NDArray[np.integer] | None] | None = None,
 ) -> NDArray[np.bool_]:
     """Whether rays as in `cast` meet anything between `near` and `far`, in lengths of their directions.
 
@@ -322,7 +322,8 @@ def occluded(
     """
     origins, hit = np.asarray(origins), np.zeros(len(directions), bool)
     for number, posed in enumerate(surfaces.posed):
-        left = np.flatnonzero(~hit) if some is None else some[number][~hit[some[number]]]
+        asked = None if some is None else some[number]
+        left = np.flatnonzero(~hit) if asked is None else asked[~hit[asked]]
         rays = _rays(
             posed.base, picked(origins, left) if origins.ndim > 1 else origins, picked(directions, left)
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freelabels.generators.contract.fields import EDGE_TYPES, Array, confidence_name
 from freelabels.generators.contract.geometry import invert_pose
 from freelabels.generators.contract.products import picked, product, put, times
+from freelabels.renderers.engines import beams
 from freelabels.renderers.engines.drift import placed, turned_by
 from freelabels.renderers.engines.lens import Lens
 from freelabels.renderers.engines.raycast import GRAZING, NOTHING, Floats, occluded, smooth_normals
@@ -382,9 +383,11 @@ def _lit(
         origins = times(picked(start, index), turn.T) + now.surfaces.origin.astype(np.float32)
         if light.kind == "sun":
             rays_to = np.broadcast_to(place, origins.shape)
+            apart = [beams.to_sun(posed.box, origins, light.place) for posed in now.surfaces.posed[1:]]
         else:
             rays_to = times(picked(towards, index), turn.T)
-        lit[index, column] = ~occluded(now.surfaces, origins, rays_to, 0.0, far)
+            apart = [beams.to_lamp(posed.box, rays_to, light.place) for posed in now.surfaces.posed[1:]]
+        lit[index, column] = ~occluded(now.surfaces, origins, rays_to, 0.0, far, [None, *apart])
     return lit, facing
 
 
