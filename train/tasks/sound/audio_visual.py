@@ -49,10 +49,10 @@ class AudioVisual(Task):
     """Whether a clip's sound is its own, or that of the other half of its frames.
 
     Sound and picture meet on the clip trunk's second maps, where each time has its own sound. Each clip is asked
-    with both sounds, so that neither picture nor sound alone is worth a guess: asked with one of them, drawn, a
-    short training doesn't get beyond such guesses. What is silent, cut off or unknown weighs nothing. Smaller than
-    in the paper: levels in place of the wave, eight neighbouring frames and as much sound as they last, shifted by
-    that; two convolutions after they meet.
+    with both sounds, so that neither picture nor sound alone is worth a guess: asked with one of them, drawn,
+    training takes longer to get beyond such guesses. What is silent, cut off or unknown weighs nothing. Smaller
+    than in the paper: levels in place of the wave, eight neighbouring frames and as much sound as they last,
+    shifted by that; two convolutions after they meet.
     """
 
     frames: int = 16
