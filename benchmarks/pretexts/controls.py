@@ -12,7 +12,7 @@ clip can't be known by that, and are seen in that light: changes of it hide what
 camera stands still, and nothing in a clip but what moves and what is heard tells the answer. Scores are of clips
 kept from training, *gap* is as for `video`; rows that are finished are kept in --out, and so are shards of clips.
 
-Cost: about an hour of one core with the defaults, of which a quarter is for the clips.
+Cost: about 75 minutes of one core with the defaults, of which 28 are for the clips.
 """
 
 from __future__ import annotations
