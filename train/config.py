@@ -58,7 +58,8 @@ class LoaderConfig:
     exclude: tuple[str, ...] = ()
     """Exclusion lists, as freelabels inspect saves them; a dataset's own exclusions.json always counts."""
     versions: tuple[str, ...] = ()
-    """Versions of columns to train on, COLUMN=VERSION (edges=5): of others there is no label, or no window."""
+    """Versions of columns to train on, COLUMN=VERSION (edges=5): of others that the same detector made there is no
+    label, or no window."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 import fsspec
 
 from freelabels.ground.errors import SourceError as SourceError
+from freelabels.ground.errors import UserError
 from freelabels.pipeline.storage.archives.bytes_at import FileBytes, StreamBytes
 from freelabels.pipeline.storage.archives.directory import Archive
 from freelabels.pipeline.storage.archives.names import parted
@@ -148,6 +149,20 @@ def output_folder(uri: str | os.PathLike[str]) -> Iterator[Path]:
             system.pipe({f"{root.rstrip('/')}/{p.name}": p.read_bytes() for p in Path(scratch).iterdir()})
         except Exception as error:  # backends raise errors of a dozen kinds
             raise OSError(errno.EACCES, " ".join(str(error).split())) from error
+
+
+@contextmanager
+def output_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file to write a result into, its folder made. Raises UserError, with the reason, if that can't be done."""
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield target
+    except OSError as error:
+        blocking = next((part for part in target.parents if part.exists() and not part.is_dir()), None)
+        if blocking is not None:
+            raise UserError(f"can't write {target}: {blocking} is a file, no folder") from error
+        raise UserError(f"can't write {target} ({error.strerror or error})") from error
 
 
 def sha256_of(data: bytes) -> str:

@@ -16,9 +16,9 @@ import numpy as np
 from freelabels.generators.contract.fields import Array, Kind, field
 from freelabels.generators.contract.legends import Legend, legend
 from freelabels.generators.contract.pictures import UNKNOWN, picture
-from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.compare import Comparison, FrameDifference, Labelling, Seen
 from freelabels.pipeline.quality.differences import measure_of
+from freelabels.pipeline.storage.uris import output_file
 from freelabels.pipeline.viewer.frame_reader import encoded
 from freelabels.pipeline.viewer.places import without_places
 from freelabels.pipeline.viewer.report import legend_json
@@ -36,7 +36,6 @@ def write_comparison(
     most: the largest difference that was allowed. places: keep paths from the root of this machine; else their
     last folder and name alone. Raises UserError if it can't be written.
     """
-    target = Path(target)
     measure = measure_of(found.field)
     ranked = sorted(found.frames, key=_worst_first)
     ramp = np.linspace(0, measure.full, 96, dtype=np.float32)[None].repeat(12, 0)
@@ -73,12 +72,9 @@ def write_comparison(
     text = environment.from_string(here.joinpath("compare.html").read_text(encoding="utf-8")).render(
         style=here.joinpath("page.css").read_text(encoding="utf-8"), **known, **shown
     )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"can't write {target} ({error.strerror})") from error
-    return target
+    with output_file(target) as file:
+        file.write_text(text, encoding="utf-8")
+    return file
 
 
 def heat(apart: Array, full: float) -> Array:

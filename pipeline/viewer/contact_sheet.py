@@ -18,6 +18,7 @@ from freelabels.ground.errors import UserError
 from freelabels.ground.spelling import nearest
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.storage.uris import output_file
 from freelabels.pipeline.viewer.frame_reader import names_of
 from freelabels.pipeline.viewer.inspect import index_to_look
 
@@ -40,7 +41,6 @@ def draw_contact_sheet(
     What colours mean stands below each column. fields: what to show, () for all that are there. Raises UserError
     if there is nothing to show or the file can't be written.
     """
-    target = Path(target)
     dataset = Dataset(path)
     chosen = _spread(dataset, frames)
     if not chosen:
@@ -75,12 +75,9 @@ def draw_contact_sheet(
         )
     for shard, _ in chosen:
         shard.close()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(target, format="PNG")
-    except OSError as error:
-        raise UserError(f"can't write {target} ({error.strerror})") from error
-    return target
+    with output_file(target) as file:
+        sheet.save(file, format="PNG")
+    return file
 
 
 def _spread(dataset: Dataset, frames: int) -> list[tuple[Shard, int]]:

@@ -18,10 +18,11 @@ from typing import Any
 import jinja2
 
 from freelabels.generators.contract.fields import Kind, known_field
-from freelabels.ground.errors import CorruptShard, UserError
+from freelabels.ground.errors import CorruptShard
 from freelabels.pipeline.quality.spot_check import Span, Survey, sample_spans
 from freelabels.pipeline.quality.verify import VerifySummary
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.storage.uris import output_file
 from freelabels.pipeline.viewer.frame_reader import FrameReader, drawable
 from freelabels.pipeline.viewer.listing import ClipListing, ShardListing, listing
 from freelabels.pipeline.viewer.places import without_places
@@ -60,7 +61,6 @@ def write_html(
     how many rendered clips the detectors are measured on. verified: by dataset, what verification found. places:
     keep paths from the root of this machine; else their last folder and name alone. Raises UserError.
     """
-    target = Path(target)
     reports = [gather(path) for path in paths]
     samples = [
         _sampled(path, report, frames, BUDGET // len(paths))
@@ -94,12 +94,9 @@ def write_html(
         entry["clips"] = _only(listed.clips, shown)
         for frame in sample:
             frame["clip"] = shown.index(frame["clip"])
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(html(whole if places else without_places(whole)), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"can't write {target} ({error.strerror})") from error
-    return target
+    with output_file(target) as file:
+        file.write_text(html(whole if places else without_places(whole)), encoding="utf-8")
+    return file
 
 
 def _measure_job(path: str, report: DatasetReport, clips: int) -> dict[str, Any]:

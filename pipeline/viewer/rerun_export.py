@@ -16,6 +16,7 @@ from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.spot_check import Span
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.shard import Shard
+from freelabels.pipeline.storage.uris import output_file
 from freelabels.pipeline.viewer.frame_reader import drawable, is_label, names_of
 from freelabels.pipeline.viewer.report import gather
 
@@ -44,14 +45,10 @@ def write_rerun(
     if not spans:
         raise UserError(f"{path} holds no frames yet, so there is nothing to show")
     chosen = [spans[k * len(spans) // clips] for k in range(clips)] if len(spans) > clips else spans
-    target = Path(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
-    except OSError as error:
-        raise UserError(f"can't write {target} ({error.strerror})") from error
+    with output_file(target) as file:
+        file.touch()
     recording = rr.RecordingStream("freelabels")
-    recording.save(target)
+    recording.save(file)
     dataset = Dataset(path)
     for number, span in enumerate(chosen):
         shard = dataset.open(span.shard)
@@ -59,7 +56,7 @@ def write_rerun(
         shard.close()
     recording.flush()
     recording.disconnect()
-    return target
+    return file
 
 
 def _log_clip(rr: Any, recording: Any, shard: Shard, span: Span, root: str) -> None:

@@ -6,25 +6,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.pretexts import video
+from benchmarks.pretexts import controls, video
 from benchmarks.pretexts.controls import FRAMES, SEED, SORTS, STORED
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.shards.commit import commit_shard
+from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.renderers.render import find_scene
 from freelabels.renderers.scene.assets import library
+from freelabels.renderers.scene.scene import Scene
 from freelabels.renderers.simulate.simulate import Simulation, simulate
+from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
 
 
-def motion_of(name: str, clip: int = 0) -> Simulation:
-    """Of one clip."""
+def motion_of(name: str, clip: int = 0) -> tuple[Scene, Simulation]:
+    """A clip's scene and how it moves."""
     sort, assets = SORTS[name], library(None, None, "all", None)
     scene = sort.change(find_scene(SEED, clip, sort.ranges, assets, sort.frames, STORED)[0])
-    return simulate(scene, build_world(scene, assets), sort.frames)
+    return scene, simulate(scene, build_world(scene, assets), sort.frames)
 
 
 @pytest.mark.renders
 def test_a_thing_falls_and_is_heard_while_it_is_seen() -> None:
-    motion = motion_of("falls")
+    _, motion = motion_of("falls")
     assert not motion.problems
     height = motion.body_pose[:, 0, 2, 3]
     assert height[1] > 0.3 and np.diff(height[:5]).max() < 0  # row 1 is the first frame
@@ -34,13 +38,48 @@ def test_a_thing_falls_and_is_heard_while_it_is_seen() -> None:
 @pytest.mark.renders
 @pytest.mark.parametrize("name", ["thuds", "pitches"])
 def test_what_is_heard_falls_in_either_half_of_a_clip(name: str) -> None:
-    blows = [min(blow.time for blow in motion_of(name, clip).impacts) for clip in range(6)]
+    blows = [min(blow.time for blow in motion_of(name, clip)[1].impacts) for clip in range(6)]
     assert 0 < min(blows) < FRAMES / 24 / 2 and max(blows) < FRAMES / 24
 
 
 @pytest.mark.renders
+def test_things_of_one_make_ring_as_much_higher_as_they_are_smaller() -> None:
+    voices = []
+    for clip in range(2):
+        scene, motion = motion_of("pitches", clip)
+        world = build_world(scene, library(None, None, "all", None))
+        heard = sounded(scene, world, motion, FRAMES)["sound"]
+        assert heard.any()
+        voices.append(_voice(scene, world, 1)[0] * scene.bodies[0].size)
+    known = min(map(len, voices))
+    assert known >= 3
+    np.testing.assert_allclose(voices[0][:known], voices[1][:known])
+
+
+def test_clips_that_are_there_are_not_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run that was stopped goes on with the next shard of clips; a shard holds all of a dataset made before."""
+    asked = []
+
+    def make(dataset: Dataset, name: str, clips: range) -> None:
+        asked.append(clips)
+        if clips.start == 80:
+            raise KeyboardInterrupt
+        columns = {"image": np.zeros((len(clips), 2, 2, 3), np.uint8)}
+        table = [{"rows": [n, n + 1], "key": str(n)} for n in range(len(clips))]
+        commit_shard(dataset, f"{name}-{clips.start}", columns, table, {"image": {"generator": "test"}})
+
+    monkeypatch.setattr(controls, "_make", make)
+    with pytest.raises(KeyboardInterrupt):
+        controls.made(tmp_path / "clips", "falls", 90)
+    with pytest.raises(KeyboardInterrupt):
+        controls.made(tmp_path / "clips", "falls", 90)
+    assert asked == [range(0, 40), range(40, 80), range(80, 90), range(80, 90)]
+    assert controls.made(tmp_path / "clips", "falls", 80) == str(tmp_path / "clips") and len(asked) == 4
+
+
+@pytest.mark.renders
 def test_what_passes_moves_evenly_to_the_end() -> None:
-    motion = motion_of("passes")
+    _, motion = motion_of("passes")
     assert not motion.problems
     steps = np.linalg.norm(np.diff(motion.body_pose[1:-1, 0, :2, 3], axis=0), axis=1)
     assert steps.min() > 0.04 and steps.max() < 1.1 * steps.min()  # metres a frame, of some two that are seen
@@ -48,7 +87,7 @@ def test_what_passes_moves_evenly_to_the_end() -> None:
 
 @pytest.mark.renders
 def test_a_column_stands_until_it_is_struck_and_comes_apart() -> None:
-    motion = motion_of("breaks")
+    _, motion = motion_of("breaks")
     assert not motion.problems
     *bricks, ball = range(1, motion.contact.shape[1])
     above = [motion.contact[:, one, one + 1] for one in bricks[:-1]]

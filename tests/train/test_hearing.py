@@ -21,6 +21,7 @@ from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.online import Clips
 from freelabels.train.tasks.contract.task import Asked
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
+from freelabels.train.tasks.sound.audio_visual import AudioVisual
 from freelabels.train.tasks.sound.hearing import STEPS, audible, levels, wave
 from freelabels.train.tasks.sound.look_listen_learn import LookListenLearn
 from freelabels.train.tasks.sound.others import another
@@ -94,6 +95,20 @@ def test_the_other_sound_is_of_another_clip_that_can_be_heard() -> None:
     asked = Asked(None, torch.ones(3))
     answer = torch.tensor([[1.0, 0.0], [0.0, torch.nan], [0.0, 1.0]])
     assert task.summary(task.keep(answer, asked))[:2] == (0.5, 0.5)
+
+
+def test_a_clip_is_asked_with_its_own_sound_and_with_the_other_halfs(batch: Batch) -> None:
+    """So whoever doesn't listen, or doesn't look, is right once in two, whatever the draw."""
+    task = AudioVisual(frames=10)
+    sounds = task.ask(batch, Draw(batch["seed"], task.name)).target
+    first, second = (levels(*wave(batch, part)) for part in (slice(0, 5), slice(5, 10)))
+    drawn = [torch.equal(own, half) for own, half in zip(sounds[:, 0], first, strict=True)]
+    for k, early in enumerate(drawn):
+        pair = (first[k], second[k]) if early else (second[k], first[k])
+        assert torch.equal(sounds[k, 0], pair[0]) and torch.equal(sounds[k, 1], pair[1])
+    deaf = torch.tensor([[2.0, 2.0], [-1.0, -1.0], [0.0, 0.0]])
+    assert task.score(deaf, Asked(None, torch.ones(3)))[:, 0].tolist() == [0.5, 0.5, 0.5]
+    assert task.score(torch.tensor([[1.0, -1.0]]), Asked(None, torch.ones(1)))[0].tolist() == [1, 0.5]
 
 
 def test_a_picture_is_of_one_sound_alone_and_says_its_pitch_but_not_its_loudness(batch: Batch) -> None:

@@ -377,6 +377,11 @@ def test_labels_of_two_makers_are_not_versions_of_one(tmp_path: Path) -> None:
         dataset, base.id, edges, base.clips, {"edges": {"generator": "drawn", "version": 2}}, base=base
     )
     assert read_catalogue([], [str(path)], 1).mixed == {}
+    catalogue = read_catalogue([], [str(path)], 1, versions=["edges=2"])  # drawn by nobody else
+    batch = Loader(catalogue, ("edges",), replace(CONFIG, size=32, held_out=0), 0).centred(
+        list(catalogue.windows)
+    )
+    assert (batch["edges_weight"].flatten(1) > 0).any(dim=1).all()
 
 
 def test_of_another_version_of_images_no_window_is_left(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from freelabels.train.data.order import SAMPLING
 from freelabels.train.data.windows import DOMAINS, REAL, SYNTHETIC, Builder, Runs, Windows
 
 HERE, QUIET = Cluster(workers=0), Reporter("quiet")
+Versions = Mapping[str, Mapping[str, str]]
+"""Of some columns, by what made them, the one version that is read."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class Catalogue:
     windows: all of them, real ones first, shards in order. fields: (domain, name) of every column of any shard.
     names: by category, the names of its classes in all shards, a class's id being its place. digest: identifies
     the data, so that a resumed run can tell. excluded: how many frames exclusion lists keep out of it. sampling:
-    how windows are grouped and ordered, see `order`. versions: of columns, the one version that is read. mixed:
-    by column that one maker made with several versions, how many frames each has made. frames: of a window.
-    splits: by path, the rules of datasets that have one.
+    how windows are grouped and ordered, see `order`. versions: of columns, by what made them, the one version
+    that is read. mixed: by column that one maker made with several versions, how many frames each has made.
+    frames: of a window. splits: by path, the rules of datasets that have one.
     """
 
     windows: Windows
@@ -55,7 +57,7 @@ class Catalogue:
     digest: str
     excluded: int = 0
     sampling: int = SAMPLING
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Versions = field(default_factory=dict)
     mixed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     frames: int = 1
     splits: Mapping[str, Splits] = field(default_factory=dict)
@@ -82,57 +84,57 @@ def read_catalogue(
     """List the windows of `frames` frames in all shards; clips shorter than that are left out.
 
     Windows that hold a frame on a dataset's own exclusion list, or on a list in one of the files `exclude`, are
-    left out too. versions: COLUMN=VERSION of columns of which no other version is to be read. only: the splits to
-    take of datasets that have splits; of others everything is. Raises UserError if a given folder is no dataset or
-    has no clip that is long enough, and for a version that nothing is of.
+    left out too. versions: COLUMN=VERSION of columns of which no other version is to be read that the same maker
+    made; what others made, such as a render's exact labels, is. only: the splits to take of datasets that have
+    splits; of others everything is. Raises UserError if a given folder is no dataset or has no clip that is long
+    enough, and for a version that nothing is of.
     """
     listed = frozenset(frame for path in exclude for frame in read_exclusions(path))
     asked = asked_versions(versions)
+    given = [(domain, path) for domain, paths in ((REAL, real), (SYNTHETIC, synthetic)) for path in paths]
+    indexes = {path: read_index(_dataset(path), HERE, QUIET) for _, path in given}
+    made = _rows_made([indexes[path] for _, path in given])
+    read = {
+        column: {maker: version for maker, its in made.get(column, {}) if its == version}
+        for column, version in asked.items()
+    }
     excluded = 0
     windows = Builder()
-    made: dict[str, Counter[tuple[str, str]]] = {}  # rows by maker and version
     columns: set[tuple[int, str]] = set()
     names: dict[str, list[str]] = {}
     everything = hashlib.sha256()
     splits: dict[str, Splits] = {}
-    for domain, paths in ((REAL, real), (SYNTHETIC, synthetic)):
-        for path in paths:
-            dataset = Dataset(path)
-            _ = dataset.attributes  # raises NotADataset
-            found = len(windows)
-            unwanted = listed | exclusions_of(dataset)
-            if unwanted:
-                everything.update(exclusions_json(unwanted).encode())
-            if (rule := splits_of(dataset)) is not None:
-                splits[str(path)] = rule
-                everything.update(rule.to_json().encode())
-            index = read_index(dataset, HERE, QUIET)
-            for name, rows in zip(index.names.tolist(), index.rows.tolist(), strict=True):
-                everything.update(json.dumps([domain, decoded(name), rows]).encode())
-            rows_of = np.bincount(index.made, index.rows, len(index.recipes)).astype(int).tolist()
-            for recipe, rows in zip(index.recipes, rows_of, strict=True):
-                columns |= {(domain, column) for column in recipe if of_version(recipe, column, asked)}
-                for column, its in recipe.items():
-                    made.setdefault(column, Counter())[(_maker(its), version_of(its))] += rows
-            for column, table in _tables(index):
-                extend(names.setdefault(column, []), table)
-            runs, out = _runs(index, windows, unwanted, frames, sampling)
-            excluded += out
-            if rule is not None:
-                runs = runs.select(np.isin(rule.places(runs.group), [SPLITS.index(split) for split in only]))
-            if "image" in asked:
-                right = np.array([of_version(recipe, "image", asked) for recipe in index.recipes], bool)
-                runs = runs.select(right[index.made[runs.shard]])
-            windows.extend(str(path), index.names, domain, runs)
-            if len(windows) == found and unwanted:
-                raise UserError(
-                    f"{path} has no frames left to train on: its exclusion list leaves out too many"
-                )
-            if len(windows) == found and rule is not None and len(index):
-                raise UserError(f"{path} has no clips in {' or '.join(only)}: see freelabels split {path}")
-            if len(windows) == found and "image" not in asked:
-                few = f" with clips of {frames} frames or more" if frames > 1 else ""
-                raise UserError(f"{path} holds no shards{few}: label or render into it first")
+    for domain, path in given:
+        index = indexes[path]
+        dataset = index.dataset
+        found = len(windows)
+        unwanted = listed | exclusions_of(dataset)
+        if unwanted:
+            everything.update(exclusions_json(unwanted).encode())
+        if (rule := splits_of(dataset)) is not None:
+            splits[str(path)] = rule
+            everything.update(rule.to_json().encode())
+        for name, rows in zip(index.names.tolist(), index.rows.tolist(), strict=True):
+            everything.update(json.dumps([domain, decoded(name), rows]).encode())
+        for recipe in index.recipes:
+            columns |= {(domain, column) for column in recipe if of_version(recipe, column, read)}
+        for column, table in _tables(index):
+            extend(names.setdefault(column, []), table)
+        runs, out = _runs(index, windows, unwanted, frames, sampling)
+        excluded += out
+        if rule is not None:
+            runs = runs.select(np.isin(rule.places(runs.group), [SPLITS.index(split) for split in only]))
+        if "image" in read:
+            right = np.array([of_version(recipe, "image", read) for recipe in index.recipes], bool)
+            runs = runs.select(right[index.made[runs.shard]])
+        windows.extend(str(path), index.names, domain, runs)
+        if len(windows) == found and unwanted:
+            raise UserError(f"{path} has no frames left to train on: its exclusion list leaves out too many")
+        if len(windows) == found and rule is not None and len(index):
+            raise UserError(f"{path} has no clips in {' or '.join(only)}: see freelabels split {path}")
+        if len(windows) == found and "image" not in read:
+            few = f" with clips of {frames} frames or more" if frames > 1 else ""
+            raise UserError(f"{path} holds no shards{few}: label or render into it first")
     for column, version in asked.items():
         versions_there = {its for _, its in made.get(column, {})}
         if version not in versions_there:
@@ -154,11 +156,29 @@ def read_catalogue(
         everything.hexdigest(),
         excluded,
         sampling,
-        asked,
+        read,
         mixed,
         frames,
         splits,
     )
+
+
+def _dataset(path: str) -> Dataset:
+    """The dataset there. Raises NotADataset."""
+    dataset = Dataset(path)
+    _ = dataset.attributes
+    return dataset
+
+
+def _rows_made(indexes: Sequence[Index]) -> dict[str, Counter[tuple[str, str]]]:
+    """How many rows of each column what made with which version: by column, by maker and version."""
+    made: dict[str, Counter[tuple[str, str]]] = {}
+    for index in indexes:
+        rows_of = np.bincount(index.made, index.rows, len(index.recipes)).astype(int).tolist()
+        for recipe, rows in zip(index.recipes, rows_of, strict=True):
+            for column, its in recipe.items():
+                made.setdefault(column, Counter())[(_maker(its), version_of(its))] += rows
+    return made
 
 
 def asked_versions(versions: Sequence[str]) -> dict[str, str]:
@@ -191,11 +211,12 @@ def _several(rows: Mapping[tuple[str, str], int]) -> dict[str, int]:
     return {version: count for (maker, version), count in rows.items() if makers[maker] > 1}
 
 
-def of_version(recipe: Mapping[str, Mapping[str, Any]], column: str, asked: Mapping[str, str]) -> bool:
-    """Whether a column that `recipe` made, or the label it is the confidence of, is of the version asked for."""
+def of_version(recipe: Mapping[str, Mapping[str, Any]], column: str, read: Versions) -> bool:
+    """Whether a column that `recipe` made, or the label it is the confidence of, is of the version to be read."""
     label = column.removesuffix(CONFIDENCE_SUFFIX)
-    wanted = asked.get(column, asked.get(label))
-    return wanted is None or version_of(recipe[label if label in recipe else column]) == wanted
+    its = recipe[label if label in recipe else column]
+    wanted = read.get(column, read.get(label, {})).get(_maker(its))
+    return wanted is None or version_of(its) == wanted
 
 
 def _runs(

@@ -275,10 +275,10 @@ class Loader:
         return renumbering(known, table)
 
     def _columns(self, shard: Shard, fields: Sequence[str]) -> list[str]:
-        made_by, asked = shard.recipe, self.catalogue.versions
+        made_by, read = shard.recipe, self.catalogue.versions
         wanted = ["image", *fields, *(confidence_name(name) for name in fields)]
         wanted += ["time"] if "sound" in fields else []  # which of its samples are a frame's
-        return [name for name in wanted if name in made_by and of_version(made_by, name, asked)]
+        return [name for name in wanted if name in made_by and of_version(made_by, name, read)]
 
 
 def _at(shard: Shard, names: Sequence[str], rows: Sequence[int]) -> Columns:

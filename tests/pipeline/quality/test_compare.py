@@ -16,6 +16,7 @@ from freelabels.pipeline.quality.compare import Comparison, FrameDifference
 from freelabels.pipeline.quality.differences import MEASURES, difference, measure_of
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.viewer.comparison_page import write_comparison
 
 SIDE = 32
 x, y = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(SIDE, dtype=np.float32))
@@ -148,6 +149,13 @@ def test_the_command_tells_ci_and_people(
     told = json.loads(capsys.readouterr().out)
     assert told["difference"] == pytest.approx(0.2, rel=1e-2) and len(told["frames"]) == 10
     assert run(*pair, "--field", "edges", "--max-difference", "0") == 0
+
+
+def test_the_page_speaks_of_one_frame_as_of_one(tmp_path: Path) -> None:
+    frame = FrameDifference("a.png", "a", 0, "photo-1.0", 0, 0.5, 1.0, 0.0, 0.0, None, None)
+    found = Comparison("a", "b", "edges", "1 - F", "", 0.5, 1.0, 0.0, 0.0, 1, 2, (frame,))
+    text = write_comparison(found, tmp_path / "sheet.html").read_text()
+    assert "<b>1</b> frame in both" in text and "1 frame is in A alone, 2 in B alone" in text
 
 
 def test_a_source_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

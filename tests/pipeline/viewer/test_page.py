@@ -591,8 +591,10 @@ def test_a_port_in_use_and_places_that_are_none_cost_one_sentence(
     assert run(tmp_path, "--html", tmp_path / "x.html") == 2
     assert "is not a Freelabels dataset" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert run(tmp_path / "d", "--html", tmp_path / "file" / "x.html") == 2
-    assert "can't write" in capsys.readouterr().err
+    for option, name in (("--html", "x.html"), ("--picture", "x.png")):
+        assert run(tmp_path / "d", option, tmp_path / "file" / name) == 2
+        said = capsys.readouterr().err
+        assert f"can't write {tmp_path}/file/{name}: {tmp_path}/file is a file, no folder" in said
 
 
 def ask(
