@@ -14,17 +14,21 @@ SCALE = 0.002  # radians, and units of length, of a number of one: a step of the
 
 
 class MotionHead(nn.Module):
-    """Features (N, width, h, w) of two frames → six numbers (N, 6): rotation vector and translation."""
+    """Features (N, width, h, w) of two frames → six numbers (N, 6): rotation vector and translation.
 
-    def __init__(self, width: int):
+    scale: of a number of one. numbers: how many, where other ones than these are to be told.
+    """
+
+    def __init__(self, width: int, scale: float = SCALE, numbers: int = 6):
         super().__init__()
         steps = square(RADIUS)
+        self.scale = scale
         self.correlate = Correlation(width, steps)
         self.keep = nn.Conv2d(width, 128 - len(steps), 1)
-        self.out = GlobalHead(128, 6)
+        self.out = GlobalHead(128, numbers)
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
         """Of points in the first frame's camera axes → in the second's."""
         x = torch.cat([self.correlate(here, there), F.relu(self.keep(here))], 1)
         numbers: Tensor = self.out(x)
-        return SCALE * numbers.flatten(1)
+        return self.scale * numbers.flatten(1)

@@ -10,29 +10,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import Shape
+from freelabels.train.model.network import GlobalHead, Shape
 from freelabels.train.tasks.camera.relative_poses import between
 from freelabels.train.tasks.contract.commonest import commonest
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.heads import projector
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
+from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import numbers_of
 
 MOTIONS = 8  # right or left, forward or back, turning right or left
 DIMENSIONS = 64
+LEAST = 1e-4  # radians or metres; less is none
 
 
 class Equivariant(nn.Module):
-    """Deep features (N, 2, C) of two frames → squared distances (N, 8) of the second from the first, moved."""
+    """Features (2 N, width, h, w) of two frames → squared distances (N, 8) of the second from the first, moved."""
 
     def __init__(self, shape: Shape):
         super().__init__()
-        self.embed = projector(shape, 256, DIMENSIONS)
+        self.embed = GlobalHead(shape.width, DIMENSIONS)
         self.motion = nn.Parameter(torch.eye(DIMENSIONS).repeat(MOTIONS, 1, 1))
 
-    def forward(self, deep: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Distances."""
-        first, second = F.normalize(self.embed(deep), dim=2, eps=1e-6).unbind(1)
+        first, second = by_view(F.normalize(self.embed(maps).flatten(1), dim=1, eps=1e-6), 2).unbind(1)
         moved = torch.einsum("mij,nj->nmi", self.motion, first)
         return (moved - second[:, None]).square().sum(2)
 
@@ -66,15 +67,14 @@ class TiedEgoMotion(Task):
         """Two frames; target: the kind of motion."""
         motion, known = between(batch, 0, 1)
         numbers = numbers_of(motion)
-        signs = (numbers[:, [3, 5, 1]] > 0).long()
-        moved = (numbers.abs().amax(1) > 1e-4).float()
-        return Asked(
-            signs @ signs.new_tensor([4, 2, 1]), known * moved * everyone(batch), batch["image"][:, :2]
-        )
+        signs = (numbers[:, [3, 5, 1]] > LEAST).long()  # rounding gives what stays any sign
+        moved = (numbers.abs().amax(1) > LEAST).float()
+        target, weight = signs @ signs.new_tensor([4, 2, 1]), known * moved * everyone(batch)
+        return Asked(target, weight, batch["image"][:, :2], maps=True)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Negative distances (B, 8)."""
-        distances: Tensor = head(seen.deep)
+        distances: Tensor = head(seen.maps)
         return -distances
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:

@@ -17,6 +17,7 @@ from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import motion_of, numbers_of
 
 UNIT = 0.1  # radians and metres that cost one
+SCALE = 0.02  # radians and metres of a number of one: labels tell how large it is, so steps can be larger
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class VisualOdometry(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """One of motion."""
-        return MotionHead(shape.width)
+        return MotionHead(shape.width, SCALE)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """The frames; target: motions (B, frames - 1, 6) between neighbours and over all (B, 6)."""
