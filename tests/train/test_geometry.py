@@ -230,7 +230,9 @@ def test_what_all_places_share_fits_none_of_them_better() -> None:
     correlate = Correlation(16, square(1))
     here, there = noise(2, 16, 8, 8), noise(2, 16, 8, 8, seed=1)
     apart = correlate(here, there)
-    assert apart.std() > 0.1  # while features that are all positive, as behind a ReLU, have cosines of about 1
+    assert (
+        apart.std() > 0.1
+    )  # while features that are all positive, as behind a ReLU, have cosines of about 1
     torch.testing.assert_close(correlate(here + 5, there + 3), apart, atol=1e-4, rtol=0)
 
 

@@ -50,7 +50,7 @@ class LearnByMove(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """Logits of all axes' bins."""
-        return MotionHead(shape.width, 1.0, AXES * self.bins)
+        return MotionHead(shape, 0.1, AXES * self.bins)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Two frames; target: bins (B, 3)."""
@@ -63,7 +63,7 @@ class LearnByMove(Task):
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Logits (B, 3, bins)."""
-        logits: Tensor = head(*by_view(seen.maps, 2).unbind(1))
+        logits: Tensor = head(by_view(seen.stages[0], 2), by_view(seen.maps, 2))
         return logits.view(-1, AXES, self.bins)
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:

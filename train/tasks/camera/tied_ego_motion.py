@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import GlobalHead, Shape
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.camera.relative_poses import between
 from freelabels.train.tasks.contract.commonest import commonest
 from freelabels.train.tasks.contract.draw import Draw
@@ -19,7 +19,7 @@ from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import numbers_of
 
 MOTIONS = 8  # right or left, forward or back, turning right or left
-DIMENSIONS = 64
+CHANNELS, CELLS = 4, 8  # of the embedding, and how many places it has each way
 LEAST = 1e-4  # radians or metres; less is none
 
 
@@ -28,12 +28,15 @@ class Equivariant(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
-        self.embed = GlobalHead(shape.width, DIMENSIONS)
-        self.motion = nn.Parameter(torch.eye(DIMENSIONS).repeat(MOTIONS, 1, 1))
+        self.embed = nn.Conv2d(shape.width, CHANNELS, 1, bias=False)
+        self.motion = nn.Parameter(torch.eye(CHANNELS * CELLS**2).repeat(MOTIONS, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Distances."""
-        first, second = by_view(F.normalize(self.embed(maps).flatten(1), dim=1, eps=1e-6), 2).unbind(1)
+        places = F.adaptive_avg_pool2d(self.embed(maps), CELLS)
+        # Less their mean: where things are, and not what all frames share, which would lie near every vector.
+        vectors = (places - places.mean((2, 3), keepdim=True)).flatten(1)
+        first, second = by_view(F.normalize(vectors, dim=1, eps=1e-6), 2).unbind(1)
         moved = torch.einsum("mij,nj->nmi", self.motion, first)
         return (moved - second[:, None]).square().sum(2)
 

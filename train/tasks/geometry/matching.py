@@ -55,6 +55,12 @@ class Correlation(nn.Module):
         return correlation(a, b, self.steps) * a.shape[1]
 
 
+def mean_step(fits: Tensor, steps: Steps, sharp: float = 16.0) -> Tensor:
+    """Mean steps (N, 2, h, w), (x, y), weighed by exp(sharp × how well they fit), fits (N, len(steps), h, w)."""
+    ways = fits.new_tensor(steps).flip(1)
+    return torch.einsum("nshw,sd->ndhw", torch.softmax(sharp * fits, 1), ways)
+
+
 def unit_vectors(features: Tensor) -> Tensor:
     """Unit vectors of features (N, C, h, w) at each place, from the mean over places."""
     return F.normalize(features - features.mean((2, 3), keepdim=True), dim=1, eps=1e-6)
