@@ -36,18 +36,18 @@ class Dynamics(nn.Module):
         self.both = block(2 * shape.channels[stage_number(shape)] + len(self.ways) + 2, width)
         self.cell = ConvLSTM(width, width)
         self.shrink = nn.AdaptiveAvgPool2d(shape.size // STRIDE)
-        self.out = nn.Conv2d(width, len(centres()) + 3, 1)
+        self.out = nn.Conv2d(2 * width, len(centres()) + 3, 1)
 
     def forward(self, maps: Tensor, fine: Tensor) -> Tensor:
         """Logits (N, steps, classes + 3, h, w) of maps (N, 2, c, h', w') and the finest stage (N, 2, C, …)."""
         fits = self.correlate(*fine.float().unbind(1))
         went = self.shape.strides[0] * mean_step(fits, self.ways)  # pixels
-        x = self.both(torch.cat([self.shrink(part) for part in (maps.flatten(1, 2), fits, went)], 1))
+        x = pair = self.both(torch.cat([self.shrink(part) for part in (maps.flatten(1, 2), fits, went)], 1))
         state, out = None, []
         for _ in range(self.steps):
             state = self.cell(x, state)
             x = state[0]
-            out.append(self.out(x))
+            out.append(self.out(torch.cat([x, pair], 1)))  # what went on says much of what comes
         return torch.stack(out, 1)
 
 
