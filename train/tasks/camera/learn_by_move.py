@@ -28,8 +28,8 @@ class LearnByMove(Task):
 
     Bins are even between `-metres` and `metres`, `-degrees` and `degrees`; the outermost hold what is beyond. The
     trivial answer is each axis's most frequent bin.
-    Smaller than in the paper: neighbouring frames; bins between fixed ends instead of the data's own; both frames'
-    maps are correlated, since what is left of them after their mean over places hardly says where things went.
+    Smaller than in the paper: neighbouring frames; bins between fixed ends instead of the data's own; places are
+    found again by correlation instead of by layers on both maps.
     """
 
     bins: int = 20

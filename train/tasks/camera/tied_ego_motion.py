@@ -48,7 +48,8 @@ class TiedEgoMotion(Task):
     There are eight kinds: sideways, forward and turn, each to one side or the other. The right matrix brings the
     first frame's vector to the second's, the others leave it at a margin. Windows whose camera stands still weigh
     nothing. The trivial answer is the most frequent kind.
-    Smaller than in the paper: kinds by signs and not by clusters of the data; neighbouring frames.
+    Smaller than in the paper: kinds by signs and not by clusters of the data; neighbouring frames; the embedding
+    is four numbers a place of a grid, without layers over all of it.
     """
 
     margin: float = 0.5
