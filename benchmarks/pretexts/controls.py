@@ -205,7 +205,7 @@ ON_TOURS = (
     *("tied_ego_motion", "visual_odometry"),
 )
 # How many times --seconds a task takes, where not once.
-LONGER = {"df_net": 1.5, "learn_by_move": 1.5}
+LONGER = {"learn_by_move": 1.5}
 # A task, the sort of clips it learns from, and parameters of its own.
 CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("arrow_of_time", "falls", ()),
