@@ -34,6 +34,7 @@ from freelabels.renderers.draw.ranges import AppearanceRanges, SceneRanges
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.scene import Body, Scene
+from freelabels.renderers.surfaces.appearance import RGB
 from freelabels.train.config import AugmentConfig, LoaderConfig
 from freelabels.train.tasks.tasks import tasks
 
@@ -107,10 +108,14 @@ def on_one_stage(scene: Scene) -> Scene:
 def patterned(scene: Scene) -> Scene:
     """The scene with floor and things in dark and light patterns, which tell every place from those beside it."""
     rng = np.random.default_rng([scene.seed, scene.clip])
+
+    def colour(low: float, high: float) -> RGB:
+        red, green, blue = rng.uniform(low, high, 3).tolist()
+        return red, green, blue
+
     materials = []
     for material in scene.appearance.materials:
-        shades = (0.0, 0.2), (0.6, 0.9), (0.2, 0.6)
-        colours = tuple(tuple(rng.uniform(*shade, 3).tolist()) for shade in shades)
+        colours = (colour(0.0, 0.2), colour(0.6, 0.9), colour(0.2, 0.6))
         texture, scale = (("noise", 0.4), ("terrazzo", 1.2))[rng.integers(2)]
         scale *= rng.uniform(0.6, 1.2)
         look = replace(material, texture=texture, colours=colours, scale=float(scale))

@@ -41,5 +41,5 @@ class MotionHead(nn.Module):
         went = self.stride * mean_step(fits, self.steps)  # pixels
         kept = F.relu(self.keep(shared[:, 0]))
         rest: Tensor = self.rest(torch.cat([resize(fits, (kept.shape[-2], kept.shape[-1])), kept], 1))
-        linear = self.linear(F.adaptive_avg_pool2d(went, CELLS).flatten(1))
+        linear: Tensor = self.linear(F.adaptive_avg_pool2d(went, CELLS).flatten(1))
         return self.scale * (rest.flatten(1) + LINEAR * linear)
