@@ -13,7 +13,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.renderers.render import find_scene
 from freelabels.renderers.scene.assets import library
-from freelabels.renderers.scene.scene import Scene
+from freelabels.renderers.scene.scene import Scene, camera_poses
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
@@ -95,6 +95,17 @@ def test_a_column_stands_until_it_is_struck_and_comes_apart() -> None:
     assert hit > 1 and all(touches[1:hit].all() for touches in above)
     place = motion.body_pose[:, [b - 1 for b in bricks], :3, 3]
     assert np.abs(place[1] - place[-1]).max() > 0.05
+
+
+@pytest.mark.renders
+def test_a_tour_is_of_still_patterned_things_that_a_camera_passes() -> None:
+    sort, assets = SORTS["tours"], library(None, None, "all", None)
+    scene = sort.change(find_scene(SEED, 0, sort.ranges, assets, sort.frames, STORED)[0])
+    assert {material.texture for material in scene.appearance.materials} <= {"noise", "terrazzo"}
+    place = simulate(scene, build_world(scene, assets), sort.frames).body_pose[1:-1, :, :3, 3]
+    assert np.abs(place - place[0]).max() < 0.01
+    camera = camera_poses(scene.camera, [0, 1 / scene.fps])[:, :3, 3]
+    assert 0.04 < np.linalg.norm(camera[1] - camera[0]) < 0.4  # metres, some two away from what is seen
 
 
 def test_a_row_that_fails_says_why_and_the_next_is_measured(

@@ -225,6 +225,17 @@ def test_correlation_along_a_line_and_of_learned_features() -> None:
     torch.testing.assert_close(made[:, 3], torch.ones(1, 6, 6))
 
 
+def test_what_all_places_share_fits_none_of_them_better() -> None:
+    torch.manual_seed(0)
+    correlate = Correlation(16, square(1))
+    here, there = noise(2, 16, 8, 8), noise(2, 16, 8, 8, seed=1)
+    apart = correlate(here, there)
+    assert (
+        apart.std() > 0.1
+    )  # while features that are all positive, as behind a ReLU, have cosines of about 1
+    torch.testing.assert_close(correlate(here + 5, there + 3), apart, atol=1e-4, rtol=0)
+
+
 # --- motions ----------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from freelabels.generators.contract import geometry
 from freelabels.testing.task_samples import sample_batch
 from freelabels.train.data.loader import Batch
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.camera import active_stereo, sfm_learner
 from freelabels.train.tasks.camera.active_stereo import ActiveStereo
 from freelabels.train.tasks.camera.df_net import DFNet
@@ -20,7 +21,7 @@ from freelabels.train.tasks.camera.sfm_learner import SfMLearner, directions
 from freelabels.train.tasks.camera.tied_ego_motion import TiedEgoMotion
 from freelabels.train.tasks.camera.visual_odometry import VisualOdometry
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.task import Asked, Task
+from freelabels.train.tasks.contract.task import Asked, Seen, Task
 from freelabels.train.tasks.flow.cross_pixel import CrossPixel
 from freelabels.train.tasks.flow.flow_net import FlowNet
 from freelabels.train.tasks.flow.flow_net2 import Refiner
@@ -195,6 +196,41 @@ def test_kinds_and_bins_of_motion_are_those_of_the_camera(batch: Batch) -> None:
     assert asked(TiedEgoMotion(), back).target.tolist() == [0]
     stands = {**batch, "camera_pose": batch["camera_pose"][:, :1].expand(-1, 3, -1, -1)}
     assert asked(TiedEgoMotion(), stands).weight.tolist() == [0]
+    for rounding in (-1e-8, 1e-8):  # turns by nothing
+        aside = motion_of(torch.tensor([[0, rounding, 0, 0.1, 0, rounding]]))
+        pose = torch.stack([torch.eye(4), aside[0], aside[0]])[None]
+        assert asked(TiedEgoMotion(), {**batch, "camera_pose": pose}).target.tolist() == [4]
+
+
+@pytest.mark.parametrize("task", [LearnByMove(), TiedEgoMotion()], ids=lambda task: task.name)
+def test_where_things_went_is_seen_by_what_tells_the_camera(task: Task, batch: Batch) -> None:
+    torch.manual_seed(0)
+    head = task.head(Shape(64, (8, 8, 8, 8), (4, 8, 16, 32), 16))
+    for parameter in head.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)  # or all kinds of motion were alike
+    first = torch.randn(1, 16, 16, 16)
+    answers = []
+    for step in (-2, 2):
+        maps = torch.cat([first, first.roll(step, 3)])  # of one mean over places
+        answers.append(task.answer(head, Seen([maps[:, :8]], maps, 2), asked(task, batch)).detach())
+    assert (answers[0] - answers[1]).abs().max() > 1e-2
+
+
+def test_labelled_motions_are_reached_in_few_steps(batch: Batch) -> None:
+    torch.manual_seed(0)
+    task = VisualOdometry()
+    head, question = task.head(Shape(64, (8, 8, 8, 8), (4, 8, 16, 32), 16)), asked(task, batch)
+    maps, fine = torch.randn(3, 16, 16, 16), torch.randn(1, 8, 16, 16)
+    seen = Seen([torch.cat([fine, fine.roll(1, 3), fine.roll(2, 3)])], maps, 3)
+    optimizer = torch.optim.AdamW(head.parameters(), 2e-3)
+    losses = []
+    for _ in range(12):
+        loss = task.judge(task.answer(head, seen, question), question)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_a_span_is_the_product_of_its_steps(batch: Batch) -> None:

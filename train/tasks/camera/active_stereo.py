@@ -17,7 +17,7 @@ from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Seen, Task, everyone
 from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.likeness import local_contrast
-from freelabels.train.tasks.geometry.matching import along, correlation
+from freelabels.train.tasks.geometry.matching import along, correlation, unit_vectors
 from freelabels.train.tasks.geometry.smoothness import first_order, relative
 from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, Truth, depth_errors, shown
 from freelabels.train.tasks.geometry.warp import centres, inside, warp
@@ -42,7 +42,7 @@ class Matching(nn.Module):
 
     def forward(self, here: Tensor, there: Tensor, image: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """Disparity in pixels, ≥ 0, and a validity's logit, (N, 1, H, W) each. side: -1 or 1, where b lies."""
-        a, b = (F.normalize(self.match(x), dim=1, eps=1e-6) for x in (here, there))
+        a, b = (unit_vectors(self.match(x)) for x in (here, there))
         ways = along(-REACH, 0)[::-1] if side < 0 else along(0, REACH)
         fits = correlation(a, b, ways) * a.shape[1]
         share = torch.softmax(8 * fits + self.steps(torch.cat([fits, F.relu(self.keep(here))], 1)), 1)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape
+from freelabels.train.tasks.camera.motion_head import MotionHead
 from freelabels.train.tasks.camera.relative_poses import between
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.contract.heads import Siamese
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
+from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import numbers_of
 
 AXES = 3  # sideways and forward in metres, and the turn about the upright axis
@@ -27,7 +28,8 @@ class LearnByMove(Task):
 
     Bins are even between `-metres` and `metres`, `-degrees` and `degrees`; the outermost hold what is beyond. The
     trivial answer is each axis's most frequent bin.
-    Smaller than in the paper: neighbouring frames; bins between fixed ends instead of the data's own.
+    Smaller than in the paper: neighbouring frames; bins between fixed ends instead of the data's own; places are
+    found again by correlation instead of by layers on both maps.
     """
 
     bins: int = 20
@@ -47,8 +49,8 @@ class LearnByMove(Task):
             raise ValueError("bins is at least 2, metres and degrees are above 0")
 
     def head(self, shape: Shape) -> nn.Module:
-        """Logits of all axes' bins from both frames' deep features."""
-        return Siamese(shape, 2, AXES * self.bins)
+        """Logits of all axes' bins."""
+        return MotionHead(shape, 0.1, AXES * self.bins)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Two frames; target: bins (B, 3)."""
@@ -57,11 +59,11 @@ class LearnByMove(Task):
         ends = numbers.new_tensor([self.metres, self.metres, math.radians(self.degrees)])
         share = (numbers[:, [3, 5, 1]] / ends + 1) / 2
         target = (share * self.bins).floor().clamp(0, self.bins - 1).long()
-        return Asked(target, known * everyone(batch), batch["image"][:, :2])
+        return Asked(target, known * everyone(batch), batch["image"][:, :2], maps=True)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Logits (B, 3, bins)."""
-        logits: Tensor = head(seen.deep)
+        logits: Tensor = head(by_view(seen.stages[0], 2), by_view(seen.maps, 2))
         return logits.view(-1, AXES, self.bins)
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:

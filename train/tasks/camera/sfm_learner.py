@@ -71,7 +71,7 @@ class SfMLearner(Task):
 
     def head(self, shape: Shape) -> nn.ModuleDict:
         """One of depth, one of motion."""
-        return nn.ModuleDict({"depth": DenseHead(shape.width, 1), "motion": MotionHead(shape.width)})
+        return nn.ModuleDict({"depth": DenseHead(shape.width, 1), "motion": MotionHead(shape)})
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """Three frames."""
@@ -80,9 +80,9 @@ class SfMLearner(Task):
 
     def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> Told:  # type: ignore[override]
         """Depths and motions."""
-        maps = by_view(seen.maps, 3)
         inverse = by_view(inverse_depth(head["depth"](seen.maps)), 3)
-        motions = [motion_of(head["motion"](maps[:, MIDDLE], maps[:, other])) for other in AROUND]
+        both = [by_view(x, 3) for x in (seen.stages[0], seen.maps)]
+        motions = [motion_of(head["motion"](*(x[:, [MIDDLE, other]] for x in both))) for other in AROUND]
         return Told(inverse, torch.stack(motions, 1))
 
     def judge(self, answer: Told, asked: Asked) -> Tensor:

@@ -17,6 +17,7 @@ from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import motion_of, numbers_of
 
 UNIT = 0.1  # radians and metres that cost one
+SCALE = 0.005  # radians and metres of a number of one: labels tell how large it is, so steps can be larger
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class VisualOdometry(Task):
 
     def head(self, shape: Shape) -> nn.Module:
         """One of motion."""
-        return MotionHead(shape.width)
+        return MotionHead(shape, SCALE)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """The frames; target: motions (B, frames - 1, 6) between neighbours and over all (B, 6)."""
@@ -64,10 +65,10 @@ class VisualOdometry(Task):
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """Numbers (B, pairs, 6): of neighbours, then of longer spans, in the order of `_pairs`."""
-        maps = by_view(seen.maps, self.frames)
-        here, there = zip(*self._pairs(), strict=True)
-        told: Tensor = head(maps[:, list(here)].flatten(0, 1), maps[:, list(there)].flatten(0, 1))
-        return by_view(told, len(here))
+        pairs = self._pairs()
+        both = [by_view(x, self.frames)[:, pairs].flatten(0, 1) for x in (seen.stages[0], seen.maps)]
+        told: Tensor = head(*both)
+        return by_view(told, len(pairs))
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
         """What neighbours lack of their labels, and longer spans of the product of their steps."""

@@ -40,8 +40,8 @@ def correlation(a: Tensor, b: Tensor, steps: Steps) -> Tensor:
 class Correlation(nn.Module):
     """Features (N, width, h, w) of two frames → correlation (N, len(steps), h, w) of what a layer makes of them.
 
-    Places' vectors are brought to one length, so that the brightest don't fit everywhere; `width` times a
-    mean of products of such is a cosine.
+    Places' vectors are taken from their frame's mean, as what all places share fits everywhere, and brought to
+    one length, so that the brightest don't either; `width` times a mean of products of such is a cosine.
     """
 
     def __init__(self, width: int, steps: Steps, channels: int = 32):
@@ -51,5 +51,16 @@ class Correlation(nn.Module):
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
         """Cosines."""
-        a, b = (F.normalize(self.match(x), dim=1, eps=1e-6) for x in (here, there))
+        a, b = (unit_vectors(self.match(x)) for x in (here, there))
         return correlation(a, b, self.steps) * a.shape[1]
+
+
+def mean_step(fits: Tensor, steps: Steps, sharp: float = 16.0) -> Tensor:
+    """Mean steps (N, 2, h, w), (x, y), weighed by exp(sharp × how well they fit), fits (N, len(steps), h, w)."""
+    ways = fits.new_tensor(steps).flip(1)
+    return torch.einsum("nshw,sd->ndhw", torch.softmax(sharp * fits, 1), ways)
+
+
+def unit_vectors(features: Tensor) -> Tensor:
+    """Unit vectors of features (N, C, h, w) at each place, from the mean over places."""
+    return F.normalize(features - features.mean((2, 3), keepdim=True), dim=1, eps=1e-6)

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import Shape
+from freelabels.train.model.network import Shape, block
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
+from freelabels.train.tasks.contract.views import by_view
+from freelabels.train.tasks.geometry.matching import Correlation, mean_step, square
 from freelabels.train.tasks.prediction.frames import ConvLSTM, level_of, stage_number
 
 STRIDE = 8
 RINGS = (1.0, 2.0, 4.0)  # pixels
 DIRECTIONS = 8
 AWAY = 0.02  # change of the logarithm of depth that is one
+REACH = 4  # places of the finest stage each way in which one of the first frame is looked for in the second
 KNOWN = 0.5  # share of a cell whose flow must be known
 
 
@@ -28,20 +31,23 @@ class Dynamics(nn.Module):
 
     def __init__(self, shape: Shape, steps: int, width: int = 48):
         super().__init__()
-        self.shape, self.steps = shape, steps
-        self.both = nn.Conv2d(2 * shape.channels[stage_number(shape)], width, 3, padding=1)
+        self.shape, self.steps, self.ways = shape, steps, square(REACH)
+        self.correlate = Correlation(shape.channels[0], self.ways)
+        self.both = block(2 * shape.channels[stage_number(shape)] + len(self.ways) + 2, width)
         self.cell = ConvLSTM(width, width)
         self.shrink = nn.AdaptiveAvgPool2d(shape.size // STRIDE)
-        self.out = nn.Conv2d(width, len(centres()) + 3, 1)
+        self.out = nn.Conv2d(2 * width, len(centres()) + 3, 1)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Logits (N, steps, classes + 3, h, w) of maps (N, 2, c, h', w')."""
-        x = F.relu(self.both(self.shrink(maps.flatten(1, 2))))
+    def forward(self, maps: Tensor, fine: Tensor) -> Tensor:
+        """Logits (N, steps, classes + 3, h, w) of maps (N, 2, c, h', w') and the finest stage (N, 2, C, …)."""
+        fits = self.correlate(*fine.float().unbind(1))
+        went = self.shape.strides[0] * mean_step(fits, self.ways)  # pixels
+        x = pair = self.both(torch.cat([self.shrink(part) for part in (maps.flatten(1, 2), fits, went)], 1))
         state, out = None, []
         for _ in range(self.steps):
             state = self.cell(x, state)
             x = state[0]
-            out.append(self.out(x))
+            out.append(self.out(torch.cat([x, pair], 1)))  # what went on says much of what comes
         return torch.stack(out, 1)
 
 
@@ -52,7 +58,8 @@ class LSTMDynamics(Task):
     Directions and lengths of the mean flow of cells of 8 pixels, and, where depth is known at both ends,
     whether the cell comes nearer, stays or goes away. Its score is the end-point error of the flow that it
     expects, beside that of no motion. Blocked: windows that stand still weigh nothing, cells whose flow is not
-    known neither. Smaller than in the paper: fixed classes of flow, not centroids of quantised 3-D flows.
+    known neither. Smaller than in the paper: fixed classes of flow, not centroids of quantised 3-D flows; places
+    of the first frame are found again in the second by correlation.
     """
 
     frames: int = 5
@@ -91,8 +98,7 @@ class LSTMDynamics(Task):
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Tensor:
         """As `Dynamics`."""
         assert isinstance(head, Dynamics)
-        maps = level_of(seen.stages, head.shape)
-        out: Tensor = head(maps.view(-1, 2, *maps.shape[1:]))
+        out: Tensor = head(by_view(level_of(seen.stages, head.shape), 2), by_view(seen.stages[0], 2))
         return out
 
     def judge(self, answer: Tensor, asked: Asked) -> Tensor:
