@@ -64,7 +64,7 @@ class GAN(Task):
     apart: float = 0.3
     variety: float = 10.0
     grain: float = 30.0
-    rate: float = 1.0
+    rate: float = 0.5
     calm: float = 0.1
 
     name = "gan"
