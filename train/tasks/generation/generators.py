@@ -20,8 +20,8 @@ class Dense(nn.Module):
     """Noise (N, 100) → images (N, 3, side, side), 0 … 255, by two full layers. Goodfellow et al., 2014.
 
     The second one answers for maps of 4, 8, … up to the side, which are enlarged and added up, the finer the
-    weaker, as contrast is in photos: were each pixel on its own, Adam would take as large a step in the finest grain
-    as in what a whole region shares, and the image would become grain before it has colours.
+    weaker, as contrast is in photos: were each pixel on its own, Adam would take as large a step in the finest
+    grain as in what a whole region shares, and the image would become grain before it has colours.
     """
 
     def __init__(self, side: int, width: int = 512):
