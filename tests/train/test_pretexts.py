@@ -19,6 +19,7 @@ from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
 from freelabels.train.tasks.generation.generators import NOISE, Convolutional, Dense, alike, veil
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
+from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.orders import far_orders
@@ -221,3 +222,13 @@ def test_two_full_layers_begin_with_what_regions_share_and_not_with_grain() -> N
     images = Dense(32)(torch.randn(16, NOISE, generator=torch.Generator().manual_seed(0))).detach()
     neighbours = torch.stack([images[..., :-1].flatten(), images[..., 1:].flatten()])
     assert images.shape == (16, 3, 32, 32) and float(torch.corrcoef(neighbours)[0, 1]) > 0.5
+
+
+def test_a_critic_widens_its_gap_only_so_far() -> None:
+    task, nothing = WGAN(), torch.zeros(1)
+    asked = Asked((nothing, nothing), torch.ones(1))
+
+    def lost(apart: float) -> float:
+        return float(task.judge(((torch.full((1,), apart), nothing, nothing), nothing), asked))
+
+    assert lost(5.0) < lost(0.0) and lost(5.0) < lost(10.0)
