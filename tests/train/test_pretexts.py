@@ -232,3 +232,12 @@ def test_a_critic_widens_its_gap_only_so_far() -> None:
         return float(task.judge(((torch.full((1,), apart), nothing, nothing), nothing), asked))
 
     assert lost(5.0) < lost(0.0) and lost(5.0) < lost(10.0)
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan", "self_gan"])
+def test_a_judge_of_a_generator_may_weigh_less_among_other_tasks(name: str) -> None:
+    task = tasks()[name]
+    told = learner(task).predict(prepare({name: task}, sample_batch(task)))
+    whole, tenth = (replace(task, weight=weight) for weight in (1.0, 0.1))  # type: ignore[type-var]
+    losses = [float(one.judge(told.answers[name], told.asked[name]).detach()) for one in (whole, tenth)]
+    assert losses[1] == pytest.approx(0.1 * losses[0]) and losses[0]

@@ -66,4 +66,4 @@ class WGAN(DCGAN):
         apart = genuine - ours
         each: Tensor = self.critic * (self.calm * apart.square() - apart + self.penalty * slope) - maker
         each = each + self.variety * asked.target[1]
-        return (asked.weight * each).sum()
+        return self.weight * (asked.weight * each).sum()
