@@ -20,12 +20,13 @@ from freelabels.train.bench.photos import MARGIN
 from freelabels.train.bench.report import BASELINE
 from freelabels.train.bench.work import RECORDS, RUNS
 from freelabels.train.config import BenchConfig, ProbeConfig
+from freelabels.train.tasks.generation.gan import GAN
 from freelabels.train.tasks.tasks import tasks
 
-DRAWN = (40, 10)  # of each kind, in train/ and in val/
+DRAWN = (40, 20)  # of each kind, in train/ and in val/
 PROBE = "linear, ridge"
-OPPONENTS = "opponents"  # folder in --out of the rows that train a generator
-LONGER = 3.0  # how many times as much of them is seen
+OPPONENTS = "opponents"  # folder in --out of the rows whose trunk judges a generator
+LONGER = 2.0  # how many times as much of them is seen
 SLOWER = 1e-3  # peak learning rate of those
 PUPIL, TEACHER = "boosting", "deep_cluster"
 CLUSTERS = 32  # that the one learns of the other's features
@@ -40,9 +41,9 @@ def main(
     size: int = 64,
     batch: int = 32,
     backbone: str = "resnet18",
-    photos: int = 4500,
-    scored: int = 4000,
-    probe_images: int = 2000,
+    photos: int = 3000,
+    scored: int = 2000,
+    probe_images: int = 1000,
 ) -> None:
     """Measure and print.
 
@@ -54,8 +55,8 @@ def main(
         size: Side of the views, pixels; twice that where a task cuts views of less than the trunk takes.
         batch: Samples of a step.
         backbone: The timm model.
-        photos: Most photos of train/ that are learned from or kept for scores.
-        scored: Most photos kept from training that scores are taken on.
+        photos: Most photos of train/ that are learned from, and of val/ that are kept for scores.
+        scored: Most photos of val/ that scores are taken on.
         probe_images: Most photos of the probe.
     """
     torch.set_num_threads(1)
@@ -70,7 +71,6 @@ def main(
         backbone=backbone,
         width=32,
         photos=photos,
-        held_out=1 / 3,
         scored=scored,
         precision="fp32",
         device="cpu",
@@ -82,9 +82,9 @@ def main(
     def measure(rows: Sequence[str], below: Path, config: BenchConfig) -> None:
         if rows:
             made = replace(config, rows=tuple(rows))
-            failed.update(bench_features(folder, below, (), folder / "train", made).failed)
+            failed.update(bench_features(folder, below, (), folder, made).failed)
 
-    made = [name for name in names if trains_a_generator(name)]
+    made = [name for name in names if judges(name)]
     first = [name for name in names if name not in (*made, PUPIL)]
     measure([*first, *([TEACHER] if PUPIL in names and TEACHER not in first else [])], where, config)
     measure(made, where / OPPONENTS, longer)
@@ -111,12 +111,12 @@ def main(
 
 def record_of(name: str, out: Path, seed: int) -> Path:
     """Where a row's record lies."""
-    return (out / OPPONENTS if trains_a_generator(name) else out) / RECORDS / f"{name}-{seed}.json"
+    return (out / OPPONENTS if judges(name) else out) / RECORDS / f"{name}-{seed}.json"
 
 
-def trains_a_generator(name: str) -> bool:
-    """Whether a row's task has parts that learn at a rate of their own, as generators do."""
-    return name in tasks() and bool(tasks()[name].rates)
+def judges(name: str) -> bool:
+    """Whether the trunk judges what a generator makes of noise: it sees twice as many images in a step."""
+    return isinstance(tasks().get(name), GAN)
 
 
 def systems() -> tuple[str, ...]:
@@ -145,11 +145,11 @@ def about(config: BenchConfig, given: bool, records: Sequence[Mapping[str, Any]]
         f"images{' --data FOLDER' if given else ''} --megapixels {config.budget:g} --photos {config.photos:,}"
     )
     return (
-        f"Of `{command.replace(',', '')}`, one seed: a {config.backbone}, views of {config.size} px. Rows with a "
-        f"generator saw {LONGER * config.budget:g} megapixels. Scores are of up to {scored:,} photos kept from "
-        "training, beside the trivial answer; *gap* is how much better than that, in standard errors, where "
-        "questions about one photo count one by one; by three a task has learned its question. Then the linear "
-        f"probe of each stage, % right of the classes of val/, of {config.probe.images:,} photos of both.\n"
+        f"Of `{command.replace(',', '')}`, one seed: a {config.backbone}, views of {config.size} px. Rows whose "
+        f"trunk judges a generator saw {LONGER * config.budget:g} megapixels. Scores are of {scored:,} photos of "
+        "val/, beside the trivial answer; *gap* is how much better than that, in standard errors, where questions "
+        "about one photo count one by one; by three a task has learned its question. Then the linear probe of "
+        f"each stage, % right of the classes of val/, of {config.probe.images:,} photos of both.\n"
     )
 
 

@@ -16,11 +16,13 @@ from freelabels.ground.errors import UserError
 from freelabels.train.bench import features, work
 from freelabels.train.bench.budget import fitted, pixels_of
 from freelabels.train.bench.features import bench_features
+from freelabels.train.bench.photos import photo_dataset
 from freelabels.train.bench.report import FeatureTable, markdown, table_of
 from freelabels.train.bench.rows import ROWS, Row, row_of
 from freelabels.train.bench.work import RowWork, labels_cost, run_row
 from freelabels.train.config import BenchConfig, LoaderConfig, ModelConfig, ProbeConfig, TrainConfig
 from freelabels.train.data.catalogue import read_catalogue
+from freelabels.train.data.loader import Loader
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import trained_backbone
 from freelabels.train.model.network import Pyramid
@@ -293,3 +295,18 @@ def test_every_row_is_of_tasks_that_there_are() -> None:
     with pytest.raises(UserError) as refused:
         row_of("rotaton", tasks())
     assert str(refused.value).count(" rotation,") == 1  # a row and a task have that name
+
+
+def test_photos_of_val_are_kept_for_scores_and_those_of_train_are_learned_from(tmp_path: Path) -> None:
+    for part, value in (("train", 50), ("val", 200)):
+        for kind in ("a", "b"):
+            (tmp_path / "photos" / part / kind).mkdir(parents=True)
+            for k in range(3):  # of the same names in every folder
+                grey = np.full((40, 48, 3), value, np.uint8)
+                cv2.imwrite(str(tmp_path / "photos" / part / kind / f"{k}.png"), grey)
+    made = photo_dataset(tmp_path / "photos", tmp_path / "out", 32, most=4)
+    loader = Loader(read_catalogue([str(made)], [], 1), (), LoaderConfig(size=32, batch=2, held_out=0.5), 0)
+    windows = loader.catalogue.windows
+    for held, value in ((~loader.held, 50), (loader.held, 200)):
+        images = loader.centred([windows[number] for number in windows.numbers(held)])["image"]
+        assert len(images) == 4 and images.unique().tolist() == [value]

@@ -17,8 +17,9 @@ from freelabels.train.tasks.contract.task import Asked, Seen, Task
 from freelabels.train.tasks.generation.bigan import BiGAN
 from freelabels.train.tasks.generation.frechet import distinct
 from freelabels.train.tasks.generation.gan import DCGAN, GAN
-from freelabels.train.tasks.generation.generators import Convolutional, alike, veil
+from freelabels.train.tasks.generation.generators import NOISE, Convolutional, Dense, alike, veil
 from freelabels.train.tasks.generation.spot_artifacts import SpotArtifacts
+from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.space.context_prediction import AROUND, PAIRS
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.orders import far_orders
@@ -206,3 +207,37 @@ def test_images_are_distinct_that_lie_as_far_apart_as_real_ones() -> None:
     assert distinct(genuine, torch.zeros(64, 1)) == 1
     assert distinct(genuine, (torch.arange(64.0)[:, None] % 8) * 7) == 8
     assert distinct(genuine, torch.arange(64.0)[:, None]) == 13  # every fifth
+
+
+def test_forms_of_before_say_how_sure_their_score_is() -> None:
+    target = torch.tensor([0.0, 1.0, 1.0, 3.0])[:, None, None, None]
+    answer = torch.eye(4)[:, :, None, None]  # the third is wrong
+    task = tasks()["rotation_maps"]
+    score, trivial, error = task.summary(task.keep(answer, Asked(target, torch.ones(4, 1, 1))))
+    assert (score, trivial) == (0.75, 0.5)
+    assert error == pytest.approx(float(torch.tensor([1.0, 0.0, -1.0, 1.0]).std(correction=0)) / 2)
+
+
+def test_two_full_layers_begin_with_what_regions_share_and_not_with_grain() -> None:
+    images = Dense(32)(torch.randn(16, NOISE, generator=torch.Generator().manual_seed(0))).detach()
+    neighbours = torch.stack([images[..., :-1].flatten(), images[..., 1:].flatten()])
+    assert images.shape == (16, 3, 32, 32) and float(torch.corrcoef(neighbours)[0, 1]) > 0.5
+
+
+def test_a_critic_widens_its_gap_only_so_far() -> None:
+    task, nothing = WGAN(), torch.zeros(1)
+    asked = Asked((nothing, nothing), torch.ones(1))
+
+    def lost(apart: float) -> float:
+        return float(task.judge(((torch.full((1,), apart), nothing, nothing), nothing), asked))
+
+    assert lost(5.0) < lost(0.0) and lost(5.0) < lost(10.0)
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan", "self_gan"])
+def test_a_judge_of_a_generator_may_weigh_less_among_other_tasks(name: str) -> None:
+    task = tasks()[name]
+    told = learner(task).predict(prepare({name: task}, sample_batch(task)))
+    whole, tenth = (replace(task, weight=weight) for weight in (1.0, 0.1))  # type: ignore[type-var]
+    losses = [float(one.judge(told.answers[name], told.asked[name]).detach()) for one in (whole, tenth)]
+    assert losses[1] == pytest.approx(0.1 * losses[0]) and losses[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
@@ -27,6 +28,8 @@ from freelabels.train.export import trained_backbone
 from freelabels.train.run import checkpoint
 from freelabels.train.run.config_file import CONFIG, read_config
 from freelabels.train.run.trainer import TrainSummary, fit
+from freelabels.train.tasks.contract.task import Rate
+from freelabels.train.tasks.space.rotation import Rotation
 from tests.preloaded import Programs
 
 SMALL = TrainConfig(
@@ -317,3 +320,21 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
     assert not Path("s3:").exists()
     with pytest.raises(UserError, match=r"data of .* has changed"):
         run((real, []), tmp_path / "run", config, resume=True)
+
+
+def test_a_run_whose_task_is_built_otherwise_now_is_refused_in_a_sentence(
+    data: tuple[list[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(SMALL, steps=1, tasks=("rotation",))
+    run(data, tmp_path / "run", config)
+    longer = replace(config, steps=2)
+    with monkeypatch.context() as now:
+        now.setattr(Rotation, "head", lambda task, shape: nn.Linear(shape.channels[-1], 9))
+        said = r"begun by another version: weight of the task rotation was 4 × \d+ and is now 9 × \d+; go on with"
+        with pytest.raises(UserError, match=said):
+            run(data, tmp_path / "run", longer, resume=True)
+    with monkeypatch.context() as now:
+        now.setattr(Rotation, "rates", {"": Rate(0.5)})
+        with pytest.raises(UserError, match=r"its parameters lay in groups of \[\d+, \d+\], now of \[\d+, "):
+            run(data, tmp_path / "run", longer, resume=True)
+    assert run(data, tmp_path / "run", longer, resume=True).steps == 2

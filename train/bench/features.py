@@ -57,7 +57,8 @@ def bench_features(
     """Train rows at equal trunk pixels, probe them on labelled images, and write the table into the folder `out`.
 
     data: what is probed on, as `probe` reads it. datasets: of labels, whose domain is read from their shards.
-    pictures: a folder of them, a folder a class (the classes are for the supervised row alone); without it the
+    pictures: a folder of them, a folder a class (the classes are for the supervised row alone), or such folders in
+    train/ and val/, of which those of val/ are kept for the tasks' scores; without it the
     frames of real datasets. cluster: where rows run, one a worker; by default this process. Rows that are finished
     stay, one that was interrupted goes on from its checkpoint, one that fails is recorded and the rest goes on.
     Raises UserError for bad input, and where `out` was begun with other settings.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ from freelabels.train.run.config_file import CONFIG, write_config
 from freelabels.train.run.logs import writing
 from freelabels.train.run.precision import choose_precision
 from freelabels.train.tasks.tasks import fields_of, reaches_of
+
+HEADS = "model.heads."  # what names of heads' parameters begin with
 
 
 @dataclass
@@ -78,7 +80,7 @@ class RunState:
         ranks.barrier()
 
     def restore(self) -> None:
-        """Take up the checkpoint. Raises UserError if data or ranks aren't those it was made with."""
+        """Take up the checkpoint. Raises UserError if data, ranks or modules aren't those it was made with."""
         state = checkpoint.load(self.folder / checkpoint.CHECKPOINT)
         if state["digest"] != self.catalogue.digest:
             raise UserError(f"the data of {self.folder} has changed since its checkpoint; start a new run")
@@ -97,12 +99,29 @@ class RunState:
             )
         # Those made before buffers were kept for every rank have rank 0's for all.
         own = state["buffers"][ranks.rank()] if state.get("buffers") else {"learner": {}, "ema": {}}
+        if clause := self._built_otherwise(state):
+            raise UserError(
+                f"{self.folder} was begun by another version: {clause}; go on with that one, or start a new run"
+            )
         self.learner.load_state_dict(state["learner"] | own["learner"])
         self.ema.module.load_state_dict(state["ema"] | own["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.step(self.step)
         self.learner.precision = torch.bfloat16 if state["precision"] == "bf16" else None
         checkpoint.set_random_state(randoms[ranks.rank()], self.device)
+
+    def _built_otherwise(self, state: Mapping[str, Any]) -> str:
+        """What a checkpoint's modules have that these have otherwise, as a clause; "" if nothing."""
+        own = self.learner.state_dict()
+        for name in dict.fromkeys((*own, *state["learner"])):
+            before, now = (_shape(one.get(name)) for one in (state["learner"], own))
+            if before != now:
+                return f"{_place(name)} was {before} and is now {now}"
+        groups = state["optimizer"]["param_groups"], self.optimizer.param_groups
+        sizes = [[len(group["params"]) for group in some] for some in groups]
+        return (
+            "" if sizes[0] == sizes[1] else f"its parameters lay in groups of {sizes[0]}, now of {sizes[1]}"
+        )
 
     def _buffers(self) -> dict[str, dict[str, torch.Tensor]]:
         """What ranks don't share: running statistics of their own batches, past features that a judge is shown."""
@@ -125,6 +144,19 @@ def _trunk(run: Path, backbone: nn.Module) -> dict[str, torch.Tensor]:
     if not all(fits):
         raise UserError(f"--start {run}: its trunk is another than --model.backbone builds")
     return found
+
+
+def _shape(value: torch.Tensor | None) -> str:
+    """How large it is, for a message."""
+    return "not there" if value is None else " × ".join(map(str, value.shape)) or "a number"
+
+
+def _place(name: str) -> str:
+    """What a parameter is called for its reader: the task and its name in the task's head."""
+    if not name.startswith(HEADS):
+        return name
+    task, _, inner = name.removeprefix(HEADS).partition(".")
+    return f"{inner} of the task {task}"
 
 
 def _without_parameters(module: nn.Module) -> dict[str, torch.Tensor]:

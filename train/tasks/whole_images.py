@@ -6,8 +6,8 @@ features, so new runs have `space/rotation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from freelabels.train.data.loader import Batch
 from freelabels.train.tasks import losses, metrics
+from freelabels.train.tasks.contract.commonest import commonest, kept
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, first
 from freelabels.train.tasks.labelled import Labelled, Labels
@@ -86,6 +87,15 @@ class WholeImage(Labelled):
 
     def teach(self, answer: Tensor) -> None:
         """Its labels are right, so there is nothing to learn from an average."""
+
+    def keep(self, answer: Tensor, asked: Asked) -> tuple[Tensor, ...]:
+        """Hits and classes: images are judged one by one, so there is a standard error."""
+        one = replace(asked, weight=asked.weight.flatten())
+        return kept(answer.flatten(1), asked.target.flatten().long(), one)
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """Accuracy beside that of the commonest class."""
+        return commonest(columns)
 
 
 def _none(batch: Batch) -> Labels:

@@ -34,7 +34,8 @@ def bench(
         data: What the features are probed on: image folders, datasets of labels, videos; as for probe.
         out: Folder of runs, finished rows and the table (features.md, features.json, features.png).
         pictures: Folder of pictures that rows without stored labels learn from, a folder a class (which the
-            supervised row alone reads); default: the frames of real datasets.
+            supervised row alone reads), or such folders in train/ and val/, where those of val/ are kept for the
+            tasks' scores; default: the frames of real datasets.
         config: Which rows, how they are trained and probed.
         where: Where and how carefully rows run.
         json: Print progress as JSON lines on standard output.

@@ -17,16 +17,28 @@ CELLS = 8  # a side, of which images must differ
 
 
 class Dense(nn.Module):
-    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, by two full layers. Goodfellow et al., 2014."""
+    """Noise (N, 100) → images (N, 3, side, side), 0 … 255, by two full layers. Goodfellow et al., 2014.
+
+    The second one answers for maps of 4, 8, … up to the side, which are enlarged and added up, the finer the
+    weaker, as contrast is in photos: were each pixel on its own, Adam would take as large a step in the finest
+    grain as in what a whole region shares, and the image would become grain before it has colours.
+    """
 
     def __init__(self, side: int, width: int = 512):
         super().__init__()
-        self.side = side
-        self.body = nn.Sequential(nn.Linear(NOISE, width), nn.ReLU(), nn.Linear(width, 3 * side**2))
+        self.side, self.cells = side, [*cells_of(side), side]
+        numbers = 3 * sum(cells**2 for cells in self.cells)
+        self.body = nn.Sequential(nn.Linear(NOISE, width), nn.ReLU(), nn.Linear(width, numbers))
 
     def forward(self, noise: Tensor) -> Tensor:
         """Images, rounded as stored ones are."""
-        return rounded(self.body(noise).view(-1, 3, self.side, self.side))
+        maps = self.body(noise).split([3 * cells**2 for cells in self.cells], 1)
+        image = noise.new_zeros(len(noise), 3, self.side, self.side)
+        for cells, numbers in zip(self.cells, maps, strict=True):
+            coarse = numbers.view(-1, 3, cells, cells)
+            whole = F.interpolate(coarse, (self.side, self.side), mode="bilinear")
+            image = image + (self.cells[0] / cells) ** 0.5 * whole
+        return rounded(image)
 
 
 class Convolutional(nn.Module):

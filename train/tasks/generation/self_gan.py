@@ -72,4 +72,4 @@ class SelfGAN(DCGAN):
         told, genuine, ours = answer
         turns = [F.cross_entropy(one, asked.target[2], reduction="none") for one in (genuine, ours)]
         each = self.judges * turns[0] + self.makers * turns[1]
-        return super().judge(told, asked) + (asked.weight * each).sum()
+        return super().judge(told, asked) + self.weight * (asked.weight * each).sum()

@@ -20,8 +20,10 @@ class WGAN(DCGAN):
     """As dcgan, with a critic that widens the gap between its means of real and of made images.
 
     Its slope is held near 1 on images between a real and a made one (gradient penalty of Gulrajani et al., 2017):
-    clipping weights, as the paper does, would clip the trunk that other tasks share. `calm` has no part in it.
-    Smaller than in the paper: the critic's part counts five times instead of taking five steps.
+    clipping weights, as the paper does, would clip the trunk that other tasks share. As in gan the squared
+    difference of a real and a made image counts `calm` (drift, Karras et al., 2018): else both sides chase each
+    other, and brightness swings without end. Smaller than in the paper: the critic's part counts five times
+    instead of taking five steps.
     """
 
     penalty: float = 10.0
@@ -59,8 +61,9 @@ class WGAN(DCGAN):
         return told, (length - 1).square()
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
-        """The critic's gap and penalty, five times, and the generator's part."""
+        """The critic's gap, calm and penalty, five times, and the generator's part."""
         (genuine, ours, maker), slope = answer
-        each: Tensor = self.critic * (ours - genuine + self.penalty * slope) - maker
+        apart = genuine - ours
+        each: Tensor = self.critic * (self.calm * apart.square() - apart + self.penalty * slope) - maker
         each = each + self.variety * asked.target[1]
-        return (asked.weight * each).sum()
+        return self.weight * (asked.weight * each).sum()
