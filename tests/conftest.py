@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,18 +34,32 @@ def keep_assets_here() -> None:
         shutil.rmtree(older, ignore_errors=True)
 
 
-def work_in_memory() -> None:
-    """Keep what tests write in memory, where there is plenty: a disk takes long over each of their many syncs."""
+def work_in_memory() -> Path | None:
+    """Have tests write in memory, where there is plenty: a disk takes long over each of their many syncs.
+
+    Returns the folder where this process is the one that made it, and is to remove it.
+    """
     memory = Path("/dev/shm")
-    if memory.is_dir() and min(shutil.disk_usage(memory).free, psutil.virtual_memory().available) > PLENTY:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not memory.is_dir():
+        return None
+    if min(shutil.disk_usage(memory).free, psutil.virtual_memory().available) < PLENTY:
+        return None
+    folder = tempfile.mkdtemp(prefix="freelabels-tests-", dir=memory)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = folder  # of pytest's workers too
+    return Path(folder)
 
 
 keep_assets_here()
-work_in_memory()
+IN_MEMORY = work_in_memory()
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
 detectors()  # registered now, so that none registers while a test has put another registry in its place
+
+
+def pytest_unconfigure() -> None:
+    """What tests wrote in memory is let go; PYTEST_DEBUG_TEMPROOT=FOLDER keeps it for a look."""
+    if IN_MEMORY is not None:
+        shutil.rmtree(IN_MEMORY, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="module")

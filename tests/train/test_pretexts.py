@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from freelabels.testing.task_samples import NORMED, learner, sample_batch
+from freelabels.testing.task_samples import NORMED, SAMPLES, learner, sample_batch
 from freelabels.train.model.network import Shape
 from freelabels.train.objective.inputs import prepare
 from freelabels.train.tasks.colour.colourful import ColorfulColorization, expected
@@ -41,11 +41,11 @@ def test_laying_tiles_after_the_trunk_is_laying_them_before() -> None:
     made = learner(task).eval()
     [asked] = prepare({task.name: task}, sample_batch(task)).asked.values()
     assert asked.images is not None
-    head, deep = made.model.heads[task.name], torch.randn(6, PIECES, made.model.shape.channels[-1])
+    head, deep = made.model.heads[task.name], torch.randn(SAMPLES, PIECES, made.model.shape.channels[-1])
     told = task.answer(head, Seen([deep.flatten(0, 1)[..., None, None]], None, PIECES), asked)
     for k in range(2):
         order = far_orders(5, PIECES)[asked.target[:, k]]
-        laid = torch.stack([deep[n, order[n]] for n in range(6)])
+        laid = torch.stack([deep[n, order[n]] for n in range(SAMPLES)])
         torch.testing.assert_close(told[:, k], head.orders(head.alone(laid), far_orders(5, PIECES)))
 
 
@@ -130,8 +130,8 @@ def test_what_generators_make_is_judged_beside_what_a_new_one_makes(name: str) -
     with torch.no_grad():
         told = made.predict(prepare({name: task}, sample_batch(task)))
     columns = task.keep(told.answers[name], told.asked[name])
-    beside = task.beside([torch.cat([column] * 11) for column in columns])
-    distance = beside.get("distance", task.summary([torch.cat([column] * 11) for column in columns])[0])
+    beside = task.beside([torch.cat([column] * 16) for column in columns])
+    distance = beside.get("distance", task.summary([torch.cat([column] * 16) for column in columns])[0])
     assert distance == pytest.approx(beside["of a new generator"], rel=1e-3) and distance > 0
     assert "distinct of 64" in beside
 
