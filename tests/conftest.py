@@ -21,7 +21,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
-PLENTY = 12 << 30  # bytes: tests hold some three at a time, in processes that take as much
+PLENTY = 12 << 30  # bytes: what tests write lies there beside all that they load
 
 
 def keep_assets_here() -> None:
