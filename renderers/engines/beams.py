@@ -36,7 +36,7 @@ def to_lamp(boxes: Floats, towards: NDArray[np.float32], lamp: ArrayLike) -> NDA
     view = _View((places[:, :2] / places[:, 2:]).reshape(-1, 8, 2))
     seen = times(towards, -frame)
     ahead = np.maximum(seen[:, 2], np.float32(AHEAD / 2))
-    spots = np.stack([seen[:, k] / ahead / np.float32(view.cell[k]) for k in range(2)]).T
+    spots = np.array([seen[:, k] / ahead / np.float32(view.cell[k]) for k in range(2)], np.float32).T
     return np.flatnonzero(view.shows(spots) & (seen[:, 2] >= AHEAD / 2))
 
 
@@ -67,4 +67,5 @@ class _View:
             np.clip(spots[:, k] - np.float32(self.first[k]), 0, self.cells.shape[k] - 1).astype(np.int32)
             for k in range(2)
         )
-        return self.cells.ravel().take(across * np.int32(self.cells.shape[1]) + down)
+        found: NDArray[np.bool_] = self.cells.ravel().take(across * np.int32(self.cells.shape[1]) + down)
+        return found
