@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from freelabels.ground.errors import UserError
 from freelabels.ground.faults import reached
+from freelabels.pipeline.storage.disk import files_below, fsync, link, stamp, write_synced
 
 if not hasattr(os, "pread"):
     raise UserError("Freelabels needs Linux or macOS: on Windows, run it in WSL")
@@ -89,7 +90,7 @@ class LocalStorage:
     def stamps(self, folders: Sequence[str]) -> list[str]:
         """Inode, size and time of last change of each folder's description; "" without one."""
         root = os.fspath(self.root)
-        return [_stamp(f"{root}/{folder}/{RECORD}") for folder in folders]
+        return [stamp(f"{root}/{folder}/{RECORD}") for folder in folders]
 
     def path(self, key: str) -> Path:
         """The file behind a key."""
@@ -111,8 +112,7 @@ class LocalStorage:
 
     def files(self, place: str) -> list[str]:
         """Paths of a folder's files, from its place."""
-        root = self.path(place)
-        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        return sorted(files_below(os.fspath(self.path(place))))
 
     def unnamed(self, place: str, named: Collection[str]) -> list[str]:
         """Paths of a folder's files beside those `named`."""
@@ -123,11 +123,9 @@ class LocalStorage:
     def listing(self, place: str, prefix: str = "") -> dict[str, str]:
         """Paths of the files below a place that begin with `prefix`, and what tells each from any other."""
         root, found = os.fspath(self.path(place)), dict[str, str]()
-        for folder, _, names in os.walk(root):
-            below = os.path.relpath(folder, root)
-            for path in (name if below == "." else f"{below}/{name}" for name in names):
-                if path.startswith(prefix) and (stamp := _stamp(f"{root}/{path}")):
-                    found[path] = stamp
+        for path in files_below(root):
+            if path.startswith(prefix) and (known := stamp(f"{root}/{path}")):
+                found[path] = known
         return found
 
     def uses(self, folders: Collection[str]) -> frozenset[str]:
@@ -161,7 +159,7 @@ class LocalStorage:
     def _replace(self, key: str, data: bytes) -> None:
         scratch = self._scratch(key.lstrip(".").replace("/", "-"))
         try:
-            _write(scratch, data)
+            write_synced(scratch, data)
             reached("small file: written")
             scratch.replace(self.path(key))
             reached("small file: replaced")
@@ -238,7 +236,7 @@ class LocalStorage:
             return False
         scratch = self._scratch(path.name.lstrip("."))
         try:
-            _write(scratch, data)
+            write_synced(scratch, data)
             reached(f"{step}: written")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,15 +251,15 @@ class LocalStorage:
         finally:
             scratch.unlink(missing_ok=True)
         for folder in path.parents[: len(Path(key).parts)]:  # up to the root: those above it may be new
-            _fsync(folder)
+            fsync(folder)
         return True
 
     def copy(self, source: str, target: str) -> None:
         """Give a file another name too, or copy it where that can't be. Raises FileNotFoundError."""
         path = self.path(target)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _link(self.path(source), path)
-        _fsync(path.parent)
+        link(self.path(source), path)
+        fsync(path.parent)
 
     def commit(self, folder: str, files: Mapping[str, bytes], links: Mapping[str, str]) -> bool:
         """Make `folder` appear whole with `files` and with copies (hard links) of `links`, or not at all.
@@ -287,7 +285,7 @@ class LocalStorage:
                 raise OSError(errno.ETIMEDOUT, f"writing {folder} took too long") from error
             raise
         reached("commit: renamed")
-        _fsync(self.root)
+        fsync(self.root)
         return True
 
     def _fill(self, staging: Path, files: Mapping[str, bytes], links: Mapping[str, str]) -> None:
@@ -296,12 +294,12 @@ class LocalStorage:
         ):
             (staging / below).mkdir()  # and never `staging` itself again: it may have been swept
         for name, data in files.items():
-            _write(staging / name, data)
+            write_synced(staging / name, data)
         reached("commit: written")
         for name, key in links.items():
-            _link(self.path(key), staging / name)
+            link(self.path(key), staging / name)
         for folder, _, _ in os.walk(staging, topdown=False):
-            _fsync(Path(folder))
+            fsync(Path(folder))
 
     def drop(self, folder: str) -> None:
         """Remove a committed folder; it vanishes from listings before its files do."""
@@ -351,47 +349,11 @@ class LocalStorage:
             self.remove(f"{QUARANTINE}/{name}.json")
             return
         reached("repair: moved")
-        _fsync(self.path(QUARANTINE))
-        _fsync(self.root)
+        fsync(self.path(QUARANTINE))
+        fsync(self.root)
 
     def purge(self, name: str) -> None:
         """Remove a folder from the quarantine, with its note."""
         self._bury(self.path(f"{QUARANTINE}/{name}"))
         reached("prune: removed")
         self.remove(f"{QUARANTINE}/{name}.json")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that stands on the disk when this returns."""
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make a hard link, or a copy where that can't be. Raises FileNotFoundError."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-        _fsync(target)
-
-
-def _stamp(path: str) -> str:
-    """Inode, size and time of last change of a file; "" if it is not there."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

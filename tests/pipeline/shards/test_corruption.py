@@ -179,6 +179,7 @@ def place(whole: Made, path: Path) -> tuple[str, str]:
 def reads_right_or_raises(whole: Made, before: Changes) -> None:
     """Values that can be read are those that were written; a damaged file that is read raises."""
     hurt = set(before)
+    places = {place(whole, path)[0] for path in hurt}
     dataset = Dataset(whole.path)
     for name, columns in whole.values.items():
         try:
@@ -188,12 +189,15 @@ def reads_right_or_raises(whole: Made, before: Changes) -> None:
             continue
         for column, values in columns.items():
             try:
-                read = [shard.read(column, row) for row in range(shard.rows)]
+                if name in places:
+                    read = np.stack([shard.read(column, row) for row in range(shard.rows)])
+                else:
+                    read = shard.read_rows(column)  # which takes less
             except CorruptShard as error:
                 assert f"{name}/{column}" in str(error)
                 assert any(p.is_relative_to(whole.path / name / column) for p in hurt)
             else:
-                np.testing.assert_array_equal(np.stack(read), values)
+                np.testing.assert_array_equal(read, values)
                 where = whole.path / name / column / "c"
                 assert not any(p.is_relative_to(where) for p in hurt), column
         shard.close()
