@@ -37,7 +37,7 @@ from freelabels.testing.task_samples import (
 )
 from freelabels.train.data.loader import Batch
 from freelabels.train.model import ranks
-from freelabels.train.objective.inputs import Inputs, prepare
+from freelabels.train.objective.inputs import prepare
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
@@ -47,6 +47,7 @@ from freelabels.train.tasks.tasks import lacking
 
 RANKS = 2
 FIRST = 1  # of the samples, in the smaller part of a batch that is split
+FEW = 2  # samples for what is asked of any batch: none of them is too short
 # Batches on all of which a gradient must differ to be another one: where a last bit rounds a pixel to another
 # level or tips a ReLU, the slope of a slope jumps, on a rare batch and on one kind of processor.
 BATCHES = 3
@@ -207,7 +208,7 @@ def _split(task: Task, seed: int) -> str:
 
 def _nothing_counts(task: Task) -> Iterator[str]:
     made = learner(task)
-    inputs = prepare({task.name: task}, sample_batch(task))
+    inputs = prepare({task.name: task}, _few(task))
     asked = {n: replace(a, weight=torch.zeros_like(a.weight)) for n, a in inputs.asked.items()}
     empty = replace(inputs, asked=asked)
     losses, _ = backward(made, made, [empty])
@@ -237,10 +238,11 @@ def _resuming(task: Task) -> Iterator[str]:
 
 def _rounding(task: Task) -> Iterator[str]:
     losses = []
+    inputs = prepare({task.name: task}, _few(task))
     for precision in (None, torch.bfloat16):
         made = learner(task)
         made.precision = precision
-        made(*_whole(task))
+        made(inputs, inputs.counts())
         losses.append(float(made.losses[0]))
     if not math.isclose(*losses, rel_tol=0.1, abs_tol=0.02):
         yield f"has a loss of {losses[0]:.4g} in float32 and of {losses[1]:.4g} in bfloat16"
@@ -285,9 +287,8 @@ def _ask(task: Task, batch: Batch) -> Asked:
     return task.ask(batch, Draw(batch["seed"], task.name))
 
 
-def _whole(task: Task) -> tuple[Inputs, Tensor]:
-    inputs = prepare({task.name: task}, sample_batch(task))
-    return inputs, inputs.counts()
+def _few(task: Task, seed: int = 0) -> Batch:
+    return {name: tensor[:FEW] for name, tensor in sample_batch(task, seed).items()}
 
 
 def _gradients(task: Task, parts: Sequence[Batch], wrap: Callable[[Learner], Any] = lambda x: x) -> Any:
@@ -321,7 +322,7 @@ def _optimizer(made: Learner) -> torch.optim.Optimizer:
 def _stepped(made: Learner, task: Task, optimizer: torch.optim.Optimizer, number: int) -> Any:
     """The state of a learner and its optimiser after one more step, of this number."""
     renewed(made, task, optimizer, number)
-    backward(made, made, [prepare({task.name: task}, sample_batch(task, number))])
+    backward(made, made, [prepare({task.name: task}, _few(task, number))])
     optimizer.step()
     optimizer.zero_grad()
     return {"learner": made.state_dict(), "optimizer": optimizer.state_dict()}
