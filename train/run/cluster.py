@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -60,6 +61,8 @@ def train_on_cluster(
     )
     check(real, synthetic, run, config, resume)  # here, because it takes Ray long to say it
     console = Console(stderr=True, highlight=False, quiet=quiet)
+    if address is None:  # nobody takes a cluster's machines away that is this one
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     connect(Cluster(workers, address, say=lambda sentence: console.print(sentence, markup=False)))
     found = ray.cluster_resources()
     gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
