@@ -22,6 +22,9 @@ from freelabels.pipeline.shards.statistics import confidence_of, statistics
 from freelabels.pipeline.storage.local import RECORD
 from freelabels.pipeline.work import tally
 
+# What an array's attributes say of what made it; how it did, which may be pages, is in the shard's record alone.
+MAKER = ("generator", "version")
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -158,7 +161,8 @@ def _column(
     if len(values) != rows:
         raise ValueError(f"{name}: has {len(values)} frames, the shard has {rows}")
     field(name).check(values)
-    metadata = array_metadata(name, values.shape, {"made_by": dict(made_by), **attributes}, compression)
+    maker = {key: made_by[key] for key in MAKER if key in made_by}
+    metadata = array_metadata(name, values.shape, {"made_by": maker, **attributes}, compression)
     data = encode(name, values, compression)
     files = {f"{name}/{RECORD}": canonical(metadata), chunk_key(name, values.ndim): data}
     entry = {

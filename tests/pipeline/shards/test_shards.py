@@ -86,6 +86,17 @@ def test_zarr_xarray_and_tensorstore_read_the_same(dataset: Dataset) -> None:
     assert "optical axis" in table["depth"].attrs["long_name"]
 
 
+def test_how_a_column_was_made_is_said_once(dataset: Dataset) -> None:
+    made_by = {"generator": "test", "version": 2, "parameters": {"ranges": {"lamps": [1, 3]}}}
+    columns = {"image": some_columns()["image"]}
+    name = commit_shard(dataset, "video-1", columns, CLIPS, {"image": made_by})
+    assert dataset.open(name).made_by("image") == made_by
+    array = zarr.open_group(dataset.path, mode="r")[name]["image"]
+    assert array.attrs["made_by"] == {"generator": "test", "version": 2}
+    record = (Path(dataset.path) / name / "zarr.json").read_text()
+    assert record.count("lamps") == 1
+
+
 def every_column() -> dict[str, np.ndarray]:
     """Some columns, and those that xarray might take for coordinates."""
     return some_columns() | {
