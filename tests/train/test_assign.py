@@ -91,9 +91,7 @@ def test_clusters_are_listed_then_published_once_and_learned_by_another_run(
 def test_clips_kept_from_training_get_clusters_and_have_no_part_in_them(
     teacher: Path, tmp_path: Path
 ) -> None:
-    whole, part = (
-        write_dataset(tmp_path / f"{n}", REAL, n, 40, frames=1, labels=("edges",)) for n in (8, 4)
-    )
+    whole, part = (write_dataset(tmp_path / f"{n}", REAL, n, 40, frames=1, labels=("edges",)) for n in (8, 4))
     dataset = Dataset(whole)
     kept = {group_of(clip): VAL for clip in dataset.open(dataset.shards()[-1]).clips}
     write_splits(dataset, Splits(pinned=kept))
