@@ -24,6 +24,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.shards.record import digest
 from freelabels.pipeline.shards.shard import Shard, revision_of
+from freelabels.pipeline.shards.splits import TRAIN, Splits, splits_of
 from freelabels.pipeline.storage.uris import absolute
 from freelabels.pipeline.work.attempt import Result, Work
 from freelabels.pipeline.work.progress import Reporter
@@ -34,7 +35,7 @@ from freelabels.train.model.network import Backbone
 from freelabels.train.run.checkpoint import CHECKPOINT
 from freelabels.train.run.logs import writing
 from freelabels.train.tasks.clusters.boosting import COLUMN
-from freelabels.train.tasks.clusters.k_means import k_means, whitened
+from freelabels.train.tasks.clusters.k_means import k_means, nearest, whitened
 
 VERSION = 1  # of what makes the column
 LIST = "clusters.jsonl"  # in the run's folder
@@ -90,7 +91,8 @@ def assign(
     """Cluster all clips of datasets by what a run's averaged trunk makes of their middle frames.
 
     Which clip lies in which cluster is written to ``clusters.jsonl`` in the run's folder; with `into` also to the
-    column `cluster` of the data, for the task `boosting`. The same run, data and parameters give the same bytes,
+    column `cluster` of the data, for the task `boosting`. Where a dataset has splits, clips of `val` and `test`
+    get the nearest of the clusters that the others make. The same run, data and parameters give the same bytes,
     whatever the number of workers. Raises UserError for bad input and for a shard that fails.
     """
     where, reporter, folder = cluster or Cluster(), reporter or Reporter(), Path(os.fspath(run_folder))
@@ -103,10 +105,18 @@ def assign(
     for item, result in _results(features_of, work, "features", where, reporter):
         found[item.dataset, item.shard] = result
     points = np.concatenate([found[key] for key in shards]) if shards else np.empty((0, 1), np.float32)
-    if not 2 <= clusters <= len(points):
-        raise UserError(f"--clusters {clusters}: there are {len(points)} clips; give 2 to {len(points)}")
-    white = whitened(points, np.ones(len(points), bool))
-    _, labels = k_means(white, clusters, np.random.default_rng(seed))
+    rules = {path: splits_of(Dataset(path)) for path in paths}
+    learned = np.array(
+        [one for key in shards for one in _learned(*key, rules[key[0]], len(found[key]))], bool
+    )
+    most = int(learned.sum())
+    if not 2 <= clusters <= most:
+        what = "clips" if most == len(points) else "clips to train on"
+        raise UserError(f"--clusters {clusters}: there are {most} {what}; give 2 to {most}")
+    white = whitened(points, learned)
+    centres, own = k_means(white[learned], clusters, np.random.default_rng(seed))
+    labels, _ = nearest(white, centres)
+    labels[learned] = own
     made_by = {
         "generator": "assign",
         "version": VERSION,
@@ -116,6 +126,8 @@ def assign(
         "seed": seed,
         "features": hashlib.sha256(points.tobytes()).hexdigest(),
     }
+    if most < len(points):
+        made_by["learned"] = hashlib.sha256(learned.tobytes()).hexdigest()
     ends = np.cumsum([len(found[key]) for key in shards])
     parts = dict(zip(shards, np.split(labels, ends[:-1]), strict=True))
     with writing(folder):
@@ -130,6 +142,17 @@ def assign(
         made = sum(done for _, done in _results(publish, todo, "publish", where, reporter))
     sizes = np.bincount(labels, minlength=clusters)
     return AssignSummary(str(folder), len(points), clusters, int(sizes.min()), int(sizes.max()), made)
+
+
+def _learned(path: str, name: str, rule: Splits | None, clips: int) -> list[bool]:
+    """Which clips of a shard are to train on."""
+    if rule is None:
+        return [True] * clips
+    shard = Dataset(path).open(name)
+    try:
+        return [rule.of(shard, clip) == TRAIN for clip in shard.clips]
+    finally:
+        shard.close()
 
 
 def _results(

@@ -18,6 +18,6 @@ Rows whose trunk judges a generator (gan and its kin) see twice as much, at half
 learn by turns there; they lie in --out/opponents. `boosting` learns the clusters that `freelabels assign` makes of
 the row `deep_cluster`, which is trained for it where it isn't asked for.
 
-Cost: a CPU minute a task at 20 megapixels, three to seven for one with a generator; on drawn patterns, at 4,
-twelve minutes for all.
+Cost: one to two and a half CPU minutes a task at 20 megapixels, three to seven for one with a generator;
+on drawn patterns, at 4, twelve minutes for all.
 """

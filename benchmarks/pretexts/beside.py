@@ -1,12 +1,13 @@
 """What dense tasks lose where a pretext is trained beside them, for as many steps.
 
     python -m benchmarks.pretexts beside [--names dcgan self_gan] [--seeds 0 1 2] [--steps 200]
+    python -m benchmarks.pretexts beside --set dcgan.weight=1
 
 Clips of spheres over a floor, of two styles, with exact labels. A seed draws clips and training, the same with a
 pretext and without. The score is that of clips kept from training; what is lost of it is told in percent, a gain
-below zero.
+below zero. *own* is what the pretext itself scores.
 
-Cost: on one core about a minute and a half for each seed of a row.
+Cost: on one core a minute and a half for each seed of the dense tasks alone, three beside a generator; 13 in all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 
 from benchmarks.tools.shapes import write_dataset
 from benchmarks.tools.training import mean_and_spread, small_config
+from freelabels.ground.errors import UserError
 from freelabels.train.run.trainer import fit
 from freelabels.train.tasks.tasks import tasks
 
@@ -36,6 +38,7 @@ def main(
     size: int = 64,
     batch: int = 16,
     backbone: str = "resnet18",
+    set: tuple[str, ...] = (),
 ) -> None:
     """Train the dense tasks alone and beside each pretext and print what they score.
 
@@ -47,16 +50,22 @@ def main(
         size: Side of the views, pixels.
         batch: Samples of a step.
         backbone: Any of timm's.
+        set: Parameters of tasks, NAME.PARAMETER=VALUE each.
     """
     torch.set_num_threads(1)
+    for one in set:
+        if one.partition(".")[0] not in (*TASKS, *names):
+            raise UserError(f"--set {one}: {', '.join((*TASKS, *names))} are trained, name one of these")
     base = replace(small_config(TASKS, steps, size, batch, HELD_OUT, backbone), lr=1e-3, evaluate=10_000)
-    print(f"{'':18}" + "".join(f"{task:>18}{'lost, %':>18}" for task in TASKS), flush=True)
+    print(f"{'':18}" + "".join(f"{task:>18}{'lost, %':>18}" for task in TASKS) + f"{'own':>18}", flush=True)
     alone: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = {seed: made(Path(folder), seed, clips, size) for seed in seeds}
         for name in (ALONE, *names):
-            config = base if name == ALONE else replace(base, tasks=(*TASKS, name))
-            found: dict[str, list[float]] = {task: [] for task in TASKS}
+            learned = TASKS if name == ALONE else (*TASKS, name)
+            its = tuple(one for one in set if one.partition(".")[0] in learned)
+            config = replace(base, tasks=learned, set=its)
+            found: dict[str, list[float]] = {task: [] for task in learned}
             for seed in seeds:
                 run = f"{folder}/{name}-{seed}"
                 summary = fit(*data[seed], run, replace(config, seed=seed), quiet=True)
@@ -67,8 +76,10 @@ def main(
             cells = [
                 f"{mean_and_spread(values):>18}{mean_and_spread(lost(task, alone[task], values), '.1f'):>18}"
                 for task, values in found.items()
+                if task in alone
             ]
-            print(f"{name:18}{''.join(cells)}", flush=True)
+            own = f"{mean_and_spread(found[name]):>18}" if name in found else ""
+            print(f"{name:18}{''.join(cells)}{own}", flush=True)
 
 
 def made(folder: Path, seed: int, clips: int, size: int) -> tuple[list[str], list[str]]:

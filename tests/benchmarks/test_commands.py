@@ -47,7 +47,8 @@ SMALLEST = {
         "accuracy (chance)",
     ),
     "pretexts beside": (
-        "--names dcgan --seeds 0 --steps 2 --clips 8 --size 32 --batch 4 --backbone test_resnet",
+        "--names dcgan --seeds 0 --steps 2 --clips 8 --size 32 --batch 4 --backbone test_resnet "
+        "--set dcgan.rate=0.2",
         "dcgan",
     ),
     "realism": ("--count 8 --nets 1", "% right"),

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.pretexts import images
+from benchmarks.pretexts import beside, images
 from docs.pretexts_table import FIGURES, PAGE, with_figures
+from freelabels.ground.errors import UserError
+from freelabels.train.config import TrainConfig
 
 SCORE = {"task": "counting", "domain": "all", "metric": "error", "trivial": "chance"}
 SCORE |= {"score": 0.2, "constant": 0.3, "better": True, "error": 0.05, "frames": 9}
@@ -49,3 +52,22 @@ def test_clusters_of_one_row_are_what_another_learns(tmp_path: Path) -> None:
     [score] = json.loads(images.record_of("boosting", tmp_path, 0).read_text())["scores"]
     assert score["trivial"] == "commonest cluster"
     assert "`boosting`" in (tmp_path / images.TABLE).read_text()
+
+
+def test_a_parameter_reaches_the_rows_that_learn_its_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def told(real: object, synthetic: object, run: str, config: TrainConfig, quiet: bool) -> SimpleNamespace:
+        seen.append(config.set)
+        return SimpleNamespace(scores=[{"task": t, "domain": "all", "score": 0.5} for t in config.tasks])
+
+    monkeypatch.setattr(beside, "fit", told)
+    monkeypatch.setattr(beside, "made", lambda *_: ([], []))
+    beside.main(("dcgan", "gan"), (0,), set=("dcgan.weight=1", "edges.x=2"))
+    assert seen == [("edges.x=2",), ("dcgan.weight=1", "edges.x=2"), ("edges.x=2",)]
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.split()[0] == "gan" and last.split()[-3] == "0.500"  # its own score, behind what others lose
+    with pytest.raises(UserError, match=r"wgan\.rate=1: edges, depth, dcgan are trained"):
+        beside.main(("dcgan",), (0,), set=("wgan.rate=1",))

@@ -13,6 +13,8 @@ from benchmarks.tools.shapes import write_dataset
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.quality.verify import verify
 from freelabels.pipeline.shards.dataset import Dataset
+from freelabels.pipeline.shards.identity import group_of
+from freelabels.pipeline.shards.splits import VAL, Splits, write_splits
 from freelabels.pipeline.work.runner import Cluster
 from freelabels.train.assign import LIST, Features, assign, features_of
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
@@ -84,6 +86,23 @@ def test_clusters_are_listed_then_published_once_and_learned_by_another_run(
     assert {score["task"] for score in summary_of_run.scores} == {"boosting"}
     head = torch.load(tmp_path / "pupil" / "checkpoint.pt", weights_only=True)["learner"]
     assert head["model.heads.boosting.weight"].shape[0] == 3
+
+
+def test_clips_kept_from_training_get_clusters_and_have_no_part_in_them(
+    teacher: Path, tmp_path: Path
+) -> None:
+    whole, part = (write_dataset(tmp_path / f"{n}", REAL, n, 40, frames=1, labels=("edges",)) for n in (8, 4))
+    dataset = Dataset(whole)
+    kept = {group_of(clip): VAL for clip in dataset.open(dataset.shards()[-1]).clips}
+    write_splits(dataset, Splits(pinned=kept))
+    assert len(kept) == 4
+    told = [assign(teacher, path, 3, into=True, cluster=HERE) for path in (whole, part)]
+    assert [one.clips for one in told] == [8, 4]
+    assert columns(whole)[:1] == columns(part) and set(columns(whole)[1]) <= {0, 1, 2}
+    with pytest.raises(UserError, match="--clusters 5: there are 4 clips to train on; give 2 to 4"):
+        assign(teacher, whole, 5, cluster=HERE)
+    write_splits(dataset, Splits())
+    assert assign(teacher, whole, 3, into=True, cluster=HERE).shards == 2  # another rule, other clusters
 
 
 def test_clusters_of_two_assignments_are_never_taken_for_the_same(teacher: Path, tmp_path: Path) -> None:

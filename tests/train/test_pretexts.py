@@ -185,7 +185,7 @@ def test_a_veil_takes_detail_away_and_leaves_the_mean_alike_on_both() -> None:
 
 
 def test_bigan_is_judged_by_what_an_image_loses_on_its_way_there_and_back() -> None:
-    task = BiGAN()
+    task = BiGAN(weight=1.0)
     made = learner(task)
     told = made.predict(prepare({task.name: task}, sample_batch(task)))
     answer, asked = told.answers["bigan"], told.asked["bigan"]
@@ -234,10 +234,24 @@ def test_a_critic_widens_its_gap_only_so_far() -> None:
     assert lost(5.0) < lost(0.0) and lost(5.0) < lost(10.0)
 
 
-@pytest.mark.parametrize("name", ["gan", "wgan", "self_gan"])
-def test_a_judge_of_a_generator_may_weigh_less_among_other_tasks(name: str) -> None:
+@pytest.mark.parametrize(("steepness", "too_steep"), [(0.0, 0.0), (0.5, 0.0), (3.0, 4.0)])
+def test_a_critic_may_be_flat_but_not_steep(steepness: float, too_steep: float) -> None:
+    """Of a critic whose answer rises by so much for each unit of length of an image in -1 … 1."""
+    images = torch.zeros(1, 1, 3, 2, 2, requires_grad=True)
+    along = steepness * torch.ones(12) / 12**0.5 / 127.5
+    told = (images.flatten(1) @ along).view(1, 1, 1, 1).expand(3, 1, 1, 1)
+    seen = Seen([told], None, 3, held=Seen([told.detach()], None, 3))
+    head = nn.Module()
+    head.judge = nn.Linear(1, 1)
+    nn.init.ones_(head.judge.weight)
+    _, slope = WGAN().answer(head, seen, Asked((None, None, images), torch.ones(1)))  # type: ignore[arg-type]
+    assert slope.tolist() == pytest.approx([too_steep], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan", "bigan"])
+def test_a_generator_and_its_judge_weigh_a_tenth_among_other_tasks(name: str) -> None:
     task = tasks()[name]
+    whole = replace(task, weight=1.0)  # type: ignore[type-var]
     told = learner(task).predict(prepare({name: task}, sample_batch(task)))
-    whole, tenth = (replace(task, weight=weight) for weight in (1.0, 0.1))  # type: ignore[type-var]
-    losses = [float(one.judge(told.answers[name], told.asked[name]).detach()) for one in (whole, tenth)]
+    losses = [float(one.judge(told.answers[name], told.asked[name]).detach()) for one in (whole, task)]
     assert losses[1] == pytest.approx(0.1 * losses[0]) and losses[0]

@@ -47,7 +47,7 @@ class BiGAN(Task):
     The trunk is the encoder and not the judge: a small net of its own tells the pairs apart, and trunk and
     generator learn against it with its weights held. That G(E(x)) is x follows only where pairs can't be told
     apart at all, which no short training reaches; so it is asked for as well (`again`; Li et al., ALICE, 2017).
-    The score is its mean absolute error, beside that of another image's. What hides them, rate and two
+    The score is its mean absolute error, beside that of another image's. What hides them, rate, weight and two
     images that differ as in gan. Smaller than in the paper: images of 32 pixels.
     """
 
@@ -57,6 +57,7 @@ class BiGAN(Task):
     grain: float = 30.0
     rate: float = 0.15
     again: float = 2.0
+    weight: float = 0.1
 
     name = "bigan"
     system = "BiGAN"
@@ -109,7 +110,8 @@ class BiGAN(Task):
             real(answer["real"]) + made(answer["made"]) + made(answer["encoder"]) + real(answer["generator"])
         )
         each = each + self.variety * answer["alike"] + self.again * answer["again"]
-        return (asked.weight * each).sum()
+        total: Tensor = self.weight * (asked.weight * each).sum()
+        return total
 
     def score(self, answer: dict[str, Tensor], asked: Asked) -> Tensor:
         """Mean absolute errors."""

@@ -56,9 +56,9 @@ class GAN(Task):
     longer tells. Both are judged at one of four sharpnesses, drawn for each sample, in noise of up to `grain`
     levels: else the judge knows the made ones by their texture before a colour is right. The generator's steps are
     `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of photos do): without that a
-    short training ends with one image, whatever the noise. `weight` is that of all of it among other tasks: with a
-    tenth of it dense ones lose little. Smaller than in the paper: one step of each in turn is one step of
-    both; images of 32 pixels.
+    short training ends with one image, whatever the noise. `weight` is that of all of it among other tasks: at 1
+    dense ones that share the trunk lose much; alone it matters little, as Adam's steps don't depend on a loss's
+    scale. Smaller than in the paper: one step of each in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
@@ -67,7 +67,7 @@ class GAN(Task):
     grain: float = 30.0
     rate: float = 0.5
     calm: float = 0.1
-    weight: float = 1.0
+    weight: float = 0.1
 
     name = "gan"
     system = "GAN"

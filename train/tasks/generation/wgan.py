@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from freelabels.train.data.loader import Batch
@@ -19,11 +20,12 @@ PIXELS = 127.5  # a slope is per image in -1 … 1
 class WGAN(DCGAN):
     """As dcgan, with a critic that widens the gap between its means of real and of made images.
 
-    Its slope is held near 1 on images between a real and a made one (gradient penalty of Gulrajani et al., 2017):
-    clipping weights, as the paper does, would clip the trunk that other tasks share. As in gan the squared
-    difference of a real and a made image counts `calm` (drift, Karras et al., 2018): else both sides chase each
-    other, and brightness swings without end. Smaller than in the paper: the critic's part counts five times
-    instead of taking five steps.
+    Its slope is held below 1 on images between a real and a made one (gradient penalty of Gulrajani et al., 2017,
+    from one side as in Petzka et al., 2018): clipping weights, as the paper does, would clip the trunk that other
+    tasks share, and a slope that must be 1 pushes on where both are alike. As in gan the squared difference of a
+    real and a made image counts `calm` (drift, Karras et al., 2018): else both sides chase each other, and
+    brightness swings without end. Smaller than in the paper: instead of five steps of the critic its
+    part counts five times, and the generator's steps are small (`rate`).
     """
 
     penalty: float = 10.0
@@ -50,7 +52,7 @@ class WGAN(DCGAN):
         return replace(painted, images=images, target=(noise, same, between))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor]:  # type: ignore[override]
-        """What the critic says; (N,) how far its slope is from 1, squared."""
+        """What the critic says; (N,) how far its slope is above 1, squared."""
         assert seen.held is not None
         told = super().answer(head, seen, asked)
         if not torch.is_grad_enabled():
@@ -58,7 +60,7 @@ class WGAN(DCGAN):
         between = head.judge(means(seen)[:, 2])[:, 0]
         (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
         length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
-        return told, (length - 1).square()
+        return told, F.relu(length - 1).square()
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
         """The critic's gap, calm and penalty, five times, and the generator's part."""
