@@ -282,9 +282,9 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 class Training:
     """How tasks are trained.
 
-    folder: of the clips, the runs and the finished rows. seconds: of CPU, of each; those that `LONGER` names take a
-    multiple. clips: how many are made of each sort. batch: samples of a step, of frames of 32 pixels. settings: of
-    tasks, NAME.PARAMETER=VALUE.
+    folder: of the clips, the runs and the finished rows. seconds: of CPU, of each; those that `LONGER` names take
+    a multiple. clips: how many are made of each sort. batch: samples of a step, of frames of 32 pixels. settings:
+    of tasks, NAME.PARAMETER=VALUE.
     """
 
     folder: Path

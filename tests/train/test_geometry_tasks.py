@@ -105,7 +105,7 @@ def test_the_camera_s_direction_is_told_where_its_way_moves_what_is_seen(batch: 
     task = SfMLearner()
     exact, question = told(task, batch), asked(task, batch)
     columns = task.keep(exact, question)
-    [(name, off)] = task.beside(columns).items()
+    [off] = task.beside(columns).values()
     assert off == pytest.approx(0, abs=0.1) and task.summary(columns)[0] < 1e-3
     window = question.target
     moved = float(parallax(window))

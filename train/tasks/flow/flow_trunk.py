@@ -12,7 +12,6 @@ from freelabels.train.data.labels import WEIGHT_SUFFIX
 from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import block
 
-
 MOVES = 0.01  # share of what is known of a frame that must move of its own, or hardly anything moves
 
 
@@ -35,12 +34,12 @@ class FlowTrunk(nn.Module):
 
 
 def own_motion(batch: Batch, frames: Sequence[int], least: float) -> tuple[Tensor, Tensor]:
-    """Flows (B, 2 k, H, W) of some frames less each frame's median, on their own scale, and whether they move (B,).
+    """Flows (B, 2 k, H, W) of some frames less each one's median, on their own scale, and whether they move (B,).
 
     The median stands for the camera's part. Each sample is divided by the mean length of what moves in it, pixels:
     of all places, each weighed by its own length, so that one small thing is as fast as many. Unknown places are
-    0. Float32 1 where `MOVES` of what is known, weighed by how far it is trusted, moves by more than `least` pixels
-    a frame, on average over the frames; else 0. A mean over the frame would leave out small things however fast.
+    0. It moves, float32 1, where `MOVES` of what is known, weighed by how far it is trusted, moves by more than
+    `least` pixels a frame, on average over the frames: a mean length would leave out small things however fast.
     """
     flows, shares = [], []
     for frame in frames:

@@ -51,8 +51,8 @@ class PoseAction(Task):
     Where it doesn't, it is another sample's flow (the next of the batch, of all ranks), or the frames have
     changed places. The camera's part of the flow (the median) is taken away; windows in which hardly anything
     moves (less than a hundredth of what is seen by `least` pixels a frame) weigh nothing.
-    Smaller than in the paper: the flow of `flows` steps instead of twelve; frames and flow meet on maps of stride 4,
-    not as vectors of whole frames; frames that have changed places stand for the same window's later flow.
+    Smaller than in the paper: the flow of `flows` steps instead of twelve; frames and flow meet on maps of stride
+    4, not as vectors of whole frames; frames that have changed places stand for the same window's later flow.
     """
 
     flows: int = 3
