@@ -120,6 +120,19 @@ def test_the_camera_s_direction_is_told_where_its_way_moves_what_is_seen(batch: 
         assert not task.beside(task.keep(exact, replace(question, target=other, weight=question.weight)))
 
 
+def test_no_motion_is_excused_by_depths_that_all_grow(batch: Batch) -> None:
+    torch.manual_seed(0)
+    task, question = SfMLearner(), asked(SfMLearner(), batch)
+    head = task.head(Shape(64, (8, 8, 8, 8), (4, 8, 16, 32), 16))
+    seen = Seen([torch.randn(3, 8, 16, 16)], torch.randn(3, 16, 16, 16), 3)
+    for _ in range(2):
+        inverse = task.answer(head, seen, question).inverse.detach()
+        assert inverse.std() > 1e-3 and float(inverse.mean()) == pytest.approx(1, abs=1e-5)
+        for name, parameter in head["depth"].named_parameters():
+            if name.endswith("bias") and parameter.shape == (1,):
+                parameter.data -= 3.0  # all farther away
+
+
 def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_all(batch: Batch) -> None:
     task = SfMLearner()
     score, _, counts = task.keep(told(task, batch, 7.0), asked(task, batch))

@@ -30,9 +30,14 @@ from freelabels.train.tasks.geometry.poses import angle_between, motion_of
 from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, depth_errors, shown
 
 
+WAY = 10.0  # the unit of the camera's way, in mean depths, over that of its turn, in radians
+
+
 @dataclass(frozen=True)
 class Told:
     """Inverse depths (B, 3, 1, H, W) of the frames, and the camera's motions (B, 2, 4, 4) from the middle one.
+
+    Of a mean inverse depth of 1 over the three frames, in whatever unit of length that makes it.
 
     flow: what else leads from the middle frame to the next, (B, 2, H, W) each: there and back.
     """
@@ -82,11 +87,18 @@ class SfMLearner(Task):
         return Asked(window, moving(batch, self.least), batch["image"][:, :3], maps=True)
 
     def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> Told:  # type: ignore[override]
-        """Depths and motions."""
+        """Depths and motions.
+
+        Depths are taken at their mean: else all move far off while motions are still wrong, where no way counts,
+        and a turn and too strong a relief stand for it (Wang et al., Learning depth from monocular videos using
+        direct methods, 2018).
+        """
         inverse = by_view(inverse_depth(head["depth"](seen.maps)), 3)
+        inverse = inverse / inverse.mean((1, 2, 3, 4), keepdim=True)
         both = [by_view(x, 3) for x in (seen.stages[0], seen.maps)]
-        motions = [motion_of(head["motion"](*(x[:, [MIDDLE, other]] for x in both))) for other in AROUND]
-        return Told(inverse, torch.stack(motions, 1))
+        unit = inverse.new_tensor([1.0] * 3 + [WAY] * 3)
+        told = [head["motion"](*(x[:, [MIDDLE, other]] for x in both)) for other in AROUND]
+        return Told(inverse, torch.stack([motion_of(unit * numbers) for numbers in told], 1))
 
     def judge(self, answer: Told, asked: Asked) -> Tensor:
         """How well the neighbours rebuild the middle frame."""
