@@ -245,10 +245,8 @@ def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> flo
     figures = columns[0]
     if figures.ndim != 2 or figures.shape[1] != 2:
         return None
-    trivial = task.summary(columns)[1]
-    own = figures[:, 1]
-    if math.isclose(float(own.mean()), trivial):  # the mean of what each sample has
-        trivial = own
+    common, own = task.summary(columns)[1], figures[:, 1]
+    trivial = own if math.isclose(float(own.mean()), common) else common
     better = (figures[:, 0] - trivial) * (1 if task.measure.higher_is_better else -1)
     means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
     if len(means) < 2:
