@@ -29,7 +29,6 @@ from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import angle_between, motion_of
 from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, depth_errors, shown
 
-
 WAY = 10.0  # the unit of the camera's way, in mean depths, over that of its turn, in radians
 
 
