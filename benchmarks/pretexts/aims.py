@@ -10,8 +10,8 @@ best constant (.8), and by how many degrees the camera's direction is off, at th
 (20); `active_stereo`, share of disparities off by more than two pixels where dots are projected over that of the
 same net on the same scenes without dots (.5). Rows are those of `controls`, and lie with them in --out.
 
-Cost: about 25 minutes of one core with the defaults, of which six are for the clips; no aim takes more than
-twelve.
+Cost: about 35 minutes of one core with the defaults, of which six are for the clips; the five trainings of
+`un_flow` take sixteen.
 """
 
 from __future__ import annotations
