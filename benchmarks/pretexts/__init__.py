@@ -2,6 +2,7 @@
 
     python -m benchmarks.pretexts video --help          tasks that learn from time, on rendered clips
     python -m benchmarks.pretexts controls --help       those that little can't teach, on clips made for them
+    python -m benchmarks.pretexts aims --help           how near flow, cameras and stereo come to what is aimed at
     python -m benchmarks.pretexts beside --help         what dense tasks lose where a pretext is trained beside
     python -m benchmarks.pretexts [images]              on drawn patterns, to see it run
     python -m benchmarks.pretexts images --data FOLDER  it holds train/ and val/, a folder a class in each

@@ -10,15 +10,16 @@ different sizes do, and the small ones sound high. These two are in one look of 
 clip can't be known by that, and are seen in that light: changes of it hide what moves from short trainings.
 `passes`: a ball slides through the view. `breaks`: a column of bricks is struck by a ball and comes apart. The
 camera stands still, and nothing in a clip but what moves and what is heard tells the answer. `tours`: a camera
-moves around or along still things on a floor, all in strong patterns. Scores are of clips kept from training,
-*gap* is as for `video`; rows that are finished are kept in --out, and so are shards of clips.
+moves around or along still things on a floor, all in strong patterns. `dotted`: two cameras side by side see
+still things of one colour each, on which dots are projected; `pairs`: the same without dots. Scores are of clips
+kept from training, *gap* is as for `video`; rows that are finished are kept in --out, and so are shards of clips.
 
-Cost: about 75 minutes of one core with the defaults, of which 28 are for the clips.
+Cost: about 82 minutes of one core with the defaults, of which 29 are for the clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.joining import joined
 from freelabels.renderers.draw.ranges import AppearanceRanges, SceneRanges
+from freelabels.renderers.draw.scenes import Stereo, draw_rig
 from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.scene import Body, Scene
@@ -97,6 +99,32 @@ TOURS = SceneRanges(
 )
 
 
+PAIRS = SceneRanges(
+    **{
+        **QUIET_VIEW,
+        "behaviours": {"rest": 1.0},
+        "elevation": (20.0, 45.0),
+        "look_at_height": (0.0, 0.2),
+        "object_share": (0.02, 0.8),
+    },
+    objects=(3, 5),
+    size=(0.2, 0.5),
+    arena=(0.4, 0.9),
+    baseline=(0.08, 0.12),  # some seven pixels of disparity of 64
+    dot_pitch=(0.04, 0.05),  # some three pixels
+    dot_power=(12.0, 24.0),  # seen all over the floor
+    appearance=AppearanceRanges(
+        outdoor={"overcast": 1.0},
+        full_well=(20000, 20000),
+        read_noise=(0.0005, 0.0005),
+        jpeg_share=0.0,
+        ground_textures={"plain": 1.0},
+        floor_textures={"plain": 1.0},
+        object_textures={"plain": 1.0},
+    ),
+)
+
+
 def as_drawn(scene: Scene) -> Scene:
     """The scene itself."""
     return scene
@@ -136,6 +164,11 @@ def patterned(scene: Scene) -> Scene:
         look = replace(material, texture=texture, colours=colours, scale=float(scale))
         materials.append(replace(look, roughness=0.9, metal=False))
     return replace(scene, appearance=replace(scene.appearance, materials=tuple(materials)))
+
+
+def seen_twice(stereo: Stereo, scene: Scene) -> Scene:
+    """The scene seen by two cameras side by side, with dots projected on it or without."""
+    return replace(scene, rig=draw_rig(scene, PAIRS, stereo))
 
 
 def passing(scene: Scene) -> Scene:
@@ -216,17 +249,19 @@ SORTS: Mapping[str, Sort] = {
     "passes": Sort(PASSES, passing, frames=20),
     "breaks": Sort(BREAKS, struck),
     "tours": Sort(TOURS, patterned, frames=8, size=64),
+    "dotted": Sort(PAIRS, partial(seen_twice, "active"), frames=1, size=64),
+    "pairs": Sort(PAIRS, partial(seen_twice, "passive"), frames=1, size=64),
 }
 ON_PASSES = (
     *("shuffle_learn", "lstm_permute", "opn", "order_policy", "video_jigsaw", "rotation_3d", "cubic_puzzles"),
-    *("transitive", "un_lstm", "video_colorization"),
+    *("transitive", "un_lstm", "video_colorization", "pose_action"),
 )
 ON_TOURS = (
-    *("flow_net", "flow_net2", "un_flow", "pose_action", "geo_net", "df_net", "lstm_dynamics"),
-    *("tied_ego_motion", "visual_odometry"),
+    *("flow_net", "flow_net2", "un_flow", "geo_net", "df_net", "lstm_dynamics"),
+    *("tied_ego_motion", "visual_odometry", "sfm_learner"),
 )
 # How many times --seconds a task takes, where not once.
-LONGER = {"learn_by_move": 1.5}
+LONGER = {"learn_by_move": 1.5, "sfm_learner": 2.0, "un_flow": 2.0}
 # A task, the sort of clips it learns from, and parameters of its own.
 CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("arrow_of_time", "falls", ()),
@@ -239,7 +274,36 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("temporal_coherence", "passes", ("span=0.75",)),
     *((name, "tours", ()) for name in ON_TOURS),
     ("learn_by_move", "tours", ("metres=0.4", "degrees=10")),
+    ("active_stereo", "dotted", ()),
 )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How tasks are trained.
+
+    folder: of the clips, the runs and the finished rows. seconds: of CPU, of each; those that `LONGER` names take
+    a multiple. clips: how many are made of each sort. batch: samples of a step, of frames of 32 pixels. settings:
+    of tasks, NAME.PARAMETER=VALUE.
+    """
+
+    folder: Path
+    seconds: float
+    clips: int
+    batch: int
+    backbone: str
+    settings: tuple[str, ...] = ()
+
+    def row(self, name: str, sort: str, own: Sequence[str] = (), seed: int = 0) -> dict[str, Any] | None:
+        """What a task scores on clips of a sort; None where it can't be, which is said. own: its parameters."""
+        task, how = tasks()[name], SORTS[sort]
+        many = self.batch * 32**2 // how.size**2 // (3 if task.clips else 1)
+        loader = LoaderConfig(how.size, task.needs.shared, many, held_out=0.25, augment=how.augment)
+        given = (*(f"{name}.{value}" for value in own), *self.settings)
+        config = replace(configured(name, loader, self.backbone, given), seed=seed)
+        data = partial(made, self.folder / f"{sort}-{self.clips}", sort, self.clips)
+        called = f"{name}-{sort}" + (f"-{seed}" if seed else "")
+        return finished(self.folder, called, name, config, self.seconds * LONGER.get(name, 1.0), data, "")
 
 
 def main(
@@ -263,21 +327,13 @@ def main(
         settings: Parameters of tasks, NAME.PARAMETER=VALUE.
     """
     torch.set_num_threads(1)
-    folder = Path(out)
+    training = Training(Path(out), seconds, clips, batch, backbone, settings)
     print(HEADING)
     for name, sort, own in CONTROLS:
-        if only and name not in only:
-            continue
-        given = (*(f"{name}.{value}" for value in own), *settings)
-        size, augment = SORTS[sort].size, SORTS[sort].augment
-        many = batch * 32**2 // size**2 // (3 if tasks()[name].clips else 1)
-        loader = LoaderConfig(size=size, batch=many, held_out=0.25, augment=augment)
-        config = configured(name, loader, backbone, given)
-        data = partial(made, folder / f"{sort}-{clips}", sort, clips)
-        spent = seconds * LONGER.get(name, 1.0)
-        facts = finished(folder, f"{name}-{sort}", name, config, spent, data, "")
-        if facts is not None:
-            print(f"{line(facts)}; {sort}: {'shown' if shown(facts) else 'missed'}", flush=True)
+        if not only or name in only:
+            facts = training.row(name, sort, own)
+            if facts is not None:
+                print(f"{line(facts)}; {sort}: {'shown' if shown(facts) else 'missed'}", flush=True)
 
 
 def shown(facts: Mapping[str, Any]) -> bool:

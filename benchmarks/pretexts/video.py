@@ -219,6 +219,7 @@ def scored(state: RunState, loader: Loader) -> dict[str, Any]:
         raise UserError("none of the windows kept for scores has what it asks for")
     score, trivial, _ = task.summary(whole)
     found: dict[str, Any] = {"score": score, "trivial": trivial, "gap": gap(task, whole, torch.cat(clips))}
+    found["beside"] = dict(task.beside(whole))
     if carried:
         masks = torch.cat(carried)
         found["carried"] = masks[masks.isfinite().all(1)].mean(0).tolist()
@@ -244,7 +245,8 @@ def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> flo
     figures = columns[0]
     if figures.ndim != 2 or figures.shape[1] != 2:
         return None
-    trivial = figures[:, 1] if len(columns) == 2 else task.summary(columns)[1]
+    common, own = task.summary(columns)[1], figures[:, 1]
+    trivial = own if math.isclose(float(own.mean()), common) else common
     better = (figures[:, 0] - trivial) * (1 if task.measure.higher_is_better else -1)
     means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
     if len(means) < 2:
@@ -261,4 +263,5 @@ def line(facts: dict[str, Any]) -> str:
     more = (
         "; IoU of masks carried {:.3f}, left {:.3f}".format(*facts["carried"]) if "carried" in facts else ""
     )
+    more += "".join(f"; {name}: {value:.3f}" for name, value in facts.get("beside", {}).items())
     return f"{facts['task']:20}{numbers}{facts['seconds']:>7}  {facts['measure']}{more}"

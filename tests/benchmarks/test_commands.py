@@ -46,6 +46,10 @@ SMALLEST = {
         "--only arrow_of_time --seconds 1 --clips 8 --batch 4 --backbone test_resnet --out {folder}",
         "accuracy (chance)",
     ),
+    "pretexts aims": (
+        "--only flow_net --seconds 1 --clips 8 --batch 16 --backbone test_resnet --out {folder}",
+        "of features side by side",
+    ),
     "pretexts beside": (
         "--names dcgan --seeds 0 --steps 2 --clips 8 --size 32 --batch 4 --backbone test_resnet "
         "--set dcgan.rate=0.2",
@@ -73,7 +77,7 @@ SMALLEST = {
 RENDERS = {
     command for command in SMALLEST if command.startswith(("realism", "render", "label_model", "labels"))
 }
-RENDERS |= {"pretexts video", "pretexts controls"}
+RENDERS |= {"pretexts video", "pretexts controls", "pretexts aims"}
 RENDERS |= {f"scaling {part}" for part in ("driver", "plan", "simulate", "workers")}
 
 

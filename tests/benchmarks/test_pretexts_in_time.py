@@ -1,22 +1,25 @@
 """Rows of `benchmarks.pretexts video`; and the clips of `controls` hold the cue that they are made for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.pretexts import controls, video
+from benchmarks.pretexts import aims, controls, video
 from benchmarks.pretexts.controls import FRAMES, SEED, SORTS, STORED
 from freelabels.ground.errors import UserError
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
-from freelabels.renderers.render import find_scene
+from freelabels.renderers.render import find_scene, render_clip
 from freelabels.renderers.scene.assets import library
 from freelabels.renderers.scene.scene import Scene, camera_poses
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
+from freelabels.train.tasks.camera.sfm_learner import SfMLearner
 
 
 def motion_of(name: str, clip: int = 0) -> tuple[Scene, Simulation]:
@@ -106,6 +109,57 @@ def test_a_tour_is_of_still_patterned_things_that_a_camera_passes() -> None:
     assert np.abs(place - place[0]).max() < 0.01
     camera = camera_poses(scene.camera, [0, 1 / scene.fps])[:, :3, 3]
     assert 0.04 < np.linalg.norm(camera[1] - camera[0]) < 0.4  # metres, some two away from what is seen
+
+
+@pytest.mark.renders
+def test_dots_fall_on_the_same_pair_of_views() -> None:
+    assets, shown = library(None, None, "all", None), []
+    for name in ("dotted", "pairs"):
+        sort = SORTS[name]
+        scene = sort.change(find_scene(SEED, 0, sort.ranges, assets, sort.frames, STORED)[0])
+        shown.append(render_clip(scene, assets, sort.frames, STORED).columns)
+    dotted, bare = shown
+    for same in ("depth", "disparity", "baseline", "camera_K"):
+        np.testing.assert_array_equal(dotted[same], bare[same])
+    assert 3 < np.median(bare["disparity"]) < 12
+    for view in ("image", "right"):  # few pixels of a dot's brightness, and none that is darker
+        brighter = dotted[view].astype(int) - bare[view]
+        assert 0.02 < (brighter.max(-1) > 20).mean() < 0.4 and (brighter.min(-1) < -20).mean() < 0.02
+
+
+def test_a_gap_is_to_each_sample_s_own_trivial_answer_whatever_is_kept_besides() -> None:
+    figures, clips = torch.tensor([[0.9, 1.0], [4.8, 5.0], [1.9, 2.0], [3.8, 4.0]]), torch.arange(4)
+    told = video.gap(SfMLearner(), [figures, torch.zeros(4), torch.ones(4)], clips)
+    better = figures[:, 1] - figures[:, 0]
+    assert told == pytest.approx(float(better.mean() / (better.std() / 2)), rel=1e-4)
+
+
+def test_aims_are_ratios_of_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        ("un_flow", "tours", 0): (1.2, 2.0, {}),
+        ("un_flow", "tours", 3): (1.3, 2.0, {}),
+        ("flow_net", "tours", 0): (1.0, 2.0, {}),
+        ("flow", "tours", 0): (1.2, 2.0, {}),
+        ("sfm_learner", "tours", 0): (0.1, 0.2, {aims.DIRECTION: 25.0}),
+        ("active_stereo", "dotted", 0): (0.1, 0.2, {aims.BAD: 0.1}),
+        ("active_stereo", "pairs", 0): (0.1, 0.2, {aims.BAD: 0.4}),
+    }
+
+    def row(_: object, name: str, sort: str, own: Sequence[str] = (), seed: int = 0) -> dict[str, Any]:
+        score, trivial, beside = rows[name, sort, seed]
+        return {"score": score, "trivial": trivial, "beside": beside}
+
+    monkeypatch.setattr(controls.Training, "row", row)
+    aims.main(seeds=(0, 3))
+    [_, *lines] = capsys.readouterr().out.splitlines()
+    assert [line.split()[-3:] for line in lines] == [
+        ["0.600", "0.6", "met"],
+        ["0.650", "0.6", "missed"],
+        ["0.833", "0.8", "missed"],
+        ["0.500", "0.8", "met"],
+        ["25.000", "20", "missed"],
+        ["0.250", "0.5", "met"],
+    ]
 
 
 def test_a_row_that_fails_says_why_and_the_next_is_measured(

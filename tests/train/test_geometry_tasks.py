@@ -19,14 +19,17 @@ from freelabels.train.tasks.camera.geo_net import GeoNet, rigid_both
 from freelabels.train.tasks.camera.learn_by_move import LearnByMove
 from freelabels.train.tasks.camera.sfm_learner import SfMLearner, directions
 from freelabels.train.tasks.camera.tied_ego_motion import TiedEgoMotion
+from freelabels.train.tasks.camera.view_synthesis import parallax
 from freelabels.train.tasks.camera.visual_odometry import VisualOdometry
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen, Task
+from freelabels.train.tasks.flow.cross_model import CrossModel
 from freelabels.train.tasks.flow.cross_pixel import CrossPixel
 from freelabels.train.tasks.flow.flow_net import FlowNet
 from freelabels.train.tasks.flow.flow_net2 import Refiner
 from freelabels.train.tasks.flow.flow_trunk import own_motion
 from freelabels.train.tasks.flow.matcher import Matcher
+from freelabels.train.tasks.flow.pose_action import PoseAction
 from freelabels.train.tasks.flow.un_flow import UnFlow
 from freelabels.train.tasks.geometry.poses import inverse, motion_of, numbers_of
 from freelabels.train.tasks.geometry.warp import rigid_flow
@@ -65,6 +68,7 @@ def batch() -> Batch:
         "right": as_maps(np.repeat(right[None], 3, 0)).byte(),
         "right_weight": torch.ones(1, 3),
         "right_axis": torch.tensor([[1.0, 0.0]]),
+        "baseline": torch.full((1, 3), 0.2),
         "seed": torch.tensor([3]),
     }
 
@@ -93,19 +97,51 @@ def test_frames_are_rebuilt_best_by_the_exact_depth_and_motion_at_any_scale(
     losses = [float(task.judge(one, question)) for one in (exact, flat, still, back)]
     assert losses[0] < 0.95 * min(losses[1:])
     assert float(task.judge(told(task, batch, 0.5), question)) == pytest.approx(losses[0], rel=1e-3)
-    assert directions(exact, question).tolist() == pytest.approx([0], abs=0.1)
-    assert directions(back, question)[0] > 150
+    assert directions(exact, question.target, 0.5).tolist() == pytest.approx([0], abs=0.1)
+    assert directions(back, question.target, 0.5)[0] > 150
+
+
+def test_the_camera_s_direction_is_told_where_its_way_moves_what_is_seen(batch: Batch) -> None:
+    task = SfMLearner()
+    exact, question = told(task, batch), asked(task, batch)
+    columns = task.keep(exact, question)
+    [off] = task.beside(columns).values()
+    assert off == pytest.approx(0, abs=0.1) and task.summary(columns)[0] < 1e-3
+    window = question.target
+    moved = float(parallax(window))
+    assert 0.5 < moved < 10
+    far = replace(window.depth, values=10 * window.depth.values)
+    assert float(parallax(replace(window, depth=far))) == pytest.approx(moved / 10, rel=0.1)
+    turns = window.motion.clone()
+    turns[:, :3, 3] = 0
+    unknown = replace(window.depth, weight=0 * window.depth.weight)
+    for other in (replace(window, motion=turns, moved=0 * window.moved), replace(window, depth=unknown)):
+        assert parallax(other).isnan().all()
+        assert not task.beside(task.keep(exact, replace(question, target=other, weight=question.weight)))
+
+
+def test_no_motion_is_excused_by_depths_that_all_grow(batch: Batch) -> None:
+    torch.manual_seed(0)
+    task, question = SfMLearner(), asked(SfMLearner(), batch)
+    head = task.head(Shape(64, (8, 8, 8, 8), (4, 8, 16, 32), 16))
+    seen = Seen([torch.randn(3, 8, 16, 16)], torch.randn(3, 16, 16, 16), 3)
+    for _ in range(2):
+        inverse = task.answer(head, seen, question).inverse.detach()
+        assert inverse.std() > 1e-3 and float(inverse.mean()) == pytest.approx(1, abs=1e-5)
+        for name, parameter in head["depth"].named_parameters():
+            if name.endswith("bias") and parameter.shape == (1,):
+                parameter.data -= 3.0  # all farther away
 
 
 def test_depth_is_scored_at_its_best_scale_and_windows_that_stand_still_not_at_all(batch: Batch) -> None:
     task = SfMLearner()
-    score, counts = task.keep(told(task, batch, 7.0), asked(task, batch))
+    score, _, counts = task.keep(told(task, batch, 7.0), asked(task, batch))
     assert score[0, 0] < 1e-3 < score[0, 1] and counts.tolist() == [1]
     slow = {**batch, "flow": 0.01 * batch["flow"]}
     assert asked(task, slow).weight.tolist() == [0]
     unknown = {name: value for name, value in slow.items() if not name.startswith(("flow", "depth"))}
     assert asked(task, unknown).weight.tolist() == [1]  # data without labels are learned from
-    assert task.keep(told(task, batch), asked(task, unknown))[1].tolist() == [0]
+    assert task.keep(told(task, batch), asked(task, unknown))[-1].tolist() == [0]
     lost = {**batch, "camera_K": torch.full_like(batch["camera_K"], torch.nan)}
     assert asked(task, lost).weight.tolist() == [0]
     for bend, weight in (
@@ -180,8 +216,18 @@ def test_both_views_are_alike_best_by_the_exact_disparity(batch: Batch) -> None:
         answer = active_stereo.Told(left, left, torch.zeros_like(left))
         losses.append(float(task._one_way(*question.target.frames.unbind(1), left, left, -1)[0]))
     assert losses[0] < 0.9 * min(losses[1:])
-    score, counts = task.keep(active_stereo.Told(exact, exact, answer.valid), question)
+    score, _, counts = task.keep(active_stereo.Told(exact, exact, answer.valid), question)
     assert score[0, 0] < 1e-3 < score[0, 1] and counts.tolist() == [1]
+    for wrong, share in ((1.9, 0), (2.1, 1)):
+        off = active_stereo.Told(exact + wrong, exact, answer.valid)
+        assert task.beside(task.keep(off, question)) == {"bad-2": share}
+    half = exact.clone()
+    half[..., 32:] += 3
+    seen = (torch.arange(64) + 0.5 >= exact).sum()
+    off = active_stereo.Told(half, exact, answer.valid)
+    assert task.beside(task.keep(off, question))["bad-2"] == pytest.approx(float(64 * 32 / seen), abs=1e-3)
+    unknown = {name: value for name, value in batch.items() if name != "baseline"}
+    assert not task.beside(task.keep(off, asked(task, unknown)))
     mirrored = {name: value.flip(-1) if value.ndim > 3 else value for name, value in batch.items()}
     mirrored["depth_weight"], mirrored["right_axis"] = batch["depth_weight"], torch.tensor([[-1.0, 0.0]])
     assert torch.equal(asked(task, mirrored).images, question.images)
@@ -261,5 +307,31 @@ def test_what_moves_alike_is_near_and_the_camera_is_no_motion_of_its_own() -> No
     assert float(task.judge(exact, question)) < 0.1 * float(task.judge(0 * exact, question))
     assert task.score(exact, question)[:, 0].min() == 1 > task.score(-exact, question)[:, 0].max()
     assert not asked(task, many | {"flow": torch.full_like(two, 2.0)}).weight.any()
-    motion, length = own_motion(many | {"flow": torch.full_like(two, 2.0)}, (0,))
-    assert not motion.any() and not length.any()
+    motion, moves = own_motion(many | {"flow": torch.full_like(two, 2.0)}, (0,), 0.3)
+    assert not motion.any() and not moves.any()
+
+
+@pytest.mark.parametrize("task", [PoseAction(), CrossModel()], ids=lambda task: task.name)
+def test_one_small_fast_thing_is_motion_enough_and_as_fast_as_many(task: Task) -> None:
+    many = sample_batch(task)
+    still, ball = torch.zeros_like(many["flow"]), torch.zeros_like(many["flow"])
+    ball[..., 0, 20:32, 20:32] = 1.0  # pixels a frame, in a thirtieth of what is seen
+    some = {"flow_weight": torch.ones_like(many["flow_weight"]), "serves": torch.ones(len(still))}
+    assert asked(task, many | some | {"flow": ball}).weight.all()
+    assert not asked(task, many | some | {"flow": still + 0.2 * ball}).weight.any()
+    assert not asked(task, many | some | {"flow": ball * (torch.arange(64) < 21)}).weight.any()
+    frames = range(still.shape[1] - 1) or (0,)
+    motion, _ = own_motion(many | some | {"flow": 3 * ball}, frames, 0.3)
+    assert motion.max() == pytest.approx(1, abs=1e-4)
+
+
+def test_where_a_thing_goes_is_seen_by_what_judges_its_motion() -> None:
+    torch.manual_seed(0)
+    head = PoseAction(flows=1).head(Shape(64, (8, 8, 8, 8), (4, 8, 16, 32), 16))
+    first = torch.zeros(1, 16, 16, 16)
+    first[..., 6, 6] = 1.0
+    last, flow = first.roll(2, 3), torch.zeros(1, 2, 64, 64)
+    flow[:, 0, 24:28, 24:28] = 8.0
+    ways = [(first, last), (last, first), (first, first.roll(2, 2))]
+    told = [head(*map(head.look, way), head.moved(flow)).detach() for way in ways]
+    assert min((told[0] - other).abs() for other in told[1:]) > 1e-3

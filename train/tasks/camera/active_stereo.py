@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ from freelabels.train.tasks.geometry.warp import centres, inside, warp
 REACH = 8  # steps of a stride that a point may lie further left in the right view
 WINDOW = 7  # pixels across, over which differences are taken together
 LEAST = 0.25  # pixels of disparity, below which depth is not told apart
+BAD = 2.0  # pixels that a disparity may be off
 
 
 class Matching(nn.Module):
@@ -55,10 +57,14 @@ class Matching(nn.Module):
 
 @dataclass(frozen=True)
 class Stereo:
-    """Both views (B, 2, 3, H, W), 0 … 255, the right one's points further left; and the left one's exact depth."""
+    """Both views (B, 2, 3, H, W), 0 … 255, the right one's points further left; and the left one's exact depth.
+
+    scale: (B,), disparity in pixels times depth; NaN where the cameras are not known.
+    """
 
     frames: Tensor
     depth: Truth
+    scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class ActiveStereo(Task):
 
     Compared is local contrast, over windows, weighed by how much of it there is. Where left and right
     disparity don't agree (1 pixel) nothing is compared; a validity is learned from that. The score is of depth
-    on exact labels, each frame at its best scale.
+    on exact labels, each frame at its best scale; beside it stands how much of what the right view holds is off
+    by more than 2 pixels.
     Smaller than in the paper: disparity from a correlation of stride 4, up to 32 pixels; even windows instead of
     adaptive ones. Active where the pair is: `render --stereo active` projects a pattern of dots.
     """
@@ -91,7 +98,7 @@ class ActiveStereo(Task):
     )
     trivial = "best constant depth"
     measure = ABSOLUTE_RELATIVE
-    needs = Needs(1, ("right",), uses=("depth",))
+    needs = Needs(1, ("right",), uses=("depth", "camera_K", "baseline"))
 
     def head(self, shape: Shape) -> nn.Module:
         """What matches, the same both ways."""
@@ -108,7 +115,8 @@ class ActiveStereo(Task):
         )
         level = axis[:, 1].abs() < 0.01
         counts = everyone(batch) * (batch["right" + WEIGHT_SUFFIX][:, 0] > 0) * level
-        return Asked(Stereo(frames.float(), Truth(values, weight)), counts, frames, maps=True)
+        pair = Stereo(frames.float(), Truth(values, weight), _scale(batch))
+        return Asked(pair, counts, frames, maps=True)
 
     def answer(self, head: nn.Module, seen: Seen, asked: Asked) -> Told:
         """Both disparities."""
@@ -147,11 +155,43 @@ class ActiveStereo(Task):
         return depth_errors(1 / answer.left.clamp_min(LEAST), asked.target.depth)
 
     def keep(self, answer: Told, asked: Asked) -> tuple[Tensor, ...]:
-        """Scores of pairs with exact depth."""
-        return self.score(answer, asked), asked.target.depth.counts * (asked.weight > 0)
+        """Scores of pairs with exact depth, and how much of each is off."""
+        counts = asked.target.depth.counts * (asked.weight > 0)
+        return self.score(answer, asked), bad(answer.left, asked.target), counts
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """Of the scores."""
+        return super().summary([columns[0], columns[-1]])
+
+    def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
+        """Share of disparities that are off by more than `BAD` pixels, where the cameras are known."""
+        off = columns[1][columns[-1] > 0]
+        off = off[off.isfinite()]
+        return {"bad-2": float(off.mean())} if len(off) else {}
 
     def picture(self, answer: Told, asked: Asked, side: int) -> Array:
         """Both views, the disparity that was told and the exact depth."""
         depth = asked.target.depth
         told = [shown("disparity", answer.left), shown("depth", depth.values, depth.weight)]
         return montage(torch.cat([asked.target.frames, *told], 1), side)
+
+
+def bad(disparity: Tensor, pair: Stereo) -> Tensor:
+    """Share (B,) of known places in view of both cameras whose disparity (B, 1, H, W) is off by more than `BAD`.
+
+    Places that something hides from the right camera count too. NaN where the cameras are not known.
+    """
+    depth = pair.depth.values
+    known = (pair.depth.weight[:, None] > 0) & (depth > 0)
+    exact = pair.scale.view(-1, 1, 1, 1) / torch.where(known, depth, 1.0)
+    counts = known & (centres(depth)[:1] >= exact)
+    off = counts & ((disparity - exact).abs() > BAD)
+    share = off.sum((1, 2, 3)) / counts.sum((1, 2, 3))
+    return torch.where(pair.scale.isfinite(), share, torch.nan).double()
+
+
+def _scale(batch: Batch) -> Tensor:
+    """Focal length, pixels, times baseline, metres (B,)."""
+    if "camera_K" not in batch or "baseline" not in batch:
+        return torch.full((len(batch["seed"]),), torch.nan, device=batch["image"].device)
+    return (batch["camera_K"][:, 0, 0, 0] * batch["baseline"][:, 0]).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from freelabels.train.tasks.camera.view_synthesis import (
     Window,
     inverse_depth,
     moving,
+    parallax,
     rebuilt,
 )
 from freelabels.train.tasks.contract.draw import Draw
@@ -27,10 +29,14 @@ from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.poses import angle_between, motion_of
 from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, depth_errors, shown
 
+WAY = 10.0  # the unit of the camera's way, in mean depths, over that of its turn, in radians
+
 
 @dataclass(frozen=True)
 class Told:
     """Inverse depths (B, 3, 1, H, W) of the frames, and the camera's motions (B, 2, 4, 4) from the middle one.
+
+    Of a mean inverse depth of 1 over the three frames, in whatever unit of length that makes it.
 
     flow: what else leads from the middle frame to the next, (B, 2, H, W) each: there and back.
     """
@@ -47,7 +53,8 @@ class SfMLearner(Task):
     Needs intrinsics and no label. The three frames take `span` seconds, since neighbours of a fast video hardly
     differ. Windows that hardly move (`least`, pixels; by the stored flow), and those seen through a lens or
     shutter that bends lines, weigh nothing. The score is of depth on exact renders, each frame at its best
-    scale, since frames alone don't tell it. Smaller than in the paper: what can't be explained is left to the
+    scale, since frames alone don't tell it; beside it stands how far the camera's direction is off.
+    Smaller than in the paper: what can't be explained is left to the
     minimum over both neighbours, instead of a mask that is learned; the camera's motion is read from a
     correlation of both frames; two sizes.
     """
@@ -79,11 +86,18 @@ class SfMLearner(Task):
         return Asked(window, moving(batch, self.least), batch["image"][:, :3], maps=True)
 
     def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> Told:  # type: ignore[override]
-        """Depths and motions."""
+        """Depths and motions.
+
+        Depths are taken at their mean: else all move far off while motions are still wrong, where no way counts,
+        and a turn and too strong a relief stand for it (Wang et al., Learning depth from monocular videos using
+        direct methods, 2018).
+        """
         inverse = by_view(inverse_depth(head["depth"](seen.maps)), 3)
+        inverse = inverse / inverse.mean((1, 2, 3, 4), keepdim=True)
         both = [by_view(x, 3) for x in (seen.stages[0], seen.maps)]
-        motions = [motion_of(head["motion"](*(x[:, [MIDDLE, other]] for x in both))) for other in AROUND]
-        return Told(inverse, torch.stack(motions, 1))
+        unit = inverse.new_tensor([1.0] * 3 + [WAY] * 3)
+        told = [head["motion"](*(x[:, [MIDDLE, other]] for x in both)) for other in AROUND]
+        return Told(inverse, torch.stack([motion_of(unit * numbers) for numbers in told], 1))
 
     def judge(self, answer: Told, asked: Asked) -> Tensor:
         """How well the neighbours rebuild the middle frame."""
@@ -98,8 +112,19 @@ class SfMLearner(Task):
         return depth_errors(1 / answer.inverse[:, MIDDLE], asked.target.depth)
 
     def keep(self, answer: Told, asked: Asked) -> tuple[Tensor, ...]:
-        """Scores of windows that move and have exact depth."""
-        return self.score(answer, asked), self._counts(asked)
+        """Scores of windows that move and have exact labels, and by how far the camera's direction is off."""
+        off = directions(answer, asked.target, self.least)
+        return self.score(answer, asked), off, self._counts(asked)
+
+    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
+        """Of the scores."""
+        return super().summary([columns[0], columns[-1]])
+
+    def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
+        """The median of what directions are off, where the camera's way moves what is seen; 90 by chance."""
+        off = columns[1][columns[-1] > 0]
+        off = off[off.isfinite()]
+        return {"degrees off the camera's direction": float(off.median())} if len(off) else {}
 
     def _counts(self, asked: Asked) -> Tensor:
         counts: Tensor = asked.target.depth.counts
@@ -112,8 +137,10 @@ class SfMLearner(Task):
         return montage(torch.cat([asked.target.frames[:, MIDDLE, None], *told], 1), side)
 
 
-def directions(answer: Told, asked: Asked) -> Tensor:
-    """Degrees (n,) between told and exact translation to the next frame, of the windows whose camera moved."""
-    window: Window = asked.target
-    some = window.moved > 0
-    return angle_between(answer.motions[some, 1, :3, 3], window.motion[some, :3, 3])
+def directions(answer: Told, window: Window, least: float) -> Tensor:
+    """Degrees (B,) between told and exact translation to the next frame.
+
+    NaN where it moves what is seen by less than `least` pixels, or where that is not known.
+    """
+    off = angle_between(answer.motions[:, 1, :3, 3], window.motion[:, :3, 3])
+    return torch.where(parallax(window) >= least, off, torch.nan)

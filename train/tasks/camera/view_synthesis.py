@@ -61,6 +61,18 @@ class Window:
         )
 
 
+def parallax(window: Window) -> Tensor:
+    """By how many pixels (B,) the camera's way alone moves what is seen to the next frame, its turn left out.
+
+    The median over exact depths; NaN where depth or the camera's motion is not known, or it goes nowhere.
+    """
+    turn = window.motion.clone()
+    turn[:, :3, 3] = 0
+    far, near = (rigid_flow(window.depth.values, motion, window.K) for motion in (turn, window.motion))
+    length = torch.where(window.depth.weight > 0, (near - far).norm(dim=1), torch.nan)
+    return torch.where(window.moved > 0, length.flatten(1).nanmedian(1).values, torch.nan)
+
+
 def steps(batch: Batch) -> Tensor:
     """By how many of the clip's frames the window's lie apart, (B,)."""
     return batch["step"] if "step" in batch else torch.ones_like(batch["seed"])

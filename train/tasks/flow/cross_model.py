@@ -27,12 +27,12 @@ class CrossModel(Task):
     """A frame and its own flow lie near in one space, two frames and two flows of the batch apart.
 
     The trunk sees the frame, a small net of the task's own the flow, of which the camera's part (the median) is
-    taken away. Frames in which hardly anything moves (`least`, pixels) weigh nothing. The other is the next of the
-    batch, of all ranks.
+    taken away. Frames in which hardly anything moves (less than a hundredth of what is seen by `least` pixels)
+    weigh nothing. The other is the next of the batch, of all ranks.
     Smaller than in the paper: the flow of one frame, not of ten; the flow's net has four layers.
     """
 
-    least: float = 0.1
+    least: float = 0.3
     margin: float = 1.0
 
     name = "cross_model"
@@ -50,8 +50,8 @@ class CrossModel(Task):
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """The frame; target: its flow, and what is drawn of it."""
-        motion, length = own_motion(batch, (0,))
-        return Asked((motion, Truth.of(batch, "flow")), (length > self.least).float(), first(batch)[:, None])
+        motion, moves = own_motion(batch, (0,), self.least)
+        return Asked((motion, Truth.of(batch, "flow")), moves, first(batch)[:, None])
 
     def answer(self, head: nn.ModuleDict, seen: Seen, asked: Asked) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Unit vectors (B, 64) of frames and of flows."""

@@ -9,25 +9,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import Shape
+from freelabels.train.model.network import Shape, block
 from freelabels.train.model.ranks import next_of
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
-from freelabels.train.tasks.flow.flow_trunk import FlowTrunk, own_motion
+from freelabels.train.tasks.contract.views import by_view
+from freelabels.train.tasks.flow.flow_trunk import own_motion
 
 
 class Judge(nn.Module):
-    """Features of a first and a last frame and of the flow between → how sure it is that they belong together."""
+    """Maps of a first and a last frame and of the flow between → how sure it is that they belong together.
 
-    def __init__(self, shape: Shape, flows: int, width: int = 128):
+    They meet place by place: vectors of whole frames hardly say where a small thing was.
+    """
+
+    def __init__(self, shape: Shape, flows: int, width: int = 32):
         super().__init__()
-        self.look = nn.Sequential(nn.Linear(shape.channels[-1], width), nn.LayerNorm(width), nn.ReLU())
-        self.motion = nn.Sequential(FlowTrunk(flows, width), nn.LayerNorm(width))
-        self.out = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.look = nn.Conv2d(shape.width, width, 1)
+        self.motion = nn.Sequential(block(2 * flows, width), nn.MaxPool2d(2), block(width, width))
+        self.layers = nn.ModuleList([block(3 * width, 2 * width), block(2 * width, 4 * width)])
+        self.out = nn.Linear(4 * width, 1)
+
+    def moved(self, flow: Tensor) -> Tensor:
+        """Flows (N, 2 k, H, W) as maps (N, width, H / 4, W / 4)."""
+        out: Tensor = self.motion(F.avg_pool2d(flow, 2))
+        return out
 
     def forward(self, first: Tensor, last: Tensor, motion: Tensor) -> Tensor:
-        """Logits (N,)."""
-        out: Tensor = self.out(torch.cat([first, last, motion], 1))
+        """Logits (N,) of maps (N, width, h, w) each."""
+        x = torch.cat([first, last, motion], 1)
+        for layer in self.layers:
+            x = F.max_pool2d(layer(x), 2)
+        out: Tensor = self.out(x.mean((2, 3)))
         return out[:, 0]
 
 
@@ -37,13 +50,13 @@ class PoseAction(Task):
 
     Where it doesn't, it is another sample's flow (the next of the batch, of all ranks), or the frames have
     changed places. The camera's part of the flow (the median) is taken away; windows in which hardly anything
-    moves (`least`, pixels a frame) weigh nothing.
-    Smaller than in the paper: the flow of `flows` steps instead of twelve, its net has four layers; frames that
-    have changed places stand for the same window's later flow.
+    moves (less than a hundredth of what is seen by `least` pixels a frame) weigh nothing.
+    Smaller than in the paper: the flow of `flows` steps instead of twelve; frames and flow meet on maps of stride
+    4, not as vectors of whole frames; frames that have changed places stand for the same window's later flow.
     """
 
     flows: int = 3
-    least: float = 0.1
+    least: float = 0.3
 
     name = "pose_action"
     system = "PoseAction"
@@ -70,14 +83,14 @@ class PoseAction(Task):
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
         """First and last frame; target: the flow between."""
-        motion, length = own_motion(batch, range(self.flows))
+        motion, moves = own_motion(batch, range(self.flows), self.least)
         views = batch["image"][:, [0, self.flows]]
-        return Asked(motion, everyone(batch) * (length > self.least), views)
+        return Asked(motion, everyone(batch) * moves, views, maps=True)
 
     def answer(self, head: Judge, seen: Seen, asked: Asked) -> Tensor:  # type: ignore[override]
         """Logits (B, 3): it does; another's flow; the frames the wrong way round."""
-        first, last = head.look(seen.deep).unbind(1)
-        motion = F.relu(head.motion(asked.target))
+        first, last = by_view(head.look(seen.maps), 2).unbind(1)
+        motion = head.moved(asked.target)
         ways = [(first, last, motion), (first, last, next_of(motion)), (last, first, motion)]
         return torch.stack([head(*way) for way in ways], 1)
 
