@@ -220,14 +220,18 @@ def test_both_views_are_alike_best_by_the_exact_disparity(batch: Batch) -> None:
     assert score[0, 0] < 1e-3 < score[0, 1] and counts.tolist() == [1]
     for wrong, share in ((1.9, 0), (2.1, 1)):
         off = active_stereo.Told(exact + wrong, exact, answer.valid)
-        assert task.beside(task.keep(off, question)) == {"bad-2": share}
+        kept = task.keep(off, question)
+        assert task.beside(kept) == {"bad-2": share} and float(kept[0][0, 0]) == pytest.approx(
+            wrong, abs=1e-3
+        )
     half = exact.clone()
     half[..., 32:] += 3
     seen = (torch.arange(64) + 0.5 >= exact).sum()
     off = active_stereo.Told(half, exact, answer.valid)
     assert task.beside(task.keep(off, question))["bad-2"] == pytest.approx(float(64 * 32 / seen), abs=1e-3)
     unknown = {name: value for name, value in batch.items() if name != "baseline"}
-    assert not task.beside(task.keep(off, asked(task, unknown)))
+    kept = task.keep(off, asked(task, unknown))
+    assert not task.beside(kept) and kept[-1].tolist() == [0]
     mirrored = {name: value.flip(-1) if value.ndim > 3 else value for name, value in batch.items()}
     mirrored["depth_weight"], mirrored["right_axis"] = batch["depth_weight"], torch.tensor([[-1.0, 0.0]])
     assert torch.equal(asked(task, mirrored).images, question.images)

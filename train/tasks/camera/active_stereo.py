@@ -15,17 +15,16 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import STRIDE, Shape, block, resize
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
-from freelabels.train.tasks.contract.task import FAMILIES, Asked, Needs, Seen, Task, everyone
+from freelabels.train.tasks.contract.task import FAMILIES, Asked, Measure, Needs, Seen, Task, everyone
 from freelabels.train.tasks.contract.views import by_view
 from freelabels.train.tasks.geometry.likeness import local_contrast
 from freelabels.train.tasks.geometry.matching import along, correlation, unit_vectors
 from freelabels.train.tasks.geometry.smoothness import first_order, relative
-from freelabels.train.tasks.geometry.truth import ABSOLUTE_RELATIVE, Truth, depth_errors, shown
+from freelabels.train.tasks.geometry.truth import Truth, shown
 from freelabels.train.tasks.geometry.warp import centres, inside, warp
 
 REACH = 8  # steps of a stride that a point may lie further left in the right view
 WINDOW = 7  # pixels across, over which differences are taken together
-LEAST = 0.25  # pixels of disparity, below which depth is not told apart
 BAD = 2.0  # pixels that a disparity may be off
 
 
@@ -81,9 +80,8 @@ class ActiveStereo(Task):
     """The disparity of a rectified pair, so that the right view, looked up by it, is the left one.
 
     Compared is local contrast, over windows, weighed by how much of it there is. Where left and right
-    disparity don't agree (1 pixel) nothing is compared; a validity is learned from that. The score is of depth
-    on exact labels, each frame at its best scale; beside it stands how much of what the right view holds is off
-    by more than 2 pixels.
+    disparity don't agree (1 pixel) nothing is compared; a validity is learned from that. The score is of disparity
+    on exact labels of what the right view holds; beside it stands how much of it is off by more than 2 pixels.
     Smaller than in the paper: disparity from a correlation of stride 4, up to 32 pixels; even windows instead of
     adaptive ones. Active where the pair is: `render --stereo active` projects a pattern of dots.
     """
@@ -96,8 +94,8 @@ class ActiveStereo(Task):
     paper = (
         "Zhang et al., ActiveStereoNet: end-to-end self-supervised learning for active stereo systems, 2018"
     )
-    trivial = "best constant depth"
-    measure = ABSOLUTE_RELATIVE
+    trivial = "best constant disparity"
+    measure = Measure("mean error of disparity", "px", False)
     needs = Needs(1, ("right",), uses=("depth", "camera_K", "baseline"))
 
     def head(self, shape: Shape) -> nn.Module:
@@ -151,22 +149,31 @@ class ActiveStereo(Task):
         ), agrees
 
     def score(self, answer: Told, asked: Asked) -> Tensor:
-        """Relative error of depth, and of the best constant."""
-        return depth_errors(1 / answer.left.clamp_min(LEAST), asked.target.depth)
+        """Mean error of disparity, pixels, and of the best constant, of places in view of both cameras."""
+        exact, counts = exact_disparity(asked.target)
+        rows = []
+        for told, right, some in zip(answer.left, exact, counts, strict=True):
+            true = right[some].double()
+            guesses = (told[some].double(), true.median() if len(true) else true)
+            rows.append(torch.stack([(guess - true).abs().sum() / max(len(true), 1) for guess in guesses]))
+        return torch.stack(rows)
 
     def keep(self, answer: Told, asked: Asked) -> tuple[Tensor, ...]:
-        """Scores of pairs with exact depth, and how much of each is off."""
-        counts = asked.target.depth.counts * (asked.weight > 0)
-        return self.score(answer, asked), bad(answer.left, asked.target), counts
+        """Scores of pairs with exact disparity, and how much of each is off."""
+        known = exact_disparity(asked.target)[1].flatten(1).any(1)
+        return (
+            self.score(answer, asked),
+            bad(answer.left, asked.target),
+            (known & (asked.weight > 0)).double(),
+        )
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
         """Of the scores."""
         return super().summary([columns[0], columns[-1]])
 
     def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
-        """Share of disparities that are off by more than `BAD` pixels, where the cameras are known."""
+        """Share of disparities that are off by more than `BAD` pixels."""
         off = columns[1][columns[-1] > 0]
-        off = off[off.isfinite()]
         return {"bad-2": float(off.mean())} if len(off) else {}
 
     def picture(self, answer: Told, asked: Asked, side: int) -> Array:
@@ -176,18 +183,22 @@ class ActiveStereo(Task):
         return montage(torch.cat([asked.target.frames, *told], 1), side)
 
 
-def bad(disparity: Tensor, pair: Stereo) -> Tensor:
-    """Share (B,) of known places in view of both cameras whose disparity (B, 1, H, W) is off by more than `BAD`.
+def exact_disparity(pair: Stereo) -> tuple[Tensor, Tensor]:
+    """Disparity (B, 1, H, W) of the left view, pixels, and where it is known and in view of both cameras.
 
-    Places that something hides from the right camera count too. NaN where the cameras are not known.
+    Places that something hides from the right camera count too. None where the cameras are not known.
     """
     depth = pair.depth.values
     known = (pair.depth.weight[:, None] > 0) & (depth > 0)
     exact = pair.scale.view(-1, 1, 1, 1) / torch.where(known, depth, 1.0)
-    counts = known & (centres(depth)[:1] >= exact)
+    return exact, known & (centres(depth)[:1] >= exact)  # false of NaN
+
+
+def bad(disparity: Tensor, pair: Stereo) -> Tensor:
+    """Share (B,) of exact disparities from which one (B, 1, H, W) is off by more than `BAD`; NaN where none is."""
+    exact, counts = exact_disparity(pair)
     off = counts & ((disparity - exact).abs() > BAD)
-    share = off.sum((1, 2, 3)) / counts.sum((1, 2, 3))
-    return torch.where(pair.scale.isfinite(), share, torch.nan).double()
+    return (off.sum((1, 2, 3)) / counts.sum((1, 2, 3))).double()
 
 
 def _scale(batch: Batch) -> Tensor:
