@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.pretexts.controls import Training
+from benchmarks.pretexts.controls import SMOOTH, Training
 
 BAD, DIRECTION = "bad-2", "degrees off the camera's direction"
 
@@ -86,7 +86,7 @@ def flow_by_correlation(training: Training, _: Sequence[int]) -> Iterator[Figure
 
 def depth_alone(training: Training, _: Sequence[int]) -> Iterator[Figure]:
     """Depth and the camera from frames alone."""
-    if facts := training.row("sfm_learner", "tours"):
+    if facts := training.row("sfm_learner", "tours", SMOOTH):
         what = "sfm_learner: error of depth, of that of the best constant"
         yield Figure(what, facts["score"] / facts["trivial"], 0.8)
         yield Figure(f"sfm_learner: {DIRECTION}", facts["beside"][DIRECTION], 20)

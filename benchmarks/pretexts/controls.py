@@ -258,8 +258,10 @@ ON_PASSES = (
 )
 ON_TOURS = (
     *("flow_net", "flow_net2", "un_flow", "geo_net", "df_net", "lstm_dynamics"),
-    *("tied_ego_motion", "visual_odometry", "sfm_learner"),
+    *("tied_ego_motion", "visual_odometry"),
 )
+# Of `sfm_learner` on tours: too strong a relief stands for the camera's way while little has been seen.
+SMOOTH = ("smooth=0.05",)
 # How many times --seconds a task takes, where not once.
 LONGER = {"learn_by_move": 1.5, "sfm_learner": 2.0, "un_flow": 2.0}
 # A task, the sort of clips it learns from, and parameters of its own.
@@ -273,6 +275,7 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("o3n", "passes", ("span=0.6",)),
     ("temporal_coherence", "passes", ("span=0.75",)),
     *((name, "tours", ()) for name in ON_TOURS),
+    ("sfm_learner", "tours", SMOOTH),
     ("learn_by_move", "tours", ("metres=0.4", "degrees=10")),
     ("active_stereo", "dotted", ()),
 )
