@@ -28,10 +28,10 @@ def link(source: Path, target: Path) -> None:
 
 
 def files_below(folder: str, beginning: str = "") -> Iterator[str]:
-    """Paths from a folder of all files in it, as far as it can be listed."""
+    """Paths from a folder of all files in it; none of one that is gone or closed to us. Raises OSError."""
     try:
         entries = list(os.scandir(folder))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):

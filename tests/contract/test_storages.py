@@ -1,5 +1,7 @@
 """The storages keep the contract, and its test finds those that don't."""
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -183,3 +185,20 @@ def test_what_breaks_it_is_told_in_a_sentence(broken: Broken, tmp_path: Path) ->
     with pytest.raises(ContractBroken, match=f"^{broken.storage.__name__}: ") as raised:
         check_storage(lambda: broken.storage(tmp_path / "data"))
     assert broken.rule in str(raised.value)
+
+
+def test_a_disk_that_fails_is_not_taken_for_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = LocalStorage(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
+    assert place.files("a") == ["b/file"] and place.files("absent") == []
+
+    def failing(folder: str) -> Iterator[os.DirEntry[str]]:
+        raise OSError(errno.EIO, "injected")
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(OSError, match="injected"):
+        place.files("a")

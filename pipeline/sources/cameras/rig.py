@@ -250,9 +250,9 @@ def _numbered(track: Sequence[tuple[float, Pose]], uris: Sequence[str]) -> list[
 
 def _at(track: Sequence[tuple[float, Pose]], times: Sequence[float]) -> list[Pose | None]:
     """Poses at some times: between two of the track where these are near, the shortest way."""
-    known = sorted((time, k) for k, (time, pose) in enumerate(track) if np.isfinite(pose).all())
     from scipy.spatial.transform import Rotation  # a third of what workers take to start, and few meet rigs
 
+    known = sorted((time, k) for k, (time, pose) in enumerate(track) if np.isfinite(pose).all())
     stamps = [time for time, _ in known]
     found: list[Pose | None] = []
     for time in times:
