@@ -29,6 +29,9 @@ import numpy as np
 import torch
 
 from benchmarks.pretexts.video import HEADING, configured, finished, line
+from freelabels.generators.contract.clip import Clip
+from freelabels.generators.contract.fields import Array
+from freelabels.generators.sound_texture import SoundTexture
 from freelabels.pipeline.shards.commit import commit_shard
 from freelabels.pipeline.shards.dataset import Dataset
 from freelabels.pipeline.stages.joining import joined
@@ -271,6 +274,7 @@ CONTROLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("look_listen_learn", "pitches", ("frames=16",)),
     ("avts", "thuds", ()),
     ("audio_visual", "thuds", ()),
+    ("ambient_sound", "pitches", ("clusters=4",)),
     *((name, "passes", ()) for name in ON_PASSES),
     ("o3n", "passes", ("span=0.6",)),
     ("temporal_coherence", "passes", ("span=0.75",)),
@@ -354,6 +358,14 @@ def made(folder: Path, name: str, clips: int) -> str:
     return str(folder)
 
 
+def textures(columns: Mapping[str, Array]) -> Mapping[str, Array]:
+    """What a clip sounds like, as `label` tells it of videos; nothing of a still."""
+    if "sound" not in columns:
+        return {}
+    clip = Clip(columns["image"], columns["time"], columns["camera_K"][0])
+    return SoundTexture()(clip.with_labels({name: columns[name] for name in ("sound", "sound_confidence")}))
+
+
 def _make(dataset: Dataset, name: str, clips: range) -> None:
     """One shard of clips of a sort."""
     sort, frames = SORTS[name], SORTS[name].frames
@@ -362,7 +374,7 @@ def _make(dataset: Dataset, name: str, clips: range) -> None:
     for number, clip in enumerate(clips):
         scene, _ = find_scene(SEED, clip, sort.ranges, assets, frames, STORED)
         rendered = render_clip(sort.change(scene), assets, frames, STORED)
-        parts.append({**rendered.columns, "clip": np.full(frames, number, np.int32)})
+        parts.append({**rendered.columns, **textures(rendered.columns), "clip": np.full(frames, number, np.int32)})
         rows = {"rows": [number * frames, (number + 1) * frames], "key": f"{clip:016x}"}
         table.append({**rendered.record, **rows, "source": [f"seed:{SEED}/clip:{clip}"]})
     columns = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
