@@ -374,7 +374,9 @@ def _make(dataset: Dataset, name: str, clips: range) -> None:
     for number, clip in enumerate(clips):
         scene, _ = find_scene(SEED, clip, sort.ranges, assets, frames, STORED)
         rendered = render_clip(sort.change(scene), assets, frames, STORED)
-        parts.append({**rendered.columns, **textures(rendered.columns), "clip": np.full(frames, number, np.int32)})
+        parts.append(
+            {**rendered.columns, **textures(rendered.columns), "clip": np.full(frames, number, np.int32)}
+        )
         rows = {"rows": [number * frames, (number + 1) * frames], "key": f"{clip:016x}"}
         table.append({**rendered.record, **rows, "source": [f"seed:{SEED}/clip:{clip}"]})
     columns = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
