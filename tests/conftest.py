@@ -14,12 +14,14 @@ import pytest
 
 from freelabels.generators.contract.detector import detectors
 from freelabels.ground.errors import UserError
+from freelabels.pipeline.work.ray_executor import SINGLE_THREADED
 from tests.preloaded import Programs, preloaded
 
 # Programs that tests start import the same modules by the hundred: what one has compiled is there for the others.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
+# Of pytest's workers, and of all that they start: threads of several processes wait for each other on few cores.
+os.environ.update(SINGLE_THREADED)
 
 PLENTY = 12 << 30  # bytes: what tests write lies there beside all that they load
 

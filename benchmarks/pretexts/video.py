@@ -242,10 +242,12 @@ def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> flo
 
     Where the trivial answer is one for all samples, as their commonest class, its score is taken as given.
     """
-    figures = columns[0]
+    figures, (score, common, _) = columns[0], task.summary(columns)
+    if figures.ndim == 1 and math.isclose(float(figures.mean()), score):  # it keeps no trivial answers
+        figures = torch.stack([figures, torch.full_like(figures, common)], 1)
     if figures.ndim != 2 or figures.shape[1] != 2:
         return None
-    common, own = task.summary(columns)[1], figures[:, 1]
+    own = figures[:, 1]
     trivial = own if math.isclose(float(own.mean()), common) else common
     better = (figures[:, 0] - trivial) * (1 if task.measure.higher_is_better else -1)
     means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])

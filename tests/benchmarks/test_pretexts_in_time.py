@@ -20,6 +20,7 @@ from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
 from freelabels.train.tasks.camera.sfm_learner import SfMLearner
+from freelabels.train.tasks.sound.ambient_sound import AmbientSound
 
 
 def motion_of(name: str, clip: int = 0) -> tuple[Scene, Simulation]:
@@ -51,8 +52,10 @@ def test_things_of_one_make_ring_as_much_higher_as_they_are_smaller() -> None:
     for clip in range(2):
         scene, motion = motion_of("pitches", clip)
         world = build_world(scene, library(None, None, "all", None))
-        heard = sounded(scene, world, motion, FRAMES)["sound"]
-        assert heard.any()
+        heard = sounded(scene, world, motion, FRAMES)
+        columns = {"image": np.zeros((FRAMES, 8, 8, 3), np.uint8), "time": np.arange(FRAMES) / 24} | heard
+        texture = controls.textures(columns | {"camera_K": np.eye(3)[None]})
+        assert heard["sound"].any() and np.isfinite(texture["sound_texture"]).all()
         voices.append(_voice(scene, world, 1)[0] * scene.bodies[0].size)
     known = min(map(len, voices))
     assert known >= 3
@@ -132,6 +135,14 @@ def test_a_gap_is_to_each_sample_s_own_trivial_answer_whatever_is_kept_besides()
     told = video.gap(SfMLearner(), [figures, torch.zeros(4), torch.ones(4)], clips)
     better = figures[:, 1] - figures[:, 0]
     assert told == pytest.approx(float(better.mean() / (better.std() / 2)), rel=1e-4)
+
+
+def test_a_gap_is_over_clips_to_the_commonest_class_where_a_task_keeps_hits_alone() -> None:
+    hits, kind = torch.tensor([1.0, 1, 1, 0, 1, 1, 0, 0]).double(), torch.tensor([0, 0, 1, 1, 0, 0, 1, 1])
+    told = video.gap(AmbientSound(), [hits, kind, torch.ones(8)], torch.arange(8) // 2)
+    better = torch.tensor([0.5, 0.0, 0.5, -0.5])  # a clip, of .5 that are of the commonest
+    assert told == pytest.approx(float(better.mean() / (better.std() / 2)))
+    assert video.gap(AmbientSound(), [1 - hits, kind, torch.ones(8)], torch.arange(8) // 2) < 0
 
 
 def test_aims_are_ratios_of_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
