@@ -8,9 +8,11 @@ import io
 import math
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,7 +39,6 @@ from freelabels.testing.task_samples import (
     sample_clips,
 )
 from freelabels.train.data.loader import Batch
-from freelabels.train.model import ranks
 from freelabels.train.objective.inputs import prepare
 from freelabels.train.objective.learner import Learner
 from freelabels.train.run.step import backward
@@ -95,11 +97,8 @@ def _apart(tasks: Sequence[Task], seed: int) -> dict[str, str]:
         request.write_bytes(pickle.dumps((list(tasks), seed)))
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        run = Path(folder, "rank.py")
-        run.write_text(f"from {__name__} import work; work({folder!r})")
-        arguments = ["--standalone", "--nproc-per-node", str(RANKS), str(run)]
         done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", *arguments],
+            [sys.executable, "-c", f"from {__name__} import apart; apart({folder!r})"],
             env=environment,
             capture_output=True,
             text=True,
@@ -357,17 +356,42 @@ def _rows(asked: Any, index: Tensor, length: int, samples: Tensor) -> Any:
     return asked
 
 
-def work(folder: str) -> None:
-    """What each of two ranks does: uneven shares of one batch."""
+def apart(folder: str) -> None:
+    """Fork the ranks from a process that has loaded the libraries, and end with them; if one fails, so do all."""
+    left = set()
+    for rank in range(RANKS):
+        if child := os.fork():
+            left.add(child)
+            continue
+        try:
+            _work(folder, rank)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    failed = False
+    while left:
+        child, status = os.wait()
+        left.discard(child)
+        if status and not failed:
+            failed = True
+            for other in left:  # they would wait for it
+                os.kill(other, signal.SIGKILL)
+    sys.exit(failed)
+
+
+def _work(folder: str, rank: int) -> None:
+    """What each of the ranks does: uneven shares of one batch."""
     torch.set_num_threads(1)
     tasks, seed = pickle.loads(Path(folder, "tasks").read_bytes())
-    with ranks.group("cpu"):
-        mine = slice(FIRST) if ranks.rank() == 0 else slice(FIRST, None)
-        found = {}
-        for task in tasks:
-            batch = {name: tensor[mine] for name, tensor in sample_batch(task, seed).items()}
-            found[task.name] = _gradients(
-                task, [batch], lambda made: DistributedDataParallel(made, find_unused_parameters=True)
-            )
-        if ranks.rank() == 0:
-            torch.save(found, Path(folder, "gradients"))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=RANKS)
+    mine = slice(FIRST) if rank == 0 else slice(FIRST, None)
+    found = {}
+    for task in tasks:
+        batch = {name: tensor[mine] for name, tensor in sample_batch(task, seed).items()}
+        found[task.name] = _gradients(
+            task, [batch], lambda made: DistributedDataParallel(made, find_unused_parameters=True)
+        )
+    if rank == 0:
+        torch.save(found, Path(folder, "gradients"))
+    dist.destroy_process_group()

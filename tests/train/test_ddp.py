@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from freelabels.train.tasks.tasks import tasks
 from tests.preloaded import Programs
 from tests.train.test_trainer import assert_bits_equal
 
+ROOT = Path(__file__).parents[2]
 SIZE = 32
 NAMES = ("edges", "depth", "normals", "disparity")
 RANK_OF = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])  # uneven batches
@@ -110,14 +110,6 @@ def whole_and_resumed(out: str, real: str, synthetic: str, adversary: str) -> No
     fit([real], [synthetic], f"{out}.{adversary}.resumed", again, resume=asked, quiet=True)
 
 
-def torchrun(rank: int, port: str) -> dict[str, str]:
-    """What torchrun tells each of two processes; `check_ranks` of `freelabels.testing` starts torchrun itself."""
-    return {
-        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"},
-    }
-
-
 def assert_close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
     assert found.keys() >= wanted.keys()
     for name, gradient in wanted.items():
@@ -132,13 +124,13 @@ def test_two_ranks_train_as_one_and_resume_exactly(tmp_path: Path, programs: Pro
     real = write_dataset(tmp_path / "real", REAL, 8, 48, frames=2, labels=("edges", "normals"))
     synthetic = write_dataset(tmp_path / "synthetic", SYNTHETIC, 8, 48, frames=2)
     arguments = tuple(map(str, (tmp_path / "grads.pt", real, synthetic)))
-    script = f"from tests.train.test_ddp import work; work(*{arguments!r})"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    started = [programs.start("-c", script, env={**os.environ, **torchrun(rank, port)}) for rank in range(2)]
-    for one in started:
-        _, errors = one.communicate(timeout=900)
-        assert one.returncode == 0, errors
+    script, rank = tmp_path / "work.py", tmp_path / "rank"
+    script.write_text(f"from tests.train.test_ddp import work; work(*{arguments!r})")
+    programs.shim(rank, str(script))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--no-python", rank)
+    done = programs.run(*torchrun, env=env, timeout=900)
+    assert done.returncode == 0, done.stderr
     found = torch.load(tmp_path / "grads.pt", weights_only=True)
     everything = torch.arange(len(RANK_OF))
     whole = gradients("fixed", [everything])
