@@ -8,6 +8,7 @@ import io
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -105,8 +106,8 @@ def _apart(tasks: Sequence[Task], seed: int) -> dict[str, str]:
             timeout=SECONDS,
         )
         if done.returncode:
-            last = [line for line in done.stderr.splitlines() if "Error" in line]
-            raise ContractBroken(f"two ranks end with {last[0].strip() if last else done.returncode}")
+            raised = re.search(r"^[\w.]+Error\b.*", done.stderr, re.M)
+            raise ContractBroken(f"two ranks end with {raised[0] if raised else done.returncode}")
         together = torch.load(Path(folder, "gradients"), weights_only=True)
     whole = {task.name: _at_once(pickle.dumps(task), seed) for task in tasks}
     found = {name: _other_gradient(together[name], gradients) for name, gradients in whole.items()}
