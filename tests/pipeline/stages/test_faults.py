@@ -1,6 +1,7 @@
 """Raised, killed and paused at every named point while a second process works: the same bytes in the end."""
 
 import contextlib
+import gc
 import hashlib
 import os
 import shutil
@@ -82,6 +83,7 @@ def process(work: Callable[[], object]) -> int:
     child = os.fork()
     if child:
         return child
+    gc.freeze()  # a collection would copy all that the process has loaded
     try:
         work()
     except BaseException:
