@@ -14,7 +14,7 @@ CHECK_SYSTEM := import ctypes, ensurepip; [ctypes.CDLL(name) for name in ( \
 # Hundreds of processes import the same libraries: where this is set, each of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup constraints system browser test test-benchmarks test-shortcuts quick test-python lint docs notebooks demo clean
+.PHONY: setup constraints system browser test test-install test-docs test-benchmarks test-shortcuts quick test-python lint docs demo clean
 
 setup: $(VENV)/.ready
 
@@ -51,9 +51,17 @@ browser:
 		fi; \
 	fi
 
-# All tests of what users install.
+# All tests but those of the next three.
 test: setup browser
-	$(BIN)/python -m pytest -m 'not benchmark and not notebook'
+	$(BIN)/python -m pytest -m 'not (benchmark or docs or install)'
+
+# What strangers install: the wheel, in a new environment.
+test-install: setup
+	$(BIN)/python -m pytest -m install
+
+# All code of the README, the docs and the notebooks of docs/tutorials, as written.
+test-docs: setup
+	$(BIN)/python -m pytest -n 0 -m docs
 
 # Every benchmark, asked for the least it can be.
 test-benchmarks: setup
@@ -65,12 +73,12 @@ test-shortcuts: setup
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup
-	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow or notebook)'
+	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow or docs)'
 
 # make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
 test-python: browser
 	$(MAKE) --no-print-directory setup VENV=$(OTHER)
-	$(OTHER)/bin/python -m pytest -m 'not benchmark and not notebook'
+	$(OTHER)/bin/python -m pytest -m 'not (benchmark or docs)'
 
 lint: setup
 	$(BIN)/ruff check .
@@ -81,9 +89,6 @@ lint: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Every notebook of docs/tutorials, from top to bottom.
-notebooks: setup
-	$(BIN)/python -m pytest -n 0 -m notebook tests/test_notebooks.py
 
 # Label, render, train, probe and look: everything the README shows, in less than five minutes on two cores.
 demo: setup

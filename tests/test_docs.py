@@ -84,6 +84,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.docs
 @pytest.mark.ray
 @pytest.mark.renders
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def test_its_page_shows_code_without_the_notebooks_own_words(path: Path) -> None
     assert not re.search(r"^%%", as_markdown(path), re.M)
 
 
-@pytest.mark.notebook
+@pytest.mark.docs
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")

@@ -18,7 +18,7 @@ from tests.sources import write_photos
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.install, pytest.mark.slow]
 
 
 def run(*command: object, cwd: Path = ROOT) -> str:

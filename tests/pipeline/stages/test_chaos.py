@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.benchmark
 @pytest.mark.ray
 @pytest.mark.kill
 @pytest.mark.renders
