@@ -18,7 +18,6 @@ from freelabels.train.objective.rates import groups
 from freelabels.train.run.evaluate import draw
 from freelabels.train.run.step import backward
 from freelabels.train.tasks.contract.draw import Draw
-from freelabels.train.tasks.generation.wgan import WGAN
 from freelabels.train.tasks.tasks import tasks
 
 SIZE, WINDOWS, LENGTH = 32, 4, 2
@@ -122,15 +121,18 @@ def test_a_judge_of_a_generator_pulls_at_the_trunk_less_than_dense_tasks_do(name
     assert 0 < judge < dense
 
 
-@pytest.mark.parametrize(("names", "counts"), [(("wgan",), 1.0), (("edges", "wgan"), 0.05)])
-def test_a_task_counts_whole_where_it_is_alone(names: tuple[str, ...], counts: float) -> None:
+@pytest.mark.parametrize("beside", [(), ("edges",)])
+@pytest.mark.parametrize(("name", "share"), [("gan", 0.3), ("dcgan", 1.0), ("wgan", 0.05), ("self_gan", 1.0)])
+def test_a_judge_counts_whole_where_it_is_alone(name: str, share: float, beside: tuple[str, ...]) -> None:
     found = []
-    for among in (0.05, 1.0):
-        made = learner(names, replace(CONFIG, adversary=AdversaryConfig()))
-        made.tasks["wgan"] = replace(WGAN(), among=among)
+    for whole in (False, True):
+        made = learner((*beside, name), replace(CONFIG, adversary=AdversaryConfig()))
+        if whole:
+            made.tasks[name] = replace(made.tasks[name], among=1.0)  # type: ignore[type-var]
         inputs = prepare(made.tasks, batch())
         objective = made(inputs, inputs.counts())
         found.append((made.losses[-1], objective.detach()))
+    counts = share if beside else 1.0
     assert float(found[0][0]) == pytest.approx(counts * float(found[1][0]), rel=1e-5)
     assert torch.equal(found[0][1], found[1][1]) == (counts == 1.0)
 
