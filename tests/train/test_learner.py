@@ -105,6 +105,38 @@ def test_a_generator_learns_through_the_trunk_that_learns_nothing_from_it() -> N
     assert not any(name.startswith("model.heads.dcgan.generator.") for name in with_gradient)
 
 
+@pytest.mark.parametrize("name", ["gan", "dcgan", "wgan", "self_gan", "bigan"])
+def test_a_judge_of_a_generator_pulls_at_the_trunk_less_than_dense_tasks_do(name: str) -> None:
+    """Before the first step, where all pull most: wgan, were it to count whole, 2.5 times as much as they."""
+    made = learner(("edges", "depth", name), replace(CONFIG, adversary=AdversaryConfig()))
+    inputs, losses = prepare(made.tasks, batch()), list[Tensor]()
+    made.balance.register_forward_pre_hook(lambda _, args: losses.extend(args[0]))
+    made(inputs, inputs.counts())
+    trunk = list(made.model.backbone.parameters())
+    pulls = [
+        torch.autograd.grad(loss, trunk, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for loss in (losses[0] + losses[1], losses[2])
+    ]
+    dense, judge = (torch.cat([pull.flatten() for pull in each]).norm() for each in pulls)
+    assert 0 < judge < dense
+
+
+@pytest.mark.parametrize("beside", [(), ("edges",)])
+@pytest.mark.parametrize(("name", "share"), [("gan", 0.3), ("dcgan", 1.0), ("wgan", 0.05), ("self_gan", 1.0)])
+def test_a_judge_counts_whole_where_it_is_alone(name: str, share: float, beside: tuple[str, ...]) -> None:
+    found = []
+    for whole in (False, True):
+        made = learner((*beside, name), replace(CONFIG, adversary=AdversaryConfig()))
+        if whole:
+            made.tasks[name] = replace(made.tasks[name], among=1.0)  # type: ignore[type-var]
+        inputs = prepare(made.tasks, batch())
+        objective = made(inputs, inputs.counts())
+        found.append((made.losses[-1], objective.detach()))
+    counts = share if beside else 1.0
+    assert float(found[0][0]) == pytest.approx(counts * float(found[1][0]), rel=1e-5)
+    assert torch.equal(found[0][1], found[1][1]) == (counts == 1.0)
+
+
 def test_a_generator_learns_at_a_rate_of_its_own() -> None:
     made = learner(("edges", "dcgan"), replace(CONFIG, adversary=AdversaryConfig()))
     some = groups(made, 0.05)

@@ -120,6 +120,8 @@ class Learner(nn.Module):
             divisors = counts.clamp_min(1).to(torch.float32)
             asked = {n: replace(a, teacher=teacher.get(n)) for n, a in predicted.asked.items()}
             sums = [task.judge(predicted.answers[name], asked[name]) for name, task in self.tasks.items()]
+            if len(sums) > 1:
+                sums = [task.among * one for task, one in zip(self.tasks.values(), sums, strict=True)]
             losses = torch.stack(sums) * world / divisors
             seen = ranks.mean(losses.detach())
             gram = losses.new_zeros(len(losses), len(losses))

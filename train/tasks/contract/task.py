@@ -147,6 +147,7 @@ class Task:
     - needs: what data must have; compares: whether its loss of a sample depends on the others of its batch;
     - measure: what `score` is; trivial: what the score is printed beside;
     - clips: whether it asks for clips, so that there is a trunk that sees them;
+    - among: what its loss counts where other tasks share the trunk; alone it counts whole;
     - rates: of parts of its head, by their names in it, that learn at a rate of their own, such as a generator.
     """
 
@@ -156,6 +157,7 @@ class Task:
     paper: str = ""
     compares: bool = False
     clips: bool = False
+    among: float = 1.0
     trivial: str = "chance"
 
     @property

@@ -56,9 +56,9 @@ class GAN(Task):
     longer tells. Both are judged at one of four sharpnesses, drawn for each sample, in noise of up to `grain`
     levels: else the judge knows the made ones by their texture before a colour is right. The generator's steps are
     `rate` of the trunk's. Two made images must differ, up to `apart` (19 of 20 pairs of photos do): without that a
-    short training ends with one image, whatever the noise. `weight` is that of all of it among other tasks: at 1
-    dense ones that share the trunk lose much; alone it matters little, as Adam's steps don't depend on a loss's
-    scale. Smaller than in the paper: one step of each in turn is one step of both; images of 32 pixels.
+    short training ends with one image, whatever the noise. `weight` is that of all of it, with a share of `among`
+    beside other tasks: at 1 dense ones that share the trunk lose much. Smaller than in the paper: one step of each
+    in turn is one step of both; images of 32 pixels.
     """
 
     side: int = 32
@@ -68,6 +68,7 @@ class GAN(Task):
     rate: float = 0.5
     calm: float = 0.1
     weight: float = 0.1
+    among: float = 0.3
 
     name = "gan"
     system = "GAN"
@@ -164,6 +165,7 @@ class DCGAN(GAN):
     """
 
     rate: float = 0.15
+    among: float = 1.0
 
     name = "dcgan"
     system = "DCGAN"
