@@ -23,6 +23,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # Of pytest's workers, and of all that they start: threads of several processes wait for each other on few cores.
 os.environ.update(SINGLE_THREADED)
+gc.disable()  # until all is loaded, none of which is garbage
 
 PLENTY = 12 << 30  # bytes: what tests write lies there beside all that they load
 
@@ -61,9 +62,9 @@ detectors()  # registered now, so that none registers while a test has put anoth
 
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: looking through it for garbage, again and again, took a third of some tests."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
