@@ -63,7 +63,7 @@ detectors()  # registered now, so that none registers while a test has put anoth
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: looking through it for garbage, again and again, took a third of some tests."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 20, 20)
     gc.enable()
 
 
