@@ -43,7 +43,13 @@ HELD_OUT = 0.25  # of the clips
 FRAMES, MARGIN = 20, 1.5  # of a clip, as many as any task looks at; how much larger it is stored than seen
 WINDOWS = 8  # of each held-out clip
 TRIED = 6  # steps by which the cost of one is told, but for the first half, which reads what is not cached
-HEADING = f"{'task':20}{'lines':>6}{'score':>9}{'trivial':>9}{'gap':>7}{'real':>9}{'CPU s':>7}  measure"
+THREE = "{:>9}{:>9}{:>7}"
+HEADING = (
+    f"{'task':20}{'lines':>6}"
+    + THREE.format("score", "trivial", "gap")
+    + THREE.format("real", "trivial", "gap")
+)
+HEADING += f"{'CPU s':>7}  measure"
 NEVER = 1_000_000
 CPU = torch.device("cpu")
 
@@ -64,7 +70,8 @@ def main(
 
     Args:
         out: Folder of the runs and of the finished rows.
-        only: Tasks to measure; default: all that look at several frames of a clip and whose fields renders have.
+        only: Tasks to measure; default: all that look at several frames of a clip, or at stored fields, and whose
+            fields renders have.
         seconds: CPU seconds of training of each.
         renders: A dataset to train and to score on; default: clips that are rendered into --out.
         real: A dataset of real clips, on which scores are told beside.
@@ -79,7 +86,7 @@ def main(
     side = round(size * MARGIN)
     data = renders or rendered(folder / f"renders-{clips}-{FRAMES}-{side}", clips, side)
     known = read_catalogue(*by_domain([data]), 1)
-    fit = {n: t for n, t in tasks().items() if t.needs.frames > 1 and not isinstance(t, Labelled)}
+    fit = {n: t for n, t in tasks().items() if beyond_photos(t)}
     names = only or tuple(
         n for n, t in fit.items() if not lacking(t, known.has, known.names, 1, known.longest)
     )
@@ -91,6 +98,11 @@ def main(
         facts = finished(folder, name, name, config, seconds, lambda: data, real)
         if facts is not None:
             print(line(facts), flush=True)
+
+
+def beyond_photos(task: Task) -> bool:
+    """Whether a task that makes its own labels takes more than single images for it."""
+    return not isinstance(task, Labelled) and (task.needs.frames > 1 or bool(task.needs.fields))
 
 
 def configured(name: str, loader: LoaderConfig, backbone: str, settings: Sequence[str]) -> TrainConfig:
@@ -155,7 +167,7 @@ def measured(name: str, config: TrainConfig, seconds: float, data: str, real: st
     with state.averaged(), torch.no_grad():
         state.learner.eval()
         score = scored(state, state.loader)
-        beside = scored(state, _loader(real, state)) if real else None
+        beside, reason = on_real(state, real) if real else (None, "")
     task = state.learner.tasks[name]
     return {
         "task": name,
@@ -165,6 +177,7 @@ def measured(name: str, config: TrainConfig, seconds: float, data: str, real: st
         "seconds": round(spent),
         "measure": f"{task.measure.name} ({task.trivial})",
         "real": beside,
+        "real_missing": reason,
         **score,
     }
 
@@ -187,6 +200,14 @@ def trained(state: RunState) -> float:
         turn(state, lambda sentence: None)
         step(state, [loaded])
     return (time.process_time() - began) / (state.config.steps - first)
+
+
+def on_real(state: RunState, real: str) -> tuple[dict[str, Any] | None, str]:
+    """Scores on a dataset of real clips, or None and why there are none, as where they lack what is asked."""
+    try:
+        return scored(state, _loader(real, state)), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def _loader(real: str, state: RunState) -> Loader:
@@ -259,11 +280,18 @@ def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> flo
 
 def line(facts: dict[str, Any]) -> str:
     """A row of the table."""
-    told = "" if facts["gap"] is None else f"{facts['gap']:.1f}"
-    real = f"{facts['real']['score']:.3f}" if facts["real"] else ""
-    numbers = f"{facts['lines']:>6}{facts['score']:>9.3f}{facts['trivial']:>9.3f}{told:>7}{real:>9}"
     more = (
         "; IoU of masks carried {:.3f}, left {:.3f}".format(*facts["carried"]) if "carried" in facts else ""
     )
     more += "".join(f"; {name}: {value:.3f}" for name, value in facts.get("beside", {}).items())
-    return f"{facts['task']:20}{numbers}{facts['seconds']:>7}  {facts['measure']}{more}"
+    more += f"; not on real clips: {facts['real_missing']}" if facts.get("real_missing") else ""
+    numbers = f"{facts['lines']:>6}{_three(facts)}{_three(facts['real'])}{facts['seconds']:>7}"
+    return f"{facts['task']:20}{numbers}  {facts['measure']}{more}"
+
+
+def _three(scores: dict[str, Any] | None) -> str:
+    """Score, trivial answer and gap, as far as they are known."""
+    if scores is None:
+        return THREE.format("", "", "")
+    gap = "" if scores["gap"] is None else f"{scores['gap']:.1f}"
+    return THREE.format(f"{scores['score']:.3f}", f"{scores['trivial']:.3f}", gap)
