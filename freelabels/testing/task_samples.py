@@ -19,7 +19,7 @@ from freelabels.train.tasks.contract.online import Clips, Labels, Online, joined
 from freelabels.train.tasks.contract.task import Seen, Task
 from freelabels.train.tasks.labelled import Labelled
 
-SIZE, SAMPLES, CLASSES = 64, 4, 3
+SIZE, SAMPLES, CLASSES = 32, 4, 3
 CONFIG = TrainConfig(
     loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16, clip_share=1 / 8)
 )
