@@ -51,6 +51,7 @@ HEADING = (
 )
 HEADING += f"{'CPU s':>7}  measure"
 NEVER = 1_000_000
+ROUNDING = 1e-9  # what clips that score alike differ by
 CPU = torch.device("cpu")
 
 
@@ -259,7 +260,7 @@ def held_out(loader: Loader) -> Iterator[Batch]:
 
 
 def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
-    """Mean difference over its standard error, both over clips; None where a task scores no samples.
+    """Mean difference over its standard error, both over clips; None where a task scores no samples, or all alike.
 
     Where the trivial answer is one for all samples, as their commonest class, its score is taken as given.
     """
@@ -275,7 +276,7 @@ def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> flo
     if len(means) < 2:
         return None
     error = float(means.std()) / math.sqrt(len(means))
-    return float(means.mean()) / error if error else None
+    return float(means.mean()) / error if error > ROUNDING else None
 
 
 def line(facts: dict[str, Any]) -> str:

@@ -145,6 +145,12 @@ def test_a_gap_is_over_clips_to_the_commonest_class_where_a_task_keeps_hits_alon
     assert video.gap(AmbientSound(), [1 - hits, kind, torch.ones(8)], torch.arange(8) // 2) < 0
 
 
+def test_clips_that_all_score_alike_have_no_gap_but_for_rounding() -> None:
+    clips = torch.arange(1, 9).repeat_interleave(torch.arange(1, 9))  # of one to eight windows
+    figures = torch.tensor([[0.0, 0.01]]).expand(len(clips), 2)  # single precision rounds their means
+    assert video.gap(SfMLearner(), [figures, torch.zeros(len(clips)), torch.ones(len(clips))], clips) is None
+
+
 def test_aims_are_ratios_of_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     rows = {
         ("un_flow", "tours", 0): (1.2, 2.0, {}),
