@@ -5,7 +5,6 @@ import itertools
 import logging
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length"}
 ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"
@@ -24,11 +25,14 @@ ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message><
 def s3_server() -> Iterator[str]:
     """An S3 server with one bucket, found by this process and all it starts by their environment, as users' do."""
     with pytest.MonkeyPatch.context() as patch:
-        moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        # Moto's own server looks through the folders of all services, twice a request.
+        store = make_server(
+            "127.0.0.1", 0, create_backend_app("s3"), True, request_handler=MotoRequestHandler
+        )
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
-        moto.start()
-        host, port = moto.get_host_and_port()
-        url = f"http://{host}:{port}"
+        thread = threading.Thread(target=store.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{store.server_port}"
         for name, value in {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "key",
@@ -39,11 +43,12 @@ def s3_server() -> Iterator[str]:
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
         # What a server before it in this process kept, and file systems that know that one's address.
-        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
+        moto_api_backend.reset()
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         fsspec.filesystem("s3").mkdir("bucket")
         yield url
-        moto.stop()
+        store.shutdown()
+        thread.join()
 
 
 class Proxy:

@@ -8,6 +8,7 @@ Source: Zarr core specification v3, sections "Array metadata" and "Sharding code
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,6 @@ from freelabels.ground.errors import CorruptShard
 
 blosc.use_threads = False  # one worker, one core; also safe after a fork
 
-ABSENT = 2**64 - 1
 CRC_BYTES = 4
 AT_ONCE = 8 << 20  # bytes of a column that are asked for at once
 CRC_OF_SOUND = 0x48674BC7  # crc32c of any bytes followed by their own little-endian crc32c
@@ -194,12 +194,12 @@ class ColumnReader:
         tail = fetch(size - length, size)
         if len(tail) != length or google_crc32c.value(tail) != CRC_OF_SOUND:
             raise CorruptShard(f"{where}: the index does not match its checksum")
-        index = np.frombuffer(tail[:-CRC_BYTES], "<u8").reshape(chunks, 2)
-        if (index == ABSENT).any() or int(index.sum(axis=1).max()) > size:
+        numbers = struct.unpack_from(f"<{2 * chunks}Q", tail)
+        spans = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if any(offset + length > size for offset, length in spans):  # both are 2**64 - 1 where there is none
             raise CorruptShard(f"{where}: the index names frames that are not there")
         stored = tuple(inner[axis] for axis in orders[0]) if orders else inner
         axes = tuple(int(axis) for axis in np.argsort(orders[0])) if orders else None
-        spans = [(int(offset), int(length)) for offset, length in index]
         dtype = np.dtype(metadata["data_type"])
         return ColumnReader(where, shape, dtype, stored, axes, spans, fetch, bytes.fromhex(checksums))
 

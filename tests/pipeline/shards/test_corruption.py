@@ -178,14 +178,14 @@ def place(whole: Made, path: Path) -> tuple[str, str]:
 
 def reads_right_or_raises(whole: Made, before: Changes) -> None:
     """Values that can be read are those that were written; a damaged file that is read raises."""
-    hurt = set(before)
-    places = {place(whole, path)[0] for path in hurt}
+    hurt = [path.relative_to(whole.path).as_posix() for path in before]
+    places = {place(whole, path)[0] for path in before}
     dataset = Dataset(whole.path)
     for name, columns in whole.values.items():
         try:
             shard = dataset.open(name)
         except CorruptShard:
-            assert whole.path / name / RECORD in hurt
+            assert f"{name}/{RECORD}" in hurt
             continue
         for column, values in columns.items():
             try:
@@ -195,11 +195,10 @@ def reads_right_or_raises(whole: Made, before: Changes) -> None:
                     read = shard.read_rows(column)  # which takes less
             except CorruptShard as error:
                 assert f"{name}/{column}" in str(error)
-                assert any(p.is_relative_to(whole.path / name / column) for p in hurt)
+                assert any(path.startswith(f"{name}/{column}/") for path in hurt)
             else:
-                np.testing.assert_array_equal(read, values)
-                where = whole.path / name / column / "c"
-                assert not any(p.is_relative_to(where) for p in hurt), column
+                assert read.dtype == values.dtype and read.tobytes() == values.tobytes(), column
+                assert not any(path.startswith(f"{name}/{column}/c/") for path in hurt), column
         shard.close()
 
 
