@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from freelabels.generators.contract.detector import detectors
 from freelabels.ground.errors import UserError
@@ -55,6 +56,8 @@ def work_in_memory() -> Path | None:
 
 keep_assets_here()
 IN_MEMORY = work_in_memory()
+RENDERERS = "tests/renderers/"
+RENDERING = ("tests/pipeline/stages/test_calibration.py", "tests/pipeline/stages/test_render.py")
 WITHOUT = "it renders, and there is no PyBullet for this Python"
 RENDERS = find_spec("pybullet") is not None
 detectors()  # registered now, so that none registers while a test has put another registry in its place
@@ -87,6 +90,19 @@ def programs() -> Iterator[Programs]:
     """Starts Python programs that needn't load the large libraries."""
     with preloaded() as found:
         yield found
+
+
+class Together(LoadFileScheduling):
+    """Files of tests go to workers one by one, but those that render to one: it loads each mesh once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return RENDERERS if file.startswith((RENDERERS, *RENDERING)) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """In place of `--dist loadfile`."""
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

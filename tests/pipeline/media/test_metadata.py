@@ -37,12 +37,12 @@ HUGE = zlib.compress(bytes(1 << 21))
 PNG = {
     "text of a megabyte and more": chunk(b"tEXt", b"parameters\0" + b"a" * 1_400_000),
     "packed text of a megabyte and more": chunk(
-        b"zTXt", b"parameters\0\0" + zlib.compress(os.urandom(1_400_000))
+        b"zTXt", b"parameters\0\0" + zlib.compress(os.urandom(1_400_000), 0)
     ),
     "text that is a bomb": chunk(b"zTXt", b"bomb\0\0" + HUGE) * 40,
     "international text": chunk(b"iTXt", b"prompt\0\1\0\0\0" + HUGE) * 40,
-    "a profile of a megabyte": chunk(b"iCCP", b"icc\0\0" + zlib.compress(os.urandom(1_400_000))),
-    "a profile that is a bomb": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1 << 26))),
+    "a profile of a megabyte": chunk(b"iCCP", b"icc\0\0" + zlib.compress(os.urandom(1_400_000), 0)),
+    "a profile that is a bomb": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1 << 26), 1)),
     "a profile that isn't packed": chunk(b"iCCP", b"icc\0\0 not packed"),
     "an empty profile": chunk(b"iCCP", b""),
     "EXIF that isn't": chunk(b"eXIf", b"not a TIFF file"),
