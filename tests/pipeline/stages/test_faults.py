@@ -176,7 +176,7 @@ def test_the_same_bytes_in_the_end(
     assert end_of(first) in {"raise": (0, 1), "kill": (-signal.SIGKILL,), "pause": (0, 1)}[action]
     if action != "pause":
         end_of(second)
-    assert end_of(process(lambda: everything(root, photos))) == 0
+    everything(root, photos)
     assert in_the_end(root) == undisturbed
 
 
