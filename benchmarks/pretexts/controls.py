@@ -291,7 +291,7 @@ class Training:
 
     folder: of the clips, the runs and the finished rows. seconds: of CPU, of each; those that `LONGER` names take
     a multiple. clips: how many are made of each sort. batch: samples of a step, of frames of 32 pixels. settings:
-    of tasks, NAME.PARAMETER=VALUE.
+    of tasks, NAME.PARAMETER=VALUE. real: a dataset on which scores are told beside; "" for none.
     """
 
     folder: Path
@@ -300,6 +300,7 @@ class Training:
     batch: int
     backbone: str
     settings: tuple[str, ...] = ()
+    real: str = ""
 
     def row(self, name: str, sort: str, own: Sequence[str] = (), seed: int = 0) -> dict[str, Any] | None:
         """What a task scores on clips of a sort; None where it can't be, which is said. own: its parameters."""
@@ -310,7 +311,8 @@ class Training:
         config = replace(configured(name, loader, self.backbone, given), seed=seed)
         data = partial(made, self.folder / f"{sort}-{self.clips}", sort, self.clips)
         called = f"{name}-{sort}" + (f"-{seed}" if seed else "")
-        return finished(self.folder, called, name, config, self.seconds * LONGER.get(name, 1.0), data, "")
+        seconds = self.seconds * LONGER.get(name, 1.0)
+        return finished(self.folder, called, name, config, seconds, data, self.real)
 
 
 def main(
@@ -321,6 +323,7 @@ def main(
     batch: int = 64,
     backbone: str = "resnet10t",
     settings: tuple[str, ...] = (),
+    real: str = "",
 ) -> None:
     """Measure and print.
 
@@ -332,9 +335,10 @@ def main(
         batch: Samples of a step, of frames of 32 pixels; of clips a third, of larger frames fewer.
         backbone: The timm model.
         settings: Parameters of tasks, NAME.PARAMETER=VALUE.
+        real: A dataset of real clips, on which scores are told beside.
     """
     torch.set_num_threads(1)
-    training = Training(Path(out), seconds, clips, batch, backbone, settings)
+    training = Training(Path(out), seconds, clips, batch, backbone, settings, real)
     print(HEADING)
     for name, sort, own in CONTROLS:
         if not only or name in only:
