@@ -145,6 +145,24 @@ def test_a_gap_is_over_clips_to_the_commonest_class_where_a_task_keeps_hits_alon
     assert video.gap(AmbientSound(), [1 - hits, kind, torch.ones(8)], torch.arange(8) // 2) < 0
 
 
+def test_a_row_says_what_real_clips_score_or_why_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(state: object, loader: object) -> dict[str, Any]:
+        raise UserError("none of the windows has depth")
+
+    monkeypatch.setattr(video, "_loader", lambda real, state: None)
+    monkeypatch.setattr(video, "scored", lacking)
+    scores, reason = video.on_real(None, "real")  # type: ignore[arg-type]
+    assert scores is None
+    facts = {"task": "t", "lines": 3, "seconds": 5, "measure": "m", "real": None, "real_missing": reason}
+    facts |= {"score": 0.25, "trivial": 0.5, "gap": 3.1}
+    assert video.line(facts).split() == [
+        *"t 3 0.250 0.500 3.1 5 m; not on real clips:".split(),
+        *reason.split(),
+    ]
+    told = video.line({**facts, "real": {"score": 0.4, "trivial": 0.5, "gap": None}, "real_missing": ""})
+    assert told.split() == "t 3 0.250 0.500 3.1 0.400 0.500 5 m".split()
+
+
 def test_clips_that_all_score_alike_have_no_gap_but_for_rounding() -> None:
     clips = torch.arange(1, 9).repeat_interleave(torch.arange(1, 9))  # of one to eight windows
     figures = torch.tensor([[0.0, 0.01]]).expand(len(clips), 2)  # single precision rounds their means
