@@ -47,7 +47,7 @@ def test_what_learns_from_another_row_comes_last_and_judges_of_generators_lie_ap
 
 @pytest.mark.slow
 def test_clusters_of_one_row_are_what_another_learns(tmp_path: Path) -> None:
-    toy = {"megapixels": 0.05, "size": 32, "batch": 4, "backbone": "test_resnet", "photos": 200, "scored": 8}
+    toy = {"megapixels": 0.05, "size": 32, "batch": 4, "backbone": "test_resnet", "photos": 110, "scored": 8}
     images.main(out=str(tmp_path), only=("boosting",), **toy)  # type: ignore[arg-type]
     [score] = json.loads(images.record_of("boosting", tmp_path, 0).read_text())["scores"]
     assert score["trivial"] == "commonest cluster"

@@ -116,7 +116,7 @@ def test_a_dataset_is_looked_at_checked_and_described(real: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.renders
 def test_confidence_is_calibrated(tmp_path: Path) -> None:
-    done = freelabels.calibrate(tmp_path, 2, frames=1, size=(64, 64), cluster=HERE)
+    done = freelabels.calibrate(tmp_path, 2, frames=1, size=(32, 32), cluster=HERE)
     assert done.complete and (tmp_path / "calibration.json").exists()
 
 
