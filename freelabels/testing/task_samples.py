@@ -21,7 +21,7 @@ from freelabels.train.tasks.labelled import Labelled
 
 SIZE, SAMPLES, CLASSES = 32, 4, 3
 CONFIG = TrainConfig(
-    loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext", width=16, clip_share=1 / 8)
+    loader=LoaderConfig(size=SIZE), model=ModelConfig("test_convnext2", width=16, clip_share=1 / 8)
 )
 NORMED = replace(CONFIG, model=replace(CONFIG.model, backbone="test_resnet"))
 CLIPS = 192  # that labels are made of; the samples are the first of them

@@ -43,7 +43,7 @@ CONFIG = TrainConfig(
     log_every=1,
     evaluate=8,
     loader=LoaderConfig(size=SIZE, batch=2),
-    model=ModelConfig("test_convnext", width=16),  # no batch norm, whose statistics would differ by design
+    model=ModelConfig("test_convnext2", width=16),  # no batch norm, whose statistics would differ by design
 )
 NORMED = replace(CONFIG, steps=2, device="auto", evaluate=2, model=ModelConfig("test_resnet", width=16))
 

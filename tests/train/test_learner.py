@@ -23,7 +23,7 @@ from freelabels.train.tasks.tasks import tasks
 SIZE, WINDOWS, LENGTH = 32, 4, 2
 CONFIG = TrainConfig(
     loader=LoaderConfig(size=SIZE, frames=LENGTH),
-    model=ModelConfig("test_convnext", width=16),  # no batch norm: a stream doesn't depend on the others
+    model=ModelConfig("test_convnext2", width=16),  # no batch norm: a stream doesn't depend on the others
     adversary=AdversaryConfig("reversal", weight=1.0),
 )
 
