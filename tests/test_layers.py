@@ -162,6 +162,7 @@ def private_names(modules: Sources) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [upward, cycles, foreign_libraries, private_names])
 def test_imports_keep_the_rules(faults: Callable[[Sources], list[str]]) -> None:
     assert faults(installed()) == []

@@ -39,6 +39,7 @@ def test_a_thing_falls_and_is_heard_while_it_is_seen() -> None:
     assert any(0.15 < blow.time < 0.6 and blow.speed > 0.5 for blow in motion.impacts)
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 @pytest.mark.parametrize("name", ["thuds", "pitches"])
 def test_what_is_heard_falls_in_either_half_of_a_clip(name: str) -> None:

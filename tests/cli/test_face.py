@@ -120,6 +120,7 @@ def test_confidence_is_calibrated(tmp_path: Path) -> None:
     assert done.complete and (tmp_path / "calibration.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_domain_of_a_dataset_is_read_from_its_shards(real: Path, synthetic: Path, run: Path) -> None:
     written = (run / "train.toml").read_text()
@@ -143,6 +144,7 @@ def test_domains_may_be_named(real: Path, synthetic: Path, tmp_path: Path) -> No
     assert ended.finished
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_features_are_exported_and_probed(run: Path, tmp_path: Path) -> None:
     weights = freelabels.export(run, tmp_path / "backbone")

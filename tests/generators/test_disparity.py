@@ -44,6 +44,7 @@ def abstains(images):
     return np.isnan(made["disparity"]).all() and not made["disparity_confidence"].any()
 
 
+@pytest.mark.slow
 def test_inverse_depth_is_right_up_to_one_scale_for_the_clip(moving, labels):
     trusted = labels["disparity_confidence"] > np.median(labels["disparity_confidence"])
     product = labels["disparity"].astype(float)[trusted] * moving[1][trusted]
@@ -208,6 +209,7 @@ def test_labels_follow_the_path_that_is_told_with_its_camera(
         assert np.median(np.abs(product[trusted] / np.median(product[trusted]) - 1)) < 0.02
 
 
+@pytest.mark.slow
 def test_a_mover_is_left_out(moving):
     images = [image.copy() for image in moving[0]]
     patch = np.random.default_rng(1).integers(0, 255, (10, 10, 3), np.uint8)
@@ -219,6 +221,7 @@ def test_a_mover_is_left_out(moving):
     assert np.median(on) < 0.3 * np.median(off)
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_cut_are_labelled_apart(moving):
     other = [np.ascontiguousarray(image[:, ::-1]) for image in moving[0]]
     made = VideoDisparity()(clip_of(moving[0] + other))
@@ -237,6 +240,7 @@ def test_parallax_is_what_rotation_and_zoom_leave():
     assert parallax(see(np.eye(4), 150), see(moved, 150), K) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["single", "still", "black", "noise", "noisy and still", "rotation", "zoom", "tiny"]
 )

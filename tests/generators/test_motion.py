@@ -67,6 +67,7 @@ def overlap(label: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float((label & truth).sum() / (label | truth).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count, least", [(2, 0.75), (8, 0.85)])
 def test_a_disc_over_a_panning_background_is_found(count: int, least: float) -> None:
     frames, masks = disc_over_panning_background(count)
@@ -98,6 +99,7 @@ def test_what_the_other_frame_does_not_show_says_nothing() -> None:
     assert (agreed([found, mover], [trust, trust])[:, :11] == 8).all()  # what the other direction sees counts
 
 
+@pytest.mark.slow
 def test_what_moves_slowly_is_found_over_the_longer_steps() -> None:
     """A quarter of a pixel a frame: within flow's own error from one frame to the next."""
     background, front = texture(SIDE, 2 * SIDE, 1), texture(SIDE, SIDE, 2)

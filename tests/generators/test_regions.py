@@ -98,6 +98,7 @@ def test_foreground_has_positive_evidence_alone(detector, evidence):
     assert np.array_equal(raw, np.where(made_before[evidence] > 0, 200, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", [Superpixels(), BoundarySaliency()])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 7), (64, 64), (180, 101), (700, 400)])
 def test_any_size_works_and_runs_repeat_exactly(detector, shape):

@@ -111,6 +111,7 @@ def test_things_are_as_large_as_life(family: str, assets: Library) -> None:
             assert 0.9 <= ratio <= 1.1 or "curtain" in thing.asset, thing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", NEW)
 def test_nothing_starts_inside_something_else(family: str, assets: Library) -> None:
     """The engine's own word: no body overlaps anything by more than it tolerates."""
@@ -118,6 +119,7 @@ def test_nothing_starts_inside_something_else(family: str, assets: Library) -> N
         assert simulate(scene, build_world(scene, assets), 1).problems == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "clips", "least"), [("room", 8, 10), ("shelf", 2, 20)])
 def test_what_stands_on_furniture_rests_on_it(family: str, clips: int, least: int, assets: Library) -> None:
     found = 0
@@ -136,6 +138,7 @@ def test_what_stands_on_furniture_rests_on_it(family: str, clips: int, least: in
     assert found >= least
 
 
+@pytest.mark.slow
 def test_cars_drive_on_unbraked(assets: Library) -> None:
     scenes = [draw_scene(2, clip, of("street", driving=(2, 2)), assets) for clip in range(3)]
     moved = []
@@ -149,6 +152,7 @@ def test_cars_drive_on_unbraked(assets: Library) -> None:
     assert len(moved) >= 3 and all(0.9 < share < 1.05 for share in moved)
 
 
+@pytest.mark.slow
 def test_cameras_stand_in_the_open(assets: Library) -> None:
     for scene in drawn("room", assets, 10):
         (pose,) = camera_poses(scene.camera, [0.0])

@@ -163,6 +163,7 @@ def test_halves_are_rounded_once_and_what_is_too_small_is_nought() -> None:
     assert half(small).tolist() == [SMALLEST, 0.0, 0.0, 0.0] and small[1] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "bent"), [("table", 0.0), ("room", 1.0), ("street", 0.0), ("street", 1.0), ("shelf", 0.0)]
 )

@@ -83,6 +83,7 @@ def test_dots_lie_on_surfaces_and_fade_with_the_square_of_the_distance() -> None
     assert 0.8 / PLATE**2 < near.max() < 1.001 / PLATE**2
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_stereo_detector_finds_the_depth_of_a_rendered_pair() -> None:
     assets, ranges, size = (

@@ -50,6 +50,7 @@ def test_seeds_differ(assets: Library) -> None:
     assert draw_scene(0, 0, RANGES, assets).camera != draw_scene(1, 0, RANGES, assets).camera
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "touched"),
     [

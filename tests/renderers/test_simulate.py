@@ -298,6 +298,7 @@ def test_a_scene_with_an_unknown_asset_gets_a_sentence(assets: Library, small: t
         render_clip(scene_from_json(stored), assets, 1, 16)
 
 
+@pytest.mark.slow
 def test_what_misbehaves_in_every_draw_is_left_out(assets: Library) -> None:
     ranges = dataclasses.replace(
         SceneRanges(families={"table": 1}), throw_speed=(300.0, 301.0), behaviours={"throw": 1, "rest": 1}
@@ -308,6 +309,7 @@ def test_what_misbehaves_in_every_draw_is_left_out(assets: Library) -> None:
     assert len(scene.appearance.materials) == len(build_world(scene, assets).meshes)
 
 
+@pytest.mark.slow
 def test_rays_and_tiny_renderer_see_the_same_parts(assets: Library) -> None:
     """On the lattice of its pixel corners TinyRenderer's masks of the same meshes equal the rays' ids."""
     size, wrong, total = (96, 128), 0, 0

@@ -24,6 +24,7 @@ def test_windows_tile_the_picture_with_margins(size: tuple[int, int]) -> None:
     assert windows((256, 256)) == [whole((256, 256))]
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_windows_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     assets, size = library(), (120, 90)

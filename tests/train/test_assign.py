@@ -67,6 +67,7 @@ def columns(path: Path) -> list[list[int]]:
     return [dataset.open(name).read_rows("cluster").tolist() for name in dataset.shards()]
 
 
+@pytest.mark.slow
 def test_clusters_are_listed_then_published_once_and_learned_by_another_run(
     teacher: Path, tmp_path: Path
 ) -> None:

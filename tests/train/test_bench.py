@@ -86,6 +86,7 @@ def work_of(made: Made, name: str, out: Path | None = None) -> RowWork:
     return RowWork(name, 0, str(out or made.out), CONFIG, paths[0], paths[1], paths[1], paths[2])
 
 
+@pytest.mark.slow
 def test_rows_are_trained_billed_and_probed_stage_by_stage(made: Made) -> None:
     renders = made.table.rows["renders"]
     assert renders.tasks == ("edges", "depth") and renders.steps == 5 and renders.seconds > 0
@@ -102,6 +103,7 @@ def test_rows_are_trained_billed_and_probed_stage_by_stage(made: Made) -> None:
     assert (made.out / "features.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_finished_rows_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "run_row", None)
     alone = made.again(replace(CONFIG, rows=("renders",)))

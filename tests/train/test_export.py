@@ -92,6 +92,7 @@ def test_plain_timm_gives_the_same_features_in_a_fresh_process(
             assert torch.equal(features[index], feature), (name, how, index)
 
 
+@pytest.mark.slow
 def test_weights_are_the_averaged_ones(runs: dict[str, Path], tmp_path: Path) -> None:
     run = runs["test_resnet"]
     state = torch.load(run / "checkpoint.pt", weights_only=True)

@@ -49,6 +49,7 @@ def made(run: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_labels_and_confidence_are_columns_that_say_what_made_them(run: Path, made: Path) -> None:
     dataset = Dataset(made)
     [shard] = map(dataset.open, dataset.shards())

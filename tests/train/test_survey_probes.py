@@ -279,6 +279,7 @@ def test_ten_crops_and_random_scales_show_parts_of_the_image() -> None:
 # The measures of several classes an image, and what a report lacks
 
 
+@pytest.mark.slow
 def test_both_precisions_stand_beside_ridge_and_machines() -> None:
     x, truth = several_classes(60, 0)
     about = Classified("x", (), truth, ("a", "b"), False, None)

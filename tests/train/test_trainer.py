@@ -161,6 +161,7 @@ def test_every_adversary_trains_and_reports(
         assert 0 <= line["adversary"]["domain_accuracy"] <= 1 and line["adversary"]["gradient_ratio"] > 0
 
 
+@pytest.mark.slow
 def test_tasks_between_frames_pretexts_and_accumulation(
     data: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_stopped_run_saves_and_goes_on(data: tuple[list[str], list[str]], tmp_
     assert run(data, tmp_path / "run", SMALL, resume=True).finished
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_more_steps_and_whatever_cannot_matter(
     data: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
@@ -322,6 +324,7 @@ def test_bad_input_is_said_in_a_sentence(data: tuple[list[str], list[str]], tmp_
         run((real, []), tmp_path / "run", config, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_whose_task_is_built_otherwise_now_is_refused_in_a_sentence(
     data: tuple[list[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -430,6 +430,7 @@ def write_voc(root: Path, count: int) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_boxes_from_a_folder_to_tables_that_are_not_trained_for_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

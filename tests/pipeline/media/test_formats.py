@@ -11,6 +11,7 @@ from freelabels.pipeline.sources.decode import read
 from tests.pipeline.sources.test_sources import film, find, one, pan, scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["avif", "jp2", "ppm", "tga", "qoi", "heic", "mpo", "jfif"])
 def test_pictures_that_pillow_reads(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix.upper()}"

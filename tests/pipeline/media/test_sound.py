@@ -100,6 +100,7 @@ def test_rows_follow_each_other_without_gap_or_overlap() -> None:
     np.testing.assert_array_equal(signal_of(rows[2:4], time[2:4])[: bounds[3] - bounds[2]], rows[2][:1280])
 
 
+@pytest.mark.slow
 def test_what_can_not_be_heard_weighs_nothing(tmp_path: Path) -> None:
     """Digital silence, a constant, a track cut off at full scale; beside them one to listen to."""
     tone = 0.5 * np.sin(np.arange(3 * 16_000) * 0.3)
@@ -125,6 +126,7 @@ def test_what_can_not_be_heard_weighs_nothing(tmp_path: Path) -> None:
     assert trust and not any(confidence.any() for pair in trust.values() for confidence in pair)
 
 
+@pytest.mark.slow
 def test_a_film_is_labelled_with_its_sound_and_one_without_stays_as_it_was(tmp_path: Path) -> None:
     loud = talkie(tmp_path / "loud.mp4", clap(3.0, AT, 44_100), 44_100)
     mute = write_video(tmp_path / "mute.mp4", moving_frames(8))

@@ -99,6 +99,7 @@ def test_matrix_and_range_as_tagged(tmp_path: Path, matrix: Colorspace, code: in
     assert ("full range" in colour) == full and "assumed" not in colour
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "matrix"),
     [

@@ -116,6 +116,7 @@ def test_a_sample_is_as_large_as_asked_and_no_frame_comes_twice(
     assert all(0 <= s.start < s.stop <= lengths[int(s.shard[1:])] for s in found)
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_detectors_are_measured_on_the_renders_of_a_dataset(tmp_path: Path) -> None:
     render(

@@ -244,6 +244,7 @@ def test_a_record_that_no_shard_can_tell_anew_is_left_as_it_is(folder: Dataset) 
     assert record.read_bytes() == damaged and Dataset(folder.path).shards() == list(SHARDS)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_written_anew_and_kept(dataset: Dataset) -> None:
     sound = dataset.storage.read("zarr.json")
     dataset.storage.write("zarr.json", sound.replace(b"24", b"25"))
@@ -254,6 +255,7 @@ def test_a_damaged_record_is_written_anew_and_kept(dataset: Dataset) -> None:
     assert empty(dataset) == 1 and dataset.storage.files(".quarantine") == []
 
 
+@pytest.mark.slow
 def test_a_dataset_with_nothing_but_a_quarantine_can_be_begun_anew(dataset: Dataset) -> None:
     for name in SHARDS:
         _break_record(dataset, name)

@@ -279,6 +279,7 @@ def test_a_dataset_whose_record_is_gone_says_how_to_mend_it(labelled: Made, tmp_
     assert (out / RECORD).read_bytes() == (labelled.path / RECORD).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_was_remembered_of_sources_is_forgotten_when_damaged(labelled: Made, tmp_path: Path) -> None:
     """The scan's cache decides what is decoded: a flipped digit in it must not become another frame."""
     out = Path(shutil.copytree(labelled.path, tmp_path / "copy"))

@@ -256,6 +256,7 @@ def assert_equal(read: dict[str, np.ndarray], written: dict[str, np.ndarray]) ->
         np.testing.assert_array_equal(read[name], values, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["fast", "small"])
 def test_the_reader_reads_every_field(tmp_path: Path, compression: str) -> None:
     dataset = Dataset.create(tmp_path / "data", {"size": [HEIGHT, WIDTH], "seed": 0})
@@ -267,6 +268,7 @@ def test_the_reader_reads_every_field(tmp_path: Path, compression: str) -> None:
     assert_equal(read_all(where, name), columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["folders", "packed"])
 @pytest.mark.parametrize("store", [False, True])
 def test_the_newest_revision_is_read(tmp_path: Path, store: bool, layout: str) -> None:
@@ -376,6 +378,7 @@ def one(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "data")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["image", "flow", "camera_K", "amodal"])
 def test_every_flipped_bit_is_refused(one: Folder, column: str) -> None:
     [path] = [p for p in (one.root / "video-1.0" / column / "c").rglob("*") if p.is_file()]
@@ -498,6 +501,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         assert re.search(r",\s+".join(f"{number} {name}" for number, name in enumerate(names)), FORMAT), names
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> None:
     shared, of_sources, of_renders = (

@@ -96,6 +96,7 @@ def test_a_shard_that_was_dropped_and_made_otherwise_is_noticed(dataset: Dataset
     assert name not in names(index(dataset))
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_gone_or_damaged_is_made_again(dataset: Dataset) -> None:
     sound = facts(index(dataset))
     [path] = (Path(dataset.path) / INDEX).iterdir()

@@ -244,6 +244,7 @@ def placed(request: pytest.FixtureRequest, dataset: Dataset) -> Iterator[Dataset
     return Dataset.create(request.getfixturevalue("root"), {"size": [HEIGHT, WIDTH]})
 
 
+@pytest.mark.slow
 def test_other_zarr_readers_open_a_shard(placed: Dataset) -> None:
     first = placed.open(commit(placed))
     second = placed.open(commit(placed, {"edges": EDGES}, base=first))
@@ -264,6 +265,7 @@ def test_other_zarr_readers_open_a_shard(placed: Dataset) -> None:
         np.testing.assert_array_equal(table[name].values, values)
 
 
+@pytest.mark.slow
 def test_a_commit_is_one_put_and_a_frame_one_ranged_read(
     root: str,  # noqa: F811
     server: str,  # noqa: F811

@@ -118,6 +118,7 @@ def test_clips_are_those_of_the_folder(folder: Path, tmp_path: Path, name: str) 
     assert sorted(tmp_path.iterdir()) == before  # nothing was unpacked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deflated.zip", "plain.tar", "packed.tgz"])
 def test_an_archive_in_a_folder_and_in_an_object_store(folder: Path, tmp_path: Path, name: str) -> None:
     save(tmp_path / "z.png", scene(9))
@@ -270,6 +271,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     assert "cut off" in refusal_of(tmp_path / "cut.zip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stored.zip", "deflated.zip", "plain.tar", "packed.tgz"])
 def test_damage_anywhere_never_stops_the_search_nor_loses_a_file_in_silence(
     folder: Path, tmp_path: Path, name: str

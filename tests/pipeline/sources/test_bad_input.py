@@ -105,6 +105,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_bad_is_refused_by_name_and_the_rest_is_labelled(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -474,6 +474,7 @@ def test_long_shots_are_cut_into_even_linked_parts(tmp_path: Path) -> None:
     assert parts_of(64, 64) == [(0, 64)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libx265"])
 def test_any_part_reads_the_same_pixels_as_the_whole(tmp_path: Path, codec: str) -> None:
     options = {"g": "12", "bf": "3"} | ({"x264-params": "open-gop=1"} if codec == "libx264" else {})

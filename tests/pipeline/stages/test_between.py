@@ -87,6 +87,7 @@ def test_frames_between_are_those_of_the_source(tmp_path: Path) -> None:
         assert read(spec, (SIDE, SIDE)).between == ()
 
 
+@pytest.mark.slow
 def test_of_many_frames_between_a_few_are_looked_at(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", numbered(25), 60)
     (spec,) = spec_of(path, SourceOptions(fps=5.0))

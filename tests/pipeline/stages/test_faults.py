@@ -209,6 +209,7 @@ def store(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> tuple
     return root, place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
     ("store", "point"),

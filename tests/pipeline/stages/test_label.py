@@ -61,6 +61,7 @@ def copy(labelled: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(labelled, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_every_label_a_source_can_give_is_there_and_valid(labelled: Path) -> None:
     assert verify(labelled, reporter=Reporter("quiet")).problems == ()
     dataset = Dataset(labelled)

@@ -144,6 +144,7 @@ def add(dataset: Dataset, base: Shard, name: str, value: int, **made_by: Any) ->
     return commit_shard(dataset, base.id, values, CLIPS, {name: {"value": value, **made_by}}, base=base)
 
 
+@pytest.mark.slow
 def test_who_comes_second_adds_to_what_the_first_has_committed(dataset: Dataset) -> None:
     """Also when the revision that both knew is gone already, and so are its files."""
     bases = [begin(dataset)] + [dataset.open("video-1.0") for _ in range(2)]
