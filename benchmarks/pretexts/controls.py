@@ -257,7 +257,7 @@ SORTS: Mapping[str, Sort] = {
 }
 ON_PASSES = (
     *("shuffle_learn", "lstm_permute", "opn", "order_policy", "video_jigsaw", "rotation_3d", "cubic_puzzles"),
-    *("transitive", "un_lstm", "video_colorization", "pose_action", "cross_model", "cross_pixel"),
+    *("transitive", "un_lstm", "mcnet", "video_colorization", "pose_action", "cross_model", "cross_pixel"),
 )
 ON_TOURS = (
     *("flow_net", "flow_net2", "un_flow", "geo_net", "df_net", "lstm_dynamics"),

@@ -6,9 +6,10 @@
 
 Each trains a resnet18 (or r3d_18 with a quarter of its channels) for as many CPU seconds. The score is beside
 the trivial answer; gap is their difference in standard errors, over clips, as windows of one clip depend on each
-other. Rows that are finished are kept in --out, so that the same command goes on.
+other. Rows that are finished are kept in --out, so that the same command goes on. Where the trunk judges a
+generator of clips, training is three times as long, at half the rate.
 
-Cost: rendering about twelve minutes, then a minute and a half a task.
+Cost: rendering about twelve minutes, then a minute and a half a task, and four and a half of each of those three.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from freelabels.train.run.labelling import turn
 from freelabels.train.run.state import RunState, begin
 from freelabels.train.run.step import step
 from freelabels.train.tasks.contract.task import Task
+from freelabels.train.tasks.generation.video_gan import VideoGAN
 from freelabels.train.tasks.labelled import Labelled
 from freelabels.train.tasks.prediction.video_colorization import VideoColorization
 from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
@@ -42,6 +44,7 @@ from freelabels.train.tasks.tasks import fields_of, lacking, reaches_of, tasks
 HELD_OUT = 0.25  # of the clips
 FRAMES, MARGIN = 20, 1.5  # of a clip, as many as any task looks at; how much larger it is stored than seen
 WINDOWS = 8  # of each held-out clip
+LONGER, SLOWER = 3.0, 1e-3  # where the trunk judges a generator: how many times as long; peak learning rate
 TRIED = 6  # steps by which the cost of one is told, but for the first half, which reads what is not cached
 THREE = "{:>9}{:>9}{:>7}"
 HEADING = (
@@ -73,7 +76,7 @@ def main(
         out: Folder of the runs and of the finished rows.
         only: Tasks to measure; default: all that look at several frames of a clip, or at stored fields, and whose
             fields renders have.
-        seconds: CPU seconds of training of each.
+        seconds: CPU seconds of training of each, but for those that judge generators.
         renders: A dataset to train and to score on; default: clips that are rendered into --out.
         real: A dataset of real clips, on which scores are told beside.
         clips: How many are rendered; a quarter of them is kept for scores.
@@ -95,8 +98,10 @@ def main(
     for name in names:
         many = batch // 3 if tasks()[name].clips else batch
         loader = LoaderConfig(size=size, batch=many, held_out=HELD_OUT)
-        config = configured(name, loader, backbone, settings)
-        facts = finished(folder, name, name, config, seconds, lambda: data, real)
+        config, long = configured(name, loader, backbone, settings), seconds
+        if isinstance(tasks()[name], VideoGAN):
+            config, long = replace(config, lr=SLOWER), LONGER * seconds
+        facts = finished(folder, name, name, config, long, lambda: data, real)
         if facts is not None:
             print(line(facts), flush=True)
 
@@ -260,18 +265,24 @@ def held_out(loader: Loader) -> Iterator[Batch]:
 
 
 def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
-    """Mean difference over its standard error, both over clips; None where a task scores no samples, or all alike.
+    """Mean difference over its standard error, both over clips; None where it is the same for all.
 
-    Where the trivial answer is one for all samples, as their commonest class, its score is taken as given.
+    Where the trivial answer is one for all samples, as their commonest class, its score is taken as given. A score
+    of all samples together, as a distance of sets, has the error of the jackknife: by how much it changes when
+    one clip is left out.
     """
     figures, (score, common, _) = columns[0], task.summary(columns)
     if figures.ndim == 1 and math.isclose(float(figures.mean()), score):  # it keeps no trivial answers
         figures = torch.stack([figures, torch.full_like(figures, common)], 1)
+    way = 1 if task.measure.higher_is_better else -1
     if figures.ndim != 2 or figures.shape[1] != 2:
-        return None
+        left = [task.summary([column[clips != clip] for column in columns]) for clip in set(clips.tolist())]
+        without = torch.tensor([way * (one - other) for one, other, _ in left], dtype=torch.float64)
+        error = float(without.std(correction=0)) * math.sqrt(max(0, len(without) - 1))
+        return way * (score - common) / error if error > ROUNDING else None
     own = figures[:, 1]
     trivial = own if math.isclose(float(own.mean()), common) else common
-    better = (figures[:, 0] - trivial) * (1 if task.measure.higher_is_better else -1)
+    better = (figures[:, 0] - trivial) * way
     means = torch.stack([better[clips == clip].mean() for clip in set(clips.tolist())])
     if len(means) < 2:
         return None

@@ -1,5 +1,6 @@
 """Rows of `benchmarks.pretexts video`; and the clips of `controls` hold the cue that they are made for."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
 from freelabels.train.tasks.camera.sfm_learner import SfMLearner
+from freelabels.train.tasks.generation.video_gan import VideoGAN
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
 
 
@@ -144,6 +146,21 @@ def test_a_gap_is_over_clips_to_the_commonest_class_where_a_task_keeps_hits_alon
     better = torch.tensor([0.5, 0.0, 0.5, -0.5])  # a clip, of .5 that are of the commonest
     assert told == pytest.approx(float(better.mean() / (better.std() / 2)))
     assert video.gap(AmbientSound(), [1 - hits, kind, torch.ones(8)], torch.arange(8) // 2) < 0
+
+
+def test_a_score_of_all_clips_together_is_as_sure_as_it_stays_when_one_is_left_out() -> None:
+    """Of means, the jackknife gives their standard error, in which the trivial answer's is taken together."""
+
+    class Mean(VideoGAN):
+        def summary(self, columns: Sequence[torch.Tensor]) -> tuple[float, float, float]:
+            score, trivial = columns[0][:, :2].mean(0).tolist()
+            return score, trivial, math.nan
+
+    features = torch.rand(8, 96, generator=torch.Generator().manual_seed(0)).double()
+    told = video.gap(Mean(), [features, torch.ones(8)], torch.arange(8))
+    better = features[:, 1] - features[:, 0]  # less is better
+    assert told == pytest.approx(float(better.mean() / better.std()) * 8**0.5)
+    assert video.gap(Mean(), [features[:1], torch.ones(1)], torch.arange(1)) is None
 
 
 def test_a_row_says_what_real_clips_score_or_why_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,8 +64,12 @@ def distinct(genuine: Tensor, ours: Tensor) -> int:
 
 def compared(genuine: Tensor, ours: Tensor, first: Tensor) -> tuple[Tensor, ...]:
     """Of real images (N, 3, H, W), made ones, and those of a new generator: features (N, 48) each, two thumbs."""
-    thumbs = [F.adaptive_avg_pool2d(image.float(), THUMB).round().byte() for image in (genuine, ours)]
-    return *(random_features(image) for image in (genuine, ours, first)), *thumbs
+    return *(random_features(image) for image in (genuine, ours, first)), thumbs(genuine), thumbs(ours)
+
+
+def thumbs(images: Tensor) -> Tensor:
+    """uint8 (N, c, 16, 16) of images (N, c, H, W)."""
+    return F.adaptive_avg_pool2d(images.float(), THUMB).round().byte()
 
 
 def figures(columns: Sequence[Tensor]) -> dict[str, float]:
@@ -80,10 +84,17 @@ def figures(columns: Sequence[Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def by_a_new(make: Callable[[], nn.Module], noise: Tensor) -> Tensor:
-    """What a generator that has learned nothing, always the same, makes of noise."""
+def by_a_new(make: Callable[[], nn.Module], noise: Tensor, seed: int = 0) -> Tensor:
+    """What a generator that has learned nothing, always the same of a seed, makes of noise."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+        torch.default_generator.manual_seed(seed)
         net = make()
     made: Tensor = net.to(noise.device)(noise)
     return made
+
+
+def spread(samples: Tensor) -> float:
+    """The mean distance of two of N samples (N, …)."""
+    flat = samples.flatten(1).double()
+    apart = torch.cdist(flat, flat)
+    return float(apart.sum()) / max(1, len(apart) * (len(apart) - 1))

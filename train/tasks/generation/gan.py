@@ -40,9 +40,16 @@ class Opponents(nn.Module):
 
 
 def means(seen: Seen) -> Tensor:
-    """The means over places of all stages beside each other, (N, k, channels of all), float32."""
-    pooled = torch.cat([stage.float().mean((2, 3)) for stage in seen.stages], 1)
+    """The means over places (and times) of all stages beside each other, (N, k, channels of all), float32."""
+    pooled = torch.cat([stage.float().mean(tuple(range(2, stage.ndim))) for stage in seen.stages], 1)
     return pooled.view(-1, seen.views, pooled.shape[1])
+
+
+def pairs(logits: Logits, calm: float) -> Tensor:
+    """Both sides' losses (N,): which of a pair is real; how sure the judge is of it counts `calm`."""
+    genuine, ours, maker = logits
+    apart = genuine - ours
+    return real(apart) + calm * apart.square() + real(maker - genuine.detach())
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class GAN(Task):
         return Asked(noises, everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
-        """The real image and the made one; both again for the maker. Target: noise, how alike two made ones are.
+        """The real image and the made one; both again for the maker. Target: noise, the maker's loss beside.
 
         Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
         """
@@ -110,7 +117,7 @@ class GAN(Task):
         images = head.generator(noise)
         both = torch.stack([asked.images[:, 0], images], 1)
         both = hidden(both) if head.training else both
-        same = alike(images, head.generator(another), self.apart)
+        same = self.variety * alike(images, head.generator(another), self.apart)
         return replace(asked, images=both.detach(), held=both, target=(noise, same, *more))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
@@ -122,10 +129,8 @@ class GAN(Task):
 
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
         """Both sides' losses, and the maker's for what is alike."""
-        genuine, ours, maker = answer
-        apart = genuine - ours
-        each = real(apart) + self.calm * apart.square() + real(maker - genuine.detach())
-        total: Tensor = self.weight * (asked.weight * (each + self.variety * asked.target[1])).sum()
+        each = pairs(answer, self.calm) + asked.target[1]
+        total: Tensor = self.weight * (asked.weight * each).sum()
         return total
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:

@@ -107,7 +107,7 @@ def made(logits: Tensor) -> Tensor:
 
 
 def alike(one: Tensor, other: Tensor, apart: float) -> Tensor:
-    """How much less than `apart` images (N, 3, H, W) differ: mean difference of 8 × 8 cells, in halves of white.
+    """How much less than `apart` images (N, c, H, W) differ: mean difference of 8 × 8 cells, in halves of white.
 
     Mao et al., Mode seeking generative adversarial networks, 2019, as a hinge: enough is enough. Of single pixels
     noise would differ as much.
@@ -121,14 +121,14 @@ class Veil:
     """What hides how images are made where they are judged: each sample's sharpness (N,), its noise, levels.
 
     level: on how many cells a side colours are left, doubled each time from 4; the last one leaves an image as it
-    is. grain: float32 (N, 1, 3, side, side), of a strength between none and the most for each sample.
+    is. grain: float32 (N, 1, c, side, side), of a strength between none and the most for each sample.
     """
 
     level: Tensor
     grain: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, k, 3, side, side) as they are judged, real and made ones of a sample alike."""
+        """Images (N, k, c, side, side) as they are judged, real and made ones of a sample alike."""
         side, flat = images.shape[-1], images.flatten(0, 1)
         coarse = [
             F.interpolate(F.adaptive_avg_pool2d(flat, cells), (side, side), mode="bilinear").view_as(images)
@@ -138,14 +138,14 @@ class Veil:
         return torch.stack([*coarse, images])[self.level, rows] + self.grain
 
 
-def veil(draw: Draw, most: float, side: int) -> Veil:
-    """Of any sharpness alike, and of noise up to `most` levels strong.
+def veil(draw: Draw, most: float, side: int, channels: int = 3) -> Veil:
+    """Of any sharpness alike, and of noise up to `most` levels strong. channels: of an image or a whole clip.
 
     Noise: Sønderby et al., Amortised MAP inference for image super-resolution, 2017. All sharpnesses at once stand
     for one after the other in Karras et al., Progressive growing of GANs, 2018.
     """
     level = draw.integers(1 + len(cells_of(side)))
-    return Veil(level, most * draw.uniform(1, 1, 1, 1) * draw.normal(1, 3, side, side))
+    return Veil(level, most * draw.uniform(1, 1, 1, 1) * draw.normal(1, channels, side, side))
 
 
 def cells_of(side: int) -> list[int]:

@@ -11,36 +11,36 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.model.network import Shape, with_weights_held
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen
-from freelabels.train.tasks.generation.gan import Logits
-from freelabels.train.tasks.generation.generators import NOISE, Convolutional, made, real
-from freelabels.train.tasks.generation.video_gan import LENGTH, SIDE, VideoGAN, frames_of
+from freelabels.train.tasks.generation.gan import Logits, means, pairs
+from freelabels.train.tasks.generation.generators import NOISE, Convolutional
+from freelabels.train.tasks.generation.video_gan import LENGTH, VideoGAN
 
 MOTION = 20  # of the 100 numbers that a frame is made of
 
 
 class ContentAndMotion(nn.Module):
-    """Noise (N, 8, 100) → clips (N, 8, 3, 32, 32): a frame of what stays and of a state that a GRU moves on."""
+    """Noise (N, 8, 100) → clips (N, 8, 3, side, side): a frame of what stays and of a state that a GRU moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: int, width: int = 64):
         super().__init__()
         self.move = nn.GRU(MOTION, MOTION, batch_first=True)
-        self.frame = Convolutional(SIDE, 64, transposed=True)
+        self.frame = Convolutional(side, width)
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """Clips."""
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips; nothing more for its loss."""
         states, _ = self.move(noise[..., :MOTION])
         content = noise[:, :1, MOTION:].expand(-1, LENGTH, -1)
-        frames = frames_of(self.frame, torch.cat([states, content], 2).flatten(0, 1))
-        return frames.view(len(noise), LENGTH, *frames.shape[1:])
+        frames: Tensor = self.frame(torch.cat([states, content], 2).flatten(0, 1))
+        return frames.view(len(noise), LENGTH, *frames.shape[1:]), noise.new_zeros(len(noise))
 
 
 class Judges(nn.Module):
     """The generator, and the last layers of both judges."""
 
-    def __init__(self, shape: Shape):
+    def __init__(self, generator: nn.Module, shape: Shape):
         super().__init__()
-        self.generator = ContentAndMotion()
-        self.frame, self.clip = nn.Linear(shape.channels[-1], 1), nn.Linear(shape.clip_channels[-1], 1)
+        self.generator = generator
+        self.frame, self.clip = nn.Linear(sum(shape.channels), 1), nn.Linear(sum(shape.clip_channels), 1)
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,29 @@ class MocoGAN(VideoGAN):
     system = "MocoGAN"
     paper = "Tulyakov et al., MoCoGAN: decomposing motion and content for video generation, 2018"
 
+    def generator(self) -> nn.Module:
+        """Noise → clips."""
+        return ContentAndMotion(self.side)
+
     def head(self, shape: Shape) -> nn.Module:
         """Generator and last layers."""
-        return Judges(shape)
+        return Judges(self.generator(), shape)
 
     def noise(self, draw: Draw) -> Tensor:
         """What stays, told with the first frame, and a motion for each."""
         return draw.normal(LENGTH, NOISE)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """As video_gan; target: the noise, and which frame is judged by itself."""
+        """As video_gan; target: also which frame is judged by itself."""
         asked = super().ask(batch, draw)
-        return replace(asked, target=(asked.target, draw.integers(LENGTH)))
+        return replace(asked, target=(*asked.target, draw.integers(LENGTH)))
 
     def paint(self, head: Judges, asked: Asked) -> Asked:  # type: ignore[override]
         """Real and made, clip and frame; both again for the maker."""
-        assert asked.clips is not None
-        noise, which = asked.target
-        both = torch.cat([asked.clips, head.generator(noise)[:, None]], 1)
+        painted = super().paint(head, asked)  # type: ignore[arg-type]
+        both, which = painted.held_clips, asked.target[-1]
+        assert both is not None
         frames = both[torch.arange(len(both), device=both.device), :, which]
-        target = torch.zeros_like(asked.weight)
-        painted = replace(asked, clips=both.detach(), held_clips=both, target=target)
         return replace(painted, images=frames.detach(), held=frames)
 
     def answer(self, head: Judges, seen: Seen, asked: Asked) -> tuple[Logits, Logits]:  # type: ignore[override]
@@ -87,11 +89,12 @@ class MocoGAN(VideoGAN):
             (head.frame, seen, seen.held),
             (head.clip, seen.clips, seen.clips.held),
         ):
-            told, maker = layer(one.deep)[..., 0], with_weights_held(layer, held.deep)[..., 0]
+            told, maker = layer(means(one))[..., 0], with_weights_held(layer, means(held))[..., 0]
             found.append((told[:, 0], told[:, 1], maker[:, 1]))
         return found[0], found[1]
 
     def judge(self, answer: tuple[Logits, Logits], asked: Asked) -> Tensor:  # type: ignore[override]
         """All sides' losses."""
-        each = torch.stack([real(one[0]) + made(one[1]) + real(one[2]) for one in answer]).sum(0)
-        return (asked.weight * each).sum()
+        frame, clip = (pairs(told, self.calm) for told in answer)
+        total: Tensor = self.weight * (asked.weight * (frame + clip + asked.target[1])).sum()
+        return total

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from freelabels.train.data.loader import Batch
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen
-from freelabels.train.tasks.generation.gan import Logits, Opponents
+from freelabels.train.tasks.generation.gan import Logits, Opponents, means
 from freelabels.train.tasks.generation.generators import NOISE, Convolutional
-from freelabels.train.tasks.generation.video_gan import LENGTH, SIDE, VideoGAN, frames_of
-from freelabels.train.tasks.generation.wgan import PIXELS
+from freelabels.train.tasks.generation.video_gan import LENGTH, VideoGAN
+from freelabels.train.tasks.generation.wgan import critics, too_steep
 
 
 class CodesThenFrames(nn.Module):
-    """Noise (N, 100) → codes of eight frames by 1-D transposed convolutions → clips (N, 8, 3, 32, 32)."""
+    """Noise (N, 100) → codes of eight frames by 1-D transposed convolutions → clips (N, 8, 3, side, side)."""
 
-    def __init__(self, width: int = 64):
+    def __init__(self, side: int, width: int = 64):
         super().__init__()
         half = NOISE // 2
         steps: list[nn.Module] = [nn.Unflatten(1, (NOISE, 1))]
@@ -27,13 +27,13 @@ class CodesThenFrames(nn.Module):
             steps += [nn.ConvTranspose1d(a, b, 4, 2, 1), nn.ReLU() if b == width else nn.Tanh()]
         self.codes = nn.Sequential(*steps)
         self.whole = nn.Linear(NOISE, NOISE - half)
-        self.frame = Convolutional(SIDE, width, transposed=True)
+        self.frame = Convolutional(side, width)
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Clips; nothing more for its loss."""
         codes = self.codes(noise).transpose(1, 2)
         whole = self.whole(noise)[:, None].expand(-1, LENGTH, -1)
-        frames = frames_of(self.frame, torch.cat([whole, codes], 2).flatten(0, 1))
+        frames: Tensor = self.frame(torch.cat([whole, codes], 2).flatten(0, 1))
         return frames.view(len(noise), LENGTH, *frames.shape[1:]), noise.new_zeros(len(noise))
 
 
@@ -49,6 +49,7 @@ class TemporalGAN(VideoGAN):
 
     penalty: float = 10.0
     critic: float = 5.0
+    among: float = 0.05
 
     name = "temporal_gan"
     system = "TemporalGAN"
@@ -58,37 +59,37 @@ class TemporalGAN(VideoGAN):
 
     def generator(self) -> nn.Module:
         """Noise → clips."""
-        return CodesThenFrames()
+        return CodesThenFrames(self.side)
 
     def ask(self, batch: Batch, draw: Draw) -> Asked:
-        """As video_gan; target: the noise, and how far between the two clips the slope is taken."""
+        """As video_gan; target: also how far between the two clips the slope is taken."""
         asked = super().ask(batch, draw)
-        return replace(asked, target=(asked.target, draw.uniform(1, 1, 1, 1)))
+        return replace(asked, target=(*asked.target, draw.uniform(1, 1, 1, 1)))
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As video_gan, and a third clip between them."""
-        noise, share = asked.target
-        painted = super().paint(head, replace(asked, target=noise))
+        painted = super().paint(head, asked)
+        noise, beside, share = painted.target
         assert painted.clips is not None
         genuine, ours = painted.clips.unbind(1)
         with torch.enable_grad():
             between = (genuine + share * (ours - genuine)).detach().requires_grad_()
         clips = torch.cat([painted.clips, between[:, None]], 1)
-        return replace(painted, clips=clips, target=between)
+        return replace(painted, clips=clips, target=(noise, beside, between))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor]:  # type: ignore[override]
-        """What the critic says; (N,) how far its slope is from 1, squared."""
+        """What the critic says; (N,) how far its slope is above 1, squared."""
         assert seen.clips is not None
         told = super().answer(head, seen, asked)
         if not torch.is_grad_enabled():
             return told, torch.zeros_like(told[0])
-        between = head.judge(seen.clips.deep[:, 2])[:, 0]
-        (slope,) = torch.autograd.grad(between.sum(), asked.target, create_graph=True)
-        length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
-        return told, (length - 1).square()
+        between = head.judge(means(seen.clips)[:, 2])[:, 0]
+        (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
+        return told, too_steep(slope)
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
         """The critic's gap and penalty, five times, and the generator's part."""
-        (genuine, ours, maker), slope = answer
-        each: Tensor = self.critic * (ours - genuine + self.penalty * slope) - maker
-        return (asked.weight * each).sum()
+        told, slope = answer
+        each = critics(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
+        total: Tensor = self.weight * (asked.weight * each).sum()
+        return total

@@ -16,6 +16,19 @@ from freelabels.train.tasks.generation.gan import DCGAN, Logits, Opponents, mean
 PIXELS = 127.5  # a slope is per image in -1 … 1
 
 
+def too_steep(slope: Tensor) -> Tensor:
+    """How far a critic's slope at images or clips (N, …, H, W) is above 1, squared (N,)."""
+    length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
+    return F.relu(length - 1).square()
+
+
+def critics(logits: Logits, penalty: Tensor, calm: float, times: float) -> Tensor:
+    """Both sides' losses (N,): the critic's gap, with calm and penalty, so many times; the generator's part."""
+    genuine, ours, maker = logits
+    apart = genuine - ours
+    return times * (calm * apart.square() - apart + penalty) - maker
+
+
 @dataclass(frozen=True)
 class WGAN(DCGAN):
     """As dcgan, with a critic that widens the gap between its means of real and of made images.
@@ -61,13 +74,11 @@ class WGAN(DCGAN):
             return told, torch.zeros_like(told[0])
         between = head.judge(means(seen)[:, 2])[:, 0]
         (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
-        length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
-        return told, F.relu(length - 1).square()
+        return told, too_steep(slope)
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
         """The critic's gap, calm and penalty, five times, and the generator's part."""
-        (genuine, ours, maker), slope = answer
-        apart = genuine - ours
-        each: Tensor = self.critic * (self.calm * apart.square() - apart + self.penalty * slope) - maker
-        each = each + self.variety * asked.target[1]
-        return self.weight * (asked.weight * each).sum()
+        told, slope = answer
+        each = critics(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
+        total: Tensor = self.weight * (asked.weight * each).sum()
+        return total
