@@ -42,7 +42,7 @@ class TemporalGAN(VideoGAN):
     """As video_gan, with a critic that widens the gap between its means of real and of made clips.
 
     A generator of codes, one for each frame, and one that makes a frame of a code. The critic's slope is held
-    near 1 on clips between a real and a made one, from both sides: the paper clips the singular values of the
+    below 1 on clips between a real and a made one, as in wgan: the paper clips the singular values of the
     critic's weights, which are the trunk's here and shared with other tasks. Smaller than in the paper: eight
     frames of 32 pixels; the critic's part counts five times instead of taking five steps.
     """

@@ -75,9 +75,10 @@ class TwoStreams(nn.Module):
 class VideoGAN(GAN):
     """Whether a clip is real or made by a generator of what moves and of what stands still behind it.
 
-    As gan: the judge is the trunk for clips and a linear layer on the means of all its stages; pairs, `calm`,
-    sharpness and noise (`grain`), small steps of the generator (`rate`), clips that differ (`apart`), `weight`.
-    Smaller than in the paper: eight frames of 32 pixels; clips are not stabilised, so still cameras are best.
+    The judge is the trunk for clips and a linear layer on the means of all its stages. Pairs, `calm`, sharpness,
+    `grain`, `apart` and `weight` as in gan, with small steps of the generator (`rate`); noise is another in each
+    frame. Smaller than in the paper: eight frames of 32 pixels; clips are not stabilised, so still cameras are
+    best.
     """
 
     rate: float = 0.15
