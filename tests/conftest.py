@@ -1,5 +1,6 @@
 """What all tests share: no Ray outlives a file of tests; those that render are skipped without PyBullet."""
 
+import atexit
 import gc
 import hashlib
 import os
@@ -7,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,11 +72,29 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of pytest's ends without taking apart all that is loaded, which takes it ten seconds."""
+    if is_worker(config):
+        atexit.register(leave, os.getpid())
+
+
+def leave(worker: int) -> None:
+    """End the process at once, if it is the worker and not one that was forked from it."""
+    if os.getpid() == worker:
+        os._exit(0)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
     """What tests wrote in memory is let go; PYTEST_DEBUG_TEMPROOT=FOLDER keeps it for a look."""
-    gc.unfreeze()  # at the end libraries look whether all of theirs is let go
+    if not is_worker(config):
+        gc.unfreeze()  # at the end libraries look whether all of theirs is let go
     if IN_MEMORY is not None:
         shutil.rmtree(IN_MEMORY, ignore_errors=True)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether it is one of the processes that run tests for another, which prints what came of them."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,12 +112,23 @@ def programs() -> Iterator[Programs]:
         yield found
 
 
+@cache
+def starts_ray(file: str) -> bool:
+    """Whether some test of a file has that marker."""
+    return "pytest.mark.ray" in (Path(__file__).parents[1] / file).read_text()
+
+
 class Together(LoadFileScheduling):
-    """Files of tests go to workers one by one, but those that render to one: it loads each mesh once."""
+    """Files of tests go to workers one by one, but those that render to one, and those that start Ray to one.
+
+    The one loads each mesh once; the other waits much, while another worker computes, and has one Ray at a time.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return RENDERERS if file.startswith((RENDERERS, *RENDERING)) else file
+        if file.startswith((RENDERERS, *RENDERING)):
+            return RENDERERS
+        return "ray" if starts_ray(file) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from freelabels.renderers.scene.scene import Scene, camera_poses
 from freelabels.renderers.simulate.simulate import Simulation, simulate
 from freelabels.renderers.simulate.sounding import _voice, sounded
 from freelabels.renderers.simulate.world import build_world
+from freelabels.train.config import TrainConfig
 from freelabels.train.tasks.camera.sfm_learner import SfMLearner
 from freelabels.train.tasks.generation.video_gan import VideoGAN
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
@@ -161,6 +163,20 @@ def test_a_score_of_all_clips_together_is_as_sure_as_it_stays_when_one_is_left_o
     better = features[:, 1] - features[:, 0]  # less is better
     assert told == pytest.approx(float(better.mean() / better.std()) * 8**0.5)
     assert video.gap(Mean(), [features[:1], torch.ones(1)], torch.arange(1)) is None
+
+
+def test_judges_of_generators_learn_longer_and_more_slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = {}
+
+    def finished(_: Path, called: str, name: str, config: TrainConfig, seconds: float, *rest: object) -> None:
+        asked[name] = config.lr, seconds
+
+    monkeypatch.setattr(video, "rendered", lambda folder, clips, size: str(folder))
+    monkeypatch.setattr(video, "read_catalogue", lambda *sides: SimpleNamespace(has=None, names=None, longest=20))
+    monkeypatch.setattr(video, "by_domain", lambda datasets: ([], []))
+    monkeypatch.setattr(video, "finished", finished)
+    video.main(str(tmp_path), only=("opn", "video_gan", "temporal_gan"), seconds=10.0)
+    assert asked == {"opn": (2e-3, 10.0), "video_gan": (1e-3, 30.0), "temporal_gan": (1e-3, 30.0)}
 
 
 def test_a_row_says_what_real_clips_score_or_why_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
