@@ -14,7 +14,7 @@ moves around or along still things on a floor, all in strong patterns. `dotted`:
 still things of one colour each, on which dots are projected; `pairs`: the same without dots. Scores are of clips
 kept from training, *gap* is as for `video`; rows that are finished are kept in --out, and so are shards of clips.
 
-Cost: about 84 minutes of one core with the defaults, of which 29 are for the clips.
+Cost: about 85 minutes of one core with the defaults, of which 29 are for the clips.
 """
 
 from __future__ import annotations

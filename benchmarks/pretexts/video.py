@@ -7,9 +7,9 @@
 Each trains a resnet18 (or r3d_18 with a quarter of its channels) for as many CPU seconds. The score is beside
 the trivial answer; gap is their difference in standard errors, over clips, as windows of one clip depend on each
 other. Rows that are finished are kept in --out, so that the same command goes on. Where the trunk judges a
-generator of clips, training is three times as long, at half the rate.
+generator of clips (`video_gan`, `moco_gan`, `temporal_gan`), training is three times as long, at half the rate.
 
-Cost: rendering about twelve minutes, then a minute and a half a task, and four and a half of each of those three.
+Cost: rendering about twelve minutes, then a minute and a half a task, four and a half where it judges a generator.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main(
         out: Folder of the runs and of the finished rows.
         only: Tasks to measure; default: all that look at several frames of a clip, or at stored fields, and whose
             fields renders have.
-        seconds: CPU seconds of training of each, but for those that judge generators.
+        seconds: CPU seconds of training of each; those that judge generators take three times as many.
         renders: A dataset to train and to score on; default: clips that are rendered into --out.
         real: A dataset of real clips, on which scores are told beside.
         clips: How many are rendered; a quarter of them is kept for scores.
@@ -265,12 +265,14 @@ def held_out(loader: Loader) -> Iterator[Batch]:
 
 
 def gap(task: Task, columns: Sequence[torch.Tensor], clips: torch.Tensor) -> float | None:
-    """Mean difference over its standard error, both over clips; None where it is the same for all.
+    """Mean difference over its standard error, both over clips; None where it is the same for all, or of one clip.
 
     Where the trivial answer is one for all samples, as their commonest class, its score is taken as given. A score
     of all samples together, as a distance of sets, has the error of the jackknife: by how much it changes when
-    one clip is left out.
+    one clip is left out; None of stored labels, whose pixels would take long.
     """
+    if isinstance(task, Labelled):
+        return None
     figures, (score, common, _) = columns[0], task.summary(columns)
     if figures.ndim == 1 and math.isclose(float(figures.mean()), score):  # it keeps no trivial answers
         figures = torch.stack([figures, torch.full_like(figures, common)], 1)

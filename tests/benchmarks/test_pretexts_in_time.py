@@ -25,6 +25,7 @@ from freelabels.train.config import TrainConfig
 from freelabels.train.tasks.camera.sfm_learner import SfMLearner
 from freelabels.train.tasks.generation.video_gan import VideoGAN
 from freelabels.train.tasks.sound.ambient_sound import AmbientSound
+from freelabels.train.tasks.tasks import tasks
 
 
 def motion_of(name: str, clip: int = 0) -> tuple[Scene, Simulation]:
@@ -151,7 +152,7 @@ def test_a_gap_is_over_clips_to_the_commonest_class_where_a_task_keeps_hits_alon
 
 
 def test_a_score_of_all_clips_together_is_as_sure_as_it_stays_when_one_is_left_out() -> None:
-    """Of means, the jackknife gives their standard error, in which the trivial answer's is taken together."""
+    """Of a mean it is the mean's standard error."""
 
     class Mean(VideoGAN):
         def summary(self, columns: Sequence[torch.Tensor]) -> tuple[float, float, float]:
@@ -163,16 +164,21 @@ def test_a_score_of_all_clips_together_is_as_sure_as_it_stays_when_one_is_left_o
     better = features[:, 1] - features[:, 0]  # less is better
     assert told == pytest.approx(float(better.mean() / better.std()) * 8**0.5)
     assert video.gap(Mean(), [features[:1], torch.ones(1)], torch.arange(1)) is None
+    assert video.gap(tasks()["flow"], [torch.rand(4, 3, 8), torch.ones(4)], torch.arange(4)) is None
 
 
-def test_judges_of_generators_learn_longer_and_more_slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_judges_of_generators_learn_longer_and_more_slowly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = {}
 
     def finished(_: Path, called: str, name: str, config: TrainConfig, seconds: float, *rest: object) -> None:
         asked[name] = config.lr, seconds
 
     monkeypatch.setattr(video, "rendered", lambda folder, clips, size: str(folder))
-    monkeypatch.setattr(video, "read_catalogue", lambda *sides: SimpleNamespace(has=None, names=None, longest=20))
+    monkeypatch.setattr(
+        video, "read_catalogue", lambda *sides: SimpleNamespace(has=None, names=None, longest=20)
+    )
     monkeypatch.setattr(video, "by_domain", lambda datasets: ([], []))
     monkeypatch.setattr(video, "finished", finished)
     video.main(str(tmp_path), only=("opn", "video_gan", "temporal_gan"), seconds=10.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,23 +75,22 @@ def thumbs(images: Tensor) -> Tensor:
 
 def figures(columns: Sequence[Tensor]) -> dict[str, float]:
     """Distances of what `compared` gave for all images; and, of the first so many, how many are distinct."""
-    genuine, ours, first, *thumbs = columns
+    genuine, ours, first, *small = columns
     if len(genuine) < 2:
         return {}
     found = {"distance": frechet(genuine, ours), "of a new generator": frechet(genuine, first)}
     if len(genuine) >= SAMPLE:
-        found[f"distinct of {SAMPLE}"] = distinct(*(thumb[:SAMPLE] for thumb in thumbs))
+        found[f"distinct of {SAMPLE}"] = distinct(*(thumb[:SAMPLE] for thumb in small))
     return found
 
 
 @torch.no_grad()
-def by_a_new(make: Callable[[], nn.Module], noise: Tensor, seed: int = 0) -> Tensor:
+def by_a_new(make: Callable[[], nn.Module], noise: Tensor, seed: int = 0) -> Any:
     """What a generator that has learned nothing, always the same of a seed, makes of noise."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         net = make()
-    made: Tensor = net.to(noise.device)(noise)
-    return made
+    return net.to(noise.device)(noise)
 
 
 def spread(samples: Tensor) -> float:

@@ -45,7 +45,15 @@ def means(seen: Seen) -> Tensor:
     return pooled.view(-1, seen.views, pooled.shape[1])
 
 
-def pairs(logits: Logits, calm: float) -> Tensor:
+def told(judge: nn.Module, seen: Seen) -> Logits:
+    """Logits of a judge's last layer, positive = real; for the maker with its weights held."""
+    assert seen.held is not None
+    both = judge(means(seen))[..., 0]
+    maker = with_weights_held(judge, means(seen.held))[..., 0]
+    return both[:, 0], both[:, 1], maker[:, 1]
+
+
+def paired_loss(logits: Logits, calm: float) -> Tensor:
     """Both sides' losses (N,): which of a pair is real; how sure the judge is of it counts `calm`."""
     genuine, ours, maker = logits
     apart = genuine - ours
@@ -108,7 +116,7 @@ class GAN(Task):
         return Asked(noises, everyone(batch), images)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
-        """The real image and the made one; both again for the maker. Target: noise, the maker's loss beside.
+        """The real image and the made one; both again for the maker. Target: noise, what is added to its loss.
 
         Batch norm must see there what it sees here: of made images alone it would take out what all of them share.
         """
@@ -117,19 +125,16 @@ class GAN(Task):
         images = head.generator(noise)
         both = torch.stack([asked.images[:, 0], images], 1)
         both = hidden(both) if head.training else both
-        same = self.variety * alike(images, head.generator(another), self.apart)
-        return replace(asked, images=both.detach(), held=both, target=(noise, same, *more))
+        added = self.variety * alike(images, head.generator(another), self.apart)
+        return replace(asked, images=both.detach(), held=both, target=(noise, added, *more))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
         """Logits, positive = real."""
-        assert seen.held is not None
-        told = head.judge(means(seen))[..., 0]
-        maker = with_weights_held(head.judge, means(seen.held))[..., 0]
-        return told[:, 0], told[:, 1], maker[:, 1]
+        return told(head.judge, seen)
 
     def judge(self, answer: Logits, asked: Asked) -> Tensor:
         """Both sides' losses, and the maker's for what is alike."""
-        each = pairs(answer, self.calm) + asked.target[1]
+        each = paired_loss(answer, self.calm) + asked.target[1]
         total: Tensor = self.weight * (asked.weight * each).sum()
         return total
 
@@ -141,13 +146,16 @@ class GAN(Task):
         return *columns, asked.images[:, 0].mean((2, 3)).double(), (asked.weight > 0).double()
 
     def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
-        """Fréchet distances: of made images, and of one image of the mean colour, from real ones."""
+        """Fréchet distances: of what is made, and of the mean colour all over, from what is real."""
         genuine, ours, *_, mean = (column[columns[-1] > 0] for column in columns[:-1])
         if len(genuine) < 2:
             return math.nan, math.nan, math.nan
-        flat = mean.mean(0)[None, :, None, None].expand(1, 3, self.side, self.side)
-        constant = random_features(flat).expand(len(genuine), -1).to(genuine.device)
+        constant = self.of_one_colour(mean.mean(0)).expand(len(genuine), -1).to(genuine.device)
         return frechet(genuine, ours), frechet(genuine, constant), math.nan
+
+    def of_one_colour(self, colour: Tensor) -> Tensor:
+        """Features (1, C) of what is of one colour (3,) all over."""
+        return random_features(colour[None, :, None, None].expand(1, 3, self.side, self.side))
 
     def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
         """The distance of a new generator's images, and how many made ones are distinct."""

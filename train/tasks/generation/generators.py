@@ -44,23 +44,20 @@ class Dense(nn.Module):
 class Convolutional(nn.Module):
     """Noise (N, 100) → images (N, 3, side, side), 0 … 255, doubled from 4 × 4 and convolved.
 
-    Radford, Metz and Chintala, 2015, with group norm for batch norm, so that a batch may be split. transposed: as
-    theirs; otherwise maps are doubled by interpolation, which leaves no checkerboard (Odena, Dumoulin and Olah,
-    Deconvolution and checkerboard artifacts, 2016).
+    Radford, Metz and Chintala, 2015, with group norm for batch norm, so that a batch may be split, and maps
+    doubled by interpolation, which leaves no checkerboard (Odena, Dumoulin and Olah, Deconvolution and
+    checkerboard artifacts, 2016).
     """
 
-    def __init__(self, side: int, width: int = 128, transposed: bool = False):
+    def __init__(self, side: int, width: int = 128):
         super().__init__()
         doublings = (side // 4).bit_length() - 1
         widths = [max(16, width >> k) for k in range(doublings + 1)]
         self.start = nn.Linear(NOISE, widths[0] * 16)
         steps: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), nn.GroupNorm(8, widths[0]), nn.ReLU()]
         for one, other in pairwise(widths):
-            if transposed:
-                steps.append(nn.ConvTranspose2d(one, other, 4, 2, 1, bias=False))
-            else:
-                steps.append(nn.Upsample(scale_factor=2, mode="bilinear"))
-                steps.append(nn.Conv2d(one, other, 3, padding=1, bias=False))
+            steps.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+            steps.append(nn.Conv2d(one, other, 3, padding=1, bias=False))
             steps += [nn.GroupNorm(8, other), nn.ReLU()]
         self.body = nn.Sequential(*steps, nn.Conv2d(widths[-1], 3, 3, padding=1))
 
@@ -70,8 +67,12 @@ class Convolutional(nn.Module):
 
 
 def rounded(x: Tensor) -> Tensor:
-    """Numbers → 0 … 255 by tanh, whole in value but not in gradient: what isn't whole would give them away."""
-    image = HALF * (1 + torch.tanh(x.float()))
+    """Numbers → 0 … 255 by tanh, whole in value but not in gradient."""
+    return whole(HALF * (1 + torch.tanh(x.float())))
+
+
+def whole(image: Tensor) -> Tensor:
+    """Whole in value but not in gradient: what isn't whole would give away what is made."""
     return image + (image.round() - image).detach()
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import Shape, with_weights_held
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen
-from freelabels.train.tasks.generation.gan import Logits, means, pairs
+from freelabels.train.tasks.generation.gan import Logits, Opponents, paired_loss, told
 from freelabels.train.tasks.generation.generators import NOISE, Convolutional
 from freelabels.train.tasks.generation.video_gan import LENGTH, VideoGAN
 
@@ -34,13 +34,13 @@ class ContentAndMotion(nn.Module):
         return frames.view(len(noise), LENGTH, *frames.shape[1:]), noise.new_zeros(len(noise))
 
 
-class Judges(nn.Module):
-    """The generator, and the last layers of both judges."""
+class TwoJudges(Opponents):
+    """The generator, and the last layers of both judges: of a frame, and of the clip."""
 
     def __init__(self, generator: nn.Module, shape: Shape):
-        super().__init__()
-        self.generator = generator
-        self.frame, self.clip = nn.Linear(sum(shape.channels), 1), nn.Linear(sum(shape.clip_channels), 1)
+        frame = nn.Linear(sum(shape.channels), 1)
+        super().__init__(generator, nn.Linear(sum(shape.clip_channels), 1))
+        self.frame = frame
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class MocoGAN(VideoGAN):
         return ContentAndMotion(self.side)
 
     def head(self, shape: Shape) -> nn.Module:
-        """Generator and last layers."""
-        return Judges(self.generator(), shape)
+        """Generator and last layers of both judges."""
+        return TwoJudges(self.generator(), shape)
 
     def noise(self, draw: Draw) -> Tensor:
         """What stays, told with the first frame, and a motion for each."""
@@ -73,28 +73,21 @@ class MocoGAN(VideoGAN):
         asked = super().ask(batch, draw)
         return replace(asked, target=(*asked.target, draw.integers(LENGTH)))
 
-    def paint(self, head: Judges, asked: Asked) -> Asked:  # type: ignore[override]
+    def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """Real and made, clip and frame; both again for the maker."""
-        painted = super().paint(head, asked)  # type: ignore[arg-type]
+        painted = super().paint(head, asked)
         both, which = painted.held_clips, asked.target[-1]
         assert both is not None
         frames = both[torch.arange(len(both), device=both.device), :, which]
         return replace(painted, images=frames.detach(), held=frames)
 
-    def answer(self, head: Judges, seen: Seen, asked: Asked) -> tuple[Logits, Logits]:  # type: ignore[override]
+    def answer(self, head: TwoJudges, seen: Seen, asked: Asked) -> tuple[Logits, Logits]:  # type: ignore[override]
         """Logits of the frame, and of the clip."""
-        assert seen.clips is not None and seen.clips.held is not None and seen.held is not None
-        found = []
-        for layer, one, held in (
-            (head.frame, seen, seen.held),
-            (head.clip, seen.clips, seen.clips.held),
-        ):
-            told, maker = layer(means(one))[..., 0], with_weights_held(layer, means(held))[..., 0]
-            found.append((told[:, 0], told[:, 1], maker[:, 1]))
-        return found[0], found[1]
+        assert seen.clips is not None
+        return told(head.frame, seen), told(head.judge, seen.clips)
 
     def judge(self, answer: tuple[Logits, Logits], asked: Asked) -> Tensor:  # type: ignore[override]
         """All sides' losses."""
-        frame, clip = (pairs(told, self.calm) for told in answer)
+        frame, clip = (paired_loss(one, self.calm) for one in answer)
         total: Tensor = self.weight * (asked.weight * (frame + clip + asked.target[1])).sum()
         return total

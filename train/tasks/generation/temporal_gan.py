@@ -13,7 +13,7 @@ from freelabels.train.tasks.contract.task import Asked, Seen
 from freelabels.train.tasks.generation.gan import Logits, Opponents, means
 from freelabels.train.tasks.generation.generators import NOISE, Convolutional
 from freelabels.train.tasks.generation.video_gan import LENGTH, VideoGAN
-from freelabels.train.tasks.generation.wgan import critics, too_steep
+from freelabels.train.tasks.generation.wgan import between, critic_loss, too_steep
 
 
 class CodesThenFrames(nn.Module):
@@ -69,13 +69,11 @@ class TemporalGAN(VideoGAN):
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As video_gan, and a third clip between them."""
         painted = super().paint(head, asked)
-        noise, beside, share = painted.target
+        noise, added, share = painted.target
         assert painted.clips is not None
-        genuine, ours = painted.clips.unbind(1)
-        with torch.enable_grad():
-            between = (genuine + share * (ours - genuine)).detach().requires_grad_()
-        clips = torch.cat([painted.clips, between[:, None]], 1)
-        return replace(painted, clips=clips, target=(noise, beside, between))
+        third = between(painted.clips, share)
+        clips = torch.cat([painted.clips, third[:, None]], 1)
+        return replace(painted, clips=clips, target=(noise, added, third))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor]:  # type: ignore[override]
         """What the critic says; (N,) how far its slope is above 1, squared."""
@@ -83,13 +81,11 @@ class TemporalGAN(VideoGAN):
         told = super().answer(head, seen, asked)
         if not torch.is_grad_enabled():
             return told, torch.zeros_like(told[0])
-        between = head.judge(means(seen.clips)[:, 2])[:, 0]
-        (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
-        return told, too_steep(slope)
+        return told, too_steep(head.judge(means(seen.clips)[:, 2])[:, 0], asked.target[2])
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
-        """The critic's gap and penalty, five times, and the generator's part."""
+        """As wgan."""
         told, slope = answer
-        each = critics(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
+        each = critic_loss(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
         total: Tensor = self.weight * (asked.weight * each).sum()
         return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from freelabels.generators.contract.fields import Array
 from freelabels.train.data.loader import Batch
-from freelabels.train.model.network import Shape, with_weights_held
+from freelabels.train.model.network import Shape
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.montage import montage
 from freelabels.train.tasks.contract.task import Asked, Needs, Seen, everyone
@@ -22,7 +21,7 @@ from freelabels.train.tasks.generation.frechet import (
     spread,
     thumbs,
 )
-from freelabels.train.tasks.generation.gan import GAN, Logits, Opponents, means
+from freelabels.train.tasks.generation.gan import GAN, Logits, Opponents, told
 from freelabels.train.tasks.generation.generators import (
     NOISE,
     Convolutional,
@@ -30,6 +29,7 @@ from freelabels.train.tasks.generation.generators import (
     rounded,
     shrunk,
     veil,
+    whole,
 )
 
 LENGTH = 8
@@ -66,8 +66,7 @@ class TwoStreams(nn.Module):
         x = self.body(self.start(noise))
         mask = torch.sigmoid(self.mask(x).float())
         still = self.still(noise)[:, :, None]
-        clip = mask * rounded(self.moving(x)) + (1 - mask) * still
-        clip = clip + (clip.round() - clip).detach()
+        clip = whole(mask * rounded(self.moving(x)) + (1 - mask) * still)
         return clip.transpose(1, 2), mask.flatten(1).mean(1)
 
 
@@ -111,22 +110,20 @@ class VideoGAN(GAN):
         return Asked(noises, everyone(batch), clips=clip)
 
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
-        """The real clip and the made one; both again for the maker. Target: noise, what its loss has beside."""
+        """The real clip and the made one; both again for the maker. Target: noise, what is added to its loss."""
         assert asked.clips is not None
         noise, another, hidden, *more = asked.target
         clip, own = head.generator(noise)
         both = torch.cat([asked.clips, clip[:, None]], 1)
         both = hidden(both.flatten(2, 3)).view_as(both) if head.training else both
         same = alike(clip.flatten(1, 2), head.generator(another)[0].flatten(1, 2), self.apart)
-        beside = self.variety * same + SPARSE * own
-        return replace(asked, clips=both.detach(), held_clips=both, target=(noise, beside, *more))
+        added = self.variety * same + SPARSE * own
+        return replace(asked, clips=both.detach(), held_clips=both, target=(noise, added, *more))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> Logits:  # type: ignore[override]
         """Logits, positive = real."""
-        assert seen.clips is not None and seen.clips.held is not None
-        told = head.judge(means(seen.clips))[..., 0]
-        maker = with_weights_held(head.judge, means(seen.clips.held))[..., 0]
-        return told[:, 0], told[:, 1], maker[:, 1]
+        assert seen.clips is not None
+        return told(head.judge, seen.clips)
 
     def keep(self, answer: object, asked: Asked) -> tuple[Tensor, ...]:
         """Features of real clip, made one, those of new generators (N, 5, 96); two thumbs; the pixels' mean."""
@@ -137,14 +134,9 @@ class VideoGAN(GAN):
         features, mean = [clip_features(clip) for clip in both], both[0].mean((1, 3, 4)).double()
         return *features, torch.stack(new, 1), *small, mean, (asked.weight > 0).double()
 
-    def summary(self, columns: Sequence[Tensor]) -> tuple[float, float, float]:
-        """Fréchet distances: of made clips, and of a still of the mean colour, from real ones."""
-        genuine, ours, *_, mean = (column[columns[-1] > 0] for column in columns[:-1])
-        if len(genuine) < 2:
-            return math.nan, math.nan, math.nan
-        flat = mean.mean(0)[None, None, :, None, None].expand(1, LENGTH, 3, self.side, self.side)
-        constant = clip_features(flat).expand(len(genuine), -1).to(genuine.device)
-        return frechet(genuine, ours), frechet(genuine, constant), math.nan
+    def of_one_colour(self, colour: Tensor) -> Tensor:
+        """Features (1, 96) of a still of one colour (3,)."""
+        return clip_features(colour[None, None, :, None, None].expand(1, LENGTH, 3, self.side, self.side))
 
     def beside(self, columns: Sequence[Tensor]) -> dict[str, float]:
         """Mean distance of new generators' clips; how far apart made ones lie, as a share of real ones."""

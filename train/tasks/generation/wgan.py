@@ -12,17 +12,23 @@ from freelabels.train.data.loader import Batch
 from freelabels.train.tasks.contract.draw import Draw
 from freelabels.train.tasks.contract.task import Asked, Seen
 from freelabels.train.tasks.generation.gan import DCGAN, Logits, Opponents, means
+from freelabels.train.tasks.generation.generators import HALF
 
-PIXELS = 127.5  # a slope is per image in -1 … 1
+
+def between(both: Tensor, share: Tensor) -> Tensor:
+    """Images or clips (N, …) between real and made ones (N, 2, …), at which a slope is to be taken."""
+    with torch.enable_grad():
+        return (both[:, 0] + share * (both[:, 1] - both[:, 0])).detach().requires_grad_()
 
 
-def too_steep(slope: Tensor) -> Tensor:
-    """How far a critic's slope at images or clips (N, …, H, W) is above 1, squared (N,)."""
-    length = (slope * PIXELS).flatten(1).square().sum(1).add(1e-12).sqrt()
+def too_steep(said: Tensor, images: Tensor) -> Tensor:
+    """How far the slope of what a critic says (N,) of images or clips (N, …) is above 1, squared (N,)."""
+    (slope,) = torch.autograd.grad(said.sum(), images, create_graph=True)
+    length = (slope * HALF).flatten(1).square().sum(1).add(1e-12).sqrt()  # per image in -1 … 1
     return F.relu(length - 1).square()
 
 
-def critics(logits: Logits, penalty: Tensor, calm: float, times: float) -> Tensor:
+def critic_loss(logits: Logits, penalty: Tensor, calm: float, times: float) -> Tensor:
     """Both sides' losses (N,): the critic's gap, with calm and penalty, so many times; the generator's part."""
     genuine, ours, maker = logits
     apart = genuine - ours
@@ -58,13 +64,11 @@ class WGAN(DCGAN):
     def paint(self, head: Opponents, asked: Asked) -> Asked:  # type: ignore[override]
         """As gan, and a third image between them."""
         painted = super().paint(head, asked)
-        noise, same, share = painted.target
+        noise, added, share = painted.target
         assert painted.images is not None
-        with torch.enable_grad():
-            between = (painted.images[:, 0] + share * (painted.images[:, 1] - painted.images[:, 0])).detach()
-            between = between.requires_grad_()
-        images = torch.cat([painted.images, between[:, None]], 1)
-        return replace(painted, images=images, target=(noise, same, between))
+        third = between(painted.images, share)
+        images = torch.cat([painted.images, third[:, None]], 1)
+        return replace(painted, images=images, target=(noise, added, third))
 
     def answer(self, head: Opponents, seen: Seen, asked: Asked) -> tuple[Logits, Tensor]:  # type: ignore[override]
         """What the critic says; (N,) how far its slope is above 1, squared."""
@@ -72,13 +76,11 @@ class WGAN(DCGAN):
         told = super().answer(head, seen, asked)
         if not torch.is_grad_enabled():
             return told, torch.zeros_like(told[0])
-        between = head.judge(means(seen)[:, 2])[:, 0]
-        (slope,) = torch.autograd.grad(between.sum(), asked.target[2], create_graph=True)
-        return told, too_steep(slope)
+        return told, too_steep(head.judge(means(seen)[:, 2])[:, 0], asked.target[2])
 
     def judge(self, answer: tuple[Logits, Tensor], asked: Asked) -> Tensor:  # type: ignore[override]
         """The critic's gap, calm and penalty, five times, and the generator's part."""
         told, slope = answer
-        each = critics(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
+        each = critic_loss(told, self.penalty * slope, self.calm, self.critic) + asked.target[1]
         total: Tensor = self.weight * (asked.weight * each).sum()
         return total
