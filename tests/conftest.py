@@ -103,6 +103,7 @@ def no_ray_is_left() -> Iterator[None]:
     yield
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
+        os.environ.pop("RAY_AUTH_MODE", None)  # it set it, and programs' Ray, loaded without it, can't follow
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +122,7 @@ def starts_ray(file: str) -> bool:
 class Together(LoadFileScheduling):
     """Files of tests go to workers one by one, but those that render to one, and those that start Ray to one.
 
-    The one loads each mesh once; the other waits much, while another worker computes, and has one Ray at a time.
+    The one loads each mesh once; the other waits much, while two more compute, and has one Ray at a time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
