@@ -19,12 +19,13 @@ unexport PYTHONDONTWRITEBYTECODE
 setup: $(VENV)/.ready
 
 # First what users install, from wheels alone; then what developing needs, of which one small package has no wheel.
+# Compiled as pip does: else each of pytest's workers would compile the same 9,000 files.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(CHECK_SYSTEM)' 2>/dev/null || $(MAKE) --no-print-directory system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --only-binary :all: -e .
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --only-binary :all: -e .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 # Pin anew: the newest of everything that fits pyproject.toml on every Python and system it names.
