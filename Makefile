@@ -66,7 +66,7 @@ test-docs: setup
 
 # Every benchmark, asked for the least it can be.
 test-benchmarks: setup
-	$(BIN)/python -m pytest -m benchmark
+	$(BIN)/python -m pytest -n 2 -m benchmark
 
 # What tasks could cheat by: trained on noise that holds one planted cue.
 test-shortcuts: setup
