@@ -74,7 +74,7 @@ test-shortcuts: setup
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup
-	$(BIN)/python -m pytest -m 'not (ray or kill or browser or slow or benchmark or docs or install)'
+	$(BIN)/python -m pytest -n 2 -m 'not (ray or kill or browser or slow or benchmark or docs or install)'
 
 # make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
 test-python: browser
