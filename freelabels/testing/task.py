@@ -203,7 +203,7 @@ def _split(task: Task, seed: int) -> str:
     """Where the gradient of a batch in two halves differs from the whole one's; "" if nowhere."""
     batch = sample_batch(task, seed)
     parts = [{n: t[:FIRST] for n, t in batch.items()}, {n: t[FIRST:] for n, t in batch.items()}]
-    return _other_gradient(_gradients(task, parts), _at_once(pickle.dumps(task), seed))
+    return _other_gradient(_gradients(task, parts, learner(task)), _at_once(pickle.dumps(task), seed))
 
 
 def _nothing_counts(task: Task) -> Iterator[str]:
@@ -291,8 +291,9 @@ def _few(task: Task, seed: int = 0) -> Batch:
     return {name: tensor[:FEW] for name, tensor in sample_batch(task, seed).items()}
 
 
-def _gradients(task: Task, parts: Sequence[Batch], wrap: Callable[[Learner], Any] = lambda x: x) -> Any:
-    made = learner(task)
+def _gradients(
+    task: Task, parts: Sequence[Batch], made: Learner, wrap: Callable[[Learner], Any] = lambda x: x
+) -> Any:
     backward(made, wrap(made), [prepare({task.name: task}, part) for part in parts])
     return {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
 
@@ -301,7 +302,7 @@ def _gradients(task: Task, parts: Sequence[Batch], wrap: Callable[[Learner], Any
 def _at_once(task: bytes, seed: int) -> Any:
     """The gradients of a pickled task on a whole batch."""
     made: Task = pickle.loads(task)
-    return _gradients(made, [sample_batch(made, seed)])
+    return _gradients(made, [sample_batch(made, seed)], learner(made))
 
 
 def _other_gradient(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
@@ -359,13 +360,16 @@ def _rows(asked: Any, index: Tensor, length: int, samples: Tensor) -> Any:
 
 def apart(folder: str) -> None:
     """Fork the ranks from a process that has loaded the libraries, and end with them; if one fails, so do all."""
+    torch.set_num_threads(1)
+    tasks, seed = pickle.loads(Path(folder, "tasks").read_bytes())
+    made = [(task, sample_batch(task, seed), learner(task)) for task in tasks]  # once, not by each rank
     left = set()
     for rank in range(RANKS):
         if child := os.fork():
             left.add(child)
             continue
         try:
-            _work(folder, rank)
+            _work(folder, rank, made)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -381,17 +385,15 @@ def apart(folder: str) -> None:
     sys.exit(failed)
 
 
-def _work(folder: str, rank: int) -> None:
+def _work(folder: str, rank: int, made: Sequence[tuple[Task, Batch, Learner]]) -> None:
     """What each of the ranks does: uneven shares of one batch."""
-    torch.set_num_threads(1)
-    tasks, seed = pickle.loads(Path(folder, "tasks").read_bytes())
     dist.init_process_group("gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=RANKS)
     mine = slice(FIRST) if rank == 0 else slice(FIRST, None)
     found = {}
-    for task in tasks:
-        batch = {name: tensor[mine] for name, tensor in sample_batch(task, seed).items()}
+    for task, whole, one in made:
+        batch = {name: tensor[mine] for name, tensor in whole.items()}
         found[task.name] = _gradients(
-            task, [batch], lambda made: DistributedDataParallel(made, find_unused_parameters=True)
+            task, [batch], one, lambda one: DistributedDataParallel(one, find_unused_parameters=True)
         )
     if rank == 0:
         torch.save(found, Path(folder, "gradients"))
