@@ -31,7 +31,7 @@ def save_png(figure: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     # As Figure.savefig, which draws it once more before, all for the layout that drawing makes anyway.
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
 def draw_reliability(title: str, curves: Mapping[str, Tally], path: Path) -> None:
