@@ -1,6 +1,7 @@
 """Textured rectangles and spheres seen through a pinhole: images with depth and normals in closed form."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -62,6 +63,7 @@ ROOM = [
 ]
 
 
+@cache
 def texture(seed, size=1024):
     """Noise of three scales, (size, size) uint8, one period."""
     noise = np.random.default_rng(seed)
@@ -69,7 +71,9 @@ def texture(seed, size=1024):
     for cells in (8, 32, 128):
         grid = noise.random((cells, cells), np.float32)
         out += cv2.resize(np.pad(grid, ((0, 1), (0, 1)), "wrap"), (size, size), interpolation=cv2.INTER_CUBIC)
-    return cv2.normalize(out, None, 20, 235, cv2.NORM_MINMAX, cv2.CV_8U)
+    out = cv2.normalize(out, None, 20, 235, cv2.NORM_MINMAX, cv2.CV_8U)
+    out.flags.writeable = False  # all that ask for it get the same
+    return out
 
 
 def render(shapes, pose, K, size, metres_per_period=12.0):

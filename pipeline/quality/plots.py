@@ -28,7 +28,10 @@ def new_figure(width: int, height: int) -> Figure:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG that doesn't name the version of what drew it. Raises OSError."""
-    figure.savefig(path, format="png", metadata={"Software": None})
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    # As Figure.savefig, which draws it once more before, all for the layout that drawing makes anyway.
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
 def draw_reliability(title: str, curves: Mapping[str, Tally], path: Path) -> None:

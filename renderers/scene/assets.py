@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -116,7 +116,25 @@ def library(
     Raises ValueError for a missing or empty folder and for more classes than a byte holds, UserError without
     PyBullet.
     """
-    root = bullet.data_folder()
+    entries = list(_shipped(bullet.data_folder()))
+    if own is not None:
+        entries += _own_entries(own)
+    classes = (*STATIC_CLASSES, *sorted({entry.cls for entry in entries} - set(STATIC_CLASSES)))
+    classes += tuple(cls for cls in (*PLACE_CLASSES, *catalogue.MAKERS) if cls not in classes)
+    entries += _made()
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"{own}: its folders make {len(classes)} classes, a semantic id can tell {MOST_CLASSES} apart; "
+            "gather the meshes into fewer folders"
+        )
+    kept = tuple(entry for entry in entries if split == "all" or _split(entry) in ("both", split))
+    seen, broken = _pictures(photos) if photos is not None else ((), ())
+    return Library(kept, classes, seen, broken, _maps(environments) if environments is not None else ())
+
+
+@cache
+def _shipped(root: Path) -> tuple[Entry, ...]:
+    """The assets whose files ship, and primitives; looking for a thousand files takes its time."""
     entries = [Entry(f"primitive/{name}", cls, "primitive", "") for name, cls in PRIMITIVES.items()]
     entries += [Entry(f"household/{cls}", cls, "household", str(root / p)) for cls, p in HOUSEHOLD.items()]
     entries += [
@@ -127,19 +145,13 @@ def library(
         for number in range(1000)
         if (path := root / f"random_urdfs/{number:03d}/{number:03d}.urdf").is_file()
     ]
-    if own is not None:
-        entries += _own_entries(own)
-    classes = (*STATIC_CLASSES, *sorted({entry.cls for entry in entries} - set(STATIC_CLASSES)))
-    classes += tuple(cls for cls in (*PLACE_CLASSES, *catalogue.MAKERS) if cls not in classes)
-    entries += [Entry(name, cls, "made", "") for cls in catalogue.MAKERS for name in catalogue.variants(cls)]
-    if len(classes) > MOST_CLASSES:
-        raise ValueError(
-            f"{own}: its folders make {len(classes)} classes, a semantic id can tell {MOST_CLASSES} apart; "
-            "gather the meshes into fewer folders"
-        )
-    kept = tuple(entry for entry in entries if split == "all" or _split(entry) in ("both", split))
-    seen, broken = _pictures(photos) if photos is not None else ((), ())
-    return Library(kept, classes, seen, broken, _maps(environments) if environments is not None else ())
+    return tuple(entries)
+
+
+@cache
+def _made() -> tuple[Entry, ...]:
+    """The assets that code makes."""
+    return tuple(Entry(name, cls, "made", "") for cls in catalogue.MAKERS for name in catalogue.variants(cls))
 
 
 def _maps(folder: Path) -> tuple[str, ...]:

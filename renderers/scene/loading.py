@@ -102,7 +102,7 @@ def load_asset(entry: Entry) -> Asset:
 
 
 def _thinned(path: Path) -> trimesh.Trimesh:
-    """The mesh of a file, thinned; thinning is slow for big ones, so that its result is kept on disk."""
+    """The mesh of a file, thinned; what takes long, thinning it or unpacking its texture map, is kept on disk."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such mesh file")
     content = hashlib.sha256(b"".join(file.read_bytes() for file in skins.belonging(path)))
@@ -117,8 +117,9 @@ def _thinned(path: Path) -> trimesh.Trimesh:
             return skins.put(mesh, Skin(picture, stored["uv"]))
     full = meshes.read_mesh(path)
     mesh = meshes.thinned(full)
-    if mesh is not full:
-        skin = skins.skin_of(mesh) or Skin("", np.zeros((0, 3, 2)))
+    skin = skins.skin_of(mesh)
+    if mesh is not full or skin is not None:
+        skin = skin or Skin("", np.zeros((0, 3, 2)))
         data = io.BytesIO()
         np.savez(data, vertices=mesh.vertices, faces=mesh.faces, picture=skin.picture, uv=skin.uv)
         write(kept, data.getvalue())

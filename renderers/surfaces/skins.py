@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -70,16 +71,17 @@ def applied(maps: NDArray[np.float64], corner: NDArray[np.float64]) -> NDArray[n
 
 
 def belonging(path: Path) -> list[Path]:
-    """The files that make up a mesh file: itself and, of an OBJ, its materials and their pictures."""
+    """The files that make up a mesh file: itself, its materials and their pictures."""
     found = [path]
     if path.suffix.lower() == ".obj":
-        materials = [path.parent / name for name in _named(path, "mtllib")]
-        found += [file for file in materials if file.is_file()]
-        pictures = [file.parent / name for file in found[1:] for name in _named(file, "map_Kd")]
-        found += [file for file in pictures if file.is_file()]
+        found += _named(path, "mtllib")
+        found += [picture for material in found[1:] for picture in _named(material, "map_Kd")]
+    if path.suffix.lower() == ".ply":
+        found += _named(path, "comment TextureFile")
     return found
 
 
-def _named(path: Path, word: str) -> list[str]:
-    lines = path.read_text(errors="replace").splitlines()
-    return [line.split(maxsplit=1)[1].strip() for line in lines if line.startswith(word + " ")]
+def _named(path: Path, words: str) -> list[Path]:
+    """The files beside one that its lines with these words name, as far as they are there."""
+    lines = re.findall(rf"^[ \t]*{words}[ \t]+(.+?)\s*$", path.read_text(errors="replace"), re.M | re.I)
+    return [file for name in lines if (file := path.parent / name).is_file()]

@@ -1,6 +1,9 @@
 """The detectors keep the contract, and its test finds those that don't."""
 
+import pickle
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -15,11 +18,33 @@ from freelabels.generators.contract.clip import (
     STEREO,
     Clip,
 )
-from freelabels.generators.contract.detector import detectors
+from freelabels.generators.contract.detector import Detector, detectors, inputs, run_detectors
+from freelabels.generators.contract.fields import Array
 from freelabels.generators.contract.geometry import backproject, project
 from freelabels.generators.contract.sample_clips import filmed, provided, ready_for, sample_clips
 from freelabels.testing import ContractBroken, check_detector
 from tests.contract.broken_detectors import BROKEN, Clever, Darkness, Demanding, Facing, Still
+
+
+@pytest.fixture(autouse=True, scope="module")
+def labels_are_made_once() -> Iterator[None]:
+    """Labels that many detectors read of the same samples; whoever asks for them gets arrays of their own."""
+
+    @cache
+    def answer(request: bytes) -> bytes:
+        return pickle.dumps(run_detectors(*pickle.loads(request)))
+
+    def one_by_one(clip: Clip, chosen: Sequence[Detector]) -> dict[str, Array]:
+        made: dict[str, Array] = {}
+        for detector in chosen:
+            available = {**clip.labels, **made}
+            seen = {name: available[name] for name in inputs(detector, available)}
+            made |= pickle.loads(answer(pickle.dumps((replace(clip, labels=seen), [detector]))))
+        return made
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("freelabels.generators.contract.sample_clips.run_detectors", one_by_one)
+        yield
 
 
 @pytest.mark.slow

@@ -131,6 +131,39 @@ def test_texture_maps_of_own_meshes_are_kept(suffix: str, cached: bool, tmp_path
     np.testing.assert_allclose(colours[clear], truth[clear], atol=1e-3)
 
 
+@pytest.mark.parametrize("suffix", ["obj", "ply"])
+def test_a_picture_that_was_changed_beside_its_mesh_is_seen(suffix: str, tmp_path: Path) -> None:
+    """What is kept of a mesh with a texture map is kept for that picture."""
+    assets = own(tmp_path / "own", tile__obj=tile())
+    material = next((tmp_path / "own").glob("*.mtl"))
+    (picture,) = (tmp_path / "own").glob("*.png")
+    material.write_text(material.read_text().replace("map_Kd", "\tmap_kd"))  # trimesh reads that as well
+    if suffix == "ply":
+        (tmp_path / "own/tile.ply").write_text(ply_of(tile(), picture.name))
+        assets = library(own=tmp_path / "own")
+    seen = []
+    for colour in ("red", "red", "blue"):
+        Image.new("RGB", (64, 64), colour).save(picture)
+        load_asset.cache_clear()
+        skin = assets.load(f"own/tile.{suffix}").links[0].mesh.skin
+        assert skin is not None
+        seen.append(skin.picture)
+    assert seen[0] == seen[1] != seen[2]
+
+
+def ply_of(mesh: trimesh.Trimesh, picture: str) -> str:
+    """A mesh with a texture map as the text of a PLY file."""
+    corners = np.hstack([mesh.vertices, mesh.visual.uv])
+    lines = [
+        *("ply", "format ascii 1.0", f"comment TextureFile {picture}", f"element vertex {len(corners)}"),
+        *(f"property float {name}" for name in ("x", "y", "z", "s", "t")),
+        *(f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header"),
+        *(" ".join(map(str, corner)) for corner in corners),
+        *(" ".join(map(str, (3, *face))) for face in mesh.faces),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def test_the_duck_and_the_ball_keep_their_looks() -> None:
     for name in ("duck", "ball"):
         (link,) = library().load(f"household/{name}").links

@@ -157,8 +157,8 @@ def test_contacts_with_and_among_what_never_moves(assets: Library) -> None:
 @pytest.mark.parametrize("kind", ["primitive", "own"])
 def test_what_touches_is_not_held_up_by_thin_air(kind: str, assets: Library, tmp_path: Path) -> None:
     """A small ball dropped into a ring that lies on the floor comes down to the floor within it."""
-    if kind == "own":
-        trimesh.creation.torus(0.35, 0.15).export(tmp_path / "ring.stl")
+    if kind == "own":  # of four straight sides, as taking a round one apart takes twice as long
+        trimesh.creation.annulus(0.2, 0.5, 0.3, sections=4).export(tmp_path / "ring.stl")
         assets = library(own=tmp_path)
     lies = dataclasses.replace(body("own/ring.stl" if kind == "own" else "primitive/ring", 0.06), size=0.4)
     ball = dataclasses.replace(body("primitive/sphere", 0.3), size=0.08)

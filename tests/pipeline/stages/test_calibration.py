@@ -247,7 +247,7 @@ def test_the_stored_maps_are_fitted_to_the_counts_that_are_shipped() -> None:
 def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
     texts = []
     for out in (tmp_path / "a", tmp_path / "b"):
-        summary = calibrate(out, 2, 3, frames=4, size=(64, 64), cluster=IN_PROCESS, reporter=QUIET)
+        summary = calibrate(out, 2, 3, frames=2, size=(64, 64), cluster=IN_PROCESS, reporter=QUIET)
         assert summary.complete and summary.maps == str(out / STORED)
         texts.append((out / STORED).read_text())
     assert texts[0] == texts[1]
