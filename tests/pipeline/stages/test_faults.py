@@ -39,7 +39,7 @@ HOW = {"size": (16, 16), "shard_frames": 1}
 
 @pytest.fixture(scope="module", autouse=True)
 def edges_at_once() -> Iterator[None]:
-    """Edges of the next best bytes: finding them took a third of the time, and is nothing that fails here."""
+    """Edges of the next best bytes: finding them took a fifth of the time, and is nothing that fails here."""
 
     def look(_: ContourEdges, clip: Clip) -> dict[str, np.ndarray]:
         return {"edges": clip.image[..., 0].copy(), "edges_confidence": clip.image[..., 1].copy()}
