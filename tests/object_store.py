@@ -1,5 +1,6 @@
 """An S3 server on loopback, and a proxy in front of it that behaves as badly as networks and stores do."""
 
+import asyncio
 import http.client
 import itertools
 import logging
@@ -9,30 +10,51 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
 import pytest
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from moto.moto_server.werkzeug_app import create_backend_app
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+from tornado.wsgi import WSGIContainer
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length"}
 ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>injected</Message></Error>"
+
+
+class Addressed(WSGIContainer):
+    """Tells the program the address as it arrived too: in no other way is `%41` in a key told from `A`."""
+
+    def environ(self, request: HTTPServerRequest) -> dict[str, Any]:
+        return {**super().environ(request), "RAW_URI": request.uri}
 
 
 @contextmanager
 def s3_server() -> Iterator[str]:
     """An S3 server with one bucket, found by this process and all it starts by their environment, as users' do."""
     with pytest.MonkeyPatch.context() as patch:
-        # Moto's own server looks through the folders of all services, twice a request.
-        store = make_server(
-            "127.0.0.1", 0, create_backend_app("s3"), True, request_handler=MotoRequestHandler
-        )
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
-        thread = threading.Thread(target=store.serve_forever, daemon=True)
+        [listening] = bind_sockets(0, "127.0.0.1")
+        loop = asyncio.new_event_loop()
+
+        def serve() -> None:
+            # Moto's own server makes a connection and a thread for each request, and looks through the folders of
+            # all services, twice.
+            asyncio.set_event_loop(loop)
+            store = HTTPServer(Addressed(create_backend_app("s3")))
+            store.add_sockets([listening])
+            loop.run_forever()
+            store.stop()
+            loop.run_until_complete(store.close_all_connections())
+            loop.close()
+
+        logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # a line per request
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{store.server_port}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         for name, value in {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "key",
@@ -47,7 +69,7 @@ def s3_server() -> Iterator[str]:
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         fsspec.filesystem("s3").mkdir("bucket")
         yield url
-        store.shutdown()
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
 

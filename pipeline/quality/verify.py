@@ -142,7 +142,9 @@ def _check(dataset: Dataset, name: str) -> ShardCheck:
     problems = [Problem(name, "", reason) for reason in _record_problems(shard)]
     for column in shard.fields:
         problems += _column_problems(shard, column)
-        shard.close()
+        if confidence_name(column) not in shard.fields:  # which is held against it, and mostly comes next
+            shard.close()
+    shard.close()
     if problems or not set(NEEDS) <= set(shard.fields):
         return ShardCheck(tuple(problems))
     residual = None

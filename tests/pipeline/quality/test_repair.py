@@ -22,7 +22,7 @@ from freelabels.pipeline.shards.record import KEY
 from freelabels.pipeline.storage.local import LocalStorage
 from freelabels.pipeline.storage.object_store import ObjectStorage
 from freelabels.pipeline.work.progress import Reporter
-from tests.pipeline.shards.test_s3 import change_file, root, server  # noqa: F401, fixtures
+from tests.pipeline.shards.test_s3 import change_file, contents, root, server  # noqa: F401, fixtures
 from tests.pipeline.shards.test_shards import CLIPS, some_columns
 
 QUIET = Reporter("quiet")
@@ -49,19 +49,10 @@ def folder(tmp_path: Path) -> Dataset:
 
 
 def make(dataset: Dataset, shard: str, seed: int = 0) -> str:
-    columns = some_columns(seed)
+    whole = some_columns(seed)
+    columns = {name: whole[name] for name in ("image", "flow", "flow_confidence", "motion", "time")}
     columns["flow_confidence"][-1] = 0  # where there is no flow
     return commit_shard(dataset, shard, columns, CLIPS, {name: {"generator": name} for name in columns})
-
-
-def everything(dataset: Dataset) -> dict[str, bytes]:
-    """All files of all shards that can be seen, by path."""
-    found = {}
-    for folder in dataset.shards():
-        place, _ = dataset.storage.record(folder)
-        for file in dataset.storage.files(place):
-            found[f"{folder}/{file}"] = dataset.storage.read(f"{place}/{file}")
-    return found
 
 
 def damage(dataset: Dataset, folder: str, file: str) -> None:
@@ -77,11 +68,11 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def repaired_nothing(dataset: Dataset, problems: int) -> str:
     """Repair, and see that nothing was touched; returns what was said."""
-    before = everything(dataset)
+    before = contents(dataset.path)
     summary = verify(dataset.path, repair=True, reporter=QUIET)
     assert summary.repaired == 0 and len(summary.problems) == problems
     assert all(problem.unread for problem in summary.problems)
-    assert everything(dataset) == before and in_quarantine(dataset) == []
+    assert contents(dataset.path) == before and in_quarantine(dataset) == []
     return "\n".join(map(str, summary.problems))
 
 
@@ -148,12 +139,12 @@ def test_what_can_not_be_read_now_is_left_alone(
         return real(self, key)
 
     monkeypatch.setattr(LocalStorage, "read", read)
-    before = everything(Dataset(folder.path)) if file == "zarr.json" else None
+    before = contents(folder.path) if file == "zarr.json" else None
     summary = verify(folder.path, repair=True, reporter=QUIET)
     assert summary.repaired == 0 and len(summary.problems) == 1 and summary.problems[0].unread
     assert os.strerror(number) in str(summary.problems[0])
     sick[0] = False
-    assert before is None or everything(folder) == before
+    assert before is None or contents(folder.path) == before
     assert verify(folder.path, reporter=QUIET).problems == () and in_quarantine(folder) == []
 
 
@@ -187,7 +178,7 @@ def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
     if file == "zarr.json" and isinstance(dataset.storage, ObjectStorage):
         pytest.skip("the record of a shard in a store is in its commit, see the next test")
     damage(dataset, SHARDS[0], file)
-    before = everything(dataset)
+    before = contents(dataset.path)
     [problem] = verify(dataset.path, repair=True, reporter=QUIET).problems
     assert verify(dataset.path, reporter=QUIET).problems == ()
     assert SHARDS[0] not in dataset.shards()
@@ -197,24 +188,24 @@ def test_a_repair_can_be_undone(dataset: Dataset, file: str) -> None:
     back = restore(dataset, aside.name)
     assert back == ("video-1.2" if file.startswith("flow") else "video-1.0")
     dataset.storage.drop("video-1.1")
-    assert {key.replace("video-1.2", "video-1.0"): v for key, v in everything(dataset).items()} == before
+    assert {key.replace("video-1.2", "video-1.0"): v for key, v in contents(dataset.path).items()} == before
     assert [p.reason for p in verify(dataset.path, reporter=QUIET).problems] == [problem.reason]
 
     assert empty(dataset) == 1 and in_quarantine(dataset) == []
     assert dataset.storage.files(".quarantine") == []
-    assert {key.replace("video-1.2", "video-1.0"): v for key, v in everything(dataset).items()} == before
+    assert {key.replace("video-1.2", "video-1.0"): v for key, v in contents(dataset.path).items()} == before
 
 
 @pytest.mark.slow
 def test_a_shard_whose_commit_is_damaged_goes_into_the_quarantine(root: str) -> None:  # noqa: F811
     dataset = Dataset.create(root, {"size": [24, 32]}, "folders")
     name = make(dataset, "video-1")
-    before = everything(dataset)
+    before = contents(dataset.path)
     dataset.storage.write(f".commits/{name}", b"nonsense")
     assert verify(root, repair=True, reporter=QUIET).repaired == 1
     assert dataset.shards() == []
     [aside] = in_quarantine(dataset)
-    assert restore(dataset, aside.name) == name and everything(dataset) == before
+    assert restore(dataset, aside.name) == name and contents(dataset.path) == before
 
 
 @pytest.mark.slow
