@@ -16,7 +16,9 @@ from freelabels.renderers.surfaces import meshes
 from freelabels.renderers.surfaces.cache import cache_folder, write
 
 FITS = 0.95  # share of its hull that a mesh fills to collide as it
-RESOLUTION = 50_000  # voxels
+# Voxels. The next is for what looks convex and isn't: what is lacking of a hull is only seen where it is more than
+# is uncertain at the surface, a fifth of the whole, a tenth, a twentieth.
+RESOLUTIONS = (50_000, 400_000, 3_200_000)
 CONCAVITY = 0.0025  # of the pieces, as V-HACD measures it
 CORNERS = 48  # of a piece
 
@@ -24,13 +26,25 @@ CORNERS = 48  # of a piece
 def convex_pieces(mesh: trimesh.Trimesh, name: str) -> list[trimesh.Trimesh]:
     """Convex meshes that together fill what a mesh fills. Raises ValueError naming it if it has no volume.
 
-    V-HACD (Mamou 2016), as PyBullet brings it; takes seconds, so its result is kept by the mesh's content.
+    V-HACD (Mamou 2016), as PyBullet brings it; takes seconds, so its results are kept by the mesh's content.
     """
     hull = meshes.hull([mesh], name)
     if mesh.is_volume and mesh.volume >= FITS * hull.volume:
         return [hull]
+    found = list[trimesh.Trimesh]()
+    for resolution in RESOLUTIONS if mesh.is_volume else RESOLUTIONS[:1]:
+        found = [
+            piece for points in _pieces(_decomposed(mesh, resolution)) if (piece := _hull(points)) is not None
+        ]
+        if len(found) > 1:
+            break
+    return found or [hull]
+
+
+def _decomposed(mesh: trimesh.Trimesh, resolution: int) -> str:
+    """What V-HACD makes of a mesh, as an OBJ file of an object a piece."""
     text = mesh.export(file_type="obj")
-    recipe = f"{text} {RESOLUTION} {CONCAVITY} {CORNERS}"
+    recipe = f"{text} {resolution} {CONCAVITY} {CORNERS}"
     kept = cache_folder() / f"pieces-{hashlib.sha256(recipe.encode()).hexdigest()[:24]}.obj"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
@@ -41,13 +55,12 @@ def convex_pieces(mesh: trimesh.Trimesh, name: str) -> list[trimesh.Trimesh]:
                     str(source),
                     str(made),
                     str(Path(folder) / "log.txt"),
-                    resolution=RESOLUTION,
+                    resolution=resolution,
                     concavity=CONCAVITY,
                     maxNumVerticesPerCH=CORNERS,
                 )
             write(kept, made.read_bytes() if made.is_file() else b"")
-    hulls = [_hull(points) for points in _pieces(kept.read_text())]
-    return [piece for piece in hulls if piece is not None] or [hull]
+    return kept.read_text()
 
 
 def _pieces(text: str) -> list[Floats]:
