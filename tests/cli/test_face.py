@@ -128,6 +128,7 @@ def test_the_domain_of_a_dataset_is_read_from_its_shards(real: Path, synthetic: 
     assert data["real"] == [str(real)] and data["synthetic"] == [str(synthetic)]
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_a_run_that_is_done_goes_on_to_nothing_and_is_not_begun_anew(
     real: Path, synthetic: Path, run: Path

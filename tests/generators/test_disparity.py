@@ -52,6 +52,7 @@ def test_inverse_depth_is_right_up_to_one_scale_for_the_clip(moving, labels):
     assert np.isfinite(labels["disparity"]).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_nearer_is_larger_against_a_random_other_pixel(moving, labels):
     disparity, depth = labels["disparity"].astype(float), moving[1]
     known = np.flatnonzero(labels["disparity_confidence"].ravel() > 100)
@@ -76,6 +77,7 @@ def test_labels_keep_the_contract(labels):
     assert np.array_equal(np.isnan(labels["disparity"]), labels["disparity_confidence"] == 0)
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes(moving, labels):
     again = VideoDisparity()(clip_of(moving[0]))
     assert all(again[name].tobytes() == labels[name].tobytes() for name in labels)

@@ -219,6 +219,7 @@ def camera_views(kind: str, count: int = 6) -> NDArray[np.uint8]:
     return np.stack(views)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pan", "turn", "zoom"])
 def test_a_moving_camera_alone_moves_nothing(kind: str) -> None:
     labels = labelled(camera_views(kind))
@@ -272,6 +273,7 @@ def test_abstains_where_nothing_can_be_known(frames: NDArray[np.uint8]) -> None:
     assert not (labels["motion"] > 127).any()
 
 
+@pytest.mark.slow
 def test_a_frame_shown_twice_does_not_stop_a_mover() -> None:
     frames, masks = disc_over_panning_background(6)
     again = [0, 1, 2, 2, 3, 4, 5]

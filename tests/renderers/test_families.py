@@ -242,6 +242,7 @@ def test_a_weight_that_is_no_number_gets_a_sentence() -> None:
         dataclasses.replace(SceneRanges(), families={"room": 0.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boxed", [True, False])
 def test_a_pile_settles_on_itself_in_bounded_time(
     boxed: bool, assets: Library, monkeypatch: pytest.MonkeyPatch

@@ -299,6 +299,7 @@ def test_a_photo_around_the_scene_has_no_seam(tmp_path: Path) -> None:
     assert np.abs(seen[0] - seen[-1]).max() < 0.01
 
 
+@pytest.mark.slow
 def test_exposures_are_those_of_photographs() -> None:
     """Over many draws few pictures are dark, few burnt out, and none has a featureless white void."""
     means, white = [], []

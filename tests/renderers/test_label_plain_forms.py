@@ -221,6 +221,7 @@ def test_a_small_box_hides_what_its_pixels_show_beyond_its_nearest_corner() -> N
     assert asked.tolist() == [False, True, False] and not made.large
 
 
+@pytest.mark.slow
 def test_pieces_are_the_blocks_that_surfaces_are_made_of() -> None:
     ranges = dataclasses.replace(SceneRanges(), families={"street": 1.0})
     scene, _ = find_scene(0, 50, ranges, library(), 1, (64, 80))

@@ -284,6 +284,7 @@ def test_tiny_renderer_makes_pictures_on_the_same_lattice(small: tuple, assets: 
     assert tiny["image"].std() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frames", "size"), [(1, 7), (1, (5, 9)), (2, 1)])
 def test_small_clips(frames: int, size: int | tuple[int, int], assets: Library) -> None:
     scene, motion = find_scene(0, 2, SceneRanges(families={"table": 1}), assets, frames, size)

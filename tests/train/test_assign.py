@@ -89,6 +89,7 @@ def test_clusters_are_listed_then_published_once_and_learned_by_another_run(
     assert head["model.heads.boosting.weight"].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_clips_kept_from_training_get_clusters_and_have_no_part_in_them(
     teacher: Path, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_trained_row_that_could_not_be_probed_is_not_trained_again(
     assert after["seconds"] == before["seconds"] > 0 and json.loads(work.record.read_text()) == after
 
 
+@pytest.mark.slow
 def test_a_row_that_is_stopped_is_billed_for_what_it_keeps(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def test_weights_are_the_averaged_ones(runs: dict[str, Path], tmp_path: Path) ->
     assert seen["tasks"] == ("edges", "normals") and seen["step"] == 2
 
 
+@pytest.mark.slow
 def test_the_card_names_data_labels_versions_and_figures(runs: dict[str, Path], tmp_path: Path) -> None:
     run = runs["test_vit"]
     export(str(run), str(tmp_path))

@@ -106,6 +106,7 @@ def test_a_generator_learns_through_the_trunk_that_learns_nothing_from_it() -> N
     assert not any(name.startswith("model.heads.dcgan.generator.") for name in with_gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "others", "trunk"),
     [

@@ -64,6 +64,7 @@ def test_labels_and_confidence_are_columns_that_say_what_made_them(run: Path, ma
     assert again.made == 0 and dataset.shards() == Dataset(made).shards()
 
 
+@pytest.mark.slow
 def test_the_same_line_again_leaves_them_as_they_are(run: Path, made: Path) -> None:
     there = Dataset(made).shards()
     again = freelabels.predict(

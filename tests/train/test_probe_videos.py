@@ -290,6 +290,7 @@ def test_fine_tuned_on_videos_by_clip_and_by_video(
     assert all(torch.equal(a, b) for a, b in zip(before, backbone.state_dict().values(), strict=True))
 
 
+@pytest.mark.slow
 def test_clips_as_a_whole_stand_beside_frames_by_the_names_of_the_other_rows(
     runs: FilmedClips, films: ClipBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def several_classes(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(x, dtype=torch.float32), torch.from_numpy(truth)
 
 
+@pytest.mark.slow
 def test_machines_tell_classes_apart_and_do_not_read_what_is_not_said() -> None:
     x, truth = several_classes(150, 0)
     y, wanted = several_classes(100, 1)

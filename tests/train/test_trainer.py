@@ -177,6 +177,7 @@ def test_tasks_between_frames_pretexts_and_accumulation(
     assert {s["task"] for s in summary.scores} == set(config.tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["uncertainty", "dwa", "pcgrad", "famo"])
 def test_every_balance_trains(data: tuple[list[str], list[str]], tmp_path: Path, name: str) -> None:
     config = replace(SMALL, steps=2, evaluate=1, tasks=("edges", "depth"), balance=BalanceConfig(name))

@@ -137,6 +137,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "mp4", "gif"])
 def test_names_may_hold_anything(tmp_path: Path, suffix: str) -> None:
     made = tmp_path / f"made.{suffix}"

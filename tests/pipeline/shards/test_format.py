@@ -556,6 +556,7 @@ def test_the_records_have_the_keys_that_the_document_names(made: list[Path]) -> 
     assert seen == (statistics | made_by) - {"seed"}  # no built-in detector of these labels draws numbers
 
 
+@pytest.mark.slow
 @pytest.mark.renders
 def test_the_caches_have_the_arrays_that_the_document_names(made: list[Path]) -> None:
     real = made[0]

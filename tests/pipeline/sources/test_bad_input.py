@@ -131,6 +131,7 @@ def test_what_is_bad_is_refused_by_name_and_the_rest_is_labelled(
     }
 
 
+@pytest.mark.slow
 def test_strict_ends_before_any_labelling(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

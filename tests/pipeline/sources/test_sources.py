@@ -543,6 +543,7 @@ def test_a_video_without_frames_or_without_video(tmp_path: Path) -> None:
     assert "not a whole video" in reason(str(tmp_path / "text.avi"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_animated_images_are_videos(tmp_path: Path, suffix: str) -> None:
     images = [Image.fromarray(picture) for picture in pan(1, 8)]
@@ -578,6 +579,7 @@ def shots_of(pictures: list[RGB]) -> list[int]:
     return finder.shots()
 
 
+@pytest.mark.slow
 def test_cuts_between_shots_are_found_where_they_are() -> None:
     assert shots_of(pan(1, 20) + pan(2, 15) + pan(3, 25)) == [0] * 20 + [1] * 15 + [2] * 25
     still = [scene(4, 96, 128)] * 12

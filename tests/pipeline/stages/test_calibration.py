@@ -300,6 +300,7 @@ def test_sensed_depth_is_near_the_truth_but_at_rims() -> None:
     assert np.isfinite(sensed[0, :, :12]).all()  # the left border is no neighbour of the right one
 
 
+@pytest.mark.slow
 def test_a_diagram_is_a_small_picture(tmp_path: Path) -> None:
     draw_reliability("edges", {"one": Tally.of(*drawn(4))}, tmp_path / "d.png")
     with Image.open(tmp_path / "d.png") as picture:

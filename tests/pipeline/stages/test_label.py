@@ -77,6 +77,7 @@ def test_every_label_a_source_can_give_is_there_and_valid(labelled: Path) -> Non
     assert "flow" in kinds["video"].fields and "flow" not in kinds["photo"].fields
 
 
+@pytest.mark.slow
 def test_the_shard_traces_every_frame_to_its_source(labelled: Path, sources: Path) -> None:
     dataset = Dataset(labelled)
     for name in dataset.shards():

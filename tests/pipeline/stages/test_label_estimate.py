@@ -24,6 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_it_plans_what_label_then_does(folder: Path, tmp_path: Path) -> None:
     wanted: dict[str, Any] = {"labels": ["edges", "flow"], "size": (64, 64), "shard_frames": 3}
     before = estimate(folder, tmp_path / "out", **wanted)

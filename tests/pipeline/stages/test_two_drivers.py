@@ -160,6 +160,7 @@ def test_who_comes_second_adds_to_what_the_first_has_committed(dataset: Dataset)
     assert (shard.read("image", 1) == some_columns()["image"][1]).all()
 
 
+@pytest.mark.slow
 def test_who_finds_its_work_done_leaves_it(dataset: Dataset) -> None:
     bases = [begin(dataset), dataset.open("video-1.0")]
     assert [add(dataset, base, "edges", 5) for base in bases] == ["video-1.1"] * 2

@@ -558,6 +558,7 @@ def test_a_newer_version_is_said(
     assert "newer version" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_frames_that_cannot_be_read_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "d", 1, 8, 48)
     column = path / "shapes-0000.0" / "depth" / "c" / "0" / "0" / "0"
@@ -667,6 +668,7 @@ def test_pictures_layers_and_values_are_those_of_the_shard(data: tuple[str, str]
     reader.close()
 
 
+@pytest.mark.slow
 def test_clips_open_in_rerun(data: tuple[str, str], tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     from freelabels.pipeline.viewer.rerun_export import write_rerun
