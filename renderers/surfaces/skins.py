@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -73,15 +75,25 @@ def applied(maps: NDArray[np.float64], corner: NDArray[np.float64]) -> NDArray[n
 def belonging(path: Path) -> list[Path]:
     """The files that make up a mesh file: itself, its materials and their pictures."""
     found = [path]
-    if path.suffix.lower() == ".obj":
-        found += _named(path, "mtllib")
-        found += [picture for material in found[1:] for picture in _named(material, "map_Kd")]
-    if path.suffix.lower() == ".ply":
-        found += _named(path, "comment TextureFile")
+    suffix = path.suffix.lower()
+    if suffix == ".obj":
+        found += _named(path, path.read_bytes(), rb"^[ \t]*mtllib[ \t]+(.+?)\s*$")
+        for material in found[1:]:
+            found += _named(material, material.read_bytes(), rb"^[ \t]*map_Kd[ \t]+(.+?)\s*$")
+    elif suffix == ".ply":
+        with path.open("rb") as file:
+            lines = takewhile(lambda line: line.strip() != b"end_header", file)
+            head = b"".join(lines)
+        found += _named(path, head, rb"^comment TextureFile[ \t]+(.+?)\s*$")
+    elif suffix == ".glb":
+        with path.open("rb") as file:
+            file.seek(12)  # of its first chunk the length, the kind, the JSON
+            head = file.read(4 + int.from_bytes(file.read(4), "little"))
+        found += _named(path, head, rb'"uri"\s*:\s*"((?!data:)[^"]+)"')
     return found
 
 
-def _named(path: Path, words: str) -> list[Path]:
-    """The files beside one that its lines with these words name, as far as they are there."""
-    lines = re.findall(rf"^[ \t]*{words}[ \t]+(.+?)\s*$", path.read_text(errors="replace"), re.M | re.I)
-    return [file for name in lines if (file := path.parent / name).is_file()]
+def _named(path: Path, text: bytes, pattern: bytes) -> list[Path]:
+    """The files beside one that a part of it names, as far as they are there."""
+    names = re.findall(pattern, text, re.M | re.I)
+    return [file for name in names if os.path.isfile(file := path.parent / os.fsdecode(name))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -131,15 +132,16 @@ def test_texture_maps_of_own_meshes_are_kept(suffix: str, cached: bool, tmp_path
     np.testing.assert_allclose(colours[clear], truth[clear], atol=1e-3)
 
 
-@pytest.mark.parametrize("suffix", ["obj", "ply"])
+@pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
 def test_a_picture_that_was_changed_beside_its_mesh_is_seen(suffix: str, tmp_path: Path) -> None:
     """What is kept of a mesh with a texture map is kept for that picture."""
     assets = own(tmp_path / "own", tile__obj=tile())
     material = next((tmp_path / "own").glob("*.mtl"))
     (picture,) = (tmp_path / "own").glob("*.png")
     material.write_text(material.read_text().replace("map_Kd", "\tmap_kd"))  # trimesh reads that as well
-    if suffix == "ply":
-        (tmp_path / "own/tile.ply").write_text(ply_of(tile(), picture.name))
+    if suffix != "obj":
+        text = {"ply": ply_of, "glb": glb_of}[suffix](tile(), picture.name)
+        (tmp_path / f"own/tile.{suffix}").write_bytes(text)
         assets = library(own=tmp_path / "own")
     seen = []
     for colour in ("red", "red", "blue"):
@@ -151,8 +153,8 @@ def test_a_picture_that_was_changed_beside_its_mesh_is_seen(suffix: str, tmp_pat
     assert seen[0] == seen[1] != seen[2]
 
 
-def ply_of(mesh: trimesh.Trimesh, picture: str) -> str:
-    """A mesh with a texture map as the text of a PLY file."""
+def ply_of(mesh: trimesh.Trimesh, picture: str) -> bytes:
+    """A mesh with a texture map as a PLY file."""
     corners = np.hstack([mesh.vertices, mesh.visual.uv])
     lines = [
         *("ply", "format ascii 1.0", f"comment TextureFile {picture}", f"element vertex {len(corners)}"),
@@ -161,7 +163,17 @@ def ply_of(mesh: trimesh.Trimesh, picture: str) -> str:
         *(" ".join(map(str, corner)) for corner in corners),
         *(" ".join(map(str, (3, *face))) for face in mesh.faces),
     ]
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
+
+
+def glb_of(mesh: trimesh.Trimesh, picture: str) -> bytes:
+    """A mesh with a texture map as a GLB file whose picture lies beside it."""
+    whole = trimesh.exchange.gltf.export_glb(mesh.scene())
+    end = 20 + int.from_bytes(whole[12:16], "little")
+    about = json.dumps({**json.loads(whole[20:end]), "images": [{"uri": picture}]}).encode()
+    about += b" " * (-len(about) % 4)
+    lengths = [(part + len(about)).to_bytes(4, "little") for part in (20 + len(whole) - end, 0)]
+    return whole[:8] + lengths[0] + lengths[1] + whole[16:20] + about + whole[end:]
 
 
 def test_the_duck_and_the_ball_keep_their_looks() -> None:
