@@ -53,9 +53,9 @@ browser:
 		fi; \
 	fi
 
-# All tests but those of the next three.
+# All tests but those of the next four.
 test: setup browser
-	$(BIN)/python -m pytest -m 'not (benchmark or docs or install)'
+	$(BIN)/python -m pytest -m 'not (benchmark or docs or install or shortcut)'
 
 # What strangers install: the wheel, in a new environment.
 test-install: setup
@@ -71,16 +71,16 @@ test-benchmarks: setup
 
 # What tasks could cheat by: trained on noise that holds one planted cue.
 test-shortcuts: setup
-	$(BIN)/python -m pytest tests/contract/test_shortcuts.py tests/contract/more_shortcuts*.py
+	$(BIN)/python -m pytest -n 2 -m shortcut
 
 # What needs neither Ray's processes, nor kills, nor a browser, nor much time.
 quick: setup
-	$(BIN)/python -m pytest -n 2 -m 'not (ray or kill or browser or slow or benchmark or docs or install)'
+	$(BIN)/python -m pytest -n 2 -m 'not (ray or kill or browser or slow or benchmark or docs or install or shortcut)'
 
 # make test-python PYTHON=python3.13: all tests there; those that render are skipped where PyBullet has no wheel.
 test-python: browser
 	$(MAKE) --no-print-directory setup VENV=$(OTHER)
-	$(OTHER)/bin/python -m pytest -m 'not (benchmark or docs)'
+	$(OTHER)/bin/python -m pytest -m 'not (benchmark or docs or shortcut)'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -45,6 +45,7 @@ def test_what_learns_from_another_row_comes_last_and_judges_of_generators_lie_ap
     assert apart == {"gan", "dcgan", "wgan", "self_gan"}  # bigan's trunk sees real ones alone
 
 
+@pytest.mark.benchmark
 @pytest.mark.slow
 def test_clusters_of_one_row_are_what_another_learns(tmp_path: Path) -> None:
     toy = {"megapixels": 0.05, "size": 32, "batch": 4, "backbone": "test_resnet", "photos": 110, "scored": 8}

@@ -20,6 +20,8 @@ from freelabels.train.tasks.space.context_prediction import ContextPrediction
 from freelabels.train.tasks.space.jigsaw import Jigsaw
 from freelabels.train.tasks.space.tiles import GRID, tile_side
 
+pytestmark = pytest.mark.shortcut
+
 SIZE, BATCH = 96, 64
 CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_resnet", width=16))
 
@@ -115,7 +117,6 @@ CASES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", list(CASES))
 def test_a_planted_cue_leads_nowhere_and_would_without_the_guard(case: str) -> None:
     guarded, open_to_it, plant = CASES[case]
@@ -126,7 +127,6 @@ def test_a_planted_cue_leads_nowhere_and_would_without_the_guard(case: str) -> N
     assert found > chance + 10 * error, "with the guard off"
 
 
-@pytest.mark.slow
 def test_noise_alone_tells_nothing() -> None:
     found, error = accuracy(ContextInColour(), nothing, 20, FEW)
     assert abs(found - 1 / 8) < 4 * error

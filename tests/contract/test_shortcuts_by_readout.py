@@ -22,6 +22,8 @@ from freelabels.train.tasks.contract.task import Asked, Task
 from freelabels.train.tasks.contract.views import grey
 from freelabels.train.tasks.tasks import tasks
 
+pytestmark = pytest.mark.shortcut
+
 SIZE, CLIPS = 32, 800
 PENALTY = 1.0
 BEYOND = 4.0  # standard errors of a guess

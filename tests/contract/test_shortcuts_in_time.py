@@ -19,6 +19,8 @@ from freelabels.train.tasks.contract.views import grey
 from freelabels.train.tasks.time.opn import OPN
 from freelabels.train.tasks.time.shuffle_learn import ShuffleLearn
 
+pytestmark = pytest.mark.shortcut
+
 SIZE, BATCH = 48, 64
 CONFIG = TrainConfig(loader=LoaderConfig(size=SIZE), model=ModelConfig("test_resnet", width=16))
 

@@ -1,4 +1,4 @@
-"""More planted cues, for `make test-shortcuts` alone; a guard is taken off by taking it out of its module."""
+"""More planted cues; a guard is taken off by taking it out of its module."""
 
 from types import ModuleType
 
@@ -9,6 +9,8 @@ from torch import Tensor
 from freelabels.train.tasks.contract.task import Task
 from freelabels.train.tasks.space import arbitrary_jigsaw, damaged_jigsaw, deep_perm_net, improve_context
 from tests.contract.test_shortcuts import BATCH, accuracy, chromatic, plain, vignette
+
+pytestmark = pytest.mark.shortcut
 
 
 def same(views: Tensor) -> Tensor:
