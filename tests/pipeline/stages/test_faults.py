@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fsspec.core import url_to_fs
 
 from freelabels.generators.contract.clip import Clip
 from freelabels.generators.edges import ContourEdges
@@ -209,7 +210,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> tuple[Path, str]:
+def store(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A hurt dataset in a store in memory, and a folder for what lies beside it."""
     root = tmp_path / request.param.partition(" ")[0]
     root.mkdir()
@@ -221,7 +222,13 @@ def store(request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> tuple
         one, two, _ = Dataset(f"{place}/data").shards()
         change_file(Dataset(f"{place}/data"), one, "regions/c/0/0/0", lambda sound: sound[:-3])
         Dataset(f"{place}/data").place.write(f".commits/{two}", b"nonsense")
-    return root, place
+    yield root, place
+    forget(place)  # the more such a store holds, the longer it looks
+
+
+def forget(place: str) -> None:
+    system, path = url_to_fs(place)
+    system.rm(path, recursive=True)
 
 
 @pytest.mark.slow
@@ -253,7 +260,7 @@ def test_the_same_in_a_store(
     everything(root, photos, place)
     disturbed = in_the_end(root, place)
     for name in ("data", "new"):
-        Dataset(f"{place}/{name}").place._system.rm(f"{place}/{name}", recursive=True)  # type: ignore[attr-defined]
+        forget(f"{place}/{name}")
     run([photos], f"{place}/data", labels=["regions"], layout=root.name, **HOW)
     everything(root, photos, place)
     assert in_the_end(root, place) == disturbed
