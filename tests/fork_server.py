@@ -1,4 +1,4 @@
-"""Forks Python programs from a process that has loaded the large libraries already: `python tests/fork_server.py`.
+"""Forks Python programs, pytest's workers among them, from a process that has loaded the large libraries already.
 
 Who connects to its socket sends a line of JSON with what to run and in which environment, and the three standard
 streams. It is sent the process's number and, when that has ended, its exit code. Who sends `null` just holds on:
@@ -98,7 +98,7 @@ def requests(address: str) -> dict[str, Any]:
 
 def become(arguments: list[str], path: list[str]) -> None:
     """Go on as `python ARGUMENTS…` does: -m MODULE, -c TEXT or a file."""
-    kind, *rest = arguments
+    kind, *rest = arguments = arguments[arguments[0] == "-u" :]  # the streams are the caller's
     sys.orig_argv = [sys.executable, *arguments]
     sys.argv = rest if kind == "-m" else ["-c", *rest[1:]] if kind == "-c" else arguments
     first = {"-m": os.getcwd(), "-c": ""}.get(kind, os.path.dirname(kind))

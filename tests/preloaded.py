@@ -23,7 +23,7 @@ SHIM = """#!{python} -IS
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-request = {{"arguments": [{program!r}, *sys.argv[1:]], "cwd": os.getcwd(), "env": dict(os.environ)}}
+request = {{"arguments": [*{program!r}, *sys.argv[1:]], "cwd": os.getcwd(), "env": dict(os.environ)}}
 socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
 _, code = server.makefile()
 code = int(code)
@@ -138,8 +138,8 @@ class Programs:
         assert running.returncode is not None
         return subprocess.CompletedProcess(list(running.arguments), running.returncode, out, errors)
 
-    def shim(self, path: Path, program: str) -> None:
-        """Put a program at `path` that runs another Python program, given by its file."""
+    def shim(self, path: Path, *program: str) -> None:
+        """Put a program at `path` that runs another Python program, given by its file, or stands for `python`."""
         path.write_text(SHIM.format(python=sys.executable, address=self.address, program=program))
         path.chmod(0o755)
 
