@@ -25,7 +25,9 @@ from typing import Any
 LIBRARIES = (
     *("cv2", "open3d", "scipy.ndimage", "scipy.optimize", "scipy.sparse.linalg", "skimage.segmentation"),
     *("av", "PIL.Image", "numcodecs.blosc", "zarr", "tyro", "rich.progress"),
-    *("torch", "torchvision", "timm", "torch.utils.tensorboard", "ray", "fsspec", "psutil"),
+    *("torch", "torchvision", "timm.optim", "torch.utils.tensorboard", "ray", "fsspec", "psutil"),
+    *("scipy.stats", "scipy.io", "trimesh", "pyarrow.parquet", "jinja2", "ray.train.torch"),
+    *("hypothesis.strategies", "datasets", "mlcroissant", "dask.array", "xarray", "tornado.httpserver"),  # tests' own
 )
 
 
