@@ -1,6 +1,7 @@
 """Confidence is a probability: maps rise, the same seed gives the same ones, and they hold on fresh clips."""
 
 import json
+from collections.abc import Container
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,9 @@ from freelabels.generators.contract.calibration import (
     stored_maps,
     using,
 )
+from freelabels.generators.contract.clip import Clip
 from freelabels.generators.contract.detector import detectors, provenance
+from freelabels.generators.contract.fields import Array
 from freelabels.generators.edges import ContourEdges
 from freelabels.generators.regions import Superpixels
 from freelabels.ground.errors import UserError
@@ -39,6 +42,7 @@ from freelabels.pipeline.quality.reliability import (
     together,
 )
 from freelabels.pipeline.quality.rightness import edges_right, normals_right, order_right, regions_right
+from freelabels.pipeline.stages import calibrate as stage
 from freelabels.pipeline.stages.calibrate import (
     SHIPPED,
     _with_other_maps,
@@ -50,10 +54,12 @@ from freelabels.pipeline.stages.calibrate import (
     usable,
 )
 from freelabels.pipeline.stages.label import label
+from freelabels.pipeline.stages.render import RenderOptions
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import Cluster
 from tests.sources import write_photos
 
+View = tuple[Clip, dict[str, Array]]  # and what is true of it
 SCORES = np.linspace(0, 1, 101)
 IN_PROCESS = Cluster(workers=0)
 QUIET = Reporter("quiet")
@@ -242,14 +248,33 @@ def test_the_stored_maps_are_fitted_to_the_counts_that_are_shipped() -> None:
         assert entry["footage"] in ({}, {each.clip: each.clips for each in counts.get(name, [])})
 
 
+def render_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on have a clip rendered once, and not for each group of detectors that is fitted after others."""
+    kept: dict[int, dict[str, View]] = {}
+
+    def views(options: RenderOptions, number: int, wanted: Container[str]) -> dict[str, View]:
+        if number not in kept:
+            kept[number] = rendered_views(options, number)
+        asked = (name for name in kept[number] if name in ("photo", "video") or name in wanted)
+        return {name: kept[number][name] for name in asked}
+
+    monkeypatch.setattr(stage, "rendered_views", views)
+
+
 @pytest.mark.slow
 @pytest.mark.renders
-def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = []
     for out in (tmp_path / "a", tmp_path / "b"):
+        render_once_a_run(monkeypatch)
         summary = calibrate(out, 2, 3, frames=2, size=(64, 64), cluster=IN_PROCESS, reporter=QUIET)
         assert summary.complete and summary.maps == str(out / STORED)
         texts.append((out / STORED).read_text())
+        monkeypatch.setattr(
+            stage, "draw_reliability", lambda *_: None
+        )  # of the second run's none is looked at
     assert texts[0] == texts[1]
     maps = maps_from_json(texts[0])
     assert {"edges", "edges: yes", "superpixels", "dense_inverse_search", "independent_motion"} <= set(maps)
