@@ -272,9 +272,8 @@ def test_the_same_seed_gives_the_same_maps_and_a_picture_per_label(
         summary = calibrate(out, 2, 3, frames=2, size=(64, 64), cluster=IN_PROCESS, reporter=QUIET)
         assert summary.complete and summary.maps == str(out / STORED)
         texts.append((out / STORED).read_text())
-        monkeypatch.setattr(
-            stage, "draw_reliability", lambda *_: None
-        )  # of the second run's none is looked at
+        # The second run draws no diagrams: nobody would look at them.
+        monkeypatch.setattr(stage, "draw_reliability", lambda *_: None)
     assert texts[0] == texts[1]
     maps = maps_from_json(texts[0])
     assert {"edges", "edges: yes", "superpixels", "dense_inverse_search", "independent_motion"} <= set(maps)
