@@ -100,7 +100,9 @@ def leave(worker: int) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """What tests wrote in memory is let go; PYTEST_DEBUG_TEMPROOT=FOLDER keeps it for a look."""
-    if not is_worker(config):
+    if is_worker(config):
+        gc.freeze()  # pytest would look five times more through all that it ends with
+    else:
         gc.unfreeze()  # at the end libraries look whether all of theirs is let go
     if IN_MEMORY is not None:
         shutil.rmtree(IN_MEMORY, ignore_errors=True)
