@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import io
 import math
 import os
 import pickle
@@ -35,9 +33,11 @@ from freelabels.testing.task_samples import (
     VERSIONS,
     learner,
     made_labels,
+    renewable,
     renewed,
     sample_batch,
     sample_clips,
+    stored,
 )
 from freelabels.train.data.loader import Batch
 from freelabels.train.objective.inputs import prepare
@@ -120,11 +120,12 @@ def _problems(task: Task) -> Iterator[str]:
     if isinstance(task, Online):
         yield from _labelling(task)
     yield from _asking(task)
-    yield from _nothing_counts(task)
-    yield from _splitting(task)
+    anew = renewable(task)
+    yield from _nothing_counts(task, anew)
+    yield from _splitting(task, anew)
     yield from _resuming(task)
-    yield from _rounding(task)
-    yield from _scoring(task)
+    yield from _rounding(task, anew)
+    yield from _scoring(task, anew)
     yield from _refusing(task)
 
 
@@ -193,21 +194,21 @@ def _asking(task: Task) -> Iterator[str]:
             yield "asks for other views of a sample in another batch, and doesn't say that it `compares` samples"
 
 
-def _splitting(task: Task) -> Iterator[str]:
-    problem = "" if task.compares else _split(task, 0)
-    if problem and all(_split(task, seed) for seed in range(1, BATCHES)):
+def _splitting(task: Task, anew: Callable[[], Learner]) -> Iterator[str]:
+    problem = "" if task.compares else _split(task, anew(), 0)
+    if problem and all(_split(task, anew(), seed) for seed in range(1, BATCHES)):
         yield f"has another gradient when a batch is split: {problem}"
 
 
-def _split(task: Task, seed: int) -> str:
+def _split(task: Task, made: Learner, seed: int) -> str:
     """Where the gradient of a batch in two halves differs from the whole one's; "" if nowhere."""
     batch = sample_batch(task, seed)
     parts = [{n: t[:FIRST] for n, t in batch.items()}, {n: t[FIRST:] for n, t in batch.items()}]
-    return _other_gradient(_gradients(task, parts, learner(task)), _at_once(pickle.dumps(task), seed))
+    return _other_gradient(_gradients(task, parts, made), _at_once(pickle.dumps(task), seed))
 
 
-def _nothing_counts(task: Task) -> Iterator[str]:
-    made = learner(task)
+def _nothing_counts(task: Task, anew: Callable[[], Learner]) -> Iterator[str]:
+    made = anew()
     inputs = prepare({task.name: task}, _few(task))
     asked = {n: replace(a, weight=torch.zeros_like(a.weight)) for n, a in inputs.asked.items()}
     empty = replace(inputs, asked=asked)
@@ -221,26 +222,22 @@ def _nothing_counts(task: Task) -> Iterator[str]:
 
 
 def _resuming(task: Task) -> Iterator[str]:
-    made, file = learner(task, NORMED), io.BytesIO()
+    made, again = learner(task, NORMED), learner(task, NORMED, seed=1)
     optimizer = _optimizer(made)
-    begun = _stepped(made, task, optimizer, 0)
-    torch.save(begun["learner"], file)
-    averages = copy.deepcopy(begun["optimizer"])
+    saved = stored(_stepped(made, task, optimizer, 0))
     whole = _stepped(made, task, optimizer, 1)
-    file.seek(0)
-    again = learner(task, NORMED, seed=1)
     optimizer = _optimizer(again)
-    again.load_state_dict(torch.load(file, weights_only=True))
-    optimizer.load_state_dict(averages)
+    again.load_state_dict(saved["learner"])
+    optimizer.load_state_dict(saved["optimizer"])
     if not _equal(whole, _stepped(again, task, optimizer, 1)):
         yield "doesn't go on bit for bit after it was saved and loaded: is all of its state in buffers?"
 
 
-def _rounding(task: Task) -> Iterator[str]:
+def _rounding(task: Task, anew: Callable[[], Learner]) -> Iterator[str]:
     losses = []
     inputs = prepare({task.name: task}, _few(task))
     for precision in (None, torch.bfloat16):
-        made = learner(task)
+        made = anew()
         made.precision = precision
         made(inputs, inputs.counts())
         losses.append(float(made.losses[0]))
@@ -248,8 +245,8 @@ def _rounding(task: Task) -> Iterator[str]:
         yield f"has a loss of {losses[0]:.4g} in float32 and of {losses[1]:.4g} in bfloat16"
 
 
-def _scoring(task: Task) -> Iterator[str]:
-    made = learner(task).eval()
+def _scoring(task: Task, anew: Callable[[], Learner]) -> Iterator[str]:
+    made = anew().eval()
     inputs = prepare({task.name: task}, sample_batch(task))
     with torch.no_grad():
         told = made.predict(inputs)
@@ -317,7 +314,7 @@ def _other_gradient(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
 
 
 def _optimizer(made: Learner) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(made.parameters(), lr=1e-3)
+    return torch.optim.AdamW(made.parameters(), lr=1e-3, fused=True)
 
 
 def _stepped(made: Learner, task: Task, optimizer: torch.optim.Optimizer, number: int) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from freelabels.generators.contract.fields import Kind, field
 from freelabels.generators.contract.geometry import intrinsics
@@ -155,3 +158,32 @@ def renewed(made: Learner, task: Task, optimizer: torch.optim.Optimizer | None, 
         for parameter in task.renew(made.model.heads[task.name], made_labels(task, seed)[-1]):
             if optimizer is not None:
                 optimizer.state.pop(parameter, None)
+
+
+def renewable(task: Task) -> Callable[[], Learner]:
+    """What gives a small learner of a task as it was built: always the same one, since building takes long.
+
+    State that isn't in its buffers would stay.
+    """
+    made = learner(task)
+    begun = stored(made.state_dict())
+
+    def anew() -> Learner:
+        made.load_state_dict(begun)
+        made.zero_grad()
+        made.precision = None
+        return made.train()
+
+    return anew
+
+
+def stored(state: Any) -> Any:
+    """A copy of a state as a checkpoint keeps it: tensors as they are, anything else through a file."""
+    if type(state) is Tensor:
+        return state.clone()
+    if isinstance(state, dict):
+        return {key: stored(value) for key, value in state.items()}
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
