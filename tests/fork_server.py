@@ -27,7 +27,8 @@ LIBRARIES = (
     *("av", "PIL.Image", "numcodecs.blosc", "zarr", "tyro", "rich.progress"),
     *("torch", "torchvision", "timm.optim", "torch.utils.tensorboard", "ray", "fsspec", "psutil"),
     *("scipy.stats", "scipy.io", "trimesh", "pyarrow.parquet", "jinja2", "ray.train.torch"),
-    *("hypothesis.strategies", "datasets", "mlcroissant", "dask.array", "xarray", "tornado.httpserver"),  # tests' own
+    # What tests need besides.
+    *("hypothesis.strategies", "datasets", "mlcroissant", "dask.array", "xarray", "tornado.httpserver"),
 )
 
 
