@@ -21,7 +21,8 @@ unexport PYTHONDONTWRITEBYTECODE
 setup: $(VENV)/.ready
 
 # First what users install, from wheels alone; then what developing needs, of which one small package has no wheel.
-# All is compiled, as pip does it: else each of pytest's workers would compile the same 10,000 files.
+# All is compiled, as pip does it: else each of pytest's workers would compile the same 10,000 files. Tests are compiled by
+# pytest, in its own way.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(CHECK_SYSTEM)' 2>/dev/null || $(MAKE) --no-print-directory system
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +30,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --only-binary :all: -e .
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m compileall -q freelabels generators renderers pipeline train benchmarks
+	-$(BIN)/python -m pytest -n 0 --collect-only -qq > /dev/null
 	@touch $@
 
 # Pin anew: the newest of everything that fits pyproject.toml on every Python and system it names.

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from freelabels.pipeline.work import metrics, tally
 from freelabels.pipeline.work.attempt import Cluster, Outcome
 from freelabels.pipeline.work.progress import Reporter
 from freelabels.pipeline.work.runner import run
+from tests.preloaded import Programs
 
 ROOT = Path(__file__).parents[3]
 
@@ -117,12 +116,11 @@ JOB = """
 
 @pytest.mark.ray
 @pytest.mark.timeout(200)
-def test_counters_are_among_rays_metrics(tmp_path: Path) -> None:
+def test_counters_are_among_rays_metrics(tmp_path: Path, programs: Programs) -> None:
     script = tmp_path / "job.py"
     script.write_text(textwrap.dedent(JOB))
     often = {**os.environ, "RAY_metrics_report_interval_ms": "500"}  # not every ten seconds
-    command = [sys.executable, script, ROOT]
-    done = subprocess.run(command, env=often, capture_output=True, text=True, timeout=190)
+    done = programs.run(script, ROOT, env=often, timeout=190)
     assert f"label a {socket.gethostname()}" in done.stdout, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("ray_freelabels_")]
 
