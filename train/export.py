@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Container
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,18 @@ def _averaged(run: str) -> tuple[dict[str, torch.Tensor], TrainConfig, dict[str,
     config, data = read_config(folder / CONFIG)
     if not (folder / checkpoint.CHECKPOINT).is_file():
         raise UserError(f"{run} holds no {checkpoint.CHECKPOINT} yet: let its training reach one first")
-    state = checkpoint.load(folder / checkpoint.CHECKPOINT)
-    averaged: dict[str, torch.Tensor] = state["ema"]
+    file = folder / checkpoint.CHECKPOINT
+    written = file.stat()
+    averaged, step = _loaded(file.resolve(), (written.st_ino, written.st_size, written.st_mtime_ns))
     heads = dict.fromkeys(name.split(".")[1] for name in averaged if name.startswith("heads."))
-    return averaged, config, {**data, "step": int(state["step"]), "tasks": tuple(heads)}
+    return averaged, config, {**data, "step": step, "tasks": tuple(heads)}
+
+
+@lru_cache(maxsize=1)
+def _loaded(file: Path, written: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], int]:
+    """The averaged weights of a checkpoint as it was written, and its step: one probe asks for them three times."""
+    state = checkpoint.load(file)
+    return state["ema"], int(state["step"])
 
 
 def _named(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

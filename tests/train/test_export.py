@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from freelabels.ground.errors import UserError
 from freelabels.train.config import LoaderConfig, ModelConfig, TrainConfig
 from freelabels.train.data.windows import REAL, SYNTHETIC
 from freelabels.train.export import export, trained_backbone
+from freelabels.train.run import checkpoint
 from freelabels.train.run.trainer import fit
 from tests.preloaded import Programs
 
@@ -103,6 +105,26 @@ def test_weights_are_the_averaged_ones(runs: dict[str, Path], tmp_path: Path) ->
     assert torch.equal(backbone.net.conv1[0].weight, state["ema"]["backbone.net.conv1.0.weight"])
     assert not backbone.training and config.loader.size == SIZE
     assert seen["tasks"] == ("edges", "normals") and seen["step"] == 2
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_read_once_until_the_run_writes_another(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.toml").write_bytes((runs["test_resnet"] / "train.toml").read_bytes())
+    state = checkpoint.load(runs["test_resnet"] / "checkpoint.pt")
+    read: list[Path] = []
+
+    def load(path: Path) -> dict[str, Any]:
+        read.append(path)
+        return checkpoint_load(path)
+
+    checkpoint_load = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", load)
+    for step in (2, 3):
+        checkpoint.save(tmp_path / "checkpoint.pt", {**state, "step": step})
+        assert [trained_backbone(str(tmp_path))[2]["step"] for _ in range(3)] == [step] * 3
+    assert len(read) == 2
 
 
 @pytest.mark.slow
