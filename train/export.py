@@ -79,7 +79,7 @@ def _averaged(run: str) -> tuple[dict[str, torch.Tensor], TrainConfig, dict[str,
 
 @lru_cache(maxsize=1)
 def _loaded(file: Path, written: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], int]:
-    """The averaged weights of a checkpoint as it was written, and its step: one probe asks for them three times."""
+    """The averaged weights of a checkpoint, and its step: one probe asks for them three times."""
     state = checkpoint.load(file)
     return state["ema"], int(state["step"])
 
