@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Workers of pytest's are forked, and end without taking apart all that is loaded, which takes ten seconds."""
     if is_worker(config):
         atexit.register(leave, os.getpid())
-    elif config.option.tx and not config.option.collectonly:
+    elif set(config.option.tx) == {"popen"} and not config.option.collectonly:  # here, by -n
         fork_workers(config)
 
 
